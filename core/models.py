@@ -1,0 +1,101 @@
+"""Who may do what, who did what, and the one counter that orders everything that happens."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+
+class Sequence(models.Model):
+    """A counter advanced inside the writing transaction, so its order is the order of commits.
+
+    A database sequence would be cheaper, but hands out numbers that become visible out of order, and a
+    reader who asks for "everything after 41" would then miss 40.
+    """
+
+    name = models.CharField(max_length=40, primary_key=True)
+    value = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}"
+
+    @classmethod
+    def advance(cls, name: str = "revision", by: int = 1) -> int:
+        """The first of `by` fresh numbers. Call it inside `atomic()`."""
+        if not cls.objects.filter(name=name).update(value=F("value") + by):
+            cls.objects.create(name=name, value=by)
+        return cls.objects.values_list("value", flat=True).get(name=name) - by + 1
+
+    @classmethod
+    def current(cls, name: str = "revision") -> int:
+        return cls.objects.filter(name=name).values_list("value", flat=True).first() or 0
+
+
+class Heartbeat(models.Model):
+    """When a part of the monitor last proved that it works."""
+
+    name = models.CharField(max_length=80, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Access(models.Model):
+    """Holds the three rights that roles and tokens are made of; it has no table of its own."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions = [
+            ("read", "Can see programs, events and logs"),
+            ("operate", "Can start, stop and restart programs"),
+            ("administer", "Can define programs, which means running any command"),
+        ]
+
+
+class ApiToken(models.Model):
+    """A key for scripts. Only its SHA-256 is stored; the key itself is shown once."""
+
+    class Scope(models.TextChoices):
+        READ = "read", _("Read")
+        OPERATE = "operate", _("Operate: start, stop, restart")
+        ADMIN = "admin", _("Administer: define programs")
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80)
+    scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.READ)
+    prefix = models.CharField(max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = _("API token")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class AuditEntry(models.Model):
+    """One deed of a person or a token. Rows are only ever added."""
+
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=150)
+    action = models.CharField(max_length=60)
+    target = models.CharField(max_length=200, blank=True)
+    outcome = models.CharField(max_length=20, default="done")
+    address = models.GenericIPAddressField(null=True, blank=True)
+    data = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        verbose_name_plural = _("audit entries")
+        indexes = [models.Index(fields=["-at"]), models.Index(fields=["action", "-at"])]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.target}".strip()

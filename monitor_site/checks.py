@@ -1,0 +1,50 @@
+"""System checks of the settings: each mistake a person can make has an id and a hint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from .environment import LOOPBACK_HOSTS, bind_parts
+
+
+@register
+def bind_address(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        host, _ = bind_parts(settings.BIND)
+    except ValueError as error:
+        return [Error(str(error), id="monitor.E001")]
+    is_loopback = host in {"localhost", "127.0.0.1", "::1"}
+    if not is_loopback and set(settings.ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
+        return [
+            Error(
+                f"BIND listens on {host}, but ALLOWED_HOSTS names this machine's loopback only.",
+                hint="Set ALLOWED_HOSTS to the names people will use, for example ALLOWED_HOSTS=nas.lan",
+                id="monitor.E002",
+            )
+        ]
+    return []
+
+
+@register
+def job_queue(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A job may not be handed out a second time while its first run can still be alive."""
+    q = settings.Q_CLUSTER
+    rounds = 1 + -(-(q["queue_limit"] + 1) // q["workers"])
+    found: list[CheckMessage] = []
+    if q["retry"] < q["timeout"] * rounds + 30:
+        found.append(Error("Q_CLUSTER: retry is too short for its timeout and queue_limit.", id="monitor.E003"))
+    if not isinstance(q["timeout"], int) or (q["timeout"] + 3) % q["guard_cycle"]:
+        found.append(
+            Error("Q_CLUSTER: timeout must be whole and (timeout + 3) / guard_cycle exact.", id="monitor.E004")
+        )
+    return found
+
+
+@register
+def log_format(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.LOG_FORMAT in {"console", "json"}:
+        return []
+    return [Error(f"LOG_FORMAT is {settings.LOG_FORMAT!r}; it can be console or json.", id="monitor.E005")]

@@ -1,0 +1,19 @@
+"""System checks of what supervision needs from this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register
+def intervals(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Sampling intervals must make sense."""
+    found: list[CheckMessage] = []
+    if not 0.2 <= settings.SAMPLE_SECONDS <= 60:
+        found.append(Error("SAMPLE_SECONDS must be between 0.2 and 60.", id="programs.E001"))
+    if settings.RECORD_SECONDS < settings.SAMPLE_SECONDS:
+        found.append(Error("RECORD_SECONDS must not be below SAMPLE_SECONDS.", id="programs.E002"))
+    return found
