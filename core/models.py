@@ -26,7 +26,8 @@ class Sequence(models.Model):
         """The first of `by` fresh numbers. Call it inside `atomic()`."""
         if not cls.objects.filter(name=name).update(value=F("value") + by):
             cls.objects.create(name=name, value=by)
-        return cls.objects.values_list("value", flat=True).get(name=name) - by + 1
+        value: int = cls.objects.values_list("value", flat=True).get(name=name)
+        return value - by + 1
 
     @classmethod
     def current(cls, name: str = "revision") -> int:

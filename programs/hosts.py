@@ -34,3 +34,8 @@ def is_local(host: Host | None) -> bool:
 
 def is_alive(heartbeat_at: datetime | None, now: datetime) -> bool:
     return heartbeat_at is not None and now - heartbeat_at < SILENT_AFTER
+
+
+def default_heartbeat() -> datetime | None:
+    """The heartbeat of the host that runs the programs which name none."""
+    return Host.objects.filter(is_default=True).values_list("heartbeat_at", flat=True).first()

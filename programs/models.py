@@ -95,9 +95,7 @@ class Program(models.Model):
     max_restarts = models.PositiveIntegerField(default=10)
     restart_window = models.FloatField(default=600, validators=[validation.seconds])
     restart_cron = models.CharField(max_length=100, blank=True, default="", validators=[validation.cron])
-    stop_ladder = models.JSONField(
-        default=defaults.stop_ladder, blank=True, validators=[validation.stop_ladder]
-    )
+    stop_ladder = models.JSONField(default=defaults.stop_ladder, blank=True, validators=[validation.stop_ladder])
 
     instances_min = models.PositiveSmallIntegerField(default=1)
     instances_max = models.PositiveSmallIntegerField(default=1)
@@ -114,7 +112,7 @@ class Program(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    everything: ClassVar[models.Manager[Program]] = ProgramQuerySet.as_manager()  # type: ignore[assignment]
+    everything: ClassVar[models.Manager[Program]] = ProgramQuerySet.as_manager()
     objects: ClassVar[models.Manager[Program]] = PresentManager()
 
     class Meta:
@@ -220,7 +218,8 @@ class Intent(models.Model):
     """A verb somebody asked for, waiting for the agent. The desired state is on the program itself."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="intents")
-    verb = models.CharField(max_length=10, choices=[(verb.value, verb.value) for verb in Verb])
+    verb = models.CharField(max_length=10, choices=[*((v.value, v.value) for v in Verb), ("input", "input")])
+    data = models.JSONField(default=dict)
     actor = models.CharField(max_length=150)
     at = models.DateTimeField(default=timezone.now)
 

@@ -120,7 +120,7 @@ def _environment_entry(entry: Any) -> None:
 
 def signal_number(text: str) -> int:
     """`TERM`, `SIGTERM` or `15` as a number. Raises ValidationError."""
-    if text.isdigit() and int(text) in iter(signal.Signals):
+    if text.isdigit() and int(text) in {known.value for known in signal.Signals}:
         return int(text)
     try:
         return signal.Signals["SIG" + text.upper().removeprefix("SIG")].value
@@ -298,7 +298,7 @@ _RULES: dict[str, Callable[[Program], None]] = {
 
 
 def no_circle(program_name: str, requires: dict[str, set[str]]) -> None:
-    """Refuses a dependency circle. `requires` maps each program's name to those it needs, the new ones included."""
+    """Refuses a dependency circle. `requires`: each program's name → those it needs, the new ones included."""
     path: list[str] = []
 
     def walk(current: str) -> None:

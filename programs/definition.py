@@ -1,0 +1,157 @@
+"""The definition as JSON, to and from a Program. Shapes: docs/programs.md; the JSON of POST /api/programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from core import secrets
+
+from . import validation
+from .models import Dependency, Host, Program
+
+RESTART_FIELDS = frozenset(
+    {
+        "command",
+        "shell",
+        "working_directory",
+        "environment",
+        "stdin",
+        "user",
+        "umask",
+        "nice",
+        "max_open_files",
+        "host",
+    }
+)
+PLAIN_FIELDS = (
+    "name", "command", "shell", "description", "tags", "working_directory", "stdin", "user", "umask", "nice",
+    "max_open_files", "max_memory_bytes", "autostart", "restart_policy", "success_exit_codes", "start_seconds",
+    "backoff_initial", "backoff_factor", "backoff_max", "backoff_jitter", "stable_seconds", "max_restarts",
+    "restart_window", "restart_cron", "stop_ladder", "instances_min", "instances_max", "scale_cpu_percent",
+    "probes", "log_max_bytes", "log_backups", "log_compress",
+)  # fmt: skip
+FIELDS = (*PLAIN_FIELDS, "host", "environment", "depends_on")
+SET = {"set": True}
+PROBE_DEFAULTS = {"purpose": "liveness", "period": 10, "timeout": 1, "failures": 3}
+
+
+def applies(field: str) -> str:
+    """Whether a changed field takes effect `live` or at the next `restart` of the program."""
+    return "restart" if field in RESTART_FIELDS else "live"
+
+
+def as_json(program: Program) -> dict[str, Any]:
+    """Every field of the definition; secret values only say that they are set.
+
+    Reads `host` and `dependencies__requires`: prefetch them for lists.
+    """
+    shown: dict[str, Any] = {field: getattr(program, field) for field in PLAIN_FIELDS}
+    shown["host"] = program.host.name if program.host else None
+    shown["environment"] = [_shown_entry(entry) for entry in program.environment]
+    shown["depends_on"] = [
+        {"program": needed.requires.name, "condition": needed.condition} for needed in program.dependencies.all()
+    ]
+    return shown
+
+
+def _shown_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    if entry.get("secret"):
+        return {"name": entry["name"], "value": SET, "secret": True}
+    return {"name": entry["name"], "value": entry["value"]}
+
+
+def environment_of(program: Program) -> dict[str, str]:
+    """The variables in clear, for the program itself. Raises SecretUnreadableError."""
+    return {
+        entry["name"]: secrets.decrypt(entry["encrypted"]) if entry.get("secret") else entry["value"]
+        for entry in program.environment
+    }
+
+
+def secret_values(program: Program) -> list[str]:
+    """What must never be shown: the clear values of the secret variables."""
+    return [secrets.decrypt(e["encrypted"]) for e in program.environment if e.get("secret")]
+
+
+def assign(program: Program, values: Mapping[str, Any]) -> None:
+    """Puts plain fields, host and environment on `program`; nothing is saved. Raises ValidationError."""
+    if unknown := values.keys() - set(FIELDS):
+        raise ValidationError(dict.fromkeys(sorted(unknown), "There is no such field."))
+    for field in PLAIN_FIELDS:
+        if field in values:
+            setattr(program, field, values[field])
+    if "probes" in values and isinstance(values["probes"], list):
+        program.probes = [{**PROBE_DEFAULTS, **p} if isinstance(p, dict) else p for p in values["probes"]]
+    if "host" in values:
+        program.host = _host(values["host"])
+    if "environment" in values:
+        program.environment = _stored_environment(values["environment"], program.environment)
+
+
+def _host(name: str | None) -> Host | None:
+    if name is None:
+        return None
+    host = Host.objects.filter(name=name).first()
+    if host is None:
+        raise ValidationError({"host": f"There is no host {name}."})
+    return host
+
+
+def _stored_environment(given: Any, stored: list[dict[str, Any]]) -> Any:
+    """Encrypts secret values; `{"set": true}` keeps the value that is stored under the same name."""
+    if not isinstance(given, list):
+        raise ValidationError({"environment": 'Must be a list of {"name": …, "value": …}.'})
+    kept = {entry["name"]: entry for entry in stored if entry.get("secret")}
+    return [_stored_entry(entry, kept) for entry in given]
+
+
+def _stored_entry(entry: Any, kept: dict[str, dict[str, Any]]) -> Any:
+    if not isinstance(entry, Mapping) or not entry.get("secret"):
+        return (
+            entry if not isinstance(entry, Mapping) else {"name": entry.get("name"), "value": entry.get("value")}
+        )
+    name, value = entry.get("name"), entry.get("value")
+    if value == SET:
+        if name not in kept:
+            raise ValidationError({"environment": f"{name} has no stored value to keep; give its value."})
+        return kept[str(name)]
+    if not isinstance(value, str):
+        raise ValidationError({"environment": f"{name} has no value."})
+    return {"name": name, "secret": True, "encrypted": secrets.encrypt(value)}
+
+
+def assign_dependencies(program: Program, wanted: Iterable[Any]) -> None:
+    """Replaces the dependencies of the saved `program`. Raises ValidationError: unknown name, itself, a circle."""
+    try:
+        rows = [_dependency(program, entry) for entry in wanted]
+        if len({row.requires_id for row in rows}) != len(rows):
+            raise ValidationError("A program stands twice.")
+        others = Dependency.objects.exclude(program=program).select_related("program", "requires")
+        requires: dict[str, set[str]] = {}
+        for row in [*others, *rows]:
+            requires.setdefault(row.program.name, set()).add(row.requires.name)
+        validation.no_circle(program.name, requires)
+    except ValidationError as error:
+        raise ValidationError({"depends_on": error.messages}) from error
+    program.dependencies.all().delete()
+    Dependency.objects.bulk_create(rows)
+
+
+def _dependency(program: Program, entry: Any) -> Dependency:
+    if not isinstance(entry, Mapping) or not {"program"} <= entry.keys() <= {"program", "condition"}:
+        raise ValidationError('Each entry is {"program": name, "condition": "started" or "healthy"}.')
+    requires = Program.objects.filter(name=entry["program"]).first()
+    if requires is None:
+        raise ValidationError(f"There is no program {entry['program']}.")
+    condition = entry.get("condition", Dependency.Condition.STARTED)
+    if condition not in Dependency.Condition.values:
+        raise ValidationError(f"{condition!r} is no condition; write started or healthy.")
+    return Dependency(program=program, requires=requires, condition=condition)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Field → [before, after] for what differs between two definitions as JSON."""
+    return {field: [before.get(field), after[field]] for field in after if before.get(field) != after[field]}

@@ -1,0 +1,177 @@
+"""The verbs of supervision: what people, the API, commands and plugins ask for.
+
+Each writes the wish (definition, desired state, intent) with its event in one transaction and rings the agent,
+which alone acts on processes. Nothing here waits for a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from core.doorbell import ring_on_commit
+from core.models import Sequence
+
+from . import definition, events
+from .hosts import default_heartbeat, is_alive
+from .models import Intent, Program, ProgramRevision
+from .states import VERBS, State, Verb, combined
+
+Desired = Program.Desired
+LONGEST_INPUT = 4096
+
+
+class ConflictError(Exception):
+    """What was asked is impossible in the present state; the text says why."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    program: Program
+    applies: dict[str, str]  # changed field → "live" or "restart"
+
+
+class _DryRunError(Exception):
+    pass
+
+
+def save_definition(
+    values: Mapping[str, Any], *, actor: str, program: Program | None = None, dry_run: bool = False
+) -> Saved:
+    """Creates a program, or changes the given fields of `program`. Raises ValidationError with field names.
+
+    With `dry_run` everything is checked and nothing is kept. Running processes go on: fields that apply at
+    the next restart wait for one.
+    """
+    created = program is None
+    subject = program or Program()
+    try:
+        with transaction.atomic():
+            saved = _save(subject, values, actor, created)
+            if dry_run:
+                raise _DryRunError
+    except _DryRunError:
+        pass
+    return saved
+
+
+def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool) -> Saved:
+    before = {} if created else definition.as_json(program)
+    definition.assign(program, values)
+    if created:
+        program.desired_state = Desired.RUNNING if program.autostart else Desired.STOPPED
+    low, high = program.instances_min, program.instances_max
+    if isinstance(low, int) and isinstance(high, int):
+        program.desired_instances = min(max(program.desired_instances or 0, low), high)
+    program.full_clean()
+    program.revision = Sequence.advance()
+    program.save()
+    if "depends_on" in values:
+        definition.assign_dependencies(program, values["depends_on"])
+    program = Program.objects.select_related("host").prefetch_related("dependencies__requires").get(pk=program.pk)
+    changes = definition.differences(before, definition.as_json(program))
+    if "environment" in values and not created and "environment" not in changes:
+        changes |= _secret_change(program, values)
+    if changes:
+        _keep_revision(program, actor, changes, created)
+    ring_on_commit("agent")
+    return Saved(program, {field: definition.applies(field) for field in changes})
+
+
+def _secret_change(program: Program, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """A secret given anew looks the same as before once masked, but it is a change."""
+    given = [e for e in values["environment"] if e.get("secret") and e.get("value") != definition.SET]
+    return {"environment": [definition.SET, definition.SET]} if given else {}
+
+
+def _keep_revision(program: Program, actor: str, changes: dict[str, list[Any]], created: bool) -> None:
+    last = program.revisions.values_list("number", flat=True).first() or 0
+    shown = definition.as_json(program)
+    ProgramRevision.objects.create(
+        program=program, number=last + 1, actor=actor, definition=shown, changes={} if created else changes
+    )
+    data = {} if created else {"changes": changes}
+    events.record("program.created" if created else "program.updated", program=program, actor=actor, data=data)
+
+
+def state_of(program: Program) -> State:
+    """The program's state as people see it: `unknown` while its host's agent is silent."""
+    heartbeat = program.host.heartbeat_at if program.host else default_heartbeat()
+    if not is_alive(heartbeat, timezone.now()):
+        return State.UNKNOWN
+    return combined(State(state) for state in program.processes.values_list("state", flat=True))
+
+
+def request(program: Program, verb: Verb, *, actor: str) -> Intent:
+    """Asks the agent for `verb`. Raises ConflictError for a move that makes no sense now."""
+    with transaction.atomic():
+        state = state_of(program)
+        wanted = Desired.RUNNING if verb in (Verb.START, Verb.RESTART) else Desired.STOPPED
+        pending = program.desired_state != wanted or program.intents.exists()
+        if verb not in VERBS[state] and not pending:
+            raise ConflictError(f"{program.name} cannot {verb}: it is {state}.")
+        Program.objects.filter(pk=program.pk).update(desired_state=wanted, revision=Sequence.advance())
+        program.desired_state = wanted
+        intent = Intent.objects.create(program=program, verb=verb, actor=actor)
+        ring_on_commit("agent")
+    return intent
+
+
+def request_many(programs: Iterable[Program], verb: Verb, *, actor: str) -> dict[int, str | None]:
+    """`request` for each, in one transaction: program id → None, or why it was refused."""
+    outcome: dict[int, str | None] = {}
+    with transaction.atomic():
+        for program in programs:
+            try:
+                request(program, verb, actor=actor)
+                outcome[program.pk] = None
+            except ConflictError as error:
+                outcome[program.pk] = str(error)
+    return outcome
+
+
+def scale(program: Program, instances: int, *, actor: str) -> None:
+    """Wants `instances` processes. Raises ValidationError outside instances_min … instances_max."""
+    if not program.instances_min <= instances <= program.instances_max:
+        span = f"between {program.instances_min} and {program.instances_max}"
+        raise ValidationError({"instances": f"Must be {span} for {program.name}."})
+    with transaction.atomic():
+        before = program.desired_instances
+        Program.objects.filter(pk=program.pk).update(desired_instances=instances, revision=Sequence.advance())
+        program.desired_instances = instances
+        if before != instances:
+            data = {"from": before, "to": instances}
+            events.record("program.scaled", program=program, actor=actor, data=data)
+        ring_on_commit("agent")
+
+
+def send_input(program: Program, text: str, *, actor: str) -> None:
+    """A line for the console of every running instance. Raises ValidationError or ConflictError."""
+    if program.stdin != Program.Stdin.CONSOLE:
+        raise ConflictError(f"{program.name} has no console: set its stdin to console and restart it.")
+    if not text or len(text.encode()) > LONGEST_INPUT or "\x00" in text:
+        raise ValidationError({"text": f"Must be 1 to {LONGEST_INPUT} bytes without NUL characters."})
+    if state_of(program) not in (State.RUNNING, State.STARTING, State.STOPPING):
+        raise ConflictError(f"{program.name} is not running.")
+    with transaction.atomic():
+        Intent.objects.create(program=program, verb="input", actor=actor, data={"text": text})
+        ring_on_commit("agent")
+
+
+def remove(program: Program, *, actor: str) -> None:
+    """Forgets the program; the agent first stops what runs. Raises ConflictError while others need it."""
+    with transaction.atomic():
+        needing = program.dependents.filter(program__removed_at=None).values_list("program__name", flat=True)
+        if needing:
+            raise ConflictError(f"{program.name} is needed by {', '.join(sorted(needing))}.")
+        program.dependencies.all().delete()
+        events.record("program.removed", program=program, actor=actor)
+        Program.objects.filter(pk=program.pk).update(
+            removed_at=timezone.now(), desired_state=Desired.STOPPED, revision=Sequence.advance()
+        )
+        ring_on_commit("agent")
