@@ -4,3 +4,7 @@ from django.apps import AppConfig
 class CoreConfig(AppConfig):
     name = "core"
     verbose_name = "Access"
+
+    def ready(self) -> None:
+        from . import checks, doctor_checks  # noqa: F401  (register themselves)
+        from .access import signals  # noqa: F401  (connects the receivers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F
@@ -82,6 +84,33 @@ class ApiToken(models.Model):
         return f"{self.name} ({self.prefix}…)"
 
 
+class LoginThrottle(models.Model):
+    """How often a user name failed to log in from one address since its window of time began."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    failures = models.PositiveSmallIntegerField(default=1)
+    since = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.failures} since {self.since:%H:%M}"
+
+
+class AppendOnlyError(Exception):
+    """Somebody tried to change or remove a row of the audit trail."""
+
+
+class AuditQuerySet(models.QuerySet["AuditEntry"]):
+    """Adds and reads. `expire` is for retention alone."""
+
+    def expire(self) -> int:
+        return super().delete()[0]
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("audit entries are never changed or removed")
+
+    update = delete = bulk_update = update_or_create = _refuse
+
+
 class AuditEntry(models.Model):
     """One deed of a person or a token. Rows are only ever added."""
 
@@ -93,6 +122,8 @@ class AuditEntry(models.Model):
     address = models.GenericIPAddressField(null=True, blank=True)
     data = models.JSONField(default=dict, blank=True)
 
+    objects = AuditQuerySet.as_manager()
+
     class Meta:
         ordering = ["-at", "-id"]
         verbose_name_plural = _("audit entries")
@@ -100,3 +131,11 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.target}".strip()
+
+    def save(self, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError("an audit entry is never changed")
+        super().save(**kwargs | {"force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("an audit entry is never removed")

@@ -13,8 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 from .keyfile import key_file
-
-MASK = "••••••"
+from .masking import MASK as MASK
 
 
 class SecretUnreadableError(Exception):
@@ -25,16 +24,35 @@ def keys_path() -> Path:
     return Path(settings.DATA_DIR) / "secrets.key"
 
 
+def keys() -> list[Fernet]:
+    """The present keys, newest first; read again when the file changes, so a rotation needs no restart.
+
+    Raises SecretUnreadableError when the file holds no keys, PermissionError when others can read it.
+    """
+    path = keys_path()
+    key_file(path, lambda: Fernet.generate_key().decode())
+    found = path.stat()
+    return _keys(path, (found.st_mtime_ns, found.st_ino, found.st_size))
+
+
 @lru_cache(maxsize=4)
-def _fernet(path: Path, _changed: int) -> MultiFernet:
-    return MultiFernet([Fernet(line) for line in path.read_text().split()])
+def _keys(path: Path, _version: tuple[int, ...]) -> list[Fernet]:
+    try:
+        return parse_keys(path.read_text())
+    except ValueError as error:
+        raise SecretUnreadableError(f"{path} holds no usable keys; bring back a copy from a backup") from error
+
+
+def parse_keys(text: str) -> list[Fernet]:
+    """Raises ValueError when `text` is not one or more keys."""
+    found = [Fernet(line) for line in text.split()]
+    if not found:
+        raise ValueError("no keys")
+    return found
 
 
 def fernet() -> MultiFernet:
-    """The present keys; read again when the file changes, so a rotation needs no restart."""
-    path = keys_path()
-    key_file(path, lambda: Fernet.generate_key().decode())
-    return _fernet(path, path.stat().st_mtime_ns)
+    return MultiFernet(keys())
 
 
 def encrypt(value: str) -> str:
@@ -52,8 +70,16 @@ def decrypt(token: str) -> str:
 
 
 def re_encrypt(token: str) -> str:
-    """The same secret under the newest key."""
-    return fernet().rotate(token.encode()).decode()
+    """The same secret under the newest key; `token` itself when it is that already.
+
+    Raises SecretUnreadableError.
+    """
+    newest = keys()[0]
+    try:
+        newest.decrypt(token.encode())
+    except InvalidToken:
+        return newest.encrypt(decrypt(token).encode()).decode()
+    return token
 
 
 def mask(text: str, secrets: list[str]) -> str:

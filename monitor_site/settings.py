@@ -57,6 +57,7 @@ LEAN = os.environ.get("MONITOR_APPS") == "lean"
 INSTALLED_APPS = LEAN_APPS if LEAN else FULL_APPS + LEAN_APPS
 
 MIDDLEWARE = [
+    "core.observability.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -68,7 +69,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-ROOT_URLCONF = "monitor_site.urls"
+ROOT_URLCONF = "" if LEAN else "monitor_site.urls"  # the routes need the admin
 ASGI_APPLICATION = "monitor_site.asgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
@@ -149,6 +150,7 @@ Q_CLUSTER: dict[str, Any] = {
 
 # --- Access ---------------------------------------------------------------------------------------------
 
+AUTHENTICATION_BACKENDS = ["core.access.login.ThrottledBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -189,4 +191,18 @@ SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = False
 
 LOG_FORMAT = env.str("LOG_FORMAT", default="console")
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING_CONFIG = "core.observability.set_up"
+# Commands stay quiet; `core.observability.configure` turns LOG_LEVEL on in the long-running processes.
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "core.observability.line_formatter", "kind": LOG_FORMAT}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": []},
+        "django.server": {"handlers": [], "propagate": True},
+        "django.request": {"level": "ERROR"},  # the request log has every 4xx already
+    },
+}

@@ -1,0 +1,63 @@
+"""The audit trail: one row per deed, added and never changed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from core.masking import mask_text, masked, printable
+from core.models import AuditEntry
+from core.observability import current_request_id
+
+from .principal import ACTOR_LENGTH, Principal
+
+EXPIRY_BATCH = 5_000
+
+
+def audit(
+    actor: str | Principal,
+    action: str,
+    target: str = "",
+    *,
+    outcome: str = "done",
+    address: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Adds one row. `action` is a word or `area.verb`, `outcome` one of done, failed, refused.
+
+    Secrets in `data` are masked, texts are cut to their column; inside a request its id is noted too.
+    """
+    details: dict[str, Any] = masked(data or {})
+    if isinstance(actor, Principal) and actor.token_prefix:
+        details["token_prefix"] = actor.token_prefix
+    if request_id := current_request_id():
+        details["request_id"] = request_id
+    name = actor.actor if isinstance(actor, Principal) else actor
+    return AuditEntry.objects.create(
+        actor=printable(name)[:ACTOR_LENGTH],
+        action=printable(action)[:60],
+        target=printable(mask_text(target))[:200],
+        outcome=outcome,
+        address=address,
+        data=details,
+    )
+
+
+def expire(before: datetime) -> int:
+    """Forgets what is older than `before`, in short transactions. The only way a row ever goes."""
+    gone = 0
+    while batch := list(AuditEntry.objects.filter(at__lt=before).values_list("pk", flat=True)[:EXPIRY_BATCH]):
+        gone += AuditEntry.objects.filter(pk__in=batch).expire()
+    return gone
+
+
+def command_actor() -> str:
+    """Who types a command on this machine, for records: "root (command line)"."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a service account that has a number only
+        name = f"uid {os.getuid()}"
+    return f"{name} (command line)"

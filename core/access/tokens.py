@@ -1,0 +1,114 @@
+"""Keys for scripts: `pm_<8>_<43>`. The row holds the first two parts and the SHA-256 of the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
+
+from core.models import ApiToken
+
+from .audit import audit
+from .principal import Principal, token_actor
+from .roles import Role, granted_level, role_of
+
+SHAPE = re.compile(r"(?P<prefix>pm_[0-9a-z]{8})_[A-Za-z0-9_-]{43}")
+PREFIX_ALPHABET = string.ascii_lowercase + string.digits
+NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+class TokenError(ValueError):
+    """Why a token cannot be made; fit to be shown."""
+
+
+def create_token(
+    user: User, name: str, scope: Role | str, expires_at: datetime | None = None, *, actor: str | None = None
+) -> tuple[ApiToken, str]:
+    """The row, and the token in clear: the only time anybody sees it.
+
+    Raises TokenError for an empty name, a moment that has passed, or a scope above the owner's role.
+    """
+    role = Role.named(str(scope))
+    check_token(user, name, role, expires_at)
+    clear, token = draw_token()
+    token.user, token.name, token.scope, token.expires_at = user, name, str(role), expires_at
+    with transaction.atomic():
+        token.save(force_insert=True)
+        record_creation(token, actor or user.get_username())
+    return token, clear
+
+
+def check_token(user: User, name: str, scope: Role, expires_at: datetime | None) -> None:
+    held = role_of(user)
+    if held is None:
+        raise TokenError(f"{user.get_username()} has no role, so a token could do nothing.")
+    if scope > held:
+        raise TokenError(f"{user.get_username()} has the role {held}; a token cannot exceed it.")
+    if not 0 < len(name.strip()) <= 80 or not name.isprintable():
+        raise TokenError("A token needs a name of 1 to 80 characters.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise TokenError("The time of expiry has passed already.")
+
+
+def draw_token() -> tuple[str, ApiToken]:
+    """A fresh key in clear and an unsaved row that knows it."""
+    prefix = "pm_" + "".join(secrets.choice(PREFIX_ALPHABET) for _ in range(8))
+    clear = f"{prefix}_{secrets.token_urlsafe(32)}"
+    return clear, ApiToken(prefix=prefix, digest=digest(clear))
+
+
+def record_creation(token: ApiToken, actor: str) -> None:
+    until = token.expires_at.isoformat() if token.expires_at else None
+    data = {"owner": token.user.get_username(), "scope": token.scope, "expires_at": until}
+    audit(actor, "token.create", str(token), data=data)
+
+
+def revoke_token(token: ApiToken, *, actor: str, address: str | None = None) -> None:
+    """Ends the token at once."""
+    with transaction.atomic():
+        audit(actor, "token.revoke", str(token), address=address, data={"owner": token.user.get_username()})
+        token.delete()
+
+
+def digest(clear: str) -> str:
+    return hashlib.sha256(clear.encode()).hexdigest()
+
+
+def authenticate_token(clear: str) -> Principal | None:
+    """Whoever holds this token, with the lower of its scope and its owner's present role.
+
+    None for a token that is malformed, unknown, expired, or whose owner is inactive or without a role. One query;
+    a second one, at most once a minute, notes the use.
+    """
+    if not SHAPE.fullmatch(clear):
+        return None
+    now = timezone.now()
+    token = (
+        ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), digest=digest(clear))
+        .filter(user__is_active=True)
+        .select_related("user")
+        .annotate(owner_level=Subquery(granted_level(OuterRef("user_id"))))
+        .order_by()
+        .first()
+    )
+    if token is None:
+        return None
+    level = Role.ADMIN if token.user.is_superuser else token.owner_level
+    if not level:
+        return None
+    _note_use(token, now)
+    role = min(Role(level), Role.named(token.scope))
+    return Principal(token.user, role, token_actor(token.user.get_username(), token.name), token.prefix)
+
+
+def _note_use(token: ApiToken, now: datetime) -> None:
+    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTE_USE_EVERY)
+    if token.last_used_at is None or token.last_used_at <= now - NOTE_USE_EVERY:
+        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

@@ -1,0 +1,58 @@
+"""One process at a time: locks on files in RUN_DIR. They go with their process, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class HeldError(Exception):
+    """Another process holds the lock."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"another `{name}` is running on {settings.DATA_DIR}")
+        self.name = name
+
+
+@contextlib.contextmanager
+def hold(name: str) -> Iterator[int]:
+    """Holds `RUN_DIR/<name>.lock` for the block; raises HeldError at once when somebody else does.
+
+    Gives the file's descriptor: a forked child that may outlive us closes it, or it would go on holding the lock.
+    """
+    path = Path(settings.RUN_DIR) / f"{name}.lock"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The descriptor is not inherited across exec, so no program started meanwhile keeps the lock alive.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            _try_lock(descriptor)
+        except OSError as error:
+            raise HeldError(name) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_held(name: str) -> bool:
+    try:
+        with hold(name):
+            return False
+    except HeldError:
+        return True

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from core.doctor import Finding, Status, examine
+
+
+class Command(BaseCommand):
+    help = "Says what is wrong with this installation and how to mend it. Exit code 1 when something must be."
+    requires_system_checks = []  # they are among the findings
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help='a list of {"id", "status", "summary", "mend"}')
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        findings = examine()
+        if options["json"]:
+            self.stdout.write(json.dumps([dataclasses.asdict(f) for f in findings], indent=2, ensure_ascii=False))
+        else:
+            for finding in findings:
+                self.show(finding)
+        failed = [finding.id for finding in findings if finding.status is Status.FAIL]
+        if failed:
+            raise CommandError(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
+
+    def show(self, finding: Finding) -> None:
+        style = {Status.OK: self.style.SUCCESS, Status.WARN: self.style.WARNING, Status.FAIL: self.style.ERROR}
+        self.stdout.write(f"{style[finding.status](f'{finding.status:<4}')}  {finding.id:<20} {finding.summary}")
+        if finding.mend and finding.status is not Status.OK:
+            self.stdout.write(f"{'':26} → {finding.mend}")

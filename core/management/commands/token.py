@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from core.access import Role, TokenError, command_actor, create_token, revoke_token
+from core.models import ApiToken
+
+
+class Command(BaseCommand):
+    help = "Makes, lists and revokes the tokens that scripts use for the API."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        create = verbs.add_parser("create", help="print a new token, once")
+        create.add_argument("--user", required=True, metavar="NAME", help="whose rights it has at most")
+        create.add_argument("--scope", required=True, choices=[str(role) for role in Role])
+        create.add_argument("--name", default="command line", help="what it is for")
+        create.add_argument("--expires-days", type=float, metavar="DAYS", help="default: never")
+        listing = verbs.add_parser("list", help="every token, without its secret part")
+        listing.add_argument("--json", action="store_true")
+        revoke = verbs.add_parser("revoke", help="end a token at once")
+        revoke.add_argument("prefix", metavar="PREFIX", help="how it begins, such as pm_1a2b3c4d")
+
+    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        verbs: dict[str, Callable[..., None]] = {
+            "create": self.create,
+            "list": self.list,
+            "revoke": self.revoke,
+        }
+        verbs[verb](**options)
+
+    def create(self, *, user: str, scope: str, name: str, expires_days: float | None, **_: Any) -> None:
+        owner = User.objects.filter(username=user).first()
+        if owner is None:
+            raise CommandError(f"There is no user {user}.")
+        try:
+            until = None if expires_days is None else timezone.now() + timedelta(days=expires_days)
+            token, clear = create_token(owner, name, Role.named(scope), until, actor=command_actor())
+        except TokenError as error:
+            raise CommandError(str(error)) from error
+        except OverflowError as error:
+            raise CommandError(f"{expires_days} days are no date.") from error
+        self.stderr.write(f"{token} may {scope}. This is the only time it is shown:")
+        self.stdout.write(clear)
+
+    def list(self, *, json: bool, **_: Any) -> None:
+        tokens = [_as_json(token) for token in ApiToken.objects.select_related("user")]
+        if json:
+            self.stdout.write(_dumps(tokens))
+            return
+        for token in tokens:
+            self.stdout.write(
+                "{prefix}  {scope:<8} {user:<20} {name:<24} {life}".format(**token, life=_life(token))
+            )
+
+    def revoke(self, *, prefix: str, **_: Any) -> None:
+        found = ApiToken.objects.select_related("user").filter(prefix__in=[prefix, f"pm_{prefix}"])
+        if not found:
+            raise CommandError(f"No token begins with {prefix}; `token list` shows them.")
+        for token in found:
+            revoke_token(token, actor=command_actor())
+            self.stderr.write(f"{token} of {token.user.get_username()} is revoked.")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _as_json(token: ApiToken) -> dict[str, Any]:
+    moments = {"created_at": token.created_at, "expires_at": token.expires_at, "last_used_at": token.last_used_at}
+    return {
+        "prefix": token.prefix,
+        "name": token.name,
+        "user": token.user.get_username(),
+        "scope": token.scope,
+        **{name: moment.isoformat() if moment else None for name, moment in moments.items()},
+    }
+
+
+def _life(token: dict[str, Any]) -> str:
+    used = f"used {token['last_used_at'][:16]}" if token["last_used_at"] else "never used"
+    return f"{used}, expires {token['expires_at'][:16]}" if token["expires_at"] else used
