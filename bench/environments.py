@@ -1,0 +1,71 @@
+"""The peers' own environments under `bench/.peers/`: made once from pip or npm, kept while the versions stay."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.contender import BenchError
+
+PEERS = Path(__file__).parent / ".peers"
+INSTALL_SECONDS = 240
+
+
+def python_environment(name: str, *requirements: str) -> Path:
+    """A virtual environment with just these requirements. Returns its `bin`; raises BenchError if pip fails."""
+    folder = PEERS / name
+    commands = [
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements],
+    ]
+    make_once(folder, requirements, commands)
+    return folder / "bin"
+
+
+def node_environment(name: str, *requirements: str) -> Path:
+    """A folder with just these packages. Returns its `node_modules`; raises BenchError if npm fails."""
+    folder = PEERS / name
+    quiet = ["--silent", "--no-audit", "--no-fund", "--no-save"]
+    make_once(folder, requirements, [["npm", "install", "--prefix", str(folder), *quiet, *requirements]])
+    return folder / "node_modules"
+
+
+def make_once(folder: Path, requirements: Sequence[str], commands: Sequence[list[str]]) -> None:
+    """Run the commands unless an earlier run finished them; a half-made environment is thrown away."""
+    complete = folder / ".complete"
+    wanted = "\n".join(requirements)
+    with locked(PEERS / f"{folder.name}.lock"):
+        if complete.exists() and complete.read_text() == wanted:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for command in commands:
+            run(command)
+        complete.write_text(wanted)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Two runs at once must not both fill the same folder."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run(command: list[str]) -> None:
+    shown = " ".join(Path(part).name if Path(part).is_absolute() else part for part in command)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise BenchError(f"{command[0]} is not installed; `{shown}` cannot run") from error
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"`{shown}` took longer than {INSTALL_SECONDS} s") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise BenchError(f"`{shown}` failed ({done.returncode}): {said[-1] if said else 'it said nothing'}")

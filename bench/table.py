@@ -1,0 +1,72 @@
+"""The results as one table: a row for each figure, a column for each contender, ratios to ours in brackets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.measures import Figures
+
+REFERENCE = "ours"
+
+
+@dataclass(frozen=True)
+class Row:
+    key: str
+    label: str
+    unit: str = ""
+    digits: int = 1
+    has_ratio: bool = True
+
+    def cell(self, value: float | None, reference: float | None) -> str:
+        if value is None:
+            return "-"
+        shown = f"{value:,.{self.digits}f} {self.unit}".rstrip()
+        return f"{shown} (x{value / reference:.3g})" if self.has_ratio and reference else shown
+
+
+ROWS = (
+    Row("start_seconds", "start {programs} programs", "s", 2),
+    Row("restart_median_ms", "SIGKILL to successor's first line, median", "ms"),
+    Row("restart_max_ms", "the same, slowest of {kills}", "ms"),
+    Row("status_median_ms", "status of all, median of {status_calls}", "ms", 2),
+    Row("usage_median_ms", "status of all with CPU and memory", "ms", 2),
+    Row("idle_percent", "idle CPU of one core, supervising part", "%", 2),
+    Row("idle_stack_percent", "idle CPU of one core, whole stack", "%", 2),
+    Row("memory_pss_mb", "memory (PSS), supervising part", "MB"),
+    Row("memory_rss_mb", "memory (RSS), supervising part", "MB"),
+    Row("stack_pss_mb", "memory (PSS), whole stack", "MB"),
+    Row("stack_rss_mb", "memory (RSS), whole stack", "MB"),
+    Row("flood_rotations", "log flood: rotations", digits=0, has_ratio=False),
+    Row("flood_lost", "log flood: lines lost", digits=0, has_ratio=False),
+    Row("flood_damaged", "log flood: lines repeated or broken", digits=0, has_ratio=False),
+    Row("flood_cpu_seconds", "log flood: manager's CPU", "s", 2),
+)
+
+
+def render(results: Mapping[str, Figures], titles: Mapping[str, str], plan: Mapping[str, object]) -> str:
+    """A Markdown table, aligned so that a terminal shows it well too. `plan` fills in the labels."""
+    reference = results.get(REFERENCE, {})
+    lines = [["", *titles.values()]]
+    for row in ROWS:
+        cells = (row.cell(results[name].get(row.key), own(name, reference.get(row.key))) for name in titles)
+        lines.append([row.label.format(**plan), *cells])
+    return align(lines)
+
+
+def own(name: str, reference: float | None) -> float | None:
+    """Our own column needs no ratio to itself."""
+    return None if name == REFERENCE else reference
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = [f"{'-' * (width - 1)}:" if index else "-" * width for index, width in enumerate(widths)]
+    padded = [
+        [
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in [lines[0], rule, *lines[1:]]
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from bench.contender import BenchError
+from bench.workload import LogCheck, Starters, check_log
+from bench.workloads.flood import lines
+
+
+def test_a_log_that_holds_every_line_has_lost_none(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(lines(0, 30))
+
+    assert check_log([log], 30) == LogCheck(lost=0, repeated=0, broken=0)
+
+
+def test_a_line_split_between_two_files_is_whole(tmp_path: Path) -> None:
+    old, live = tmp_path / "a.log.1", tmp_path / "a.log"
+    old.write_bytes(lines(0, 30)[:1234])
+    live.write_bytes(lines(0, 30)[1234:])
+
+    assert check_log([old, live], 30) == LogCheck(lost=0, repeated=0, broken=0)
+
+
+def test_a_compressed_archive_is_read_like_a_plain_one(tmp_path: Path) -> None:
+    archive = tmp_path / "a.log.gz"
+    archive.write_bytes(gzip.compress(lines(0, 30)))
+
+    assert check_log([archive], 30).lost == 0
+
+
+def test_lost_repeated_and_broken_lines_are_told_apart(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(lines(0, 10) + lines(9, 1) + b"half a line\n" + lines(12, 8))
+
+    assert check_log([log], 20) == LogCheck(lost=2, repeated=1, broken=1)
+
+
+def test_a_number_that_was_never_written_is_broken(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(lines(0, 6))
+
+    assert check_log([log], 5) == LogCheck(lost=0, repeated=0, broken=1)
+
+
+def test_a_mark_still_being_written_is_no_start_yet(tmp_path: Path) -> None:
+    starters = Starters(tmp_path, 1)
+    (starters.marks / "p0").write_text("12 1000\n34 20")
+
+    assert [start.pid for start in starters.starts(starters.programs[0])] == [12]
+
+
+def test_it_gives_up_on_programs_that_do_not_start(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"not all of 2 programs started within 0\.1 s"):
+        Starters(tmp_path, 2).wait_until_started(seconds=0.1)
