@@ -1,0 +1,133 @@
+"""Reads a log by logical offset, across archives and the live file, right also while it rotates."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from io import FileIO
+from types import TracebackType
+from typing import NamedTuple
+
+from .archives import PIECE_BYTES, UnreadableArchiveError, read_piece
+from .layout import survey
+from .paths import Archive, Kind, LogFile
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 1000
+
+
+class Piece(NamedTuple):
+    start: int
+    data: bytes
+
+
+class Segment(NamedTuple):
+    """Bytes `start` to `end`, in an archive or, without one, in the live file."""
+
+    start: int
+    end: int
+    archive: Archive | None
+
+
+class Reader:
+    """A view of one log from `start` to `end`. Short-lived: what is appended later belongs to the next one.
+
+    After `budget` bytes it pretends that there are no more, and is `exhausted`.
+    """
+
+    def __init__(self, log: LogFile, budget: float = math.inf) -> None:
+        self.log = log
+        self.budget = budget
+        try:
+            self._live: FileIO | None = FileIO(log.live)
+        except FileNotFoundError:
+            self._live = None
+        self._layout = survey(log, self._live)
+        self.start = self._layout.start
+        self.end = self._layout.end
+        self.live_start = self._layout.archived
+        self.modified = os.fstat(self._live.fileno()).st_mtime if self._live else 0.0
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._live:
+            self._live.close()
+
+    def before(self, position: int) -> Piece:
+        """Up to PIECE_BYTES that end at `position`, or lower where bytes are missing; empty at the beginning."""
+        return self._steady(lambda: self._before(position), Piece(position, b""))
+
+    def after(self, position: int) -> Piece:
+        """Up to PIECE_BYTES that begin at `position`, or higher where bytes are missing; empty at the end."""
+        return self._steady(lambda: self._after(position), Piece(position, b""))
+
+    @property
+    def exhausted(self) -> bool:
+        return self.budget <= 0
+
+    def _steady(self, read: Callable[[], Iterator[Piece]], nothing: Piece) -> Piece:
+        """The first piece with content that no rotation disturbed."""
+        if self.exhausted:
+            return nothing
+        for _ in range(RETRIES):
+            layout = self._layout
+            try:
+                piece = next((piece for piece in read() if piece.data), nothing)
+            except FileNotFoundError:
+                self._layout = survey(self.log, self._live)
+                continue
+            if piece.start >= layout.archived:
+                self._layout = survey(self.log, self._live)
+            if (self._layout.base, self._layout.archived) == (layout.base, layout.archived):
+                self.budget -= len(piece.data)
+                return piece
+        raise OSError(errno.EBUSY, "rotates faster than it can be read", str(self.log.live))
+
+    def _before(self, position: int) -> Iterator[Piece]:
+        for segment in reversed(self._segments()):
+            if segment.start < position:
+                high = min(position, segment.end)
+                low = high - 1 - (high - 1 - segment.start) % PIECE_BYTES
+                yield self._read(segment, low, high)
+
+    def _after(self, position: int) -> Iterator[Piece]:
+        for segment in self._segments():
+            if segment.end > position:
+                low = max(position, segment.start)
+                high = min(low + PIECE_BYTES - (low - segment.start) % PIECE_BYTES, segment.end)
+                yield self._read(segment, low, high)
+
+    def _segments(self) -> list[Segment]:
+        layout = self._layout
+        segments = [Segment(a.start, a.end, a) for a in layout.archives]
+        segments.append(Segment(layout.archived, min(layout.end, self.end), None))
+        return [segment for segment in segments if segment.start < segment.end]
+
+    def _read(self, segment: Segment, low: int, high: int) -> Piece:
+        """Bytes `low` to `high`, which lie within one piece counted from the segment's start."""
+        try:
+            if segment.archive:
+                return Piece(low, _read_archive(segment.archive, low - segment.start, high - segment.start))
+        except UnreadableArchiveError as error:
+            logger.warning("leaving out a piece of the log: %s", error)
+            return Piece(low, b"")
+        return Piece(low, _read_at(self._live, low - self._layout.base, high - low) if self._live else b"")
+
+
+def _read_archive(archive: Archive, low: int, high: int) -> bytes:
+    if archive.kind is Kind.COMPRESSED:
+        number, offset = divmod(low, PIECE_BYTES)
+        return read_piece(archive.path, number)[offset : offset + high - low]
+    with FileIO(archive.path) as file:
+        return _read_at(file, low, high - low)
+
+
+def _read_at(file: FileIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
