@@ -218,7 +218,7 @@ class Intent(models.Model):
     """A verb somebody asked for, waiting for the agent. The desired state is on the program itself."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="intents")
-    verb = models.CharField(max_length=10, choices=[*((v.value, v.value) for v in Verb), ("input", "input")])
+    verb = models.CharField(max_length=10, choices=[(verb, verb) for verb in (*Verb, "input", "adopt")])
     data = models.JSONField(default=dict)
     actor = models.CharField(max_length=150)
     at = models.DateTimeField(default=timezone.now)

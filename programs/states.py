@@ -29,10 +29,13 @@ AT_REST = frozenset({State.STOPPED, State.EXITED, State.FATAL})
 
 MOVES: dict[State, frozenset[State]] = {
     State.STOPPED: frozenset({State.STARTING, State.BACKOFF, State.FATAL}),
-    State.STARTING: frozenset({State.RUNNING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}),
+    # From itself: a process that ended at once is followed by its successor.
+    State.STARTING: frozenset(
+        {State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}
+    ),
     State.RUNNING: frozenset({State.STARTING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}),
     State.BACKOFF: frozenset({State.STARTING, State.STOPPED, State.FATAL}),
-    State.STOPPING: frozenset({State.STOPPED, State.STARTING}),
+    State.STOPPING: frozenset({State.STOPPED, State.STARTING, State.BACKOFF, State.FATAL}),
     State.EXITED: frozenset({State.STARTING, State.STOPPED, State.BACKOFF, State.FATAL}),
     State.FATAL: frozenset({State.STARTING, State.STOPPED}),
 }

@@ -1,0 +1,84 @@
+"""Which long-running services make up the agent. Each app hands in its own; one stop event ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from metrics.collector import Collector
+from programs.hosts import HEARTBEAT_SECONDS, this_host
+from programs.logs.keeper import LogKeeper
+from programs.models import Host
+from programs.supervisor import platform
+from programs.supervisor.supervisor import Supervisor
+
+log = structlog.get_logger(__name__)
+Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+SWITCH_SECONDS = 0.0005  # how long the writer thread may hold up a restart
+SERVICE_RETRY_SECONDS = 1.0
+
+
+async def run(*, stop_programs: bool) -> None:
+    """The agent until SIGTERM or SIGINT; with `stop_programs` it then stops them all first."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    platform.raise_file_limit()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    supervisor = Supervisor(await _host(), Path(settings.RUN_DIR))
+    stop = asyncio.Event()
+    supervising = asyncio.create_task(supervisor.run(stop))
+    beside = [asyncio.create_task(_keep_running(service, stop)) for service in _services(supervisor)]
+    await _first_of(asked.wait(), supervising)
+    if stop_programs and not supervising.done():
+        await supervisor.stop_programs()
+    stop.set()
+    await asyncio.gather(supervising, *beside)
+
+
+def _services(supervisor: Supervisor) -> list[Service]:
+    return [LogKeeper(supervisor.logs).run, Collector(supervisor).run, lambda stop: _beat(supervisor, stop)]
+
+
+async def _first_of(asked: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
+    waiting = asyncio.create_task(asked)
+    await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+async def _host() -> Host:
+    """This machine's row; waits for a database that is not there yet."""
+    while True:
+        try:
+            return await asyncio.to_thread(this_host)
+        except DatabaseError as error:
+            log.warning("agent.database_unavailable", error=str(error))
+            await asyncio.to_thread(connection.close)
+            await asyncio.sleep(SERVICE_RETRY_SECONDS)
+
+
+async def _keep_running(service: Service, stop: asyncio.Event) -> None:
+    """A fault in sampling or log keeping is told and overcome; supervising goes on beside it."""
+    while not stop.is_set():
+        try:
+            await service(stop)
+        except Exception:
+            log.exception("agent.service_failed")
+            await asyncio.sleep(SERVICE_RETRY_SECONDS)
+
+
+async def _beat(supervisor: Supervisor, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        supervisor.beat()
+        try:
+            await asyncio.wait_for(stop.wait(), HEARTBEAT_SECONDS)
+        except TimeoutError:
+            continue

@@ -1,0 +1,24 @@
+"""Loaded by pytest before the settings: every test process gets a data folder of its own, gone afterwards."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+folder = tempfile.mkdtemp(prefix="monitor-tests-")
+owner = os.getpid()
+
+
+@atexit.register
+def remove() -> None:
+    if os.getpid() == owner:  # not in a forked child
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+os.environ["DATA_DIR"] = folder
+os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
+os.environ["HOST_NAME"] = "testhost"
+for name in ("MONITOR_APPS", "DATABASE_URL", "REDIS_URL", "BIND", "ALLOWED_HOSTS", "LOG_LEVEL", "LOG_FORMAT"):
+    os.environ.pop(name, None)

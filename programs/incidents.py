@@ -1,0 +1,87 @@
+"""The "why did it stop?" card: everything known about an unexpected end, put together when it is written down.
+
+Runs in the agent's writer thread, inside the event's transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from core import secrets
+from core.secrets import SecretUnreadableError
+
+from . import definition
+from .logs.paths import LogFile
+from .logs.search import last_lines
+from .models import Incident, Program, ProgramEvent, ProgramRevision
+
+LAST_LINES = 40
+LAST_BYTES = 64 * 1024
+CHANGES_WITHIN = timedelta(hours=1)
+
+# Upper floors may add what they know of the minutes before: (program id, process index, event) → JSON object.
+metrics_before: list[Callable[[int, int, ProgramEvent], dict[str, Any]]] = []
+
+
+def write_incident(event: ProgramEvent, facts: dict[str, Any]) -> Incident:
+    """Writes the card for a `program.crashed` event. `facts` come from the agent (see `ManagedProcess`)."""
+    index = event.process_index or 0
+    lines = _last_lines(event.program, index, facts.get("log_end"))
+    return Incident.objects.create(
+        event=event,
+        program=event.program,
+        program_name=event.program_name,
+        process_index=index,
+        timestamp=event.timestamp,
+        exit_code=facts["exit_code"],
+        exit_signal=facts["exit_signal"],
+        meaning=facts["meaning"][:300],
+        out_of_memory=facts.get("out_of_memory", False),
+        uptime_seconds=facts["uptime_seconds"],
+        log_lines=lines,
+        metrics_before=_metrics(event, index),
+        changes_before=_changes(event),
+        fingerprint=fingerprint(event.program_name, facts, lines),
+    )
+
+
+def _last_lines(program: Program | None, index: int, end: int | None) -> list[str]:
+    if program is None:
+        return []
+    log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
+    lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
+    try:
+        hidden = definition.secret_values(program)
+    except SecretUnreadableError:
+        return ["(not shown: the program's secrets cannot be read, so they cannot be masked)"]
+    return [secrets.mask(line, hidden) for line in lines]
+
+
+def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for source in metrics_before if event.program_id else ():
+        found |= source(event.program_id or 0, index, event)
+    return found
+
+
+def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
+    """Saved definitions of the last hour: the first suspects."""
+    since = event.timestamp - CHANGES_WITHIN
+    revisions = ProgramRevision.objects.filter(program=event.program_id, at__gte=since, number__gt=1)[:10]
+    return [
+        {"number": r.number, "actor": r.actor, "at": r.at.isoformat(), "changes": r.changes} for r in revisions
+    ]
+
+
+def fingerprint(name: str, facts: dict[str, Any], lines: list[str]) -> str:
+    """The same for ends of the same kind: how it ended, and the last line with its numbers blanked."""
+    last = re.sub(r"\d+|0x[0-9a-fA-F]+", "#", lines[-1]) if lines else ""
+    kind = f"{name}|{facts['exit_code']}|{facts['exit_signal']}|{last}"
+    return hashlib.sha256(kind.encode()).hexdigest()[:32]

@@ -1,0 +1,290 @@
+"""What happened, on its way to the database: in order, in one thread, and safe before it gets there.
+
+Each entry is appended to a file first (a few microseconds, no fsync: it survives the agent, not a power cut), then
+written by the writer thread in short transactions. While the database is busy or gone the thread tries again and
+the agent goes on; an agent that died finds the file at its next start and writes the rest. An event's id makes
+that repeatable. The newest sampled values and the heartbeat take a side entrance: only the latest counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.utils.dateparse import parse_datetime
+
+from core.models import Sequence
+from programs import events
+from programs.incidents import write_incident
+from programs.models import Host, Intent, Process, Program, ProgramEvent
+
+log = structlog.get_logger(__name__)
+
+SETTLE_SECONDS = 0.02  # lets a burst of starts go first: the interpreter runs one thread at a time
+RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0)
+LARGEST_BATCH = 200
+MOMENTS = ("started_at", "next_start_at")
+
+Key = tuple[int, int]  # program id, process index
+
+
+@dataclass
+class Entry:
+    """One step of one process: its new column values and the event that tells of it, written together.
+
+    `event` has uid, type, at (ISO), actor and data; `incident` holds the facts for the incident card; `intents`
+    are the ids this step has dealt with; `desired` is the program's new desired state, where the agent itself
+    decides it; `removed` says that the process's row ("process") or the whole program ("program") goes away.
+    """
+
+    process: Key | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    event: dict[str, Any] | None = None
+    incident: dict[str, Any] | None = None
+    intents: list[int] = field(default_factory=list)
+    desired: str = ""
+    removed: str = ""
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Entry:
+        fields = json.loads(line)
+        fields["process"] = tuple(fields["process"]) if fields["process"] else None
+        return cls(**fields)
+
+
+class Journal:
+    """The agent's only way to write. `put` never blocks on the database; `close` waits for what is queued."""
+
+    def __init__(self, path: Path, host_id: int, on_written: Callable[[], None] = lambda: None) -> None:
+        self._path = path
+        self._host_id = host_id
+        self._on_written = on_written
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._latest: dict[Key, dict[str, Any]] = {}
+        self._heartbeat: Any = None
+        self._closing = False
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+
+    # --- The agent's side ---
+
+    def start(self) -> int:
+        """Takes up what an earlier agent left unwritten (the number of entries) and begins to write."""
+        left = _readable(self._path.read_bytes())
+        for entry in left:
+            self._enqueue(entry)
+        self._thread.start()
+        return len(left)
+
+    def put(self, entry: Entry) -> None:
+        with self._lock:
+            self._pending += 1
+            if entry.process and "state" in entry.values:
+                self._latest.pop(entry.process, None)  # sampled in the state before
+            try:
+                os.write(self._file, entry.line())
+            except OSError as error:  # a full disk must not stop supervision; memory still has the entry
+                log.error("journal.file_failed", error=str(error))
+        self._queue.put(entry)
+
+    def put_latest(self, key: Key, values: dict[str, Any]) -> None:
+        """Sampled values: a newer call replaces an older one that is not written yet."""
+        with self._lock:
+            self._latest.setdefault(key, {}).update(values)
+
+    def beat(self, now: Any) -> None:
+        with self._lock:
+            self._heartbeat = now
+        self._queue.put(None)
+
+    @property
+    def pending(self) -> int:
+        """Entries that the database does not have yet."""
+        return self._pending
+
+    def close(self, timeout: float) -> bool:
+        """Writes what is queued; False when the database did not take it in time (the file still has it)."""
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # --- The writer thread ---
+
+    def _enqueue(self, entry: Entry) -> None:
+        with self._lock:
+            self._pending += 1
+        self._queue.put(entry)
+
+    def _run(self) -> None:
+        while not (self._closing and self._queue.empty()):
+            batch = self._collect()
+            self._write_for_sure(batch)
+            with self._lock:
+                self._pending -= len(batch)
+                if self._pending == 0 and batch:
+                    _truncate(self._file)
+            self._on_written()
+        connection.close()
+
+    def _collect(self) -> list[Entry]:
+        first = self._queue.get()
+        if not self._closing:
+            time.sleep(SETTLE_SECONDS)
+        batch = [first] if first else []
+        while len(batch) < LARGEST_BATCH:
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if entry:
+                batch.append(entry)
+        return batch
+
+    def _write_for_sure(self, batch: list[Entry]) -> None:
+        """Tries until the database takes the batch. Only a closing journal may give up: the file keeps it."""
+        attempt = 0
+        while True:
+            with self._lock:
+                latest, self._latest = self._latest, {}
+                heartbeat, self._heartbeat = self._heartbeat, None
+            try:
+                close_old_connections()
+                write(batch, latest, self._host_id, heartbeat)
+                return
+            except (OperationalError, InterfaceError) as error:
+                connection.close()
+                log.warning("journal.database_unavailable", error=str(error), waiting=self._pending)
+                with self._lock:
+                    self._latest = {**latest, **self._latest}
+            except Exception:  # one entry that cannot be written must not hold up all that follow
+                log.exception("journal.entry_refused", entries=len(batch))
+                self._write_one_by_one(batch)
+                return
+            if self._closing and attempt >= len(RETRY_SECONDS):
+                raise SystemExit  # ends this thread only, with the file as it is
+            time.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+
+    def _write_one_by_one(self, batch: list[Entry]) -> None:
+        if len(batch) > 1:
+            for entry in batch:
+                self._write_for_sure([entry])
+        elif batch:
+            refused = self._path.with_suffix(".refused")
+            with refused.open("ab") as file:
+                file.write(batch[0].line())
+
+
+def _truncate(descriptor: int) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+    except OSError as error:
+        log.error("journal.file_failed", error=str(error))
+
+
+def _readable(content: bytes) -> list[Entry]:
+    """The entries of a journal file. A last line cut short by a crash was never acted upon: it is left out."""
+    entries = []
+    for line in content.split(b"\n"):
+        if line:
+            try:
+                entries.append(Entry.from_line(line))
+            except (ValueError, TypeError, KeyError):
+                log.warning("journal.line_skipped", line=line[:200].decode(errors="replace"))
+    return entries
+
+
+# --- Into the database ----------------------------------------------------------------------------------
+
+
+def write(entries: Iterable[Entry], latest: dict[Key, dict[str, Any]], host_id: int, heartbeat: Any) -> None:
+    """Everything in one transaction. Repeating entries that were written before changes nothing."""
+    entries = list(entries)
+    with transaction.atomic():
+        programs = _programs(entries, latest)
+        for entry in entries:
+            _apply(entry, programs)
+        _apply_latest(latest, programs)
+        if heartbeat:
+            Host.objects.filter(pk=host_id).update(heartbeat_at=heartbeat)
+
+
+def _programs(entries: list[Entry], latest: dict[Key, dict[str, Any]]) -> dict[int, Program]:
+    wanted = {entry.process[0] for entry in entries if entry.process} | {key[0] for key in latest}
+    return {program.pk: program for program in Program.everything.filter(pk__in=wanted)} if wanted else {}
+
+
+def _apply(entry: Entry, programs: dict[int, Program]) -> None:
+    Intent.objects.filter(pk__in=entry.intents).delete() if entry.intents else None
+    event = entry.event
+    if event and ProgramEvent.objects.filter(uid=event["uid"]).exists():
+        return
+    program = programs.get(entry.process[0]) if entry.process else None
+    if program and entry.process and entry.values:
+        _save_process(program, entry.process[1], entry.values)
+    if event:
+        recorded = events.record(
+            event["type"],
+            uid=event["uid"],
+            at=parse_datetime(event["at"]),
+            actor=event["actor"],
+            data=event["data"],
+            program=program,
+            process_index=entry.process[1] if entry.process else None,
+        )
+        if entry.incident:
+            write_incident(recorded, entry.incident)
+    if entry.desired and program:
+        Program.everything.filter(pk=program.pk).update(desired_state=entry.desired, revision=Sequence.advance())
+    if entry.removed and entry.process:
+        _remove(entry, programs)
+
+
+def _save_process(program: Program, index: int, values: dict[str, Any]) -> None:
+    values = {name: parse_datetime(v) if name in MOMENTS and v else v for name, v in values.items()}
+    values["revision"] = Sequence.advance()
+    if not Process.objects.filter(program=program, index=index).update(**values):
+        Process.objects.create(program=program, index=index, **values)
+
+
+def _remove(entry: Entry, programs: dict[int, Program]) -> None:
+    program_id, index = entry.process or (0, 0)
+    Process.objects.filter(program_id=program_id, index=index).delete()
+    Program.everything.filter(pk=program_id).update(revision=Sequence.advance())
+    if entry.removed == "program":
+        Program.everything.filter(pk=program_id).exclude(removed_at=None).delete()
+        programs.pop(program_id, None)
+
+
+def _apply_latest(latest: dict[Key, dict[str, Any]], programs: dict[int, Program]) -> None:
+    """Sampled values in one statement per shape: a thousand rows cost milliseconds."""
+    if not latest:
+        return
+    first = Sequence.advance(by=len(latest))
+    rows = [
+        (values["cpu_percent"], values["memory_bytes"], values["threads"], first + offset, *key)
+        for offset, (key, values) in enumerate(latest.items())
+        if key[0] in programs
+    ]
+    table = connection.ops.quote_name(Process._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {table} SET cpu_percent=%s, memory_bytes=%s, threads=%s, revision=%s "  # noqa: S608
+            'WHERE program_id=%s AND "index"=%s',
+            rows,
+        )

@@ -1,0 +1,527 @@
+"""One instance of a program: its state, its process, and what to do when either must change.
+
+`_enter` is the only place that changes the state; it checks the move and hands state and event to the journal as
+one entry. Everything runs in the agent's loop; what takes time (stopping) is a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from programs import policy
+from programs.meaning import exit_meaning
+from programs.models import Program, event_id
+from programs.states import ALIVE, State, Verb, check_move
+
+from . import launch, platform
+from .health import Health
+from .journal import Entry, Journal, Key
+from .platform import Exit, Identity, Watch
+from .stopping import Ladder, clear_leftovers
+from .tree import Scanner
+
+log = structlog.get_logger(__name__)
+
+AGENT = "agent"
+MEMORY_STRIKES = 3  # a fork can double the sum for a moment
+NOT_RUNNING: dict[str, Any] = {"pid": None, "cpu_percent": 0.0, "memory_bytes": 0, "threads": 0, "health": ""}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process tree uses: percent of one core, resident bytes, threads."""
+
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+    threads: int = 0
+
+
+@dataclass
+class Surroundings:
+    """What all processes share. `changed` is called after each change of state or health of one of them."""
+
+    journal: Journal
+    scanner: Scanner
+    changed: Callable[[ManagedProcess], None]
+    oom_seen: int = field(default_factory=platform.oom_kills)
+
+    def was_out_of_memory(self, end: Exit) -> bool:
+        """Whether the kernel killed something for want of memory since the last look, and this looks like it."""
+        before, self.oom_seen = self.oom_seen, platform.oom_kills()
+        return end.signal == "SIGKILL" and self.oom_seen > before
+
+
+@dataclass
+class Run:
+    """One life of the process, from start or adoption to its end."""
+
+    who: Identity
+    marker: str
+    watch: Watch | None = None
+    popen: subprocess.Popen[bytes] | None = None  # None: adopted, somebody else's child
+    asked_why: str = ""  # why it is being stopped
+
+    @property
+    def uptime(self) -> float:
+        return max(0.0, platform.now() - platform.kernel_seconds(self.who.kernel_start))
+
+
+class ManagedProcess:
+    """State machine of one (program, index). `desired` and `blocked_by` are the supervisor's to set."""
+
+    def __init__(self, program: Program, index: int, around: Surroundings) -> None:
+        self.program = program
+        self.index = index
+        self.state = State.STOPPED
+        self.reason = ""
+        self.desired = False
+        self.blocked_by = ""
+        self.run: Run | None = None
+        self.recent_restarts: tuple[float, ...] = ()
+        self.restarts = 0
+        self.actor = AGENT
+        self.usage = Usage()
+        self._around = around
+        self._timer: asyncio.TimerHandle | None = None
+        self._ladder: Ladder | None = None
+        self._last_exit = Exit()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._memory_strikes = 0
+        self.health = Health(self)
+
+    @property
+    def key(self) -> Key:
+        return (self.program.pk, self.index)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.state in ALIVE
+
+    @property
+    def is_ready(self) -> bool:
+        """Runs, and its readiness and liveness probes, if it has any, are content."""
+        return self.state is State.RUNNING and self.health.is_good
+
+    # --- Wishes -----------------------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Moves towards what is desired. Harmless to call at any time, as often as one likes."""
+        if not self.desired:
+            self._settle_down()
+        elif self.state is State.STOPPED and self.blocked_by:
+            self._explain(self.blocked_by)
+        elif self.state is State.STOPPED:
+            self._start("program.started")
+
+    def apply(self, verb: Verb, actor: str) -> None:
+        """A verb that somebody asked for; what it means depends on the state."""
+        self.actor = actor
+        _VERBS[verb](self)
+
+    def _asked_to_start(self) -> None:
+        if not self.is_alive:
+            self.recent_restarts = ()
+            self._come_to_rest()
+        self.reconcile()
+
+    def _asked_to_restart(self) -> None:
+        if self.state in (State.STARTING, State.RUNNING):
+            self.recent_restarts = ()
+            self._stop("restart asked for")
+        else:
+            self._asked_to_start()
+
+    def _asked_to_stop(self) -> None:
+        self.reconcile()
+
+    def _asked_to_kill(self) -> None:
+        self.reconcile()
+        if self._ladder:
+            self._ladder.skip_to_kill()
+
+    def _come_to_rest(self) -> None:
+        self._cancel_timer()
+        if self.state is not State.STOPPED:
+            self._enter(State.STOPPED)
+
+    def _settle_down(self) -> None:
+        if self.state in (State.STARTING, State.RUNNING):
+            self._stop("stop asked for")
+        elif self.state in (State.BACKOFF, State.EXITED, State.FATAL):
+            self._cancel_timer()
+            self._enter(State.STOPPED, event="program.stopped", data={"was": self.state})
+        elif self.state is State.STOPPED and self.reason:
+            self._explain("")
+
+    def restart(self, why: str) -> None:
+        """A restart by the monitor itself: memory, health, timetable."""
+        if self.state in (State.STARTING, State.RUNNING):
+            self.actor = AGENT
+            self._stop(why)
+
+    # --- Starting ---------------------------------------------------------------------------------------
+
+    def _start(self, event: str, before: Entry | None = None) -> None:
+        """Starts the process first and tells afterwards: `before`, then the start itself."""
+        self._cancel_timer()
+        try:
+            run = self.run = self._spawn()
+        except launch.LaunchError as error:
+            self._put(before)
+            self._launch_failed(error)
+            return
+        self._put(before)
+        data = {"pid": run.who.pid, "restarts": self.restarts}
+        self._enter(State.STARTING, event=event, data=data, **self._running_values(run))
+        self._await_steady(run)
+
+    def _spawn(self) -> Run:
+        launched = launch.launch(self.program, self.index)
+        who = platform.identity(launched.popen.pid)
+        if who is None:  # cannot be: an unreaped child stays in the table
+            raise launch.LaunchError("the process vanished while it was started", is_permanent=False)
+        run = Run(who, launched.marker, popen=launched.popen)
+        run.watch = platform.watch(who, self._on_exit)
+        return run
+
+    def _running_values(self, run: Run) -> dict[str, Any]:
+        started = datetime.now(UTC) - timedelta(seconds=run.uptime)
+        return {
+            "pid": run.who.pid,
+            "kernel_start": run.who.kernel_start,
+            "boot_id": run.who.boot_id,
+            "marker": run.marker,
+            "started_at": started.isoformat(),
+            "next_start_at": None,
+            "exit_code": None,
+            "exit_signal": None,
+            "definition_number": getattr(self.program, "number", None),
+        }
+
+    def _await_steady(self, run: Run) -> None:
+        """`running` once the process has lived for start_seconds."""
+        left = self.program.start_seconds - run.uptime
+        if left <= 0:
+            self._is_steady()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(left, self._is_steady)
+
+    def _is_steady(self) -> None:
+        self._timer = None
+        self._enter(State.RUNNING, event="program.running", data={"pid": self.run.who.pid if self.run else None})
+        self.health.begin()
+
+    def _launch_failed(self, error: launch.LaunchError) -> None:
+        log.warning("program.launch_failed", program=self.program.name, process=self.index, error=str(error))
+        if error.is_permanent:
+            self._give_up(str(error))
+        else:
+            self._decide(Exit(), uptime=0, expected=False, reason=str(error))
+
+    def _give_up(self, reason: str) -> None:
+        self._enter(State.FATAL, reason=reason, event="program.fatal", data={"reason": reason}, **NOT_RUNNING)
+
+    # --- Ending -----------------------------------------------------------------------------------------
+
+    def _on_exit(self) -> None:
+        """The kernel says that the main process has ended."""
+        run = self.run
+        if run is None:
+            return
+        end = self._read_exit(run)
+        uptime = run.uptime
+        self._cancel_timer()
+        self.health.end()
+        if self._ladder:
+            self._ladder.gone.set()
+            self._last_exit = end
+            return
+        self.run = None
+        self._spawn_task(self._sweep(run))
+        self.ended(end, uptime)
+
+    def _read_exit(self, run: Run) -> Exit:
+        if run.popen is None:
+            end = run.watch.exit() if run.watch else Exit()
+        else:
+            # While our child is unreaped its number is taken: the group is certainly its own.
+            platform.kill_group(run.who.pid)
+            code = run.popen.wait()
+            end = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
+        if run.watch:
+            run.watch.close()
+        return end
+
+    async def _sweep(self, run: Run) -> None:
+        """Ends what the main process left behind, which may sit on its port."""
+        killed = await clear_leftovers(self._around.scanner, run.who, run.marker)
+        if killed:
+            log.info("program.leftovers_killed", program=self.program.name, process=self.index, killed=killed)
+
+    def ended(self, end: Exit, uptime: float, **noted: Any) -> None:
+        """An end that nobody asked for: decides what follows. `noted` goes into the event's data."""
+        expected = policy.is_expected(self._rules(), end.code, end.signal)
+        out_of_memory = self._around.was_out_of_memory(end)
+        meaning = exit_meaning(end.code, end.signal, out_of_memory)
+        self._decide(end, uptime, expected=expected, reason=meaning, out_of_memory=out_of_memory, **noted)
+
+    def _rules(self) -> policy.Rules:
+        p = self.program
+        return policy.Rules(
+            restart_policy=p.restart_policy,
+            success_exit_codes=frozenset(p.success_exit_codes),
+            backoff_initial=p.backoff_initial,
+            backoff_factor=p.backoff_factor,
+            backoff_max=p.backoff_max,
+            backoff_jitter=p.backoff_jitter,
+            stable_seconds=p.stable_seconds,
+            max_restarts=p.max_restarts,
+            restart_window=p.restart_window,
+        )
+
+    def _decide(self, end: Exit, uptime: float, *, expected: bool, reason: str, **noted: Any) -> None:
+        decision = policy.after_exit(
+            self._rules(),
+            expected=expected,
+            uptime=uptime,
+            recent_restarts=self.recent_restarts,
+            now=platform.now(),
+            dice=random.random(),  # noqa: S311  (spreads restarts; nothing secret)
+        )
+        told = self._exit_entry(end, uptime, expected, reason, noted)
+        if not self.desired and decision.state is not State.EXITED:
+            decision = policy.Decision(State.EXITED)
+        self.recent_restarts = decision.recent_restarts
+        _NEXT[decision.state](self, decision, told)
+
+    def _exit_entry(self, end: Exit, uptime: float, expected: bool, reason: str, noted: dict[str, Any]) -> Entry:
+        data: dict[str, Any] = {"exit_code": end.code, "exit_signal": end.signal, "meaning": reason}
+        data |= {"uptime_seconds": round(uptime, 3), **noted}
+        entry = self._entry("program.exited" if expected else "program.crashed", data)
+        entry.values = {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal, "reason": reason}
+        if not expected:
+            entry.incident = {**data, "log_end": launch.log_end(*self.key)}
+        return entry
+
+    def _restart_now(self, decision: policy.Decision, told: Entry) -> None:
+        self.restarts += 1
+        self._start("program.restarted", before=told)
+
+    def _restart_later(self, decision: policy.Decision, told: Entry) -> None:
+        self._put(told)
+        moment = datetime.now(UTC) + timedelta(seconds=decision.delay)
+        self._enter(
+            State.BACKOFF,
+            reason=told.values["reason"],
+            event="program.backoff",
+            data={"delay_seconds": round(decision.delay, 3), "attempt": len(self.recent_restarts)},
+            next_start_at=moment.isoformat(),
+        )
+        self.start_after(decision.delay)
+
+    def start_after(self, delay: float) -> None:
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(delay, self._backoff_over)
+
+    def _backoff_over(self) -> None:
+        self._timer = None
+        if self.blocked_by:
+            self._enter(State.STOPPED)
+            self.reconcile()
+        else:
+            self.restarts += 1
+            self._start("program.restarted")
+
+    def _stay_down(self, decision: policy.Decision, told: Entry) -> None:
+        self._enter(State.EXITED, reason=told.values["reason"], entry=told)
+
+    def _fail(self, decision: policy.Decision, told: Entry) -> None:
+        self._put(told)
+        self._give_up(f"{decision.reason}; last: {told.values['reason']}")
+
+    # --- Stopping ---------------------------------------------------------------------------------------
+
+    def _stop(self, why: str) -> None:
+        if self.run is None:
+            raise RuntimeError(f"{self.program.name}:{self.index} is {self.state} without a process")
+        self._cancel_timer()
+        self.health.end()
+        self._last_exit = Exit()
+        self._ladder = Ladder(self.program, self.index, self.run.who, self.run.marker, self._around.scanner)
+        self._enter(State.STOPPING, reason=why, event="program.stopping", data={"why": why})
+        self._spawn_task(self._climb_down(self.run, self._ladder, why))
+
+    async def _climb_down(self, run: Run, ladder: Ladder, why: str) -> None:
+        stopped = await ladder.run()
+        self.run, self._ladder = None, None
+        end = self._last_exit
+        data = {
+            "step": stopped.step,
+            "seconds": stopped.seconds,
+            "tree_killed": stopped.killed,
+            "exit_code": end.code,
+            "exit_signal": end.signal,
+            "why": why,
+        }
+        entry = self._entry("program.stopped", data)
+        entry.values = {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal}
+        if self.desired and not self.blocked_by:
+            self.restarts += 1
+            self._start("program.restarted", before=entry)
+        else:
+            self._enter(State.STOPPED, entry=entry)
+            self.reconcile()
+
+    # --- The one writer ---------------------------------------------------------------------------------
+
+    def _enter(
+        self,
+        state: State,
+        *,
+        reason: str = "",
+        event: str = "",
+        data: dict[str, Any] | None = None,
+        entry: Entry | None = None,
+        **values: Any,
+    ) -> None:
+        check_move(self.state, state)
+        self.state, self.reason = state, reason
+        entry = entry or self._entry(event, data or {})
+        entry.values |= {
+            **values,
+            "state": state.value,
+            "reason": reason[:500],
+            "restarts": self.restarts,
+            "recent_restarts": list(self.recent_restarts),
+        }
+        self._put(entry)
+        self._around.changed(self)
+
+    def _explain(self, reason: str) -> None:
+        """A new reason for the same state."""
+        if reason != self.reason:
+            self.reason = reason
+            self._put(Entry(self.key, {"reason": reason}))
+
+    def note(self, event: str, data: dict[str, Any], **values: Any) -> None:
+        """A fact that does not change the state."""
+        entry = self._entry(event, data)
+        entry.values = values
+        self._put(entry)
+
+    def _entry(self, event: str, data: dict[str, Any]) -> Entry:
+        if not event:
+            return Entry(self.key)
+        at = datetime.now(UTC).isoformat()
+        told = {"uid": event_id(), "type": event, "at": at, "actor": self.actor, "data": data}
+        return Entry(self.key, event=told)
+
+    def _put(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self._around.journal.put(entry)
+
+    # --- Adoption ---------------------------------------------------------------------------------------
+
+    def take_over(self, run: Run, state: State) -> None:
+        """Goes on in `state` with a process that already runs. Raises ProcessLookupError when it just ended."""
+        run.watch = platform.watch(run.who, self._on_exit)
+        self.run, self.state = run, state
+        values = {**self._running_values(run), "state": state.value, "reason": ""}
+        self.note("program.adopted", {"pid": run.who.pid, "state": self.state}, **values)
+        if self.state is State.STOPPING:
+            self.state = State.RUNNING
+            self._stop("stop went on after the agent was away")
+        elif self.state is State.STARTING:
+            self._await_steady(run)
+        else:
+            self.health.begin()
+
+    def ended_unseen(self, run: Run, was: State) -> None:
+        """The process that the database says is alive ended while no agent looked."""
+        self.state = was
+        self._spawn_task(self._sweep(run))
+        if was is State.STOPPING:
+            self._enter(State.STOPPED, event="program.stopped", data={"unseen": True}, **NOT_RUNNING)
+        else:
+            self.ended(Exit(), uptime=0.0, unseen=True)
+
+    def machine_restarted(self) -> None:
+        """The machine was off in between: whatever it was doing is over, and it may start afresh."""
+        was, self.state = self.state, State.STOPPED
+        values = {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
+        self.note("program.exited", {"why": "the machine was restarted", "was": was, "unseen": True}, **values)
+
+    def resume_at_rest(self, state: State, next_start_at: datetime | None) -> None:
+        """Goes on waiting where the last agent left off. A clock that was set cannot stretch a delay."""
+        self.state = state
+        if state is State.BACKOFF:
+            left = (next_start_at - datetime.now(UTC)).total_seconds() if next_start_at else 0.0
+            self.start_after(min(max(left, 0.0), self.program.backoff_max))
+        elif state in ALIVE:  # recorded as alive without a pid: nothing was started
+            self.state = State.STOPPED
+
+    # --- Watching ---------------------------------------------------------------------------------------
+
+    def observe(self, usage: Usage) -> None:
+        """A new sample: shown if it differs, and held against max_memory_bytes."""
+        if self.run is None or self.state not in (State.STARTING, State.RUNNING):
+            return
+        if usage != self.usage:
+            self.usage = usage
+            values = {
+                "cpu_percent": usage.cpu_percent,
+                "memory_bytes": usage.memory_bytes,
+                "threads": usage.threads,
+            }
+            self._around.journal.put_latest(self.key, values)
+        limit = self.program.max_memory_bytes
+        self._memory_strikes = self._memory_strikes + 1 if limit and usage.memory_bytes > limit else 0
+        if self._memory_strikes >= MEMORY_STRIKES:
+            self._memory_strikes = 0
+            self.restart(f"uses {usage.memory_bytes} bytes of memory, allowed are {limit}")
+
+    def health_changed(self, health: str, detail: str) -> None:
+        """The probes came to another verdict."""
+        self.note(f"program.{health}", {"detail": detail}, health=health)
+        self._around.changed(self)
+
+    def _cancel_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _spawn_task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def let_go(self) -> None:
+        """Stops watching; the process goes on by itself."""
+        self._cancel_timer()
+        self.health.end()
+        for task in self._tasks:
+            task.cancel()
+        if self.run and self.run.watch:
+            self.run.watch.close()
+
+
+_VERBS: dict[Verb, Callable[[ManagedProcess], None]] = {
+    Verb.START: ManagedProcess._asked_to_start,
+    Verb.STOP: ManagedProcess._asked_to_stop,
+    Verb.RESTART: ManagedProcess._asked_to_restart,
+    Verb.KILL: ManagedProcess._asked_to_kill,
+}
+_NEXT: dict[State, Callable[[ManagedProcess, policy.Decision, Entry], None]] = {
+    State.STARTING: ManagedProcess._restart_now,
+    State.BACKOFF: ManagedProcess._restart_later,
+    State.EXITED: ManagedProcess._stay_down,
+    State.FATAL: ManagedProcess._fail,
+}

@@ -1,0 +1,173 @@
+"""Ending a program: the stop ladder, step by step, and nobody of its tree left at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from programs.models import Program
+from programs.placeholders import fill
+from programs.probes import http_request
+from programs.validation import signal_number
+
+from . import launch, platform
+from .platform import Identity
+from .tree import Scanner
+
+log = structlog.get_logger(__name__)
+
+KILL = "signal:KILL"
+POLL_SECONDS = 0.02
+SCAN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Which step ended the program, after how many seconds, and how many of its tree had to be killed."""
+
+    step: str
+    seconds: float
+    killed: int
+
+
+class Ladder:
+    """Stops one run. The owner sets `gone` when the main process has ended; `skip_to_kill` cuts it short."""
+
+    def __init__(self, program: Program, index: int, who: Identity, marker: str, scanner: Scanner) -> None:
+        self.program = program
+        self.index = index
+        self.who = who
+        self.gone = asyncio.Event()
+        self._marker = marker
+        self._scanner = scanner
+        self._kill = asyncio.Event()
+        self._deadline = 0.0
+        self._last_signal = signal.SIGKILL.value
+
+    def skip_to_kill(self) -> None:
+        self._kill.set()
+
+    async def run(self) -> Stopped:
+        """Until the whole tree is gone. Never raises; goes on for as long as the kernel takes."""
+        begun = platform.now()
+        # Whoever leaves the family and wipes its environment can only be found while its parents live.
+        tree = (await self._scanner.scan()).members(self.who, self._marker)
+        step = await self._climb()
+        killed = await self._clear(tree, step)
+        return Stopped(step, round(platform.now() - begun, 3), killed)
+
+    async def _climb(self) -> str:
+        for step in self.program.stop_ladder:
+            if self.gone.is_set() or self._kill.is_set():
+                break
+            self._deadline = platform.now() + step["seconds"]
+            async with self._acting(step["step"]):
+                await self._until_gone(step["seconds"])
+            if self.gone.is_set():
+                return str(step["step"])
+        if not self.gone.is_set():
+            await self._kill_main()
+        return KILL
+
+    @contextlib.asynccontextmanager
+    async def _acting(self, step: str) -> Any:
+        """Runs the step's action beside the waiting; a failed action only means that the next step comes."""
+        kind, _, argument = step.partition(":")
+        task = asyncio.ensure_future(STEPS[kind](self, fill(argument, self.index)))
+        try:
+            yield
+        finally:
+            task.cancel()
+            for failed in await asyncio.gather(task, return_exceptions=True):
+                if isinstance(failed, Exception):
+                    log.warning("stop.step_failed", program=self.program.name, step=kind, error=str(failed))
+
+    async def _until_gone(self, seconds: float) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.gone, self._kill)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _kill_main(self) -> None:
+        """SIGKILL to the tree, again and again: a process in an uninterruptible call takes it when it can."""
+        while not self.gone.is_set():
+            for who in (await self._scanner.scan()).members(self.who, self._marker):
+                platform.send_signal(who, signal.SIGKILL)
+            platform.send_signal(self.who, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.gone.wait(), SCAN_SECONDS)
+
+    async def _clear(self, tree: set[Identity], step: str) -> int:
+        """Those left behind get the same signal and what remains of the step's time; then SIGKILL."""
+        left = still_running(tree) | (await self._scanner.scan()).members(self.who, self._marker)
+        if left and step.startswith("signal:") and step != KILL:
+            for who in left:
+                platform.send_signal(who, self._last_signal)
+            while left and platform.now() < self._deadline and not self._kill.is_set():
+                await asyncio.sleep(POLL_SECONDS)
+                left = still_running(left)
+        return await clear_leftovers(self._scanner, self.who, self._marker, left)
+
+    # --- Steps ---
+
+    async def _signal(self, argument: str) -> None:
+        self._last_signal = signal_number(argument)
+        platform.send_signal(self.who, self._last_signal)
+
+    async def _stdin(self, argument: str) -> None:
+        text = argument.encode().decode("unicode_escape") if "\\" in argument else argument
+        launch.write_console(self.program.pk, self.index, text if text.endswith("\n") else text + "\n")
+
+    async def _command(self, argument: str) -> None:
+        launched = launch.launch_helper(self.program, self.index, shlex.split(argument), self.who.pid)
+        try:
+            while launched.poll() is None:  # noqa: ASYNC110  (polled for at most the step's seconds)
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            end_helper(launched)
+
+    async def _http(self, argument: str) -> None:
+        seconds = max(0.1, self._deadline - platform.now())
+        await http_request("POST", argument, timeout=seconds)
+
+
+STEPS: dict[str, Callable[[Ladder, str], Awaitable[None]]] = {
+    "signal": Ladder._signal,
+    "stdin": Ladder._stdin,
+    "command": Ladder._command,
+    "http": Ladder._http,
+}
+
+
+def end_helper(helper: subprocess.Popen[bytes]) -> None:
+    """Ends a stop command that is late, with everything it started in its session."""
+    if helper.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(helper.pid, signal.SIGKILL)
+        helper.wait()
+
+
+def still_running(people: Iterable[Identity]) -> set[Identity]:
+    return {who for who in people if platform.is_running(who)}
+
+
+async def clear_leftovers(scanner: Scanner, main: Identity, marker: str, known: Iterable[Identity] = ()) -> int:
+    """SIGKILL to all that is left of a run, until a look finds nobody; returns how many there were."""
+    killed: set[Identity] = set()
+    left = still_running(known) | (await scanner.scan()).members(main, marker)
+    while left:
+        for who in left:
+            if platform.send_signal(who, signal.SIGKILL):
+                killed.add(who)
+        await asyncio.sleep(POLL_SECONDS)
+        left = still_running(left) or (await scanner.scan()).members(main, marker)
+    return len(killed)

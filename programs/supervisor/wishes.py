@@ -1,0 +1,52 @@
+"""Reads what people want from the database. Runs in the agent's reader thread; writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db import close_old_connections
+from django.db.models import Max
+
+from core.models import Sequence
+from programs.models import Dependency, Host, Intent, Process, Program
+
+Needs = dict[int, list[tuple[int, str]]]  # program id → the programs it needs, and how
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Programs changed since the last reading, verbs that wait, and all dependencies if any program changed."""
+
+    revision: int
+    programs: list[Program] = field(default_factory=list)
+    intents: list[Intent] = field(default_factory=list)
+    needs: Needs | None = None
+
+
+def read(host: Host, since: int) -> Wishes:
+    """Two or three small queries when nothing changed. Includes programs of other hosts: one may just have moved.
+
+    The order matters: the counter first, so that what is written meanwhile is read twice rather than missed, and
+    an intent before its program, so that no verb is seen without the desired state that came with it.
+    """
+    close_old_connections()
+    revision = Sequence.current()
+    intents = list(Intent.objects.filter(program__in=Program.everything.of_host(host)).order_by("id"))
+    if revision == since:
+        return Wishes(revision, intents=intents)
+    # `number` is the definition's number that a process started now runs under.
+    programs = list(Program.everything.filter(revision__gt=since).annotate(number=Max("revisions__number")))
+    return Wishes(revision, programs, intents, _needs() if programs else None)
+
+
+def _needs() -> Needs:
+    needs: Needs = {}
+    for program, requires, condition in Dependency.objects.values_list("program_id", "requires_id", "condition"):
+        needs.setdefault(program, []).append((requires, condition))
+    return needs
+
+
+def processes(host: Host) -> list[Process]:
+    """The rows of this host as the last agent left them."""
+    close_old_connections()
+    return list(Process.objects.filter(program__in=Program.everything.of_host(host)))

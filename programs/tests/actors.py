@@ -1,0 +1,136 @@
+"""A real agent in its own process on the test database, and ways to wait for what it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from django.db import connection
+
+from programs import services
+from programs.models import Process, Program, ProgramEvent
+from programs.states import Verb
+
+T = TypeVar("T")
+PATIENCE = 20.0
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+
+
+def wait_for(look: Callable[[], T], what: str = "", seconds: float = PATIENCE) -> T:
+    """Polls until `look` gives something true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what or look}"
+        time.sleep(0.02)
+    return found
+
+
+class AgentBox:
+    """`manage.py agent` as a process, with a data folder of its own and the test's database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "agent.out"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str, wait: bool = True) -> AgentBox:
+        already = ProgramEvent.objects.filter(type="agent.started").count()
+        environment = {
+            **os.environ,
+            "DATA_DIR": str(self.folder),
+            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "SAMPLE_SECONDS": "0.5",
+        }
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(MANAGE), "agent", *arguments], env=environment, stdout=output, stderr=output
+            )
+        if wait:
+            wait_for(lambda: ProgramEvent.objects.filter(type="agent.started").count() > already, self.said)
+        return self
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=PATIENCE)
+
+    @property
+    def marker(self) -> str:
+        return (self.folder / "installation").read_text().strip()
+
+    def survivors(self) -> list[psutil.Process]:
+        """Every living process that carries this agent's mark."""
+        return [p for p in psutil.process_iter() if _mark(p).startswith(self.marker)]
+
+    def clean_up(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.kill()
+        if (self.folder / "installation").exists():
+            for process in self.survivors():
+                process.kill()
+
+
+def _mark(process: psutil.Process) -> str:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return str(process.environ().get("PROGRAM_MONITOR", ""))
+    except psutil.Error:
+        return ""
+
+
+def define(name: str, command: str, **fields: Any) -> Program:
+    """A saved program; the agent starts it at once unless `autostart=False` is among the fields."""
+    values = {"name": name, "command": command, "start_seconds": 0.1, **fields}
+    return services.save_definition(values, actor="tester").program
+
+
+def ask(program: Program, verb: Verb) -> None:
+    services.request(Program.objects.get(pk=program.pk), verb, actor="tester")
+
+
+def row(program: Program, index: int = 0) -> Process:
+    return Process.objects.get(program=program, index=index)
+
+
+def wait_state(program: Program, state: str, index: int = 0) -> Process:
+    """The process's row once it is in `state`."""
+    rows = Process.objects.filter(program=program, index=index, state=state)
+    return wait_for(rows.first, f"{program.name}:{index} to be {state}, is {list(program.processes.values())}")
+
+
+def wait_event(program: Program | None, type_: str, count: int = 1) -> ProgramEvent:
+    """The newest event of that type, once there are `count`."""
+    found = ProgramEvent.objects.filter(type=type_, program=program)
+    wait_for(lambda: found.count() >= count, f"{count} {type_}")
+    newest = found.first()
+    assert newest is not None
+    return newest
+
+
+def is_running(pid: int | None) -> bool:
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill(pid: int | None, number: int = signal.SIGKILL) -> None:
+    assert pid is not None
+    os.kill(pid, number)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from programs.policy import Rules, Scaling, after_exit, backoff, instances_wanted, is_expected
+from programs.states import State
+
+RULES = Rules(
+    restart_policy="on-failure",
+    success_exit_codes=frozenset({0}),
+    backoff_initial=1,
+    backoff_factor=2,
+    backoff_max=300,
+    backoff_jitter=0.2,
+    stable_seconds=600,
+    max_restarts=10,
+    restart_window=600,
+)
+
+
+def crash(
+    rules: Rules = RULES, uptime: float = 5, recent: tuple[float, ...] = (), now: float = 1000, dice: float = 0.5
+):
+    return after_exit(rules, expected=False, uptime=uptime, recent_restarts=recent, now=now, dice=dice)
+
+
+def test_the_first_restart_after_a_crash_is_immediate():
+    assert crash().state is State.STARTING
+
+
+def test_the_second_crash_within_the_stable_time_waits_the_initial_delay():
+    decision = crash(recent=(990.0,))
+    assert (decision.state, decision.delay) == (State.BACKOFF, 1)
+
+
+def test_delays_grow_by_the_factor_up_to_the_maximum():
+    assert [backoff(RULES, n, 0.5) for n in (1, 2, 3, 4, 9, 30)] == [1, 2, 4, 8, 256, 300]
+
+
+def test_jitter_spreads_a_delay_by_a_fifth_either_way():
+    assert (backoff(RULES, 3, 0.0), backoff(RULES, 3, 1.0)) == (pytest.approx(3.2), pytest.approx(4.8))
+
+
+def test_a_stable_run_wipes_the_slate():
+    decision = crash(uptime=601, recent=(1.0, 2.0, 390.0))
+    assert decision.state is State.STARTING
+    assert decision.recent_restarts == (1000,)
+
+
+def test_too_many_restarts_within_the_window_are_fatal():
+    decision = crash(recent=tuple(500.0 + n for n in range(10)))
+    assert decision.state is State.FATAL
+    assert "10 restarts within 600 s" in decision.reason
+
+
+def test_restarts_before_the_window_do_not_count_towards_the_limit():
+    assert crash(recent=tuple(300.0 + n for n in range(10))).state is State.BACKOFF
+
+
+def test_zero_max_restarts_means_never_giving_up():
+    recent = tuple(900.0 + n for n in range(99))
+    assert crash(replace(RULES, max_restarts=0), recent=recent).state is State.BACKOFF
+
+
+def test_an_expected_exit_is_left_alone_unless_the_policy_is_always():
+    ended = {"expected": True, "uptime": 5, "recent_restarts": (), "now": 0, "dice": 0}
+    assert after_exit(RULES, **ended).state is State.EXITED
+    assert after_exit(replace(RULES, restart_policy="always"), **ended).state is State.STARTING
+
+
+def test_never_means_never():
+    assert crash(replace(RULES, restart_policy="never")).state is State.EXITED
+
+
+def test_a_signal_or_an_unknown_end_is_not_expected():
+    assert is_expected(RULES, 0, None)
+    assert not is_expected(RULES, None, "SIGKILL")
+    assert not is_expected(RULES, None, None)
+    assert is_expected(replace(RULES, success_exit_codes=frozenset({0, 3})), 3, None)
+
+
+def test_moments_of_another_boots_clock_are_dropped():
+    assert crash(recent=(5000.0,), now=10).state is State.STARTING
+
+
+@pytest.mark.parametrize(
+    ("running", "cpu", "wanted"),
+    [(1, 90, 2), (4, 400, 4), (2, 100, 2), (3, 60, 2), (1, 5, 1), (2, 130, 3), (0, 0, 1)],
+)
+def test_scaling_goes_one_step_towards_the_target(running: int, cpu: float, wanted: int):
+    assert instances_wanted(Scaling(target=50, low=1, high=4), running, cpu) == wanted
