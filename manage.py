@@ -4,16 +4,37 @@
 import os
 import sys
 
-LEAN_COMMANDS = {"agent", "jobs", "serve", "program", "token", "doctor", "backup", "restore", "rotate_keys"}
+LEAN_COMMANDS = {"agent", "jobs", "program", "token", "doctor", "backup", "restore", "rotate_keys"}
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "monitor_site.settings")
     if len(sys.argv) > 1 and sys.argv[1] in LEAN_COMMANDS:
         os.environ.setdefault("MONITOR_APPS", "lean")
-    from django.core.management import execute_from_command_line
+    from monitor_site.serving import lifeline
 
-    execute_from_command_line(sys.argv)
+    lifeline.hold_from_environment()
+    refuse_unusable_settings()
+    if sys.argv[1:2] == ["serve"]:
+        # It only starts and watches the others: without the apps it takes a third of their memory.
+        from monitor_site.management.commands.serve import Command
+
+        Command().run_from_argv(sys.argv)
+    else:
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(sys.argv)
+
+
+def refuse_unusable_settings() -> None:
+    """A value that cannot be read or a data folder that cannot be written ends the command with one sentence."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        settings.INSTALLED_APPS  # noqa: B018  (looking at one reads them all)
+    except (ImproperlyConfigured, OSError, ValueError) as error:
+        sys.exit(f"The settings cannot be used: {error}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""The page behind the set-up link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import login
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
+
+from core.access.login import client_address
+
+from . import first_admin
+
+
+class FirstAdminForm(UserCreationForm):
+    """Name and password twice, in the look of the log-in page."""
+
+    class Meta(UserCreationForm.Meta):
+        model = User
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget = UnfoldAdminTextInputWidget(
+            attrs={"autocomplete": "username", "autofocus": True, "maxlength": 150}
+        )
+        for name in ("password1", "password2"):
+            self.fields[name].widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
+
+
+@sensitive_post_parameters("password1", "password2")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def first_admin_page(request: HttpRequest, token: str) -> HttpResponse:
+    """The form while the link is good; otherwise a page that says how to get a new one (404)."""
+    if not first_admin.is_valid(token, timezone.now()):
+        return _dead_link(request)
+    form = FirstAdminForm(request.POST or None)
+    if not form.is_valid():
+        return _page(request, "setup/first_admin.html", {"form": form, "title": _("Make the first administrator")})
+    try:
+        user = first_admin.create_through_link(
+            token,
+            form.cleaned_data["username"],
+            form.cleaned_data["password1"],
+            now=timezone.now(),
+            address=client_address(request),
+        )
+    except first_admin.LinkUsedError:
+        return _dead_link(request)
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    return redirect("admin:index")
+
+
+def _dead_link(request: HttpRequest) -> HttpResponse:
+    return _page(request, "setup/dead_link.html", {"title": _("This link leads nowhere")}, status=404)
+
+
+def _page(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    response = render(request, template, {**admin.site.each_context(request), **context}, status=status)
+    response["Referrer-Policy"] = "no-referrer"  # the address is a secret
+    return response

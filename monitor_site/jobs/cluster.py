@@ -1,0 +1,89 @@
+"""django-q2's cluster as one thing that can be started, asked to finish, and ended with everything it forked."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.sharedctypes import RawValue
+from typing import Any
+
+from django.db import connections
+from django_q.cluster import Cluster
+from django_q.signals import post_execute
+
+from monitor_site.serving import lifeline, platform
+
+from . import marker
+
+FORKING = multiprocessing.get_context("fork")  # django-q2's own choice too; the processes share most memory
+
+
+class RunningCluster:
+    """A cluster in a session of its own, so that one signal reaches all of it and nothing else.
+
+    Made is started. `finished` counts the jobs it has seen through to the end: fetched, done, result stored, taken
+    off the queue. The counter lives in memory shared with its processes; one of them alone writes it (django-q2's
+    "monitor"), without a lock that it could take along when killed.
+    """
+
+    def __init__(self, *, grace_seconds: float, after_fork: Callable[[], None]) -> None:
+        """`after_fork` runs first in the new process: it lets go of what belongs to the guard alone.
+
+        When the guard is killed, the cluster finishes its jobs for up to `grace_seconds` and then ends itself.
+        """
+        self._finished = RawValue(ctypes.c_ulonglong, 0)
+        connections.close_all()  # a connection must not be used on both sides of a fork
+        gc.collect()
+        gc.freeze()  # or the collector would touch, and so copy, every page the processes share
+        reader, self._lifeline = os.pipe()
+        self._process = FORKING.Process(target=self._run, args=(reader, grace_seconds, after_fork), name="cluster")
+        self._process.start()
+        os.close(reader)
+
+    def _run(self, reader: int, grace_seconds: float, after_fork: Callable[[], None]) -> None:
+        os.setsid()
+        after_fork()
+        os.close(self._lifeline)
+        lifeline.hold(reader, grace_seconds=grace_seconds, last_resort=_end_session)
+        post_execute.connect(self._count, weak=False)
+        cluster = Cluster()
+        cluster.start()
+        sentinel: Any = cluster.sentinel
+        sentinel.join()
+        sys.exit(sentinel.exitcode)
+
+    def _count(self, **kwargs: Any) -> None:
+        self._finished.value += 1
+
+    @property
+    def finished(self) -> int:
+        count: int = self._finished.value
+        return count
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.exitcode
+
+    def ask_to_stop(self) -> None:
+        """The main process alone: it lets running jobs finish. A signal to its workers would lose their jobs."""
+        if self.exit_code is None:
+            self._process.terminate()
+
+    def end(self) -> None:
+        """Ends every process of it now, also what its jobs started in sessions of their own."""
+        if self._process.pid is not None:
+            platform.kill_group(self._process.pid)
+        self._process.kill()  # it may not have come to make its own group yet
+        self._process.join()
+        self._process.close()
+        os.close(self._lifeline)
+        marker.end_leftovers()
+
+
+def _end_session() -> None:
+    platform.kill_group(os.getpid())
