@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class HeldError(Exception):
 
 @contextlib.contextmanager
 def hold(name: str) -> Iterator[int]:
-    """Holds `RUN_DIR/<name>.lock` for the block; raises HeldError at once when somebody else does.
+    """Holds `RUN_DIR/<name>.lock` for the block; raises HeldError when somebody else does.
 
     Gives the file's descriptor: a forked child that may outlive us closes it, or it would go on holding the lock.
     """
@@ -41,13 +42,19 @@ def hold(name: str) -> Iterator[int]:
     # The descriptor is not inherited across exec, so no program started meanwhile keeps the lock alive.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            _try_lock(descriptor)
-        except OSError as error:
-            raise HeldError(name) from error
+        _lock(descriptor, name)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, name: str) -> None:
+    """Tries for a moment: `is_held` in another process holds the lock while it looks."""
+    for pause in (0.02, 0.05, 0.1):
+        with contextlib.suppress(OSError):
+            return _try_lock(descriptor)
+        time.sleep(pause)
+    raise HeldError(name)
 
 
 def is_held(name: str) -> bool:

@@ -76,6 +76,8 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    clear = ""  # the key itself, on nothing but the object of the request that makes it
+
     class Meta:
         ordering = ["-created_at"]
         verbose_name = _("API token")

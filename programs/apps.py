@@ -5,4 +5,4 @@ class ProgramsConfig(AppConfig):
     name = "programs"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  (registers the system checks)
+        from . import checks, doctor, rotation  # noqa: F401  (register themselves)

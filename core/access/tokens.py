@@ -37,11 +37,11 @@ def create_token(
     """
     role = Role.named(str(scope))
     check_token(user, name, role, expires_at)
-    clear, token = draw_token()
-    token.user, token.name, token.scope, token.expires_at = user, name, str(role), expires_at
+    token = ApiToken(user=user, name=name, scope=str(role), expires_at=expires_at)
+    clear = draw_key(token)
     with transaction.atomic():
         token.save(force_insert=True)
-        record_creation(token, actor or user.get_username())
+        record(token, "create", actor or user.get_username())
     return token, clear
 
 
@@ -57,24 +57,26 @@ def check_token(user: User, name: str, scope: Role, expires_at: datetime | None)
         raise TokenError("The time of expiry has passed already.")
 
 
-def draw_token() -> tuple[str, ApiToken]:
-    """A fresh key in clear and an unsaved row that knows it."""
-    prefix = "pm_" + "".join(secrets.choice(PREFIX_ALPHABET) for _ in range(8))
-    clear = f"{prefix}_{secrets.token_urlsafe(32)}"
-    return clear, ApiToken(prefix=prefix, digest=digest(clear))
+def draw_key(token: ApiToken) -> str:
+    """Gives the unsaved row a fresh key and returns it in clear."""
+    token.prefix = "pm_" + "".join(secrets.choice(PREFIX_ALPHABET) for _ in range(8))
+    clear = f"{token.prefix}_{secrets.token_urlsafe(32)}"
+    token.digest = digest(clear)
+    return clear
 
 
-def record_creation(token: ApiToken, actor: str) -> None:
-    until = token.expires_at.isoformat() if token.expires_at else None
-    data = {"owner": token.user.get_username(), "scope": token.scope, "expires_at": until}
-    audit(actor, "token.create", str(token), data=data)
-
-
-def revoke_token(token: ApiToken, *, actor: str, address: str | None = None) -> None:
+def revoke_token(token: ApiToken, *, actor: str) -> None:
     """Ends the token at once."""
     with transaction.atomic():
-        audit(actor, "token.revoke", str(token), address=address, data={"owner": token.user.get_username()})
+        record(token, "revoke", actor)
         token.delete()
+
+
+def record(token: ApiToken, deed: str, actor: str | Principal, address: str | None = None) -> None:
+    """`deed` is create or revoke."""
+    until = token.expires_at.isoformat() if token.expires_at else None
+    data = {"owner": token.user.get_username(), "scope": token.scope, "expires_at": until}
+    audit(actor, f"token.{deed}", str(token), address=address, data=data)
 
 
 def digest(clear: str) -> str:

@@ -1,0 +1,160 @@
+"""People and groups. What a person may do is one choice: their role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminRadioSelectWidget
+
+from core.access.audit import audit
+from core.access.guards import RoleModelAdmin, principal_of
+from core.access.login import client_address
+from core.access.roles import GROUPS, Role, granted_level, rights, role_of, set_role
+from core.badges import ROLE_COLOURS, badge
+
+NO_ROLE = ""
+ROLE_LABELS = {
+    Role.READ: _("Viewer: sees everything, changes nothing"),
+    Role.OPERATE: _("Operator: also starts, stops and restarts programs"),
+    Role.ADMIN: _("Administrator: also defines programs, which means running any command"),
+}
+ROLE_CHOICES = [
+    (NO_ROLE, _("None: cannot log in here")),
+    *((str(role), text) for role, text in ROLE_LABELS.items()),
+]
+
+
+def role_field() -> forms.ChoiceField:
+    return forms.ChoiceField(
+        choices=ROLE_CHOICES, required=False, label=_("role"), widget=UnfoldAdminRadioSelectWidget
+    )
+
+
+class AccountForm(UserChangeForm):
+    """`requester` is set on the class that `AccountAdmin.get_form` makes for one request."""
+
+    requester: User
+    role = role_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        held = role_of(self.instance)
+        self.fields["role"].initial = str(held) if held else NO_ROLE
+
+    def clean(self) -> dict[str, Any]:
+        """Nobody takes the key out of their own hand: so one administrator always remains."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        lowered = cleaned.get("role") != str(Role.ADMIN) or not cleaned.get("is_active")
+        if self.instance == self.requester and lowered:
+            raise ValidationError(_("You cannot take away your own role or switch off your own account."))
+        return cleaned
+
+
+class NewAccountForm(UserCreationForm):
+    role = role_field()
+
+
+if TYPE_CHECKING:
+    BaseUserAdmin = DjangoUserAdmin[User]
+else:
+    BaseUserAdmin = DjangoUserAdmin  # not subscriptable at run time
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class AccountAdmin(BaseUserAdmin, RoleModelAdmin):
+    view_role = Role.ADMIN
+    form = AccountForm
+    add_form = NewAccountForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "held_role", "is_active", "last_login")
+    list_filter = ("is_active",)
+    fieldsets = (
+        (None, {"fields": ("username", "password", "role", "is_active")}),
+        (_("Personal info"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Important dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"fields": ("username", "role", "usable_password", "password1", "password2")}),)
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "date_joined")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).annotate(level=Subquery(granted_level(OuterRef("pk"))))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = request.user
+        return form
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj != request.user and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """One's own account among several chosen ones stops them all."""
+        listed, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, missing, [*protected, *(str(user) for user in objs if user == request.user)]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        before = role_of(User.objects.get(pk=obj.pk))
+        chosen = form.cleaned_data.get("role", NO_ROLE)
+        role = Role.named(chosen) if chosen else None
+        if role != before or not change:
+            set_role(obj, role)
+            data = {"from": str(before or ""), "to": chosen}
+            audit(principal_of(request), "user.role", str(obj), address=client_address(request), data=data)
+
+    @badge(_("role"), colours=ROLE_COLOURS)
+    def held_role(self, user: Any) -> str:
+        level = Role.ADMIN if user.is_superuser else user.level
+        return str(Role(level)) if level else str(_("none"))
+
+
+class GroupForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    permissions = forms.ModelMultipleChoiceField(
+        queryset=rights(), required=False, label=_("rights"), widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+
+@admin.register(Group)
+class GroupAdmin(RoleModelAdmin):
+    """The three groups of the roles are fixed; others can be made, for instance for a directory service."""
+
+    view_role = Role.ADMIN
+    form = GroupForm
+    list_display = ("name", "members")
+    search_fields = ("name",)
+    ordering = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        groups: QuerySet[Group] = super().get_queryset(request).annotate(member_count=Count("user"))
+        return groups
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_free(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._is_free(obj) and super().has_delete_permission(request, obj)
+
+    def _is_free(self, group: Group | None) -> bool:
+        return group is None or group.name not in GROUPS.values()
+
+    @admin.display(description=_("members"), ordering="member_count")
+    def members(self, group: Any) -> int:
+        count: int = group.member_count
+        return count

@@ -1,0 +1,115 @@
+"""API tokens: everybody makes and revokes their own; administrators those of others too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+
+from core.access.guards import RoleModelAdmin, principal_of
+from core.access.login import client_address
+from core.access.roles import Role, has_role, role_of
+from core.access.tokens import TokenError, check_token, draw_key, record
+from core.badges import ROLE_COLOURS, badge
+from core.models import ApiToken
+
+
+class TokenForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """`requester` is set on the class that `ApiTokenAdmin.get_form` makes for one request."""
+
+    requester: User
+
+    class Meta:
+        model = ApiToken
+        fields = ("user", "name", "scope", "expires_at")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "user" in self.fields:
+            self.fields["user"].required = False
+            self.fields["user"].help_text = _("Whose rights it has at most; yourself when left empty.")
+        held = role_of(self.requester) or Role.READ
+        choices = [(value, label) for value, label in ApiToken.Scope.choices if Role.named(value) <= held]
+        self.fields["scope"].choices = choices  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned["user"] = cleaned.get("user") or self.requester
+        if not self.errors:
+            try:
+                scope = Role.named(cleaned["scope"])
+                check_token(cleaned["user"], cleaned["name"], scope, cleaned["expires_at"])
+            except TokenError as error:
+                self.add_error(None, str(error))
+        return cleaned
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(RoleModelAdmin):
+    write_role = Role.READ
+    form = TokenForm
+    list_display = ("name", "user", "beginning", "rights", "created_at", "last_used_at", "expires_at")
+    list_filter = ("scope",)
+    list_select_related = ("user",)
+    search_fields = ("name", "prefix", "user__username")
+    readonly_fields = ("beginning", "created_at", "last_used_at")
+    autocomplete_fields = ("user",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        tokens = super().get_queryset(request)
+        return tokens if has_role(request.user, Role.ADMIN) else tokens.filter(user=request.user)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        owner = ["user"] if obj or has_role(request.user, Role.ADMIN) else []
+        shown = ["beginning", "created_at", "last_used_at"] if obj else []
+        return [*owner, "name", "scope", "expires_at", *shown]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = request.user
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A token is revoked and another made; what scripts may do does not change under their feet."""
+        return False
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        hidden = {"show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().add_view(request, form_url, hidden | (extra_context or {}))
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        obj.user = form.cleaned_data["user"]
+        obj.clear = draw_key(obj)
+        super().save_model(request, obj, form, change)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The token is in this one answer: not in a message, which would lie in a cookie or the session."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Your new token"),
+            "opts": self.opts,
+            "token": obj,
+        }
+        response = TemplateResponse(request, "admin/core/apitoken/created.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def _audit(self, request: HttpRequest, verb: str, obj: ApiToken, message: Any) -> None:
+        deed = {"add": "create", "delete": "revoke"}[verb]
+        record(obj, deed, principal_of(request), client_address(request))
+
+    @admin.display(description=_("begins with"), ordering="prefix")
+    def beginning(self, token: ApiToken) -> str:
+        return f"{token.prefix}…"
+
+    @badge(_("scope"), ordering="scope", colours=ROLE_COLOURS)
+    def rights(self, token: ApiToken) -> tuple[str, str]:
+        return token.scope, token.get_scope_display()

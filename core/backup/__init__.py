@@ -1,0 +1,7 @@
+"""One archive with all that an installation is: its database and its keys. Guide: docs/backup.md."""
+
+from .archive import BackupError, Manifest
+from .create import create
+from .restore import restore
+
+__all__ = ["BackupError", "Manifest", "create", "restore"]

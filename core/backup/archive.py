@@ -1,0 +1,139 @@
+"""The archive: a .tar.gz of a manifest and a few files of fixed names, each with its size and SHA-256.
+
+Reading trusts nothing: only known names, only plain files, never more bytes than the manifest says, and the
+checksums of the files as well as of the compressed stream must hold.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+DATABASE = "database"
+KEY_FILES = ("secrets.key", "secret_key")
+LONGEST_MANIFEST = 1024 * 1024
+CHUNK = 1024 * 1024
+
+
+class BackupError(Exception):
+    """Why a backup or a restore is impossible; fit to be shown. Nothing has been changed when it is raised."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    product: str
+    version: str
+    created_at: str  # ISO 8601, UTC
+    engine: str  # "sqlite" or "postgresql"
+    migrations: dict[str, list[str]]  # app → names of what was applied
+    files: dict[str, dict[str, Any]]  # name → {"bytes", "sha256"}
+    format: int = FORMAT
+
+
+def pack(target: Path, folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest and the files it names, which lie in `folder`, to a new archive."""
+    with tarfile.open(target, "w:gz", compresslevel=6) as tar:
+        text = json.dumps(asdict(manifest), indent=2).encode()
+        tar.addfile(_entry(MANIFEST, len(text)), io.BytesIO(text))
+        for name, facts in manifest.files.items():
+            with (folder / name).open("rb") as file:
+                tar.addfile(_entry(name, facts["bytes"]), file)
+
+
+def _entry(name: str, size: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.mtime = size, 0o600, int(time.time())
+    return entry
+
+
+def describe(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file in `folder`."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            found[path.name] = {
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            }
+    return found
+
+
+def unpack(source: Path, folder: Path) -> Manifest:
+    """Writes the archive's files into the empty `folder` and checks every byte. Raises BackupError."""
+    try:
+        with gzip.open(source) as stream:
+            manifest = _unpack(stream, folder)
+            while stream.read(CHUNK):  # to the end, where the checksum of the stream is
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BackupError(f"{source} is damaged or no backup of this program: {error}") from error
+    return manifest
+
+
+def _unpack(stream: gzip.GzipFile, folder: Path) -> Manifest:
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        entries = _plain_files(tar)
+        name, first = next(entries, ("", io.BytesIO()))
+        if name != MANIFEST:
+            raise BackupError("This is no backup of this program: it has no manifest.")
+        manifest = read_manifest(first.read(LONGEST_MANIFEST))
+        left = dict(manifest.files)
+        for name, content in entries:
+            if name not in left:
+                raise BackupError(f"The archive holds {name!r}, which does not belong there.")
+            _write_checked(content, folder / name, left.pop(name))
+    if left:
+        raise BackupError(f"The archive lacks {', '.join(left)}.")
+    return manifest
+
+
+def _plain_files(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+    for entry in tar:
+        content = tar.extractfile(entry) if entry.isfile() else None
+        if content is None:
+            raise BackupError(f"The archive holds {entry.name!r}, which is no plain file.")
+        yield entry.name, content
+
+
+def _write_checked(content: IO[bytes], target: Path, facts: dict[str, Any]) -> None:
+    digest, size = hashlib.sha256(), 0
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        while chunk := content.read(CHUNK):
+            size += len(chunk)
+            if size > facts["bytes"]:
+                break
+            digest.update(chunk)
+            file.write(chunk)
+    if size != facts["bytes"] or digest.hexdigest() != facts["sha256"]:
+        raise BackupError(f"{target.name} in the archive is damaged: its checksum does not match.")
+
+
+def read_manifest(text: bytes) -> Manifest:
+    """Raises BackupError for anything but a manifest of this format or an older one."""
+    try:
+        found = json.loads(text)
+        if found["format"] > FORMAT:
+            raise BackupError("The backup was made by a newer version; update this one first.")
+        manifest = Manifest(**found)
+        names = {DATABASE, *KEY_FILES}
+        sound = DATABASE in manifest.files and manifest.files.keys() <= names
+        sound = sound and all(isinstance(facts["bytes"], int) for facts in manifest.files.values())
+        sound = sound and all(isinstance(facts["sha256"], str) for facts in manifest.files.values())
+        sound = sound and all(isinstance(applied, list) for applied in manifest.migrations.values())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackupError(f"The manifest of the archive cannot be read: {error}") from error
+    if not sound:
+        raise BackupError("The manifest of the archive names files that do not belong there.")
+    return manifest

@@ -1,0 +1,28 @@
+"""The secrets that programs hold: their secret environment variables."""
+
+from __future__ import annotations
+
+from core.doorbell import ring_on_commit
+from core.models import Sequence
+from core.rotation import Visit, register_rotation
+
+from .models import Program
+
+
+def environment_variables(visit: Visit) -> None:
+    """Hands every stored value to `visit`. A changed program gets a new revision, so the agent reads it anew."""
+    changed = False
+    for program in Program.everything.select_for_update().only("pk", "environment").order_by("pk"):
+        environment = [
+            {**entry, "encrypted": visit(entry["encrypted"])} if entry.get("secret") else entry
+            for entry in program.environment
+        ]
+        if environment != program.environment:
+            revision = Sequence.advance()
+            Program.everything.filter(pk=program.pk).update(environment=environment, revision=revision)
+            changed = True
+    if changed:
+        ring_on_commit("agent")
+
+
+register_rotation("secret environment variables", environment_variables)
