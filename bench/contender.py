@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import psutil
 
+STATUS_SECONDS = 10
+
 
 class BenchError(Exception):
     """A contender could not be installed, started or measured; the message is for the person at the terminal."""
@@ -95,10 +97,10 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, failing: str, e
 
 
 def time_calls(call: Callable[[], object], times: int) -> list[float]:
-    """Milliseconds of each of that many calls, after one that is not counted."""
+    """Milliseconds of each of that many calls, after one that is not counted; fewer if they take over 10 s."""
     call()
-    milliseconds = []
-    for _ in range(times):
+    milliseconds: list[float] = []
+    while len(milliseconds) < times and sum(milliseconds) < STATUS_SECONDS * 1000:
         began = time.perf_counter()
         call()
         milliseconds.append((time.perf_counter() - began) * 1000)

@@ -29,7 +29,7 @@ ROWS = (
     Row("start_seconds", "start {programs} programs", "s", 2),
     Row("restart_median_ms", "SIGKILL to successor's first line, median", "ms"),
     Row("restart_max_ms", "the same, slowest of {kills}", "ms"),
-    Row("status_median_ms", "status of all, median of {status_calls}", "ms", 2),
+    Row("status_median_ms", "status of all, median of up to {status_calls}", "ms", 2),
     Row("usage_median_ms", "status of all with CPU and memory", "ms", 2),
     Row("idle_percent", "idle CPU of one core, supervising part", "%", 2),
     Row("idle_stack_percent", "idle CPU of one core, whole stack", "%", 2),

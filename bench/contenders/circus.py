@@ -57,4 +57,4 @@ class Circus(Contender):
         return StatusTiming(**self.client.ask("status", times=times))
 
     def time_usage(self, times: int) -> StatusTiming:
-        return StatusTiming(**self.client.ask("stats", times=times, seconds=120))
+        return StatusTiming(**self.client.ask("stats", times=times))
