@@ -1,0 +1,108 @@
+"""The look of the admin: names, colours and the side bar. Who sees an entry is decided by their role.
+
+Read with the settings, so it imports nothing heavy by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the side bar, for those who hold the right `core.<right>`."""
+
+    title: Any
+    icon: str
+    view: str
+    right: str = "read"
+    badge: str = ""  # dotted path of a function (request) → text, empty for none
+
+    def shown(self, request: HttpRequest) -> dict[str, Any]:
+        from django.urls import reverse
+        from django.utils.module_loading import import_string
+
+        item = {"title": self.title, "icon": self.icon, "link": reverse(f"admin:{self.view}"), "active": False}
+        if self.badge and (text := import_string(self.badge)(request)):
+            item["badge"] = text
+        return item
+
+
+SIDE_BAR: list[tuple[Any, list[Entry]]] = [
+    (
+        "",
+        [
+            Entry(
+                _("Programs"), "terminal", "programs_program_changelist", badge="monitor_site.dashboard.troubled"
+            ),
+            Entry(_("Events"), "list_alt", "programs_programevent_changelist"),
+            Entry(_("Incidents"), "report", "programs_incident_changelist"),
+            Entry(_("Hosts"), "dns", "programs_host_changelist"),
+            Entry(_("Adopt a process"), "person_add", "programs_program_adopt", "administer"),
+        ],
+    ),
+]
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The side bar of this person; the entry whose address fits the page best is marked."""
+    groups: list[dict[str, Any]] = []
+    for title, entries in SIDE_BAR:
+        items = [entry.shown(request) for entry in entries if request.user.has_perm(f"core.{entry.right}")]
+        groups.append({"title": title, "separator": bool(title), "items": items})
+    fitting = [item for group in groups for item in group["items"] if request.path.startswith(item["link"])]
+    if fitting:
+        max(fitting, key=lambda item: len(item["link"]))["active"] = True
+    return groups
+
+
+def _static(name: str) -> Callable[[HttpRequest], str]:
+    def address(request: HttpRequest) -> str:
+        from django.templatetags.static import static
+
+        return static(name)
+
+    return address
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": _("Program Monitor"),
+    "SITE_HEADER": _("Program Monitor"),
+    "SITE_SYMBOL": "monitor_heart",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "monitor_site.dashboard.environment",
+    "DASHBOARD_CALLBACK": "monitor_site.dashboard.counters",
+    "STYLES": [_static("monitor/monitor.css")],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": _static("monitor/icon.svg")},
+    ],
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.1% .014 200)",
+            "100": "oklch(94.2% .03 200)",
+            "200": "oklch(89% .055 200)",
+            "300": "oklch(81% .085 203)",
+            "400": "oklch(70% .11 208)",
+            "500": "oklch(60% .11 215)",
+            "600": "oklch(50.5% .1 220)",
+            "700": "oklch(44% .087 222)",
+            "800": "oklch(38% .072 223)",
+            "900": "oklch(33% .06 225)",
+            "950": "oklch(25% .045 228)",
+        },
+    },
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "monitor_site.unfold.navigation",
+    },
+}

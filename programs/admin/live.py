@@ -1,0 +1,69 @@
+"""The live half of the list: status objects beside the rows, and what sorts and filters by state need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django.db.models import Aggregate, Case, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from unfold.views import ChangeList
+
+from programs import hosts, status
+from programs.models import Host, Process, Program
+from programs.payloads import ProgramStatus
+from programs.states import ATTENTION, VERBS, State
+
+RANKS = {state: rank for rank, state in enumerate(ATTENTION)}
+QUIET_RANK = RANKS[State.STOPPED]  # also of a program that has no process row yet
+TROUBLED = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
+VERB_TABLE = {state.value: sorted(verbs) for state, verbs in VERBS.items()}
+
+
+class LiveChangeList(ChangeList):
+    """Gives each row its status object, and the page the number of programs in each state: two queries in all."""
+
+    state_counts: list[tuple[State, int]]
+
+    def get_results(self, request: Any) -> None:
+        super().get_results(request)
+        known = {shown["id"]: shown for shown in status.every_program(status.pulse())}
+        for program in self.result_list:
+            program.live = known.get(program.pk)
+        counts = Counter(shown["state"] for shown in known.values())
+        if not self.has_active_filters and not self.query:
+            self.full_result_count = self.result_count
+        self.state_counts = [(state, counts[state]) for state in (*ATTENTION, State.UNKNOWN)]
+
+
+def needs_a_word(shown: ProgramStatus) -> bool:
+    """Whether the state calls for the reason beside it."""
+    return shown["state"] in TROUBLED or shown["health"] == "unhealthy"
+
+
+def with_totals(programs: QuerySet[Program]) -> QuerySet[Program]:
+    """Adds what the list sorts by and `in_state` filters by."""
+    default_heartbeat = Subquery(Host.objects.filter(is_default=True).values("heartbeat_at")[:1])
+    ranks = Case(*(When(state=state, then=rank) for state, rank in RANKS.items()), default=QUIET_RANK)
+    return programs.select_related("host").annotate(
+        heartbeat_at=Case(When(host=None, then=default_heartbeat), default=F("host__heartbeat_at")),
+        rank=Coalesce(_over_processes(Min(ranks)), QUIET_RANK),
+        cpu_total=Coalesce(_over_processes(Sum("cpu_percent")), 0.0),
+        memory_total=Coalesce(_over_processes(Sum("memory_bytes")), 0),
+        restarts_total=Coalesce(_over_processes(Sum("restarts")), 0),
+        oldest_start=_over_processes(Min("started_at")),
+    )
+
+
+def _over_processes(total: Aggregate) -> Subquery:
+    own = Process.objects.filter(program=OuterRef("pk")).order_by()
+    return Subquery(own.values("program").annotate(total=total).values("total"))
+
+
+def in_state(programs: QuerySet[Program], state: State) -> QuerySet[Program]:
+    """Those of `with_totals(…)` that show `state`."""
+    heard_since = timezone.now() - hosts.SILENT_AFTER
+    if state is State.UNKNOWN:
+        return programs.exclude(Q(heartbeat_at__gt=heard_since))
+    return programs.filter(Q(heartbeat_at__gt=heard_since, rank=RANKS[state]))

@@ -1,0 +1,107 @@
+"""What the page of one program shows above its form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import Min
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from programs import definition, status
+from programs.definition import RESTART_FIELDS
+from programs.forms import GROUPS
+from programs.forms.fields import MEGABYTE
+from programs.forms.texts import SECONDS
+from programs.models import Program
+from programs.payloads import ProcessStatus
+from programs.states import ALIVE, VERBS, State
+
+from .columns import cpu_text, memory_text, state_badge, uptime_cell
+from .event_text import event_text
+from .formatting import bytes_text, duration_text, ending_text, percent_text
+from .history import NOTHING, label, value_text
+from .live import VERB_TABLE, needs_a_word
+from .verbs import BUTTONS
+
+LATEST_EVENTS = 10
+LATEST_INCIDENTS = 3
+BYTE_FIELDS = frozenset({"max_memory_bytes", "log_max_bytes"})
+
+
+def context(program: Program) -> dict[str, Any]:
+    """Everything the page needs, in a fixed number of queries."""
+    now = status.one_program(program.pk)
+    if now is None:  # removed this very moment
+        return {}
+    return {
+        "program": program,
+        "now": now,
+        "badge": state_badge(now),
+        "reason": now["reason"] if needs_a_word(now) else "",
+        "uptime": uptime_cell(now),
+        "cpu": cpu_text(now),
+        "memory": memory_text(now),
+        "pids": ", ".join(str(process["pid"]) for process in now["processes"] if process["pid"]),
+        "buttons": BUTTONS,
+        "possible": VERBS[State(now["state"])],
+        "verb_table": json.dumps(VERB_TABLE),
+        "processes": [_process(process) for process in now["processes"]],
+        "waiting": waiting_for_restart(program),
+        "has_console": program.stdin == Program.Stdin.CONSOLE,
+        "can_scale": program.instances_max > program.instances_min,
+        **activity(program),
+    }
+
+
+def _process(process: ProcessStatus) -> dict[str, Any]:
+    """A row of the table; static/monitor/program.js makes the same one when something changes."""
+    uptime = process["uptime_seconds"]
+    return {
+        **process,
+        "cpu": percent_text(process["cpu_percent"]),
+        "memory": bytes_text(process["memory_bytes"]),
+        "uptime": NOTHING if uptime is None else duration_text(uptime),
+        "ending": "" if process["pid"] else ending_text(process["exit_code"], process["exit_signal"]),
+    }
+
+
+def activity(program: Program) -> dict[str, Any]:
+    """The latest events with a line each, and the latest incidents."""
+    return {
+        "latest_events": [(event, event_text(event)) for event in program.events.all()[:LATEST_EVENTS]],
+        "latest_incidents": program.incidents.all()[:LATEST_INCIDENTS],
+    }
+
+
+def restart_button(program: Program) -> SafeString:
+    """For messages; posts the page's verb form, so it works without a script too."""
+    return render_to_string("admin/programs/program/restart_now.html", {"program": program})
+
+
+def waiting_for_restart(program: Program) -> list[str]:
+    """Labels of fields that were changed after a process started and take effect only when it starts anew."""
+    oldest = program.processes.filter(state__in=ALIVE).aggregate(number=Min("definition_number"))["number"]
+    if oldest is None:
+        return []
+    later = program.revisions.filter(number__gt=oldest).values_list("changes", flat=True)
+    return sorted({label(field) for changes in later for field in changes if field in RESTART_FIELDS})
+
+
+def settings_shown(program: Program) -> list[dict[str, Any]]:
+    """The definition in groups of label and value, for people who may not change it. Secrets are masked."""
+    shown = definition.as_json(program)
+    return [
+        {"name": name, "rows": [(label(field), _value(field, shown[field])) for field in fields]}
+        for name, fields in GROUPS
+    ]
+
+
+def _value(field: str, value: Any) -> str:
+    if field == "host":
+        return value or _("the default host")
+    if value is not None and field in BYTE_FIELDS:
+        return f"{value / MEGABYTE:g} MB"
+    return f"{value_text(value)} s" if field in SECONDS else value_text(value)

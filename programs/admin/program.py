@@ -1,0 +1,153 @@
+"""Programs in the admin: the live list, the page of one program and its form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.db.models import QuerySet
+from django.forms.widgets import Script
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from programs import definition, services
+from programs.forms import GROUPS, ProgramForm, cautions
+from programs.models import Program
+
+from . import adoption, history, live, overview
+from .columns import ProgramColumns
+from .filters import StateFilter, TagFilter
+from .removal import RemovalPages
+from .verbs import VerbActions, actor_of
+
+OPEN_GROUPS = 4  # the others are folded until they are needed
+
+
+@admin.register(Program)
+class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
+    form = ProgramForm
+    change_list_template = "admin/programs/program/change_list.html"
+    change_form_template = "admin/programs/program/change_form.html"
+    object_history_template = "admin/programs/program/history.html"
+    list_display = ("title", "state", "cpu", "memory", "uptime", "restarts", "instances", "on_host")
+    list_filter = (StateFilter, TagFilter, "host", "restart_policy")
+    list_fullwidth = True
+    list_per_page = 100
+    search_fields = ("name", "description", "command", "tags")
+    search_help_text = _("Name, description, command or tag")
+    show_full_result_count = False
+    actions = ("start_selected", "stop_selected", "restart_selected", "kill_selected")
+    ordering = ("name",)
+    warn_unsaved_form = True
+    compressed_fields = True
+    fieldsets = [
+        (name, {"fields": fields, "classes": ["collapse"] if index >= OPEN_GROUPS else []})
+        for index, (name, fields) in enumerate(GROUPS)
+    ]
+
+    class Media:
+        js = (
+            Script("monitor/list.js", type="module"),
+            Script("monitor/program.js", type="module"),
+            Script("monitor/rows.js", type="module"),
+        )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Program]:
+        return live.with_totals(super().get_queryset(request))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[live.LiveChangeList]:
+        return live.LiveChangeList
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        return (*self.list_display, "buttons") if self.has_operate_permission(request) else self.list_display
+
+    def get_urls(self) -> list[URLPattern]:
+        adopt = adoption.urls(self.admin_site)
+        activity = path(
+            "<int:object_id>/activity/",
+            self.admin_site.admin_view(self.activity_view),
+            name="programs_program_activity",
+        )
+        return [*self.verb_urls(), *adopt, activity, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(
+            request, {**(extra_context or {}), "verb_table": json.dumps(live.VERB_TABLE)}
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """`?copy=5` begins with the definition of program 5; nothing else is taken from the address."""
+        wanted = request.GET.get("copy", "")
+        try:
+            original = Program.objects.select_related("host").get(pk=int(wanted))
+        except (ValueError, ObjectDoesNotExist):
+            return {}
+        return {**definition.as_json(original), "name": _("%(name)s copy") % {"name": original.name}}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        program = self.get_object(request, object_id)
+        extra = overview.context(program) if program else {}
+        if program and not self.has_change_permission(request, program):
+            extra["settings_shown"] = overview.settings_shown(program)
+        extra["can_operate"] = self.has_operate_permission(request)
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        names = Program.objects.order_by("name").values_list("name", flat=True)
+        return super().render_change_form(request, {**context, "program_names": names}, *args, **kwargs)
+
+    def activity_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """The latest events and incidents alone, for the page to renew them."""
+        program = get_object_or_404(Program, pk=object_id)
+        if not self.has_view_permission(request, program):
+            raise PermissionDenied
+        return render(
+            request, "admin/programs/program/activity.html", {"program": program, **overview.activity(program)}
+        )
+
+    def save_model(self, request: HttpRequest, obj: Program, form: ProgramForm, change: bool) -> None:
+        saved = services.save_definition(form.values(), actor=actor_of(request), program=form.stored())
+        obj.pk = saved.program.pk
+        obj.refresh_from_db()
+        for field, texts in cautions(obj).items():
+            for text in texts:
+                messages.warning(request, f"{history.label(field)}: {text}")
+        if change:
+            self._say_when_it_applies(request, saved)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Nothing: the service has saved the dependencies too."""
+
+    def _say_when_it_applies(self, request: HttpRequest, saved: services.Saved) -> None:
+        when: dict[str, list[str]] = {"live": [], "restart": []}
+        for field, applies in saved.applies.items():
+            when[applies].append(history.label(field))
+        if when["live"]:
+            messages.info(request, _("In effect now: %(fields)s.") % {"fields": ", ".join(when["live"])})
+        if when["restart"]:
+            text = _("In effect at the next restart: %(fields)s.") % {"fields": ", ".join(when["restart"])}
+            messages.warning(request, format_html("{} {}", text, overview.restart_button(saved.program)))
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        program = self.get_object(request, object_id)
+        if program is None:
+            raise Http404
+        page, entries = history.page(program, request.GET.get("page"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("History of %(name)s") % {"name": program.name},
+            "opts": self.opts,
+            "original": program,
+            "program": program,
+            "page": page,
+            "entries": entries,
+        }
+        return TemplateResponse(request, self.object_history_template, context)

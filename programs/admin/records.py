@@ -1,0 +1,170 @@
+"""Events, incidents and hosts: lists to read and to search, never to edit."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.paginator import InfinitePaginator
+
+from core.access.guards import RoleModelAdmin
+from programs import hosts
+from programs.models import Host, Incident, ProgramEvent
+
+from .event_text import event_text
+from .filters import EventTypeFilter, ProgramFilter
+from .formatting import duration_text, ending_text
+from .history import label, value_text
+
+# Colours and cursor moves of a terminal, and other characters that no page can show.
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def badge(tone: str, text: str) -> SafeString:
+    return format_html('<span class="badge" data-tone="{}">{}</span>', tone, text)
+
+
+def moment(at: datetime) -> SafeString:
+    """A time in UTC; static/monitor/times.js turns it into that of the reader's clock."""
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+class ReadOnlyAdmin(RoleModelAdmin):
+    """Rows that only the monitor writes."""
+
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RecordAdmin(ReadOnlyAdmin):
+    """Many rows in the order of time: pages are cut by the index and never counted."""
+
+    paginator = InfinitePaginator
+    list_filter_submit = True
+
+    class Media:
+        js = (Script("monitor/times.js", type="module"),)
+
+    @admin.display(description=gettext_lazy("When"))
+    def when(self, row: ProgramEvent | Incident) -> SafeString:
+        return moment(row.timestamp)
+
+    @admin.display(description=gettext_lazy("Program"))
+    def about(self, row: ProgramEvent | Incident) -> SafeString | str:
+        """A link while the program exists; its name outlives it."""
+        if row.program_id is None:
+            return row.program_name or "—"
+        url = reverse("admin:programs_program_change", args=[row.program_id])
+        return format_html('<a class="link" href="{}">{}</a>', url, row.program_name)
+
+
+@admin.register(ProgramEvent)
+class ProgramEventAdmin(RecordAdmin):
+    list_display = ("when", "severity_label", "type", "about", "what", "actor")
+    list_display_links = ("when",)
+    list_filter = (
+        EventTypeFilter,
+        ("severity", ChoicesDropdownFilter),
+        ProgramFilter,
+        ("timestamp", RangeDateTimeFilter),
+    )
+    list_fullwidth = True
+    search_fields = ("program_name", "actor", "uid")
+    search_help_text = gettext_lazy("Program, person or event id")
+    sortable_by = ()
+    fields = ("when", "severity", "type", "about", "process_index", "actor", "what", "data", "uid", "seq")
+    readonly_fields = ("when", "about", "what")
+
+    @admin.display(description=gettext_lazy("Severity"))
+    def severity_label(self, event: ProgramEvent) -> SafeString:
+        return badge(event.severity, event.get_severity_display())
+
+    @admin.display(description=gettext_lazy("What happened"))
+    def what(self, event: ProgramEvent) -> str:
+        return event_text(event)
+
+
+@admin.register(Incident)
+class IncidentAdmin(RecordAdmin):
+    list_display = ("when", "about", "meaning", "ending", "lived")
+    list_display_links = ("when", "meaning")
+    list_filter = (ProgramFilter, ("out_of_memory", BooleanRadioFilter), ("timestamp", RangeDateTimeFilter))
+    search_fields = ("program_name", "meaning", "exit_signal")
+    search_help_text = gettext_lazy("Program, meaning or signal")
+    sortable_by = ()
+    change_form_template = "admin/programs/incident/change_form.html"
+
+    @admin.display(description=gettext_lazy("Ending"))
+    def ending(self, incident: Incident) -> str:
+        return ending_text(incident.exit_code, incident.exit_signal)
+
+    @admin.display(description=gettext_lazy("After"))
+    def lived(self, incident: Incident) -> str:
+        return "—" if incident.uptime_seconds is None else duration_text(incident.uptime_seconds)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        incident = self.get_object(request, object_id)
+        context = {**(extra_context or {}), **(incident_card(incident) if incident else {})}
+        return super().change_view(request, object_id, form_url, context)
+
+
+def incident_card(incident: Incident) -> dict[str, Any]:
+    """Everything known about one unexpected end; how often the same happened before."""
+    alike = Incident.objects.filter(fingerprint=incident.fingerprint).exclude(pk=incident.pk)
+    return {
+        "incident": incident,
+        "title": _("Why did %(name)s stop?") % {"name": incident.program_name},
+        "ending": ending_text(incident.exit_code, incident.exit_signal),
+        "uptime": "" if incident.uptime_seconds is None else duration_text(incident.uptime_seconds),
+        "lines": [CONTROL.sub("", str(line)) for line in incident.log_lines],
+        "metrics": [(label(name), value_text(value)) for name, value in incident.metrics_before.items()],
+        "changes": [_change(change) for change in incident.changes_before],
+        "alike_count": alike.count(),
+        "alike": alike[:5],
+    }
+
+
+def _change(change: dict[str, Any]) -> dict[str, Any]:
+    at = datetime.fromisoformat(change["at"])
+    return {**change, "fields": ", ".join(map(label, change["changes"])), "at": moment(at)}
+
+
+@admin.register(Host)
+class HostAdmin(ReadOnlyAdmin):
+    list_display = ("name", "alive", "heard", "version", "platform", "is_default")
+    search_fields = ("name",)
+    ordering = ("name",)
+    show_full_result_count = True  # there are a handful
+
+    @admin.display(description=gettext_lazy("Agent"))
+    def alive(self, host: Host) -> SafeString:
+        if hosts.is_alive(host.heartbeat_at, timezone.now()):
+            return badge("good", _("alive"))
+        return badge("error", _("silent"))
+
+    @admin.display(description=gettext_lazy("Last heard of"), ordering="heartbeat_at")
+    def heard(self, host: Host) -> SafeString | str:
+        return moment(host.heartbeat_at) if host.heartbeat_at else _("never")

@@ -1,0 +1,143 @@
+"""ProgramForm: every field of a definition, in groups, judged by the very service that saves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import (
+    UnfoldAdminExpandableTextareaWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from programs import definition, services
+from programs.models import Host, Program
+
+from . import texts
+from .fields import MegabytesField, NumbersField, UnitInput, WordsField
+from .records import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
+from .rows import RowsField
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Program]
+else:
+    ModelForm = forms.ModelForm
+
+GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (
+        _("Program"),
+        ("name", "command", "shell", "working_directory", "environment", "description", "tags", "host"),
+    ),
+    (_("Starting"), ("autostart", "start_seconds", "stdin", "user")),
+    (
+        _("Restarting"),
+        (
+            *("restart_policy", "success_exit_codes", "max_restarts", "restart_window"),
+            *("restart_cron", "max_memory_bytes"),
+        ),
+    ),
+    (_("Stopping"), ("stop_ladder",)),
+    (
+        _("Pauses between restarts"),
+        ("backoff_initial", "backoff_factor", "backoff_max", "backoff_jitter", "stable_seconds"),
+    ),
+    (_("Instances and dependencies"), ("instances_min", "instances_max", "scale_cpu_percent", "depends_on")),
+    (_("Probes"), ("probes",)),
+    (_("Logs"), ("log_max_bytes", "log_backups", "log_compress")),
+    (_("Advanced"), ("umask", "nice", "max_open_files")),
+)
+CONSTRAINT_FIELDS = {"program_name_unique": "name", "program_instances_ordered": "instances_max"}
+
+
+class ProgramForm(ModelForm):
+    """Errors of the service land on the fields they are about; saving is the caller's, through the service."""
+
+    tags = WordsField(label=_("Tags"))
+    success_exit_codes = NumbersField(label=texts.LABELS["success_exit_codes"])
+    max_memory_bytes = MegabytesField(label=texts.LABELS["max_memory_bytes"], required=False)
+    log_max_bytes = MegabytesField(label=texts.LABELS["log_max_bytes"], required=True)
+    environment = RowsField(EnvironmentRow, label=_("Environment"))
+    stop_ladder = RowsField(StopRow, label=_("Stop ladder"))
+    probes = RowsField(ProbeRow, label=_("Probes"))
+    depends_on = RowsField(DependencyRow, label=_("Depends on"))
+    host = forms.ModelChoiceField(
+        Host.objects.order_by("name"),
+        to_field_name="name",
+        required=False,
+        label=_("Host"),
+        empty_label=_("The default host"),
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+    class Meta:
+        model = Program
+        fields = definition.PLAIN_FIELDS
+        labels: ClassVar = texts.LABELS
+        help_texts: ClassVar = texts.HELP
+        widgets: ClassVar = {
+            "command": UnfoldAdminExpandableTextareaWidget({"rows": 1, "spellcheck": "false", "class": "code"}),
+            "description": UnfoldAdminExpandableTextareaWidget({"rows": 1}),
+            "working_directory": UnfoldAdminTextInputWidget({"placeholder": "/srv/game", "spellcheck": "false"}),
+            "restart_cron": UnfoldAdminTextInputWidget({"placeholder": "0 4 * * *", "spellcheck": "false"}),
+            "umask": UnfoldAdminTextInputWidget({"placeholder": "022"}),
+            **{name: UnitInput("s") for name in texts.SECONDS},
+            "scale_cpu_percent": UnitInput("%"),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        given = kwargs.get("initial") or {}
+        shown = definition.as_json(self.instance) if self.instance.pk else _defaults()
+        self.initial = {
+            name: plain_number(value) if isinstance(value, float) else value
+            for name, value in {**shown, **given}.items()
+        }
+        self.initial["environment"] = (
+            shown["environment"] if self.instance.pk else without_secrets(self.initial["environment"])
+        )
+        for name, field in self.fields.items():
+            field.help_text = field.help_text or texts.HELP.get(name, "")
+
+    def values(self) -> dict[str, Any]:
+        """What was given, as the service takes it; fields at fault are left out."""
+        given = {name: self.cleaned_data[name] for name in definition.FIELDS if name in self.cleaned_data}
+        if "host" in given:
+            given["host"] = given["host"].name if given["host"] else None
+        return given | {name: given[name] or None for name in ("umask",) if name in given}
+
+    def stored(self) -> Program | None:
+        """The program as the database knows it, for the service to compare with."""
+        return Program.objects.select_related("host").get(pk=self.instance.pk) if self.instance.pk else None
+
+    def _post_clean(self) -> None:
+        """Asks the service, so that the form and every other way in agree about what is valid."""
+        try:
+            services.save_definition(self.values(), actor="", program=self.stored(), dry_run=True)
+        except ValidationError as error:
+            for field, messages in _by_field(error).items():
+                if field not in self.errors:
+                    self.add_error(field if field in self.fields else None, messages)
+
+
+def _defaults() -> dict[str, Any]:
+    blank = Program()
+    plain = {field: getattr(blank, field) for field in definition.PLAIN_FIELDS}
+    return {**plain, "host": None, "environment": [], "depends_on": []}
+
+
+def _by_field(error: ValidationError) -> dict[str, list[str]]:
+    """The messages by field name; those of the table's constraints moved to the field that broke them."""
+    places = {
+        str(constraint.violation_error_message): CONSTRAINT_FIELDS[constraint.name]
+        for constraint in Program._meta.constraints
+        if constraint.name in CONSTRAINT_FIELDS
+    }
+    found: dict[str, list[str]] = {}
+    for field, messages in error.message_dict.items():
+        for message in messages:
+            place = places.get(message, field) if field == NON_FIELD_ERRORS else field
+            found.setdefault(place, []).append(message)
+    return found

@@ -1,0 +1,164 @@
+"""The kinds of rows a definition holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import (
+    UnfoldAdminExpandableTextareaWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
+
+from programs import validation
+from programs.definition import PROBE_DEFAULTS, SET
+from programs.models import Dependency
+
+from .fields import UnitInput
+from .rows import Row
+
+
+def plain_number(value: float) -> float:
+    """10.0 as 10, the way a person would have written it in JSON."""
+    return int(value) if float(value).is_integer() else value
+
+
+def _text(**attrs: Any) -> UnfoldAdminTextInputWidget:
+    return UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false", **attrs})
+
+
+class EnvironmentRow(Row):
+    """A variable. The value of a secret is never sent to the browser; left empty it stays what it is."""
+
+    add_label: ClassVar[Any] = _("Add a variable")
+
+    name = forms.CharField(label=_("Name"), widget=_text(placeholder="NAME"))
+    value = forms.CharField(
+        label=_("Value"),
+        required=False,
+        strip=False,
+        widget=UnfoldAdminExpandableTextareaWidget(
+            {"rows": 1, "autocomplete": "off", "spellcheck": "false", "class": "row-value"}
+        ),
+    )
+    secret = forms.BooleanField(label=_("Secret"), required=False, widget=UnfoldBooleanWidget())
+    kept = forms.BooleanField(required=False, widget=forms.HiddenInput())
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self["kept"].value() in (True, "True"):
+            self.fields["value"].widget.attrs["placeholder"] = _("set; leave empty to keep it")
+
+    @classmethod
+    def from_json(cls, entry: Any) -> dict[str, Any]:
+        initial = super().from_json(entry)
+        return {**initial, "value": "", "kept": True} if initial.get("secret") else initial
+
+    def clean_value(self) -> str:
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
+
+    def to_json(self) -> dict[str, Any]:
+        name, value = self.cleaned_data["name"], self.cleaned_data["value"]
+        if not self.cleaned_data["secret"]:
+            return {"name": name, "value": value}
+        keep = self.cleaned_data["kept"] and not value
+        return {"name": name, "value": SET if keep else value, "secret": True}
+
+    def judge(self, entry: dict[str, Any]) -> None:
+        if self.cleaned_data["kept"] and not entry.get("secret") and not entry["value"]:
+            raise ValidationError({"value": _("Type the value again to show it from now on.")})
+        if entry.get("secret") and not entry["value"]:
+            raise ValidationError({"value": _("A secret needs a value.")})
+        validation.environment([{"name": entry["name"], "value": self.cleaned_data["value"]}])
+
+
+class StopRow(Row):
+    """A step of the stop ladder; the order counts."""
+
+    add_label: ClassVar[Any] = _("Add a step")
+    ordered: ClassVar[bool] = True
+    KINDS = (
+        ("signal", _("Send a signal")),
+        ("stdin", _("Type into its console")),
+        ("command", _("Run a command")),
+        ("http", _("Request a web address")),
+    )
+
+    kind = forms.ChoiceField(label=_("Step"), choices=KINDS, initial="signal", widget=UnfoldAdminSelectWidget())
+    argument = forms.CharField(
+        label=_("Signal, text, command or address"), strip=False, widget=_text(placeholder="TERM")
+    )
+    seconds = forms.FloatField(label=_("Then wait"), initial=10, widget=UnitInput("s"))
+
+    @classmethod
+    def from_json(cls, entry: Any) -> dict[str, Any]:
+        initial = super().from_json(entry)
+        kind, _colon, argument = str(initial.get("step", "")).partition(":")
+        return {"kind": kind, "argument": argument, "seconds": initial.get("seconds")}
+
+    def to_json(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        return {"step": f"{given['kind']}:{given['argument']}", "seconds": plain_number(given["seconds"])}
+
+    def judge(self, entry: dict[str, Any]) -> None:
+        validation.stop_ladder([entry])
+
+
+class ProbeRow(Row):
+    """A question asked again and again: does it live, is it ready?"""
+
+    add_label: ClassVar[Any] = _("Add a probe")
+    PURPOSES = (
+        ("liveness", _("Alive: restart it when this fails")),
+        ("readiness", _("Ready: others wait for this")),
+    )
+    KINDS = (("http", "HTTP"), ("tcp", "TCP"), ("exec", _("Command")), ("log", _("Log line")))
+
+    purpose = forms.ChoiceField(
+        label=_("Purpose"),
+        choices=PURPOSES,
+        initial=PROBE_DEFAULTS["purpose"],
+        widget=UnfoldAdminSelectWidget(),
+    )
+    kind = forms.ChoiceField(label=_("Kind"), choices=KINDS, initial="http", widget=UnfoldAdminSelectWidget())
+    target = forms.CharField(
+        label=_("Address, command or text"), widget=_text(placeholder="http://127.0.0.1:8100/")
+    )
+    period = forms.FloatField(label=_("Every"), initial=PROBE_DEFAULTS["period"], widget=UnitInput("s"))
+    timeout = forms.FloatField(label=_("Timeout"), initial=PROBE_DEFAULTS["timeout"], widget=UnitInput("s"))
+    failures = forms.IntegerField(
+        label=_("Failures"), initial=PROBE_DEFAULTS["failures"], widget=UnfoldAdminIntegerFieldWidget({"min": "1"})
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        numbers = {key: plain_number(given[key]) for key in ("period", "timeout", "failures")}
+        return {"kind": given["kind"], "purpose": given["purpose"], "target": given["target"], **numbers}
+
+    def judge(self, entry: dict[str, Any]) -> None:
+        validation.probes([entry])
+
+
+class DependencyRow(Row):
+    """Another program that must be up first."""
+
+    add_label: ClassVar[Any] = _("Add a program")
+
+    program = forms.CharField(label=_("Program"), widget=_text(list="program-names", placeholder=_("name")))
+    condition = forms.ChoiceField(
+        label=_("must be"),
+        choices=Dependency.Condition.choices,
+        initial=Dependency.Condition.STARTED,
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+
+def without_secrets(entries: Any) -> list[Any]:
+    """Variables for a copy of a definition: the names of secrets come along, their values cannot."""
+    return [{**e, "value": ""} if isinstance(e, Mapping) and e.get("secret") else e for e in entries]

@@ -1,0 +1,117 @@
+"""Lists of small records (variables, stop steps, probes, dependencies) as rows of plain form fields.
+
+Row 3 of `environment` posts `environment-3-name`, `environment-3-value` and so on; a row that is gone from the
+page is gone from the list. A mistake inside a row is shown at that row, one about the whole list at the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.template.loader import render_to_string
+from django.utils.translation import gettext_lazy as _
+
+MOST_ROWS = 500
+
+
+class Row(forms.Form):
+    """One record. Subclasses say how it looks as JSON, and what is wrong with it."""
+
+    add_label: ClassVar[Any] = _("Add a row")
+    ordered: ClassVar[bool] = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"empty_permitted": True, "use_required_attribute": False}
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_json(cls, entry: Any) -> dict[str, Any]:
+        """The stored record as initial values of this form's fields."""
+        return dict(entry) if isinstance(entry, Mapping) else {}
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.cleaned_data)
+
+    def judge(self, entry: dict[str, Any]) -> None:
+        """Raises ValidationError for a record that the definition would refuse."""
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors and self.has_changed():
+            self.judge(self.to_json())
+        return self.cleaned_data
+
+
+class PostedRows(list[dict[str, Any]]):
+    """Rows as the browser sent them, in contrast to stored records."""
+
+
+class RowsWidget(forms.Widget):
+    template_name = "admin/programs/widgets/rows.html"
+
+    def __init__(self, row: type[Row]) -> None:
+        super().__init__()
+        self.row = row
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> PostedRows:
+        pattern = re.compile(rf"{re.escape(name)}-(\d{{1,9}})-(\w+)")
+        rows: dict[int, dict[str, Any]] = {}
+        for key in data:
+            if found := pattern.fullmatch(key):
+                rows.setdefault(int(found[1]), {})[found[2]] = data[key]
+        return PostedRows(rows[index] for index in sorted(rows))
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return False  # no row at all is an empty list
+
+    def rows(self, name: str, value: Any) -> list[Row]:
+        """The forms of a stored or posted list; posted ones know their errors."""
+        if isinstance(value, PostedRows):
+            return [self._bound(name, index, posted) for index, posted in enumerate(value)]
+        stored = value if isinstance(value, list) else []
+        return [
+            self.row(initial=self.row.from_json(entry), prefix=f"{name}-{index}")
+            for index, entry in enumerate(stored)
+        ]
+
+    def _bound(self, name: str, index: int, posted: dict[str, Any]) -> Row:
+        prefix = f"{name}-{index}"
+        return self.row({f"{prefix}-{key}": given for key, given in posted.items()}, prefix=prefix)
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        blank = self.row(prefix=f"{name}-__row__")
+        context["widget"] |= {"rows": self.rows(name, value), "blank": blank, "row": self.row}
+        return context
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> Any:
+        # Form renderers look into apps only; this template is one of the site's.
+        return render_to_string(self.template_name, self.get_context(name, value, attrs))
+
+    def id_for_label(self, id_: str) -> str:
+        return ""  # a group of controls: its label is that of the group
+
+
+class RowsField(forms.Field):
+    def __init__(self, row: type[Row], **kwargs: Any) -> None:
+        super().__init__(required=False, widget=RowsWidget(row), **kwargs)
+        self.row = row
+
+    def clean(self, value: Any) -> list[dict[str, Any]]:
+        """The records as JSON, empty rows left out. Raises ValidationError; the rows show the details."""
+        if not isinstance(value, PostedRows) or len(value) > MOST_ROWS:
+            raise ValidationError(_("At most %(most)s rows."), params={"most": MOST_ROWS})
+        assert isinstance(self.widget, RowsWidget)  # noqa: S101  (made so above)
+        rows = self.widget.rows("row", value)
+        if not all(row.is_valid() for row in rows):
+            raise ValidationError(_("Please correct the marked rows."))
+        return [row.to_json() for row in rows if row.has_changed()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or []) != self.clean(data))
+        except ValidationError:
+            return True

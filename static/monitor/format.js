@@ -1,0 +1,28 @@
+// Numbers as people read them. programs/admin/formatting.py does the same on the server; keep the two alike.
+
+const BYTE_UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
+const SPANS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+
+export function bytes(count) {
+  let size = count, unit = 0;
+  while (size >= 1024 && unit < BYTE_UNITS.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${size.toFixed(unit === 0 || size >= 100 ? 0 : 1)} ${BYTE_UNITS[unit]}`;
+}
+
+export function percent(value) {
+  return `${value.toFixed(value < 100 ? 1 : 0)} %`;
+}
+
+export function duration(seconds) {
+  let left = Math.max(0, Math.floor(seconds));
+  const parts = SPANS.map(([size, unit]) => {
+    const count = Math.floor(left / size);
+    left %= size;
+    return [count, unit];
+  });
+  const first = parts.findIndex(([count]) => count > 0);
+  return parts.slice(first < 0 ? -1 : first).slice(0, 2).map(([count, unit]) => `${count}${unit}`).join(" ");
+}

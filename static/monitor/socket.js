@@ -1,0 +1,55 @@
+// A websocket that comes back: after a loss it waits a little longer each time, up to 15 seconds.
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 15000;
+const STABLE_AFTER = 5000;
+const POLICY_VIOLATION = 1008; // RFC 6455: what the server says when it refuses us
+const NO_ACCESS = new Set([POLICY_VIOLATION, 4401, 4403, 4404]);
+
+export function openSocket(path, { onMessage, onState }) {
+  const address = new URL(path, window.location.href);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  let socket = null, pause = FIRST_PAUSE, timer = null, closed = false;
+
+  function connect() {
+    timer = null;
+    socket = new WebSocket(address);
+    let opened = 0;
+    socket.onopen = () => {
+      opened = Date.now();
+      onState("open");
+    };
+    socket.onmessage = (event) => onMessage(JSON.parse(event.data));
+    socket.onclose = (event) => {
+      if (closed) return;
+      if (NO_ACCESS.has(event.code)) {
+        onState("refused");
+        return;
+      }
+      onState("lost");
+      if (opened && Date.now() - opened > STABLE_AFTER) pause = FIRST_PAUSE;
+      timer = setTimeout(connect, pause * (0.5 + Math.random()));
+      pause = Math.min(pause * 2, LONGEST_PAUSE);
+    };
+  }
+
+  // A laptop that wakes up should not wait for its turn.
+  function retryNow() {
+    if (timer && document.visibilityState === "visible") {
+      clearTimeout(timer);
+      connect();
+    }
+  }
+  document.addEventListener("visibilitychange", retryNow);
+  window.addEventListener("online", retryNow);
+
+  connect();
+  return {
+    send: (message) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message)),
+    close: () => {
+      closed = true;
+      clearTimeout(timer);
+      socket.close();
+    },
+  };
+}
