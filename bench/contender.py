@@ -14,10 +14,6 @@ import psutil
 STATUS_SECONDS = 10
 
 
-class BenchError(Exception):
-    """A contender could not be installed, started or measured; the message is for the person at the terminal."""
-
-
 @dataclass(frozen=True)
 class Program:
     """One program to run. `log_max_bytes` and `log_backups` of None leave the manager's own defaults."""
@@ -85,15 +81,6 @@ def rotated(live: Path) -> list[Path]:
     """`name.log` and its `name.log.<number>` backups, oldest (highest number) first."""
     backups = sorted(live.parent.glob(f"{live.name}.*"), key=lambda path: int(path.suffix[1:]), reverse=True)
     return [*backups, live]
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float, failing: str, every: float = 0.02) -> None:
-    """Poll until true. Raises BenchError with `failing` after that many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise BenchError(f"{failing} within {seconds:g} s")
-        time.sleep(every)
 
 
 def time_calls(call: Callable[[], object], times: int) -> list[float]:

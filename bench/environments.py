@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.contender import BenchError
+from bench.waiting import BenchError
 
 PEERS = Path(__file__).parent / ".peers"
 INSTALL_SECONDS = 240

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import psutil
 
 from bench import processes
-from bench.contender import BenchError, Contender, StatusTiming, wait_until
+from bench.contender import Contender, StatusTiming
+from bench.waiting import BenchError, wait_until
 from bench.workload import Flood, Starters, check_log
 
 Figures = dict[str, float | None]

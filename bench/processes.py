@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from bench.contender import BenchError
+from bench.waiting import BenchError, last_lines
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -87,12 +87,6 @@ class LineClient:
         if "error" in answer:
             raise BenchError(f"{do!r} failed: {answer['error']}{last_lines(self.log)}")
         return answer
-
-
-def last_lines(log: Path, count: int = 5) -> str:
-    """The end of a log, to be put behind an error message; empty when nothing was written."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return "".join(f"\n    {line}" for line in lines[-count:])
 
 
 def tree(root: psutil.Process, *, without: set[int]) -> list[psutil.Process]:

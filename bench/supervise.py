@@ -23,10 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import measures, table
-from bench.contender import BenchError, Contender
+from bench.contender import Contender
 from bench.contenders import CONTENDERS
 from bench.measures import Figures, Plan
 from bench.processes import become_subreaper, end_descendants
+from bench.waiting import BenchError
 from bench.workload import Flood, Starters
 
 DESCRIPTION = "Ours beside Supervisor, Circus, PM2 and a bare loop, doing the same work in one run."

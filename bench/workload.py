@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from bench.contender import Program, wait_until
+from bench.contender import Program
+from bench.waiting import wait_until
 from bench.workloads.flood import LINE_BYTES
 
 SCRIPTS = Path(__file__).parent / "workloads"

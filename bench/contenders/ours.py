@@ -16,8 +16,9 @@ from typing import Any
 
 import psutil
 
-from bench.contender import BenchError, Contender, Program, StatusTiming, time_calls, wait_until
-from bench.processes import free_port, last_lines, start
+from bench.contender import Contender, Program, StatusTiming, time_calls
+from bench.processes import free_port, start
+from bench.waiting import BenchError, last_lines, wait_until
 
 PROJECT = Path(__file__).parents[2]
 USER = "bench"
@@ -43,9 +44,9 @@ class Ours(Contender):
         serve = self.command("serve", "--bind", f"127.0.0.1:{port}")
         self.daemon = start(serve, log=self.log, environment=self.environment)
         self.http = HTTPConnection("127.0.0.1", port, timeout=30)
-        wait_until(self.is_healthy, seconds=60, failing="serve did not become healthy", every=0.2)
+        wait_until(self.is_healthy, seconds=60, failing="serve did not become healthy", log=self.log)
         self.headers = {"Authorization": f"Bearer {self.token()}"}
-        wait_until(self.has_agent, seconds=30, failing="the agent did not report", every=0.2)
+        wait_until(self.has_agent, seconds=30, failing="the agent did not report", log=self.log)
         for program in programs:
             self.ask("POST", "/programs", self.definition(program))
 

@@ -11,9 +11,10 @@ from xmlrpc.client import ServerProxy, Transport
 
 import psutil
 
-from bench.contender import Contender, Program, StatusTiming, time_calls, wait_until
+from bench.contender import Contender, Program, StatusTiming, time_calls
 from bench.environments import python_environment
-from bench.processes import last_lines, start
+from bench.processes import start
+from bench.waiting import wait_until
 
 CONFIG = """\
 [unix_http_server]
@@ -65,7 +66,7 @@ class Supervisor(Contender):
         log = self.directory / "output"
         self.daemon = start([self.bin / "supervisord", "-c", config], log=log)
         path = self.directory / "rpc.sock"
-        wait_until(path.exists, seconds=20, failing=f"supervisord did not answer{last_lines(log)}")
+        wait_until(path.exists, seconds=20, failing="supervisord did not answer", log=log)
         self.rpc = ServerProxy("http://localhost", transport=UnixTransport(path)).supervisor
 
     def section(self, program: Program) -> str:

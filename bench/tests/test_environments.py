@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import environments
-from bench.contender import BenchError
+from bench.waiting import BenchError
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.contender import BenchError
+from bench.waiting import BenchError
 from bench.workload import LogCheck, Starters, check_log
 from bench.workloads.flood import lines
 
