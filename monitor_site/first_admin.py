@@ -103,10 +103,11 @@ def is_valid(token: str, now: datetime) -> bool:
     """Whether the link opens the form at `now`. Compares in constant time."""
     try:
         kept = json.loads(_link_file().read_text())
-    except (FileNotFoundError, ValueError):
+        is_the_one = secrets.compare_digest(kept["digest"], _digest(token))
+        is_fresh = now.timestamp() < float(kept["expires_at"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # no link, or a damaged file
         return False
-    matches = secrets.compare_digest(kept["digest"], _digest(token))
-    return matches and now.timestamp() < kept["expires_at"] and not administrator_exists()
+    return is_the_one and is_fresh and not administrator_exists()
 
 
 def create_through_link(token: str, username: str, password: str, *, now: datetime, address: str | None) -> User:

@@ -140,6 +140,7 @@ class Guard:
             action()
         except db.Error as error:
             log.warning("jobs.no_database", error=str(error))
-            db.connections.close_all()
             return False
+        finally:
+            db.close_old_connections()
         return True

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -59,14 +58,14 @@ class RunningPart:
         self.started_at = 0.0
         self.start_at = 0.0  # when to start it, while there is no process
 
-    def start(self) -> None:
+    def start(self, now: float) -> None:
         environment = {
             **inherited_environment(),
             "PYTHONUNBUFFERED": "1",
             **self.part.environment,
             lifeline.VARIABLE: str(self.part.stop_seconds),
         }
-        self.started_at = time.monotonic()
+        self.started_at = now
         self.process = subprocess.Popen(
             self.part.argv, stdin=subprocess.PIPE, env=environment, **platform.isolation()
         )

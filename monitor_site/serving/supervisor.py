@@ -69,7 +69,7 @@ class Supervisor:
 
     def _start(self, running: RunningPart, now: float) -> None:
         try:
-            running.start()
+            running.start(now)
         except OSError as error:  # no memory, no free process: others may end soon
             self._note_death(running, str(error), now)
 

@@ -1,0 +1,34 @@
+"""An installation of its own for tests that run the monitor's processes for real."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .installation import Installation
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with every table and no administrator; copied, never used itself."""
+    template = Installation(tmp_path_factory.mktemp("template"))
+    template.run("prepare", check=True)
+    return template.database
+
+
+@pytest.fixture
+def empty_installation(tmp_path: Path) -> Iterator[Installation]:
+    """A data folder nothing has run in yet. What was started in it is ended afterwards."""
+    installation = Installation(tmp_path / "data")
+    yield installation
+    installation.end_processes()
+
+
+@pytest.fixture
+def installation(empty_installation: Installation, migrated_database: Path) -> Installation:
+    """A data folder with an up-to-date database."""
+    shutil.copy(migrated_database, empty_installation.database)
+    return empty_installation

@@ -1,0 +1,180 @@
+"""The real cluster, and what kills do to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from django.conf import settings
+from django_q.tasks import async_task
+
+from .installation import Installation, wait_until
+
+
+class Outside:
+    """A broker that queues into the database of an installation from outside of it."""
+
+    list_key = settings.Q_CLUSTER["name"]
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+
+    def enqueue(self, payload: str) -> int:
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
+        sql = "insert into django_q_ormq (key, payload, lock) values (?, ?, ?)"
+        self.installation.query(sql, self.list_key, payload, now)
+        return 0
+
+
+class Jobs:
+    """A guard in a process of its own, its cluster and their database."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.guard = self.start()
+
+    def start(self) -> psutil.Popen:
+        settings_module = os.environ["DJANGO_SETTINGS_MODULE"]
+        self.guard = self.installation.start(
+            "-m", "monitor_site.tests.run_quick_jobs", MONITOR_APPS="lean", DJANGO_SETTINGS_MODULE=settings_module
+        )
+        return self.guard
+
+    def queue(self, function: str, *arguments: Any) -> None:
+        async_task(function, *arguments, broker=Outside(self.installation))
+
+    def run_shell(self, script: str) -> None:
+        self.queue("subprocess.call", ["/bin/sh", "-c", script])
+
+    def heartbeats(self) -> set[str]:
+        return {at for (at,) in self.installation.query("select at from core_heartbeat where name = 'jobs'")}
+
+    def await_new_heartbeat(self, seconds: float = 20.0) -> None:
+        before = self.heartbeats()
+        wait_until(lambda: self.heartbeats() - before, seconds)
+
+    def replaced(self) -> list[str]:
+        rows = self.installation.query("select data from core_auditentry where action = 'jobs.replaced'")
+        return [data for (data,) in rows]
+
+    def main(self) -> psutil.Process:
+        return wait_until(self.guard.children)[0]
+
+    def sentinel(self) -> psutil.Process:
+        return wait_until(self.main().children)[0]
+
+    def workers(self) -> list[psutil.Process]:
+        """django-q2 starts its workers first, then the two helpers."""
+        return sorted(self.sentinel().children(), key=lambda process: process.pid)[: settings.Q_CLUSTER["workers"]]
+
+
+@pytest.fixture
+def jobs(installation: Installation) -> Jobs:
+    running = Jobs(installation)
+    running.await_new_heartbeat()
+    return running
+
+
+def test_a_cluster_whose_queue_lock_died_with_a_worker_is_replaced(jobs: Jobs) -> None:
+    for worker in jobs.workers():  # one of the idle ones holds the lock of the queue, and now nobody ever will
+        worker.kill()
+    wait_until(jobs.replaced)
+    assert "no job was finished for 3 s" in jobs.replaced()[0]
+    jobs.await_new_heartbeat()
+    assert len(jobs.installation.processes()) == 7
+
+
+def test_jobs_queued_while_the_cluster_was_stuck_are_done_by_the_next(jobs: Jobs, tmp_path: Path) -> None:
+    for worker in jobs.workers():
+        worker.kill()
+    for number in range(4):
+        jobs.queue("os.mkdir", str(tmp_path / f"done-{number}"))
+    wait_until(lambda: len(list(tmp_path.glob("done-*"))) == 4)
+    assert len(jobs.replaced()) == 1
+
+
+@pytest.mark.parametrize("victim", ["main", "sentinel"])
+def test_a_cluster_that_lost_its_head_is_replaced_at_once(jobs: Jobs, victim: str) -> None:
+    getattr(jobs, victim)().kill()
+    wait_until(jobs.replaced, 5)
+    assert "the cluster ended by itself" in jobs.replaced()[0]
+    jobs.await_new_heartbeat()
+    assert len(jobs.installation.processes()) == 7
+
+
+def test_a_running_job_may_finish_before_a_stop(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.run_shell(f"touch {tmp_path}/begun; sleep 0.5; touch {tmp_path}/ended")
+    wait_until((tmp_path / "begun").exists)
+    jobs.guard.terminate()
+    assert jobs.guard.wait(5) == 0
+    assert (tmp_path / "ended").exists()
+    assert jobs.installation.query("select success from django_q_task where func = 'subprocess.call'") == [(1,)]
+    assert jobs.installation.processes() == []
+
+
+def test_a_job_that_takes_too_long_is_cut_off_and_kept_for_later(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.run_shell(f"touch {tmp_path}/begun; sleep 40")
+    wait_until((tmp_path / "begun").exists)
+    began = time.monotonic()
+    jobs.guard.terminate()
+    assert jobs.guard.wait(6) == 0
+    assert time.monotonic() - began < 4
+    assert jobs.installation.processes() == []
+    assert jobs.installation.query("select count(*) from django_q_ormq") == [(1,)]
+
+
+def test_a_cluster_whose_guard_was_killed_ends_itself(jobs: Jobs) -> None:
+    jobs.guard.kill()
+    wait_until(lambda: jobs.installation.processes() == [], 10)
+    assert jobs.replaced() == []
+
+
+def test_a_stuck_cluster_whose_guard_was_killed_ends_itself_too(jobs: Jobs) -> None:
+    for worker in jobs.workers():
+        worker.kill()
+    jobs.guard.kill()
+    wait_until(lambda: jobs.installation.processes() == [], 10)
+    assert jobs.guard.wait(1) == -signal.SIGKILL
+
+
+def test_what_an_earlier_cluster_left_is_ended_before_a_new_one_starts(jobs: Jobs) -> None:
+    left = jobs.sentinel().children()
+    jobs.main().suspend()  # so that it cannot notice
+    jobs.guard.kill()
+    jobs.start()
+    jobs.await_new_heartbeat()
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
+    assert len(jobs.installation.processes()) == 7
+
+
+def test_a_child_that_a_job_left_in_its_own_session_does_not_survive(jobs: Jobs) -> None:
+    daemon = "import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    jobs.queue("subprocess.call", [sys.executable, "-c", daemon])
+    wait_until(lambda: any(process.name() == "sleep" for process in jobs.installation.processes()))
+    jobs.guard.terminate()
+    assert jobs.guard.wait(6) == 0
+    assert jobs.installation.processes() == []
+
+
+def test_a_second_queue_worker_on_the_same_data_is_refused(jobs: Jobs) -> None:
+    done = jobs.installation.run("jobs")
+    assert done.returncode == 1
+    assert "another `jobs` is running" in done.stderr
+    assert len(jobs.workers()) == settings.Q_CLUSTER["workers"]
+
+
+def test_the_command_marks_itself_and_stops_on_a_signal(installation: Installation) -> None:
+    process = installation.start("manage.py", "jobs")
+    wait_until(lambda: len(installation.processes()) == 7)
+    assert all("MONITOR_JOBS" in each.environ() for each in installation.processes())
+    assert process.cmdline()[0] == sys.executable
+    process.send_signal(signal.SIGINT)
+    assert process.wait(6) == 0
+    assert installation.processes() == []

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sqlite3
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from monitor_site.serving.installation import claim
+
+from .installation import Installation, free_port, wait_until
+
+
+def refused(installation: Installation, *arguments: str, **environment: str) -> str:
+    """What `serve` says when it does not start anything."""
+    done = installation.run("serve", *arguments, **environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "agent" not in done.stdout
+    return done.stderr
+
+
+def test_a_second_monitor_on_the_same_data_is_told_who_is_first(
+    installation: Installation, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "RUN_DIR", installation.folder / "run")
+    with claim() as held:
+        held.introduce("http://127.0.0.1:8000")
+        said = refused(installation, "--bind", "127.0.0.1:0")
+    assert f"already runs on {installation.folder} (pid {os.getpid()}) at http://127.0.0.1:8000/" in said
+
+
+def test_a_taken_port_is_noticed_before_anything_is_started(empty_installation: Installation) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        said = refused(empty_installation, "--bind", f"127.0.0.1:{port}")
+    assert f"Port {port} is taken" in said
+    assert not empty_installation.database.exists()
+
+
+def test_a_senseless_address_is_refused(empty_installation: Installation) -> None:
+    assert "'here:there' is no address to listen on" in refused(empty_installation, BIND="here:there")
+
+
+def test_listening_to_the_world_needs_the_names_people_will_use(empty_installation: Installation) -> None:
+    assert "Set ALLOWED_HOSTS" in refused(empty_installation, "--bind", "0.0.0.0:0")
+
+
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, empty_installation: Installation) -> None:
+    (tmp_path / "file").touch()
+    said = refused(empty_installation, DATA_DIR=str(tmp_path / "file"))
+    assert said.startswith("The settings cannot be used:")
+
+
+def test_a_setting_that_cannot_be_read_is_refused(empty_installation: Installation) -> None:
+    assert "The settings cannot be used:" in refused(empty_installation, SAMPLE_SECONDS="often")
+
+
+def test_a_full_disk_is_said_to_be_full(empty_installation: Installation) -> None:
+    (empty_installation.folder / "run").mkdir()
+    (empty_installation.folder / "run" / "serve.json").symlink_to("/dev/full")
+    assert "cannot be used: the disk is full" in refused(empty_installation, "--bind", "127.0.0.1:0")
+
+
+def test_a_failing_migration_starts_nothing(empty_installation: Installation) -> None:
+    with closing(sqlite3.connect(empty_installation.database)) as connection:
+        connection.execute("create table core_heartbeat (name text)")
+    said = refused(empty_installation, "--bind", "127.0.0.1:0")
+    assert "core_heartbeat" in said
+    assert "could not be brought up to date; nothing was started" in said
+
+
+def test_an_unreachable_database_starts_nothing(empty_installation: Installation) -> None:
+    said = refused(empty_installation, "--bind", "127.0.0.1:0", DATABASE_URL="sqlite:////nowhere/at/all.sqlite3")
+    assert "unable to open database file" in said
+
+
+def test_the_password_from_the_environment_is_not_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    from monitor_site.serving.parts import inherited_environment
+
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "secret")
+    monkeypatch.setenv("MONITOR_APPS", "lean")
+    assert not {"DJANGO_SUPERUSER_PASSWORD", "MONITOR_APPS"} & set(inherited_environment())
+
+
+# --- The whole monitor ----------------------------------------------------------------------------------
+
+
+def running(installation: Installation) -> dict[str, psutil.Process]:
+    """The main processes by the name of their command."""
+    found = {}
+    for process in installation.processes():
+        command = process.cmdline()
+        if "manage.py" in command[1] and process.pid == os.getpgid(process.pid) and command[2] not in found:
+            found[command[2]] = process
+    return found
+
+
+def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) -> None:
+    port = free_port()
+    serve = installation.start("manage.py", "serve", "--bind", f"127.0.0.1:{port}")
+    printed = wait_until(lambda: re.search(r"running at (http://\S+)/[\s\S]+Ctrl-C", installation.printed()), 30)
+    assert printed[1] == f"http://127.0.0.1:{port}"
+    assert json.loads((installation.folder / "run" / "serve.json").read_text())["pid"] == serve.pid
+    link = re.search(r"http://\S+/setup/\S+/", installation.printed())
+    assert link
+    assert b"Make the account" in urllib.request.urlopen(link[0], timeout=10).read()
+    first = running(installation)
+    assert set(first) == {"serve", "agent", "web", "jobs"}
+    first["web"].kill()
+    wait_until(lambda: running(installation).get("web", first["web"]) != first["web"])
+    wait_until(lambda: installation.query("select 1 from core_heartbeat where name = 'jobs'"))
+    serve.terminate()
+    assert serve.wait(10) == 0
+    assert installation.processes() == []
+    assert not (installation.folder / "run" / "serve.json").exists()
+
+
+def test_a_killed_monitor_leaves_nothing_behind_and_a_new_one_takes_its_port(installation: Installation) -> None:
+    bind = f"127.0.0.1:{free_port()}"
+    first = installation.start("manage.py", "serve", "--bind", bind)
+    wait_until(lambda: "running at" in installation.printed(), 30)
+    first.kill()
+    second = installation.start("manage.py", "serve", "--bind", bind)
+    wait_until(lambda: installation.printed().count("running at") == 2, 40)
+    second.terminate()
+    assert second.wait(10) == 0
+    wait_until(lambda: installation.processes() == [])
