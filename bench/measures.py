@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -22,6 +24,7 @@ Figures = dict[str, float | None]
 MEGABYTE = 1_000_000
 # The next kill does not wait for the last successor: its moment would then hang on the tick of managers that poll.
 KILL_GAP_SECONDS = (0.05, 1.05)
+REST_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -131,13 +134,23 @@ def flood(contender: Contender, load: Flood, plan: Plan) -> Figures:
 
 
 def wait_until_logged(contender: Contender, load: Flood) -> None:
-    """Until the logs have stopped changing for a second: a manager may still hold lines it has read."""
-    seen: list[tuple[int, float]] = []
+    """Until the logs are at rest: a manager may still hold lines it has read, or look only every so often."""
+    last: tuple[list[tuple[Path, int]], float] = ([], 0)
 
-    def unchanged() -> bool:
-        sizes = sum(path.stat().st_size for path in contender.logs(load.program))
-        if not seen or seen[-1][0] != sizes:
-            seen.append((sizes, time.monotonic()))
-        return time.monotonic() - seen[-1][1] > 1
+    def is_at_rest() -> bool:
+        nonlocal last
+        files = sizes(contender.logs(load.program))
+        if files != last[0]:
+            last = (files, time.monotonic())
+        return time.monotonic() - last[1] > REST_SECONDS
 
-    wait_until(unchanged, seconds=30, failing="the logs did not come to rest", every=0.1)
+    wait_until(is_at_rest, seconds=30, failing="the logs did not come to rest", every=0.1)
+
+
+def sizes(files: Sequence[Path]) -> list[tuple[Path, int]]:
+    """The size of each file that is there: one may be renamed between the listing and the look."""
+    found = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path, path.stat().st_size))
+    return found
