@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
@@ -37,11 +37,25 @@ class TagFilter(DropdownFilter):
         return [(tag, tag) for tag in sorted({tag for tags in lists for tag in tags})]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Program]) -> QuerySet[Program]:
-        if not (wanted := self.value()):
+        wanted = self.value()
+        if not wanted:
             return queryset
-        # Compared here: SQLite cannot look into a JSON list, and there are hundreds of programs, not millions.
-        lists = Program.objects.exclude(tags=[]).values_list("pk", "tags")
-        return queryset.filter(pk__in=[pk for pk, tags in lists if wanted in tags])
+        return queryset.filter(pk__in=[pk for pk, tags in every_tag() if wanted in tags])
+
+
+def every_tag() -> list[tuple[int, list[str]]]:
+    """The tags by program. They are compared here: SQLite cannot look into a JSON list."""
+    return list(Program.objects.exclude(tags=[]).values_list("pk", "tags"))
+
+
+def search(programs: QuerySet[Program], text: str) -> QuerySet[Program]:
+    """Those in which every word of `text` is found: in the name, description, command or a tag."""
+    tags = [(pk, " ".join(tags).casefold()) for pk, tags in every_tag()] if text else []
+    for word in text.split():
+        by_tag = Q(pk__in=[pk for pk, tagged in tags if word.casefold() in tagged])
+        by_text = Q(name__icontains=word) | Q(description__icontains=word) | Q(command__icontains=word)
+        programs = programs.filter(by_text | by_tag)
+    return programs
 
 
 class EventTypeFilter(DropdownFilter):

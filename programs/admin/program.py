@@ -22,7 +22,7 @@ from programs.models import Program
 
 from . import adoption, history, live, overview
 from .columns import ProgramColumns
-from .filters import StateFilter, TagFilter
+from .filters import StateFilter, TagFilter, search
 from .removal import RemovalPages
 from .verbs import VerbActions, actor_of
 
@@ -39,7 +39,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
     list_filter = (StateFilter, TagFilter, "host", "restart_policy")
     list_fullwidth = True
     list_per_page = 100
-    search_fields = ("name", "description", "command", "tags")
+    search_fields = ("name", "description", "command")  # and tags, see `search`
     search_help_text = _("Name, description, command or tag")
     show_full_result_count = False
     actions = ("start_selected", "stop_selected", "restart_selected", "kill_selected")
@@ -63,6 +63,11 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[live.LiveChangeList]:
         return live.LiveChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Program], search_term: str
+    ) -> tuple[QuerySet[Program], bool]:
+        return search(queryset, search_term), False
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return (*self.list_display, "buttons") if self.has_operate_permission(request) else self.list_display

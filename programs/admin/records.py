@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -26,9 +25,6 @@ from .event_text import event_text
 from .filters import EventTypeFilter, ProgramFilter
 from .formatting import duration_text, ending_text
 from .history import label, value_text
-
-# Colours and cursor moves of a terminal, and other characters that no page can show.
-CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def badge(tone: str, text: str) -> SafeString:
@@ -139,7 +135,7 @@ def incident_card(incident: Incident) -> dict[str, Any]:
         "title": _("Why did %(name)s stop?") % {"name": incident.program_name},
         "ending": ending_text(incident.exit_code, incident.exit_signal),
         "uptime": "" if incident.uptime_seconds is None else duration_text(incident.uptime_seconds),
-        "lines": [CONTROL.sub("", str(line)) for line in incident.log_lines],
+        "lines": incident.log_lines,
         "metrics": [(label(name), value_text(value)) for name, value in incident.metrics_before.items()],
         "changes": [_change(change) for change in incident.changes_before],
         "alike_count": alike.count(),

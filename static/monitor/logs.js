@@ -6,15 +6,14 @@ const MOST_LINES = 5000;
 const FIRST_LINES = 500;
 const MOST_SAVED = 5000;
 const NEAR_END = 30; // pixels
-const TERMINAL = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]/g;
-const CONNECTION = { open: "Following", lost: "Connection lost, trying again…", refused: "Not allowed" };
+const CONNECTION = { open: "Following", lost: "Connection lost, trying again…", refused: "Not allowed", search: "Search" };
 
 function clock(time) {
   const moment = new Date(time);
   return moment.toTimeString().slice(0, 8) + "." + String(moment.getMilliseconds()).padStart(3, "0");
 }
 
-function lineElement({ time, text, process }, showsProcess) {
+function lineElement({ time, text, instance }) {
   const line = document.createElement("div");
   line.className = "log-line";
   const stamp = document.createElement("time");
@@ -24,14 +23,14 @@ function lineElement({ time, text, process }, showsProcess) {
     stamp.textContent = clock(time);
   }
   line.append(stamp);
-  if (showsProcess && process !== undefined) {
+  if (instance !== undefined && instance !== null) {
     const label = document.createElement("span");
-    label.className = "log-process";
-    label.textContent = `#${process}`;
+    label.className = "log-instance";
+    label.textContent = `#${instance}`;
     line.append(label);
   }
   const words = document.createElement("span");
-  words.textContent = text.replace(TERMINAL, "");
+  words.textContent = text;
   line.append(words);
   return line;
 }
@@ -40,23 +39,22 @@ export function logPanel(panel) {
   const find = (name) => panel.querySelector(`[data-log-${name}]`);
   const box = find("lines"), note = find("note"), newest = find("newest"), connection = find("connection");
   const address = `/api/programs/${panel.dataset.log}/logs`;
-  const showsProcess = panel.dataset.instances !== "1";
-  let paused = false, searching = false, held = [];
+  let paused = false, following = true, held = [], socket = null;
 
   const atEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
 
   function toEnd() {
+    following = true;
     box.scrollTop = box.scrollHeight;
     newest.hidden = true;
   }
 
   function append(lines) {
-    const follow = atEnd();
     const batch = document.createDocumentFragment();
-    for (const line of lines.slice(-MOST_LINES)) batch.append(lineElement(line, showsProcess));
+    for (const line of lines.slice(-MOST_LINES)) batch.append(lineElement(line));
     box.append(batch);
     while (box.childElementCount > MOST_LINES) box.firstElementChild.remove();
-    if (follow) toEnd();
+    if (following) toEnd();
     else newest.hidden = false;
   }
 
@@ -72,19 +70,47 @@ export function logPanel(panel) {
     return answer;
   }
 
+  function clear() {
+    box.replaceChildren();
+    held = [];
+    newest.hidden = true;
+  }
+
+  // A new connection begins with the last lines, so nothing is missing and nothing stands twice.
+  function follow() {
+    say("");
+    socket = openSocket(`/ws/programs/${panel.dataset.log}/logs/?tail=${FIRST_LINES}`, {
+      onMessage({ type, lines }) {
+        if (type !== "lines") return;
+        if (paused) held = held.concat(lines).slice(-MOST_LINES);
+        else append(lines);
+      },
+      onState(state) {
+        if (state === "open") clear();
+        connection.textContent = CONNECTION[state];
+        connection.dataset.state = state;
+      },
+    });
+  }
+
   async function search(query) {
-    searching = Boolean(query);
+    socket?.close();
+    connection.textContent = CONNECTION.search;
+    connection.dataset.state = "search";
     try {
-      const { lines, truncated } = await load(query ? { q: query, tail: MOST_LINES } : { tail: FIRST_LINES });
-      if (query) say(`${lines.length}${truncated ? " or more" : ""} lines with “${query}”. Empty the search to follow again.`);
-      else say("");
-      box.replaceChildren();
-      held = [];
+      const { lines, truncated } = await load({ q: query, tail: MOST_LINES });
+      clear();
       append(lines);
       toEnd();
+      say(`${lines.length}${truncated ? " or more" : ""} lines with “${query}”. Empty the search to follow again.`);
     } catch (error) {
       say(`The log cannot be read: ${error.message}`);
     }
+  }
+
+  function searchOrFollow(query) {
+    if (query) search(query);
+    else if (connection.dataset.state === "search") follow();
   }
 
   function pause(on) {
@@ -110,10 +136,10 @@ export function logPanel(panel) {
 
   find("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    search(new FormData(event.target).get("q").trim());
+    searchOrFollow(new FormData(event.target).get("q").trim());
   });
   find("search").querySelector("input").addEventListener("search", (event) => {
-    if (!event.target.value && searching) search("");
+    if (!event.target.value) searchOrFollow("");
   });
   find("pause").addEventListener("click", () => pause(!paused));
   find("wrap").addEventListener("click", (event) => {
@@ -122,18 +148,12 @@ export function logPanel(panel) {
   });
   find("download").addEventListener("click", save);
   newest.addEventListener("click", toEnd);
-  box.addEventListener("scroll", () => atEnd() && (newest.hidden = true));
-
-  openSocket(`/ws/programs/${panel.dataset.log}/logs/`, {
-    onMessage(message) {
-      if (message.type !== "lines" || searching) return;
-      if (paused) held = held.concat(message.lines).slice(-MOST_LINES);
-      else append(message.lines);
-    },
-    onState(state) {
-      connection.textContent = CONNECTION[state];
-      connection.dataset.state = state;
-    },
+  box.addEventListener("scroll", () => {
+    following = atEnd();
+    if (following) newest.hidden = true;
   });
-  search("");
+  // A panel that was hidden has no height to scroll in until it is shown.
+  new ResizeObserver(() => following && toEnd()).observe(box);
+
+  follow();
 }

@@ -3,8 +3,7 @@
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15000;
 const STABLE_AFTER = 5000;
-const POLICY_VIOLATION = 1008; // RFC 6455: what the server says when it refuses us
-const NO_ACCESS = new Set([POLICY_VIOLATION, 4401, 4403, 4404]);
+const FINAL = new Set([4401, 4403, 4404]); // not known, not allowed, gone: coming back would not help
 
 export function openSocket(path, { onMessage, onState }) {
   const address = new URL(path, window.location.href);
@@ -22,7 +21,7 @@ export function openSocket(path, { onMessage, onState }) {
     socket.onmessage = (event) => onMessage(JSON.parse(event.data));
     socket.onclose = (event) => {
       if (closed) return;
-      if (NO_ACCESS.has(event.code)) {
+      if (FINAL.has(event.code)) {
         onState("refused");
         return;
       }
