@@ -1,0 +1,216 @@
+"""Words for exits, events and durations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from programs import events
+from programs.meaning import duration, exit_meaning, ordinal, summary
+from programs.meaning.exits import EXIT_CODES, NTSTATUS, SIGNALS
+from programs.meaning.summaries import SUMMARIES
+from programs.models import Incident
+
+# --- Ends ---
+
+
+@pytest.mark.parametrize(
+    ("code", "signal", "words"),
+    [
+        (0, None, "Ended normally (exit code 0)"),
+        (1, None, "Exit code 1: a general error"),
+        (3, None, "Exit code 3: Node.js"),
+        (78, None, "Exit code 78: its configuration is wrong"),
+        (99, None, "Exit code 99: the program's own"),
+        (126, None, "Exit code 126: the command was found but cannot be executed"),
+        (127, None, "Exit code 127: the shell did not find the command"),
+        (137, None, "Exit code 137 (128+9, SIGKILL): ended by force, often for want of memory"),
+        (139, None, "Exit code 139 (128+11, SIGSEGV): it touched memory that is not its own"),
+        (143, None, "Exit code 143 (128+15, SIGTERM): it was asked to end"),
+        (200, None, "Exit code 200: the program's own"),
+        (255, None, "Exit code 255: an error without a code of its own"),
+        (None, "SIGSEGV", "Killed by SIGSEGV: it touched memory that is not its own (segmentation fault)"),
+        (None, "kill", "Killed by SIGKILL: it was ended by force"),
+        (None, "SIG35", "Killed by SIG35"),
+        (None, None, "It ended while nobody looked"),
+    ],
+)
+def test_an_end_is_explained(code: int | None, signal: str | None, words: str) -> None:
+    assert exit_meaning(code, signal, False).startswith(words)
+
+
+@pytest.mark.parametrize("code", [0xC0000005, 0xC0000005 - 2**32])
+def test_a_status_of_windows_is_explained_with_or_without_sign(code: int) -> None:
+    meaning = exit_meaning(code, None, False)
+    assert meaning == "Exit code 0xC0000005: it touched memory that is not its own (access violation)"
+
+
+def test_memory_that_ran_out_is_said_before_the_signal() -> None:
+    assert "memory ran out" in exit_meaning(None, "SIGKILL", True)
+
+
+def test_every_explanation_fits_its_column() -> None:
+    codes = {*EXIT_CODES, *NTSTATUS, *range(-300, 300)}
+    longest = Incident._meta.get_field("meaning").max_length or 0
+    assert all(0 < len(exit_meaning(code, None, False)) <= longest for code in codes)
+    assert all(len(exit_meaning(None, name, False)) <= longest for name, _ in SIGNALS.values())
+
+
+# --- Events ---
+
+
+RESTARTING_NOW = {"delay_seconds": 0, "restarts": 2, "window_seconds": 600}
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "line"),
+    [
+        (
+            "program.crashed",
+            {"exit_signal": "SIGKILL", "uptime_seconds": 11_520, **RESTARTING_NOW},
+            "web crashed: killed by SIGKILL after 3 h 12 min; restarting now (2nd restart in 10 min)",
+        ),
+        (
+            "program.crashed",
+            {"exit_code": 1, "exit_signal": None, "uptime_seconds": 0.4, "delay_seconds": 8.2},
+            "web crashed: exit code 1 after 400 ms; restarting in 8.2 s",
+        ),
+        (
+            "program.crashed",
+            {"exit_signal": "SIGKILL", "out_of_memory": True, "uptime_seconds": 60},
+            "web crashed: killed because memory ran out after 1 min",
+        ),
+        (
+            "program.crashed",
+            {"exit_code": None, "exit_signal": None, "meaning": "Command not found: foo", "uptime_seconds": 0},
+            "web crashed: command not found: foo after 0 s",
+        ),
+        ("program.crashed", {"exit_code": -1_073_741_819}, "web crashed: exit code 0xC0000005"),
+        ("program.exited", {"exit_code": 0, "uptime_seconds": 5}, "web ended as expected: exit code 0 after 5 s"),
+        ("program.exited", {"why": "the machine was restarted"}, "web ended: the machine was restarted"),
+        ("program.started", {"pid": 4711, "restarts": 0}, "web started (pid 4711)"),
+        ("program.running", {"pid": None}, "web is running"),
+        ("program.restarted", {"pid": 1, "restarts": 3}, "web was restarted (3rd restart)"),
+        ("program.adopted", {"pid": 7}, "web went on running and is watched again (pid 7)"),
+        (
+            "program.backoff",
+            {"delay_seconds": 4, "attempt": 1},
+            "web waits before its next start: 4 s (1st attempt)",
+        ),
+        ("program.fatal", {"reason": "11 restarts"}, "web was given up: 11 restarts"),
+        ("program.stopping", {"why": "unhealthy"}, "web is being stopped: unhealthy"),
+        ("program.stopped", {"step": "signal:TERM", "seconds": 1.25}, "web stopped after 1.2 s (signal:TERM)"),
+        (
+            "program.stopped",
+            {"step": "signal:KILL", "seconds": 10, "tree_killed": 1},
+            "web had to be killed after 10 s; 1 process of its tree had to be killed",
+        ),
+        ("program.unhealthy", {"detail": "http: HTTP 503"}, "web is unhealthy: http: HTTP 503"),
+        ("program.healthy", {}, "web is healthy"),
+        ("program.scaled", {"from": 1, "to": 3}, "web was scaled from 1 to 3 instances"),
+        (
+            "program.updated",
+            {"changes": {"command": ["a", "b"], "nice": [0, 1]}},
+            "web was changed: command, nice",
+        ),
+        ("program.input", {"text": "say\n", "error": "busy"}, "web was sent a line: say (not taken: busy)"),
+        (
+            "alert.firing",
+            {"rule": "hot", "value": 95.5, "threshold": 90},
+            "Alert hot for web: 95.5 (threshold 90)",
+        ),
+        ("alert.resolved", {"rule": "cpu high", "seconds": 300}, "Alert cpu high for web is over after 5 min"),
+        ("plugin.failed", {"plugin": "backup", "error": "disk full"}, "Plugin backup for web failed: disk full"),
+        ("program.invented", {"reason": "because"}, "program.invented web: because"),
+    ],
+)
+def test_an_event_is_one_line(type_: str, data: dict[str, Any], line: str) -> None:
+    assert summary(type_, "web", data) == line
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "line"),
+    [
+        ("agent.started", {"host": "pc", "adopted": 2}, "The agent on pc started; 2 programs went on running"),
+        ("agent.lost", {"host": "pc", "silent_seconds": 20}, "The agent on pc is silent for 20 s"),
+        ("webhook.disabled", {"webhook": "chat", "reason": "5 days"}, "Webhook chat was switched off: 5 days"),
+    ],
+)
+def test_an_event_of_the_monitor_itself_names_no_program(type_: str, data: dict[str, Any], line: str) -> None:
+    assert summary(type_, "", data) == line
+
+
+def test_every_type_with_a_severity_has_a_line_of_its_own() -> None:
+    assert events.SEVERITIES.keys() <= SUMMARIES.keys()
+
+
+NONSENSE: list[Any] = [
+    None,
+    "",
+    "x{}%s",
+    True,
+    -1,
+    10**400,
+    math.nan,
+    math.inf,
+    [],
+    ["a"],
+    {},
+    {"a": 1},
+    "a\nb\x00" * 999,
+]
+KEYS = [
+    "exit_code", "exit_signal", "out_of_memory", "meaning", "uptime_seconds", "unseen", "why", "delay_seconds",
+    "restarts", "window_seconds", "pid", "attempt", "reason", "step", "seconds", "tree_killed", "detail", "from",
+    "to", "changes", "rule", "value", "threshold", "plugin", "error", "webhook", "host", "adopted", "text",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=lambda value: repr(value)[:12])
+def test_no_data_can_break_a_line(value: Any) -> None:
+    for type_ in [*SUMMARIES, "no.such"]:
+        line = summary(type_, "we{b}", dict.fromkeys(KEYS, value))
+        assert 0 < len(line) <= 500
+        assert "\n" not in line
+
+
+def test_no_data_at_all_makes_a_short_line() -> None:
+    assert summary("program.crashed", "web") == "web crashed"
+    assert summary("program.scaled", "web", None) == "web was scaled"
+
+
+# --- Durations and counts ---
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (-3, "0 s"),
+        (0.0001, "1 ms"),
+        (0.45, "450 ms"),
+        (0.9999, "1 s"),
+        (4.24, "4.2 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (303, "5 min 3 s"),
+        (3599.9, "1 h"),
+        (11_520, "3 h 12 min"),
+        (86_400, "1 d"),
+        (187_200, "2 d 4 h"),
+        (400 * 86_400, "400 d"),
+        (math.inf, "a time without end"),
+        (math.nan, "a time without end"),
+    ],
+)
+def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_ordinals_are_english() -> None:
+    assert [ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)] == [
+        "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th",
+    ]  # fmt: skip
