@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin
@@ -22,12 +22,14 @@ from core.access.login import client_address
 
 from . import first_admin
 
+if TYPE_CHECKING:
+    CreationForm = UserCreationForm[User]
+else:
+    CreationForm = UserCreationForm  # generic for the type checker only
 
-class FirstAdminForm(UserCreationForm):
+
+class FirstAdminForm(CreationForm):
     """Name and password twice, in the look of the log-in page."""
-
-    class Meta(UserCreationForm.Meta):
-        model = User
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -46,13 +46,13 @@ class Installation:
         self.output = folder.with_name(f"{folder.name}.output")
         self.environment = {**os.environ, "DATA_DIR": str(folder), MARK: str(folder), "HOST_NAME": "testhost"}
 
-    def run(self, *arguments: str, check: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command of manage.py to its end."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=BASE_DIR,
             env={**self.environment, **environment},
-            check=check,
+            check=False,
             capture_output=True,
             text=True,
             timeout=60,

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 from django.conf import settings
-from django_q.tasks import async_task
+
+from monitor_site.jobs.queue import enqueue
 
 from .installation import Installation, wait_until
 
@@ -48,7 +49,7 @@ class Jobs:
         return self.guard
 
     def queue(self, function: str, *arguments: Any) -> None:
-        async_task(function, *arguments, broker=Outside(self.installation))
+        enqueue(function, *arguments, broker=Outside(self.installation))
 
     def run_shell(self, script: str) -> None:
         self.queue("subprocess.call", ["/bin/sh", "-c", script])

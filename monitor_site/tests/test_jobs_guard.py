@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django import db
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from core.models import AuditEntry, Heartbeat
@@ -64,10 +65,9 @@ def test_proof_becomes_the_heartbeat_that_others_read(guard: Guard) -> None:
 
 def test_a_cluster_that_finishes_nothing_is_replaced_after_its_time(guard: Guard) -> None:
     run(guard, range(75))
-    assert not ScriptedCluster.made[0].ended
+    assert [cluster.ended for cluster in ScriptedCluster.made] == [False]
     run(guard, range(75, 77))
-    assert ScriptedCluster.made[0].ended
-    assert len(ScriptedCluster.made) == 2
+    assert [cluster.ended for cluster in ScriptedCluster.made] == [True, False]
     assert AuditEntry.objects.get().data == {"reason": "no job was finished for 75 s"}
 
 
@@ -109,8 +109,12 @@ def test_the_time_without_a_finished_job_covers_the_longest_one(settings: Any) -
 
 
 def test_old_results_are_pruned_now_and_then(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
-    pruned: list[Any] = []
-    monkeypatch.setattr(queue, "prune_results", lambda before: pruned.append(before) or 0)
+    pruned: list[timedelta] = []
+
+    def prune(before: datetime) -> int:
+        pruned.append(timezone.now() - before)
+        return 0
+
+    monkeypatch.setattr(queue, "prune_results", prune)
     run(guard, range(0, 7200, 60))
-    assert len(pruned) == 2
-    assert guard.config.keep_results == timedelta(days=7)
+    assert [kept.days for kept in pruned] == [7, 7]

@@ -105,8 +105,8 @@ def running(installation: Installation) -> dict[str, psutil.Process]:
 def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) -> None:
     port = free_port()
     serve = installation.start("manage.py", "serve", "--bind", f"127.0.0.1:{port}")
-    printed = wait_until(lambda: re.search(r"running at (http://\S+)/[\s\S]+Ctrl-C", installation.printed()), 30)
-    assert printed[1] == f"http://127.0.0.1:{port}"
+    wait_until(lambda: "Ctrl-C" in installation.printed(), 30)
+    assert f"running at http://127.0.0.1:{port}/\n" in installation.printed()
     assert json.loads((installation.folder / "run" / "serve.json").read_text())["pid"] == serve.pid
     link = re.search(r"http://\S+/setup/\S+/", installation.printed())
     assert link
@@ -122,13 +122,22 @@ def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) 
     assert not (installation.folder / "run" / "serve.json").exists()
 
 
-def test_a_killed_monitor_leaves_nothing_behind_and_a_new_one_takes_its_port(installation: Installation) -> None:
+def program(installation: Installation) -> psutil.Process:
+    """The process of the one program, once there is one."""
+    (pid,) = wait_until(lambda: installation.query("select pid from programs_process where pid is not null"))[0]
+    return psutil.Process(pid)
+
+
+def test_a_killed_monitor_leaves_only_the_programs_and_a_new_one_takes_over(installation: Installation) -> None:
     bind = f"127.0.0.1:{free_port()}"
     first = installation.start("manage.py", "serve", "--bind", bind)
     wait_until(lambda: "running at" in installation.printed(), 30)
+    assert installation.run("program", "add", "sleeper", "sleep 60").returncode == 0
+    sleeper = program(installation)
     first.kill()
-    second = installation.start("manage.py", "serve", "--bind", bind)
+    second = installation.start("manage.py", "serve", "--stop-programs", "--bind", bind)
     wait_until(lambda: installation.printed().count("running at") == 2, 40)
+    assert program(installation) == sleeper
     second.terminate()
-    assert second.wait(10) == 0
-    wait_until(lambda: installation.processes() == [])
+    assert second.wait(20) == 0
+    wait_until(lambda: installation.processes() == [] and not sleeper.is_running())
