@@ -80,14 +80,18 @@ def median(timing: StatusTiming | None, programs: int) -> float | None:
 
 
 def idle(contender: Contender, pids: set[int], seconds: float) -> Figures:
-    """Percent of one core that the manager uses while nothing happens."""
-    before = cpu(contender, pids)
-    began = time.monotonic()
+    """Percent of one core that the manager uses while nothing happens, and what all others on the machine use."""
+    core_before, stack_before = cpu(contender, pids)
+    busy_before, began = processes.machine_busy_seconds(), time.monotonic()
     time.sleep(seconds)
-    after = cpu(contender, pids)
-    elapsed = time.monotonic() - began
-    keys = ("idle_percent", "idle_stack_percent")
-    return {key: (now - then) / elapsed * 100 for key, then, now in zip(keys, before, after, strict=True)}
+    core_after, stack_after = cpu(contender, pids)
+    busy_after, elapsed = processes.machine_busy_seconds(), time.monotonic() - began
+    core, stack, busy = core_after - core_before, stack_after - stack_before, busy_after - busy_before
+    return {
+        "idle_percent": core / elapsed * 100,
+        "idle_stack_percent": stack / elapsed * 100,
+        "others_percent": max(0.0, busy - stack) / elapsed * 100,
+    }
 
 
 def cpu(contender: Contender, pids: set[int]) -> tuple[float, float]:

@@ -109,6 +109,12 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
     return total
 
 
+def machine_busy_seconds() -> float:
+    """CPU time that the machine's cores have spent on anything so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes: resident, and with shared pages divided among those who share them (PSS)."""

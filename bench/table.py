@@ -33,6 +33,7 @@ ROWS = (
     Row("usage_median_ms", "status of all with CPU and memory", "ms", 2),
     Row("idle_percent", "idle CPU of one core, supervising part", "%", 2),
     Row("idle_stack_percent", "idle CPU of one core, whole stack", "%", 2),
+    Row("others_percent", "meanwhile everything else on the machine", "%", 0, has_ratio=False),
     Row("memory_pss_mb", "memory (PSS), supervising part", "MB"),
     Row("memory_rss_mb", "memory (RSS), supervising part", "MB"),
     Row("stack_pss_mb", "memory (PSS), whole stack", "MB"),
