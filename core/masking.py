@@ -13,7 +13,8 @@ from typing import Any
 
 MASK = "••••••"
 SECRET_NAMES = re.compile(
-    r"(^|[_-])(pass(word|wd|phrase)?|secrets?|token|authorization|cookie|credentials?|private_?key|api_?key)$",
+    r"(password|passwd|passphrase|\bpass|secrets?|tokens?|authorization|cookies?|credentials?|"
+    r"(private|secret|api|session)[_-]?keys?|sessionid)$",
     re.IGNORECASE,
 )
 SECRET_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -43,7 +44,9 @@ def masked(value: Any, name: str = "") -> Any:
     if SECRET_NAMES.search(name) and not isinstance(value, bool) and value not in (None, "", {"set": True}):
         return MASK
     if isinstance(value, Mapping):
-        if value.get("secret") is True:  # an entry of an environment: {"name", "value", "secret"}
+        if (
+            value.get("secret") is True and "value" in value
+        ):  # an entry of an environment: {"name", "value", "secret"}
             value = {**value, "value": MASK}
         return {str(key): masked(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -14,7 +14,7 @@ from core.observability import current_request_id
 
 from .principal import ACTOR_LENGTH, Principal
 
-EXPIRY_BATCH = 5_000
+EXPIRY_BATCH = 500  # keeps each transaction short
 
 
 def audit(
@@ -46,11 +46,11 @@ def audit(
     )
 
 
-def expire(before: datetime) -> int:
-    """Forgets what is older than `before`, in short transactions. The only way a row ever goes."""
-    gone = 0
-    while batch := list(AuditEntry.objects.filter(at__lt=before).values_list("pk", flat=True)[:EXPIRY_BATCH]):
-        gone += AuditEntry.objects.filter(pk__in=batch).expire()
+def expire(before: datetime, *, batch: int = EXPIRY_BATCH) -> int:
+    """Forgets what is older than `before`, `batch` rows at a time. The only way a row ever goes."""
+    gone, old = 0, AuditEntry.objects.filter(at__lt=before).order_by()
+    while found := list(old.values_list("pk", flat=True)[:batch]):
+        gone += AuditEntry.objects.filter(pk__in=found).expire()
     return gone
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.forms import ModelForm
+from django.forms import ChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
@@ -31,12 +31,12 @@ class TokenForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at ru
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "user" in self.fields:
-            self.fields["user"].required = False
-            self.fields["user"].help_text = _("Whose rights it has at most; yourself when left empty.")
-        held = role_of(self.requester) or Role.READ
-        choices = [(value, label) for value, label in ApiToken.Scope.choices if Role.named(value) <= held]
-        self.fields["scope"].choices = choices  # type: ignore[attr-defined]
+        if owner := self.fields.get("user"):
+            owner.required = False
+            owner.help_text = _("Whose rights it has at most; yourself when left empty.")
+        if isinstance(scope := self.fields.get("scope"), ChoiceField):  # not on the page of a finished token
+            held = role_of(self.requester) or Role.READ
+            scope.choices = [(name, label) for name, label in ApiToken.Scope.choices if Role.named(name) <= held]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}

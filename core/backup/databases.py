@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
@@ -74,8 +73,8 @@ class SqliteDatabase:
             raise BackupError(f"The database is damaged: {problem}")
 
     def keep(self) -> None:
-        self._checkpoint()
-        for suffix in ("", "-wal", "-shm"):
+        """File and log as they are: opening a damaged file, a good reason to restore, can cost its log."""
+        for suffix in ("", "-wal"):
             keep_file(self._beside(suffix), self._beside(KEPT + suffix))
 
     def put_back(self, copy: Path) -> None:
@@ -83,11 +82,6 @@ class SqliteDatabase:
         for suffix in ("-wal", "-shm"):
             self._beside(suffix).unlink(missing_ok=True)
         copy.replace(self.path)
-
-    def _checkpoint(self) -> None:
-        # A damaged file is a good reason to restore; it is then kept together with its log.
-        with contextlib.suppress(sqlite3.DatabaseError), closing(self._open(self.path)) as opened:
-            opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             token, clear = create_token(owner, name, Role.named(scope), until, actor=command_actor())
         except TokenError as error:
             raise CommandError(str(error)) from error
-        except OverflowError as error:
+        except (OverflowError, ValueError) as error:
             raise CommandError(f"{expires_days} days are no date.") from error
         self.stderr.write(f"{token} may {scope}. This is the only time it is shown:")
         self.stdout.write(clear)

@@ -1,0 +1,62 @@
+"""A private data folder, people with roles, and a real installation to run commands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from core.access import Role, set_role
+
+from .installation import Installation, make_template
+
+PASSWORD = "correct horse battery"
+People = Callable[..., User]
+
+
+@pytest.fixture
+def data_dir(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_DIR = tmp_path
+    settings.RUN_DIR = tmp_path / "run"
+    tmp_path.chmod(0o700)
+    return tmp_path
+
+
+@pytest.fixture
+def person(db: None) -> People:
+    """`person("alice", Role.OPERATE)` makes a user with that role, or with none; a password takes its time."""
+
+    def make(name: str = "alice", role: Role | None = None, **fields: Any) -> User:
+        user = User.objects.create_user(name, **fields)
+        if role:
+            set_role(user, role)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def logged_in(person: People) -> Callable[[Role], Client]:
+    """A browser of somebody with the role."""
+
+    def make(role: Role) -> Client:
+        client = Client()
+        client.force_login(person(f"{role}-person", role))
+        return client
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def installation(migrated: Path, tmp_path: Path) -> Installation:
+    """A data folder of its own with a migrated database and the user `alice`, who administers."""
+    return Installation.copy_of(migrated, tmp_path / "data")

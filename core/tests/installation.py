@@ -1,0 +1,80 @@
+"""An installation apart from the test's own database: commands run on it as people run them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+MAKE_ALICE = """
+from django.contrib.auth.models import User
+from core.access import Role, set_role
+set_role(User.objects.create_user("alice", password="correct horse battery"), Role.ADMIN)
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    data: Path
+
+    @classmethod
+    def copy_of(cls, template: Path, data: Path) -> Installation:
+        shutil.copytree(template, data)
+        data.chmod(0o700)
+        return cls(data)
+
+    @property
+    def database(self) -> Path:
+        return self.data / "monitor.sqlite3"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+        return kept | {"DATA_DIR": str(self.data), "BIND": "127.0.0.1:0", "DATABASE_URL": ""} | more
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments],
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def succeed(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = self.run(*arguments, **environment)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        with closing(sqlite3.connect(self.database, timeout=20)) as opened, opened:
+            return opened.execute(statement, values).fetchall()
+
+    def users(self) -> list[str]:
+        return [name for (name,) in self.sql("SELECT username FROM auth_user ORDER BY username")]
+
+    def add_user(self, name: str) -> None:
+        columns = (
+            "username, password, is_superuser, first_name, last_name, email, is_staff, is_active, date_joined"
+        )
+        self.sql(f"INSERT INTO auth_user ({columns}) VALUES (?, '', 0, '', '', '', 0, 1, '2026-11-01')", name)
+
+
+def make_template(data: Path) -> Path:
+    made = Installation(data)
+    data.chmod(0o700)
+    made.succeed("migrate", "--verbosity=0")
+    made.succeed("shell", "--verbosity=0", "--command", MAKE_ALICE)
+    return data

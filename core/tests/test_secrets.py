@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from django.conf import settings as django_settings
+
+from core import rotation, secrets
+from core.keyfile import key_file, replace_private
+from core.rotation import Visit, register_rotation
+from core.secrets import SecretUnreadableError, decrypt, encrypt, keys_path, re_encrypt
+
+RACE = """
+import sys, time
+from pathlib import Path
+from core.keyfile import key_file
+go = Path(sys.argv[1]) / "go"
+print("ready", flush=True)
+while not go.exists():
+    pass
+print(key_file(Path(sys.argv[1]) / "secrets.key", lambda: sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ciphertexts that take part in every rotation, and nothing else does."""
+    held: list[str] = []
+
+    def visit_all(visit: Visit) -> None:
+        held[:] = [visit(token) for token in held]
+
+    monkeypatch.setattr(rotation, "_stores", {})
+    register_rotation("samples", visit_all)
+    return held
+
+
+def test_what_is_encrypted_can_be_read_and_the_key_is_private(data_dir: Path) -> None:
+    token = encrypt("s3cret")
+    assert decrypt(token) == "s3cret"
+    assert "s3cret" not in token
+    assert keys_path().stat().st_mode & 0o777 == 0o600
+
+
+def test_two_processes_that_make_a_key_at_once_use_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACE, str(tmp_path)]
+    racers = [
+        subprocess.Popen(
+            [*command, Fernet.generate_key().decode()],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=django_settings.BASE_DIR,
+        )
+        for _ in range(4)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    (tmp_path / "go").touch()
+    assert len({racer.communicate(timeout=20)[0] for racer in racers}) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["go", "secrets.key"]
+
+
+def test_threads_that_make_a_key_at_once_use_the_same(tmp_path: Path) -> None:
+    found: list[str] = []
+    barrier = threading.Barrier(8)
+
+    def race() -> None:
+        barrier.wait()
+        found.append(key_file(tmp_path / "k", lambda: os.urandom(8).hex()))
+
+    threads = [threading.Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_key_others_can_read_is_refused(data_dir: Path) -> None:
+    token = encrypt("s3cret")
+    keys_path().chmod(0o640)
+    with pytest.raises(PermissionError, match="chmod 600"):
+        decrypt(token)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "no key", "\x00"])
+def test_a_damaged_key_file_is_named(data_dir: Path, content: str) -> None:
+    replace_private(keys_path(), content)
+    with pytest.raises(SecretUnreadableError, match="no usable keys"):
+        encrypt("x")
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "gAAAAA"])
+def test_what_no_key_opens_is_told(data_dir: Path, token: str) -> None:
+    with pytest.raises(SecretUnreadableError, match="bring back the file"):
+        decrypt(token)
+    with pytest.raises(SecretUnreadableError):
+        re_encrypt(token)
+
+
+def test_a_new_key_is_used_at_once_by_whoever_has_the_old_one_loaded(data_dir: Path) -> None:
+    old = encrypt("s3cret")
+    rotation.add_key()
+    new = encrypt("s3cret")
+    newest = Fernet(keys_path().read_text().split()[0])
+    assert newest.decrypt(new.encode()) == b"s3cret"
+    assert decrypt(old) == "s3cret"
+
+
+def test_a_rotation_changes_what_is_old_once(data_dir: Path, store: list[str], db: None) -> None:
+    store += [encrypt("one"), encrypt("two")]
+    rotation.add_key()
+    store.append(encrypt("three"))
+    [first] = rotation.re_encrypt_all()
+    [second] = rotation.re_encrypt_all()
+    assert (first.seen, first.changed, second.changed) == (3, 2, 0)
+    assert rotation.keep_newest_key() == 1
+    assert [decrypt(token) for token in store] == ["one", "two", "three"]
+
+
+def test_one_lost_secret_does_not_hold_up_the_others(data_dir: Path, store: list[str], db: None) -> None:
+    store += [Fernet(Fernet.generate_key()).encrypt(b"lost").decode(), encrypt("kept")]
+    lost = store[0]
+    rotation.add_key()
+    [tally] = rotation.re_encrypt_all()
+    assert (tally.changed, tally.unreadable) == (1, 1)
+    assert store[0] == lost
+
+
+def test_looking_whether_all_can_be_opened_changes_nothing(data_dir: Path, store: list[str], db: None) -> None:
+    store.append(encrypt("one"))
+    before = list(store)
+    rotation.add_key()
+    [tally] = rotation.check_all()
+    assert (tally.seen, tally.unreadable, store) == (1, 0, before)
+
+
+def test_a_key_file_is_replaced_as_a_whole_or_not_at_all(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encrypt("x")
+    before = keys_path().read_text()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        rotation.add_key()
+    assert keys_path().read_text() == before
+    assert [path.name for path in data_dir.iterdir()] == ["secrets.key"]
+
+
+def test_the_longest_secret_is_blanked_first() -> None:
+    assert secrets.mask("a=abc b=abcdef", ["abc", "abcdef", ""]) == f"a={secrets.MASK} b={secrets.MASK}"

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import rotation
+from core.secrets import keys_path
+from programs import services
+from programs.definition import environment_of
+from programs.models import Program
+from programs.rotation import environment_variables
+
+SECRET = {"name": "TOKEN", "value": "s3cret", "secret": True}
+
+
+@pytest.fixture
+def program(db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    settings.DATA_DIR, settings.RUN_DIR = tmp_path, tmp_path / "run"
+    monkeypatch.setattr(rotation, "_stores", {"environment": environment_variables})
+    values = {"name": "web", "command": "sleep 1", "environment": [SECRET, {"name": "MODE", "value": "prod"}]}
+    return services.save_definition(values, actor="alice").program
+
+
+def test_secret_variables_move_to_the_new_key(program: Program) -> None:
+    rotation.add_key()
+    [tally] = rotation.re_encrypt_all()
+    rotation.keep_newest_key()
+    assert (tally.seen, tally.changed) == (1, 1)
+    again = Program.objects.get(pk=program.pk)
+    assert environment_of(again) == {"TOKEN": "s3cret", "MODE": "prod"}
+    assert again.revision > program.revision
+
+
+def test_a_second_rotation_writes_nothing(program: Program) -> None:
+    rotation.re_encrypt_all()
+    assert Program.objects.get(pk=program.pk).revision == program.revision
+
+
+def test_a_program_that_waits_for_its_end_is_not_forgotten(program: Program) -> None:
+    services.remove(program, actor="alice")
+    rotation.add_key()
+    assert rotation.re_encrypt_all()[0].changed == 1
+
+
+def test_a_lost_key_is_counted_and_the_value_kept(program: Program) -> None:
+    keys_path().unlink()
+    [tally] = rotation.check_all()
+    assert (tally.seen, tally.unreadable) == (1, 1)
+    assert Program.objects.get(pk=program.pk).environment == program.environment
