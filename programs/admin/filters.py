@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 
@@ -89,3 +91,26 @@ class ProgramFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value() or ""
         return queryset.filter(program=int(wanted)) if wanted.isdecimal() else queryset
+
+
+class SinceFilter(DropdownFilter):
+    """The last hour, day, week or month."""
+
+    title = _("time")
+    parameter_name = "since"
+
+    SPANS: ClassVar = {
+        "hour": (_("last hour"), timedelta(hours=1)),
+        "day": (_("last 24 hours"), timedelta(days=1)),
+        "week": (_("last 7 days"), timedelta(days=7)),
+        "month": (_("last 30 days"), timedelta(days=30)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(key, title) for key, (title, _span) in self.SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if (wanted := self.value()) not in self.SPANS:
+            return queryset
+        _title, span = self.SPANS[wanted]
+        return queryset.filter(timestamp__gte=timezone.now() - span)

@@ -61,8 +61,9 @@ def _process(process: ProcessStatus) -> dict[str, Any]:
     uptime = process["uptime_seconds"]
     return {
         **process,
-        "cpu": percent_text(process["cpu_percent"]),
-        "memory": bytes_text(process["memory_bytes"]),
+        "cpu": percent_text(process["cpu_percent"]) if process["pid"] else NOTHING,
+        "memory": bytes_text(process["memory_bytes"]) if process["pid"] else NOTHING,
+        "threads": process["threads"] if process["pid"] else NOTHING,
         "uptime": NOTHING if uptime is None else duration_text(uptime),
         "ending": "" if process["pid"] else ending_text(process["exit_code"], process["exit_signal"]),
     }

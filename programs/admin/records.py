@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.paginator import InfinitePaginator
 
 from core.access.guards import RoleModelAdmin
@@ -22,7 +22,7 @@ from programs import hosts
 from programs.models import Host, Incident, ProgramEvent
 
 from .event_text import event_text
-from .filters import EventTypeFilter, ProgramFilter
+from .filters import EventTypeFilter, ProgramFilter, SinceFilter
 from .formatting import duration_text, ending_text
 from .history import label, value_text
 
@@ -57,7 +57,6 @@ class RecordAdmin(ReadOnlyAdmin):
     """Many rows in the order of time: pages are cut by the index and never counted."""
 
     paginator = InfinitePaginator
-    list_filter_submit = True
 
     class Media:
         js = (Script("monitor/times.js", type="module"),)
@@ -83,7 +82,7 @@ class ProgramEventAdmin(RecordAdmin):
         EventTypeFilter,
         ("severity", ChoicesDropdownFilter),
         ProgramFilter,
-        ("timestamp", RangeDateTimeFilter),
+        SinceFilter,
     )
     list_fullwidth = True
     search_fields = ("program_name", "actor", "uid")
@@ -105,7 +104,7 @@ class ProgramEventAdmin(RecordAdmin):
 class IncidentAdmin(RecordAdmin):
     list_display = ("when", "about", "meaning", "ending", "lived")
     list_display_links = ("when", "meaning")
-    list_filter = (ProgramFilter, ("out_of_memory", BooleanRadioFilter), ("timestamp", RangeDateTimeFilter))
+    list_filter = (ProgramFilter, ("out_of_memory", BooleanRadioFilter), SinceFilter)
     search_fields = ("program_name", "meaning", "exit_signal")
     search_help_text = gettext_lazy("Program, meaning or signal")
     sortable_by = ()

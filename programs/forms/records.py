@@ -33,6 +33,15 @@ def _text(**attrs: Any) -> UnfoldAdminTextInputWidget:
     return UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false", **attrs})
 
 
+class ValueWidget(UnfoldAdminExpandableTextareaWidget):
+    """Text of any length. A secret that comes back with an error elsewhere is not written into the page."""
+
+    withholds = False
+
+    def format_value(self, value: Any) -> str | None:
+        return "" if self.withholds else super().format_value(value)
+
+
 class EnvironmentRow(Row):
     """A variable. The value of a secret is never sent to the browser; left empty it stays what it is."""
 
@@ -43,17 +52,19 @@ class EnvironmentRow(Row):
         label=_("Value"),
         required=False,
         strip=False,
-        widget=UnfoldAdminExpandableTextareaWidget(
-            {"rows": 1, "autocomplete": "off", "spellcheck": "false", "class": "row-value"}
-        ),
+        widget=ValueWidget({"rows": 1, "autocomplete": "off", "spellcheck": "false"}),
     )
     secret = forms.BooleanField(label=_("Secret"), required=False, widget=UnfoldBooleanWidget())
     kept = forms.BooleanField(required=False, widget=forms.HiddenInput())
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        widget = self.fields["value"].widget
         if self["kept"].value() in (True, "True"):
-            self.fields["value"].widget.attrs["placeholder"] = _("set; leave empty to keep it")
+            widget.attrs["placeholder"] = _("set; leave empty to keep it")
+        elif self.is_bound and self["secret"].value():
+            widget.attrs["placeholder"] = _("type it again")
+        widget.withholds = self.is_bound and self["secret"].value()
 
     @classmethod
     def from_json(cls, entry: Any) -> dict[str, Any]:

@@ -33,14 +33,15 @@ function ending({ pid, exit_signal, exit_code }) {
 }
 
 function processRow(process) {
+  const used = (text) => cell(process.pid ? text : NOTHING);
   const row = document.createElement("tr");
   row.append(
     cell(String(process.index)),
     cell(badge(process)),
-    cell(process.pid ? String(process.pid) : NOTHING),
-    cell(percent(process.cpu_percent)),
-    cell(bytes(process.memory_bytes)),
-    cell(String(process.threads)),
+    used(String(process.pid)),
+    used(percent(process.cpu_percent)),
+    used(bytes(process.memory_bytes)),
+    used(String(process.threads)),
     cell(process.uptime_seconds === null ? NOTHING : duration(process.uptime_seconds)),
     cell(String(process.restarts)),
     cell(ending(process)),

@@ -1,0 +1,119 @@
+"""Numbers, values and warnings as people read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from programs.admin.formatting import bytes_text, duration_text, ending_text, percent_text
+from programs.admin.history import value_text
+from programs.forms import cautions
+from programs.models import Program
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KB"),
+        (1536, "1.5 KB"),
+        (102_400, "100 KB"),
+        (5 * 1024**3, "5.0 GB"),
+        (2**70, "1048576 PB"),
+    ],
+)
+def test_bytes(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0s"),
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m 0s"),
+        (3_661, "1h 1m"),
+        (86_400, "1d 0h"),
+        (9_999_999, "115d 17h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_percentages_and_endings() -> None:
+    assert (percent_text(3.14159), percent_text(412.5)) == ("3.1 %", "412 %")
+    assert (ending_text(3, None), ending_text(None, "SIGKILL"), ending_text(None, None)) == (
+        "exit code 3",
+        "ended by SIGKILL",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "—"),
+        ("", "—"),
+        ([], "—"),
+        (True, "yes"),
+        (1.0, "1"),
+        (0.25, "0.25"),
+        ({"set": True}, "••••••"),
+        (["a", "b"], "a, b"),
+        ([{"name": "A", "value": "{x}"}, {"name": "B", "value": {"set": True}}], "A={x}\nB=••••••"),
+        ([{"seconds": 2.5, "step": "signal:INT"}], "signal:INT (2.5 s)"),
+        ([{"program": "db", "condition": "healthy"}], "db (healthy)"),
+        ([{"kind": "tcp", "target": "a:1"}], "—: tcp a:1 (every — s, timeout — s, — failures)"),
+        ({"odd": 1, "thing": [2]}, "odd 1, thing 2"),
+    ],
+)
+def test_values_of_a_definition(value: Any, text: str) -> None:
+    assert value_text(value) == text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"command": "sleep 1"}, None),
+        ({"command": "no-such-program"}, "not found"),
+        ({"command": "./run.sh"}, "not found"),
+        ({"command": "sleep 1 | cat"}, "No shell runs"),
+        ({"command": "echo $HOME"}, "No shell runs"),
+        ({"command": "sh -c 'a | b > c; $X'"}, None),
+        ({"command": "sleep 1 | cat", "shell": True}, None),
+        ({"command": "sleep 100 &", "shell": True}, "ends with"),
+        ({"command": "a && b &&", "shell": True}, None),
+        ({"command": "sleep \u201c1\u201d"}, "easily mistaken"),
+        ({"command": "sleep\u00a01", "shell": True}, "easily mistaken"),
+        ({"command": "'unclosed"}, None),
+        ({"command": "run-{instance}"}, "“run-0” is not found"),
+    ],
+)
+def test_cautions_about_commands(fields: dict[str, Any], words: str | None) -> None:
+    said = cautions(Program(name="x", **fields)).get("command", [])
+    assert (words in " ".join(said)) if words else said == []
+
+
+@pytest.mark.django_db
+def test_a_caution_looks_where_the_program_would(tmp_path: Path) -> None:
+    script = tmp_path / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    one = Program(name="x", command="./run.sh", working_directory=str(tmp_path))
+    assert "not found" in str(cautions(one))
+    script.chmod(0o755)
+    assert "command" not in cautions(one)
+    path = Program(name="x", command="run.sh", environment=[{"name": "PATH", "value": str(tmp_path)}])
+    assert "command" not in cautions(path)
+
+
+@pytest.mark.django_db
+def test_running_as_root_and_restarting_for_ever_are_pointed_out() -> None:
+    found = cautions(Program(name="x", command="sleep 1", user="root", restart_policy="always", max_restarts=0))
+    assert "as root" in found["user"][0]
+    assert "for ever" in found["restart_policy"][0]
