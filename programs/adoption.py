@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psutil
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -39,13 +40,14 @@ def candidates() -> list[Candidate]:
     Children of one that is listed are left out: adopting the parent covers the tree.
     """
     listed: dict[int, Candidate] = {}
-    kept_out = _looked_after() | _our_own()
+    covered = _looked_after()
+    ancestors = _ancestors()
     for process in sorted(psutil.process_iter(ATTRIBUTES), key=lambda p: (p.info["create_time"] or 0, p.pid)):
-        parent = process.info["ppid"]
-        if process.pid in kept_out or parent in kept_out or parent in listed:
-            kept_out.add(process.pid)
-        elif found := _candidate(process):
+        if process.pid in covered or process.info["ppid"] in covered or _is_ours(process):
+            covered.add(process.pid)
+        elif process.pid not in ancestors and (found := _candidate(process)):
             listed[process.pid] = found
+            covered.add(process.pid)
     return list(listed.values())
 
 
@@ -73,13 +75,13 @@ def adopt(pid: int, *, name: str, actor: str) -> Program:
 
 
 def _candidate_of(pid: int) -> Candidate | None:
-    if pid in _looked_after() or pid in _our_own():
-        raise ValidationError({"pid": f"Process {pid} belongs to the monitor or is looked after already."})
     try:
         process = psutil.Process(pid)
         process.info = process.as_dict(ATTRIBUTES)  # the form process_iter gives
     except psutil.NoSuchProcess:
         return None
+    if pid in _looked_after() or pid in _ancestors() or _is_ours(process):
+        raise ValidationError({"pid": f"Process {pid} belongs to the monitor or is looked after already."})
     return _candidate(process)
 
 
@@ -111,9 +113,14 @@ def _looked_after() -> set[int]:
     return {pid for pid, start, boot in rows if pid and platform.identity(pid) == (pid, start, boot)}
 
 
-def _our_own() -> set[int]:
+def _ancestors() -> set[int]:
     """This process and those above it: nobody adopts the branch they sit on."""
     return {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """Whether it is a part of the monitor itself (serve, agent, web, jobs or a command)."""
+    return str(settings.BASE_DIR / "manage.py") in (process.info["cmdline"] or ())
 
 
 def _own_name() -> str:

@@ -117,15 +117,12 @@ def _ended_unseen(process: ManagedProcess, recorded: Run, state: State) -> None:
     if recorded.who.boot_id == platform.boot_id():
         process.ended_unseen(recorded, state)
     else:
-        process.machine_restarted()
+        process.machine_restarted(state)
 
 
 def _at_rest(process: ManagedProcess, row: Process, state: State) -> None:
-    """A new boot starts what should run, whatever became of it in the last one."""
-    rebooted = bool(row.boot_id) and row.boot_id != platform.boot_id()
-    if rebooted and state is not State.STOPPED:
-        process.state = state
-        process.machine_restarted()
+    if row.boot_id and row.boot_id != platform.boot_id():
+        process.machine_restarted(state)
     else:
         process.resume_at_rest(state, row.next_start_at)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from programs.logs.lines import forwards, line_text
+from programs.logs.paths import LogFile
+from programs.logs.reader import Reader
 from programs.probes import Probe, ProbeContext, Prober
 
 from . import launch
@@ -11,7 +15,19 @@ from . import launch
 if TYPE_CHECKING:
     from .process import ManagedProcess
 
-GOOD = ("", "healthy")
+
+class NewLines:
+    """The lines of a log from a logical offset on; each call goes on where the last one ended."""
+
+    def __init__(self, log: LogFile, start: int) -> None:
+        self._log = log
+        self._position = start
+
+    def __call__(self) -> Iterator[str]:
+        with Reader(self._log) as reader:
+            for chunk in forwards(reader, self._position):
+                self._position = chunk.end
+                yield from (line_text(raw) for _, raw in chunk.lines())
 
 
 class Health:
@@ -24,20 +40,22 @@ class Health:
 
     @property
     def is_good(self) -> bool:
-        return self.state == "healthy" if self._process.program.probes else True
+        """Nothing speaks against it, and readiness probes, if there are any, have succeeded."""
+        if self._prober is None:
+            return not self._process.program.probes
+        return self._prober.ready and self.state != "unhealthy"
 
-    def begin(self) -> None:
-        """Starts probing a process that has just become `running`."""
+    def begin(self, log_start: int) -> None:
+        """Starts probing a process that is `running`; `log_start` is where its own output begins."""
         self.end()
         program, index = self._process.program, self._process.index
         if not program.probes:
             return
+        lines = NewLines(launch.log_file(program.pk, index), log_start)
+        context = ProbeContext(new_lines=lines, **launch.probe_surroundings(program, index))
         probes = [Probe.parse(fields, index) for fields in program.probes]
-        self._prober = Prober(probes, self._context(), self._changed)
+        self._prober = Prober(probes, context, self._changed)
         self._prober.start()
-
-    def _context(self) -> ProbeContext:
-        return launch.probe_context(self._process.program, self._process.index)
 
     def end(self) -> None:
         self.state = ""
@@ -49,5 +67,7 @@ class Health:
         if health and health != self.state:
             self.state = health
             self._process.health_changed(health, detail)
+        else:
+            self._process.readiness_changed()
         if restart:
             self._process.restart(f"unhealthy: {detail}")

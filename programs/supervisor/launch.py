@@ -138,6 +138,18 @@ def launch_helper(program: Program, index: int, words: list[str], pid: int) -> s
     )
 
 
+def probe_surroundings(program: Program, index: int) -> dict[str, Any]:
+    """Environment, folder and account of exec probes, as arguments of ProbeContext; without the mark."""
+    account = _account(program.user)
+    environment = _environment(program, index, account, marker="")
+    del environment[platform.MARKER]
+    return {
+        "environment": environment,
+        "working_directory": program.working_directory or None,
+        "spawn": _switch(account),
+    }
+
+
 def _switch(account: Any) -> dict[str, Any]:
     """What Popen needs to become another user; nothing for the agent's own account."""
     if account is None or account.pw_uid == os.geteuid():

@@ -67,7 +67,7 @@ class Run:
     marker: str
     watch: Watch | None = None
     popen: subprocess.Popen[bytes] | None = None  # None: adopted, somebody else's child
-    asked_why: str = ""  # why it is being stopped
+    log_start: int = 0  # where its own output begins, as a logical offset
 
     @property
     def uptime(self) -> float:
@@ -184,11 +184,13 @@ class ManagedProcess:
         self._await_steady(run)
 
     def _spawn(self) -> Run:
+        # Costs a tenth of a millisecond, so only programs with probes pay for it.
+        log_start = launch.log_end(*self.key) if self.program.probes else 0
         launched = launch.launch(self.program, self.index)
         who = platform.identity(launched.popen.pid)
         if who is None:  # cannot be: an unreaped child stays in the table
             raise launch.LaunchError("the process vanished while it was started", is_permanent=False)
-        run = Run(who, launched.marker, popen=launched.popen)
+        run = Run(who, launched.marker, popen=launched.popen, log_start=log_start)
         run.watch = platform.watch(who, self._on_exit)
         return run
 
@@ -216,8 +218,9 @@ class ManagedProcess:
 
     def _is_steady(self) -> None:
         self._timer = None
-        self._enter(State.RUNNING, event="program.running", data={"pid": self.run.who.pid if self.run else None})
-        self.health.begin()
+        if self.run:
+            self._enter(State.RUNNING, event="program.running", data={"pid": self.run.who.pid})
+            self.health.begin(self.run.log_start)
 
     def _launch_failed(self, error: launch.LaunchError) -> None:
         log.warning("program.launch_failed", program=self.program.name, process=self.index, error=str(error))
@@ -238,6 +241,7 @@ class ManagedProcess:
             return
         end = self._read_exit(run)
         uptime = run.uptime
+        self.actor = AGENT if not self._ladder else self.actor
         self._cancel_timer()
         self.health.end()
         if self._ladder:
@@ -442,7 +446,7 @@ class ManagedProcess:
         elif self.state is State.STARTING:
             self._await_steady(run)
         else:
-            self.health.begin()
+            self.health.begin(run.log_start)
 
     def ended_unseen(self, run: Run, was: State) -> None:
         """The process that the database says is alive ended while no agent looked."""
@@ -453,11 +457,15 @@ class ManagedProcess:
         else:
             self.ended(Exit(), uptime=0.0, unseen=True)
 
-    def machine_restarted(self) -> None:
-        """The machine was off in between: whatever it was doing is over, and it may start afresh."""
-        was, self.state = self.state, State.STOPPED
-        values = {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
-        self.note("program.exited", {"why": "the machine was restarted", "was": was, "unseen": True}, **values)
+    def machine_restarted(self, was: State) -> None:
+        """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot."""
+        if not self.program.autostart:
+            self.desired = False
+            self.program.desired_state = Program.Desired.STOPPED
+            self._put(Entry(self.key, desired=self.program.desired_state.value))
+        if was is not State.STOPPED:
+            values = {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
+            self.note("program.exited", {"why": "the machine was restarted", "was": was, "unseen": True}, **values)
 
     def resume_at_rest(self, state: State, next_start_at: datetime | None) -> None:
         """Goes on waiting where the last agent left off. A clock that was set cannot stretch a delay."""
@@ -491,6 +499,10 @@ class ManagedProcess:
     def health_changed(self, health: str, detail: str) -> None:
         """The probes came to another verdict."""
         self.note(f"program.{health}", {"detail": detail}, health=health)
+        self._around.changed(self)
+
+    def readiness_changed(self) -> None:
+        """Who waits for this process may look again."""
         self._around.changed(self)
 
     def _cancel_timer(self) -> None:

@@ -75,6 +75,8 @@ class Supervisor:
         wanted = await self._read(partial(wishes.read, self.host, -1))
         snapshot = await self.scanner.scan()
         self._take(wanted)
+        for program in wanted.programs:
+            self._set_desired(program)
         adopted = adopt.adopt_all(self, rows, snapshot)
         log.info("agent.started", host=self.host.name, adopted=adopted, entries_caught_up=left)
         self._tell("agent.started", {"adopted": adopted, "pid": os.getpid()})

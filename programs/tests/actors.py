@@ -23,8 +23,8 @@ PATIENCE = 20.0
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
 
-def wait_for(look: Callable[[], T], what: str = "", seconds: float = PATIENCE) -> T:
-    """Polls until `look` gives something true, and returns it."""
+def wait_for(look: Callable[[], T | None], what: object = "", seconds: float = PATIENCE) -> T:
+    """Polls until `look` gives something true, and returns it; `what` says in words what is waited for."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what or look}"
@@ -53,11 +53,11 @@ class AgentBox:
                 [sys.executable, str(MANAGE), "agent", *arguments], env=environment, stdout=output, stderr=output
             )
         if wait:
-            wait_for(lambda: ProgramEvent.objects.filter(type="agent.started").count() > already, self.said)
+            wait_for(lambda: ProgramEvent.objects.filter(type="agent.started").count() > already, self)
         return self
 
-    def said(self) -> str:
-        return self.output.read_text()
+    def __repr__(self) -> str:
+        return f"the agent, which said: {self.output.read_text()[-2000:]}"
 
     def kill(self) -> None:
         assert self.process is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,3 +27,18 @@ def box(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Agent
 @pytest.fixture
 def agent(box: AgentBox) -> AgentBox:
     return box.start()
+
+
+@pytest.fixture
+def full_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which no file can be made: a full file system as root, a forbidden folder otherwise."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if os.geteuid():
+        folder.chmod(0o500)
+        yield folder
+        folder.chmod(0o700)
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k,nr_inodes=1", "none", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from programs.policy import Rules, Scaling, after_exit, backoff, instances_wanted, is_expected
+from programs.policy import Decision, Rules, Scaling, after_exit, backoff, instances_wanted, is_expected
 from programs.states import State
 
 RULES = Rules(
@@ -20,68 +20,66 @@ RULES = Rules(
 )
 
 
-def crash(
-    rules: Rules = RULES, uptime: float = 5, recent: tuple[float, ...] = (), now: float = 1000, dice: float = 0.5
-):
-    return after_exit(rules, expected=False, uptime=uptime, recent_restarts=recent, now=now, dice=dice)
+def crash(rules: Rules = RULES, uptime: float = 5, recent: tuple[float, ...] = (), now: float = 1000) -> Decision:
+    return after_exit(rules, expected=False, uptime=uptime, recent_restarts=recent, now=now, dice=0.5)
 
 
-def test_the_first_restart_after_a_crash_is_immediate():
+def test_the_first_restart_after_a_crash_is_immediate() -> None:
     assert crash().state is State.STARTING
 
 
-def test_the_second_crash_within_the_stable_time_waits_the_initial_delay():
+def test_the_second_crash_within_the_stable_time_waits_the_initial_delay() -> None:
     decision = crash(recent=(990.0,))
     assert (decision.state, decision.delay) == (State.BACKOFF, 1)
 
 
-def test_delays_grow_by_the_factor_up_to_the_maximum():
+def test_delays_grow_by_the_factor_up_to_the_maximum() -> None:
     assert [backoff(RULES, n, 0.5) for n in (1, 2, 3, 4, 9, 30)] == [1, 2, 4, 8, 256, 300]
 
 
-def test_jitter_spreads_a_delay_by_a_fifth_either_way():
+def test_jitter_spreads_a_delay_by_a_fifth_either_way() -> None:
     assert (backoff(RULES, 3, 0.0), backoff(RULES, 3, 1.0)) == (pytest.approx(3.2), pytest.approx(4.8))
 
 
-def test_a_stable_run_wipes_the_slate():
+def test_a_stable_run_wipes_the_slate() -> None:
     decision = crash(uptime=601, recent=(1.0, 2.0, 390.0))
     assert decision.state is State.STARTING
     assert decision.recent_restarts == (1000,)
 
 
-def test_too_many_restarts_within_the_window_are_fatal():
+def test_too_many_restarts_within_the_window_are_fatal() -> None:
     decision = crash(recent=tuple(500.0 + n for n in range(10)))
     assert decision.state is State.FATAL
     assert "10 restarts within 600 s" in decision.reason
 
 
-def test_restarts_before_the_window_do_not_count_towards_the_limit():
+def test_restarts_before_the_window_do_not_count_towards_the_limit() -> None:
     assert crash(recent=tuple(300.0 + n for n in range(10))).state is State.BACKOFF
 
 
-def test_zero_max_restarts_means_never_giving_up():
+def test_zero_max_restarts_means_never_giving_up() -> None:
     recent = tuple(900.0 + n for n in range(99))
     assert crash(replace(RULES, max_restarts=0), recent=recent).state is State.BACKOFF
 
 
-def test_an_expected_exit_is_left_alone_unless_the_policy_is_always():
+def test_an_expected_exit_is_left_alone_unless_the_policy_is_always() -> None:
     ended = {"expected": True, "uptime": 5, "recent_restarts": (), "now": 0, "dice": 0}
     assert after_exit(RULES, **ended).state is State.EXITED
     assert after_exit(replace(RULES, restart_policy="always"), **ended).state is State.STARTING
 
 
-def test_never_means_never():
+def test_never_means_never() -> None:
     assert crash(replace(RULES, restart_policy="never")).state is State.EXITED
 
 
-def test_a_signal_or_an_unknown_end_is_not_expected():
+def test_a_signal_or_an_unknown_end_is_not_expected() -> None:
     assert is_expected(RULES, 0, None)
     assert not is_expected(RULES, None, "SIGKILL")
     assert not is_expected(RULES, None, None)
     assert is_expected(replace(RULES, success_exit_codes=frozenset({0, 3})), 3, None)
 
 
-def test_moments_of_another_boots_clock_are_dropped():
+def test_moments_of_another_boots_clock_are_dropped() -> None:
     assert crash(recent=(5000.0,), now=10).state is State.STARTING
 
 
@@ -89,5 +87,5 @@ def test_moments_of_another_boots_clock_are_dropped():
     ("running", "cpu", "wanted"),
     [(1, 90, 2), (4, 400, 4), (2, 100, 2), (3, 60, 2), (1, 5, 1), (2, 130, 3), (0, 0, 1)],
 )
-def test_scaling_goes_one_step_towards_the_target(running: int, cpu: float, wanted: int):
+def test_scaling_goes_one_step_towards_the_target(running: int, cpu: float, wanted: int) -> None:
     assert instances_wanted(Scaling(target=50, low=1, high=4), running, cpu) == wanted

@@ -20,7 +20,7 @@ from .actors import AgentBox, ask, define, is_running, kill, row, wait_event, wa
 SLEEP = "sleep 1000"
 
 
-def test_a_new_program_is_started_and_then_running(agent: AgentBox):
+def test_a_new_program_is_started_and_then_running(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     process = wait_state(program, "running")
     assert is_running(process.pid)
@@ -28,13 +28,13 @@ def test_a_new_program_is_started_and_then_running(agent: AgentBox):
     assert types == ["program.created", "program.started", "program.running"]
 
 
-def test_without_autostart_it_waits_to_be_asked(agent: AgentBox):
+def test_without_autostart_it_waits_to_be_asked(agent: AgentBox) -> None:
     program = define("web", SLEEP, autostart=False)
     ask(program, Verb.START)
     assert wait_event(program, "program.started").actor == "tester"
 
 
-def test_a_stopped_program_is_gone_and_says_which_step_ended_it(agent: AgentBox):
+def test_a_stopped_program_is_gone_and_says_which_step_ended_it(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     ask(program, Verb.STOP)
@@ -44,7 +44,7 @@ def test_a_stopped_program_is_gone_and_says_which_step_ended_it(agent: AgentBox)
     assert (data["step"], data["exit_signal"]) == ("signal:TERM", "SIGTERM")
 
 
-def test_a_killed_program_has_a_successor_at_once(agent: AgentBox):
+def test_a_killed_program_has_a_successor_at_once(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     kill(pid)
@@ -54,18 +54,18 @@ def test_a_killed_program_has_a_successor_at_once(agent: AgentBox):
     assert row(program).restarts == 1
 
 
-def test_an_expected_exit_is_not_restarted(agent: AgentBox):
+def test_an_expected_exit_is_not_restarted(agent: AgentBox) -> None:
     program = define("job", "sh -c 'exit 0'")
     assert wait_state(program, "exited").exit_code == 0
     assert wait_event(program, "program.exited").severity == "info"
 
 
-def test_own_success_codes_count_as_expected(agent: AgentBox):
+def test_own_success_codes_count_as_expected(agent: AgentBox) -> None:
     program = define("job", "sh -c 'exit 3'", success_exit_codes=[0, 3])
     assert wait_state(program, "exited").exit_code == 3
 
 
-def test_a_crash_loop_backs_off_and_ends_fatal(agent: AgentBox):
+def test_a_crash_loop_backs_off_and_ends_fatal(agent: AgentBox) -> None:
     program = define("bad", "sh -c 'exit 7'", backoff_initial=0.05, backoff_max=0.1, max_restarts=3)
     process = wait_state(program, "fatal")
     assert "gave up after 3 restarts" in process.reason
@@ -74,7 +74,7 @@ def test_a_crash_loop_backs_off_and_ends_fatal(agent: AgentBox):
     assert len(delays) == 2
 
 
-def test_start_brings_a_fatal_program_back_with_a_clean_slate(agent: AgentBox, tmp_path: Path):
+def test_start_brings_a_fatal_program_back_with_a_clean_slate(agent: AgentBox, tmp_path: Path) -> None:
     script = tmp_path / "late.sh"
     program = define("late", f"{script}")
     wait_state(program, "fatal")
@@ -84,7 +84,7 @@ def test_start_brings_a_fatal_program_back_with_a_clean_slate(agent: AgentBox, t
     wait_state(program, "running")
 
 
-def test_a_crash_leaves_an_incident_with_its_last_words(agent: AgentBox):
+def test_a_crash_leaves_an_incident_with_its_last_words(agent: AgentBox) -> None:
     program = define("bad", "echo good bye; exit 9", shell=True, restart_policy="never")
     wait_state(program, "exited")
     incident = Incident.objects.get(program=program)
@@ -100,12 +100,12 @@ def test_a_crash_leaves_an_incident_with_its_last_words(agent: AgentBox):
         ("/no/such/file", "command not found: /no/such/file"),
     ],
 )
-def test_a_program_that_cannot_be_started_says_why(agent: AgentBox, command: str, reason: str):
+def test_a_program_that_cannot_be_started_says_why(agent: AgentBox, command: str, reason: str) -> None:
     program = define("bad", command)
     assert reason in wait_state(program, "fatal").reason
 
 
-def test_a_folder_that_went_missing_is_named(agent: AgentBox, tmp_path: Path):
+def test_a_folder_that_went_missing_is_named(agent: AgentBox, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
     program = define("web", SLEEP, working_directory=str(folder), autostart=False)
@@ -114,14 +114,14 @@ def test_a_folder_that_went_missing_is_named(agent: AgentBox, tmp_path: Path):
     assert wait_state(program, "fatal").reason == f"there is no folder {folder}"
 
 
-def test_a_user_that_went_missing_is_named(agent: AgentBox):
+def test_a_user_that_went_missing_is_named(agent: AgentBox) -> None:
     program = define("web", SLEEP, autostart=False)
     Program.objects.filter(pk=program.pk).update(user="nobody-of-that-name")
     ask(program, Verb.START)
     assert "there is no user nobody-of-that-name" in wait_state(program, "fatal").reason
 
 
-def test_a_file_that_is_no_program_is_explained(agent: AgentBox, tmp_path: Path):
+def test_a_file_that_is_no_program_is_explained(agent: AgentBox, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("echo no first line\n")
     script.chmod(0o755)
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_program_is_explained(agent: AgentBox, tmp_path: Path)
     assert "#!" in wait_state(program, "fatal").reason
 
 
-def test_sigterm_ignored_means_sigkill_after_its_seconds(agent: AgentBox):
+def test_sigterm_ignored_means_sigkill_after_its_seconds(agent: AgentBox) -> None:
     stubborn = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
     program = define("deaf", stubborn, shell=True, stop_ladder=[{"step": "signal:TERM", "seconds": 0.3}])
     pid = wait_state(program, "running").pid
@@ -139,7 +139,7 @@ def test_sigterm_ignored_means_sigkill_after_its_seconds(agent: AgentBox):
     assert not is_running(pid)
 
 
-def test_the_ladder_climbs_step_by_step(agent: AgentBox):
+def test_the_ladder_climbs_step_by_step(agent: AgentBox) -> None:
     picky = "trap '' TERM; trap 'exit 0' INT; echo up; while :; do sleep 0.05; done"
     ladder = [{"step": "signal:TERM", "seconds": 0.3}, {"step": "signal:INT", "seconds": 5}]
     program = define("picky", picky, shell=True, stop_ladder=ladder)
@@ -149,7 +149,7 @@ def test_the_ladder_climbs_step_by_step(agent: AgentBox):
     assert wait_event(program, "program.stopped").data["step"] == "signal:INT"
 
 
-def test_a_console_program_can_be_asked_to_stop_in_its_own_words(agent: AgentBox):
+def test_a_console_program_can_be_asked_to_stop_in_its_own_words(agent: AgentBox) -> None:
     game = "while read line; do echo got $line; [ $line = quit ] && exit 0; done"
     ladder = [{"step": "stdin:quit", "seconds": 5}]
     program = define("game", game, shell=True, stdin="console", stop_ladder=ladder)
@@ -162,7 +162,7 @@ def test_a_console_program_can_be_asked_to_stop_in_its_own_words(agent: AgentBox
     assert (agent.folder / "logs" / str(program.pk) / "0.log").read_text() == "got hello\ngot quit\n"
 
 
-def test_a_stop_command_gets_the_pid(agent: AgentBox):
+def test_a_stop_command_gets_the_pid(agent: AgentBox) -> None:
     ladder = [{"step": "command:sh -c 'kill -INT $PROGRAM_PID'", "seconds": 5}]
     program = define("web", SLEEP, stop_ladder=ladder)
     wait_state(program, "running")
@@ -171,7 +171,7 @@ def test_a_stop_command_gets_the_pid(agent: AgentBox):
     assert wait_event(program, "program.stopped").data["exit_signal"] == "SIGINT"
 
 
-def test_kill_works_while_stopping(agent: AgentBox):
+def test_kill_works_while_stopping(agent: AgentBox) -> None:
     program = define("deaf", "trap '' TERM; while :; do sleep 0.1; done", shell=True)
     wait_state(program, "running")
     ask(program, Verb.STOP)
@@ -201,7 +201,7 @@ def family(folder: Path) -> Path:
     return script
 
 
-def test_the_whole_tree_is_gone_after_a_stop(agent: AgentBox, tmp_path: Path):
+def test_the_whole_tree_is_gone_after_a_stop(agent: AgentBox, tmp_path: Path) -> None:
     program = define("family", f"{sys.executable} {family(tmp_path)}", start_seconds=0.5)
     wait_state(program, "running")
     wait_for(lambda: len(agent.survivors()) == 3, "the family to be complete")
@@ -211,7 +211,7 @@ def test_the_whole_tree_is_gone_after_a_stop(agent: AgentBox, tmp_path: Path):
     assert wait_event(program, "program.stopped").data["tree_killed"] <= 2
 
 
-def test_what_a_crashed_program_leaves_behind_is_ended_too(agent: AgentBox, tmp_path: Path):
+def test_what_a_crashed_program_leaves_behind_is_ended_too(agent: AgentBox, tmp_path: Path) -> None:
     program = define("family", f"{sys.executable} {family(tmp_path)}", restart_policy="never", start_seconds=0.5)
     pid = wait_state(program, "running").pid
     wait_for(lambda: len(agent.survivors()) == 3)
@@ -220,7 +220,7 @@ def test_what_a_crashed_program_leaves_behind_is_ended_too(agent: AgentBox, tmp_
     wait_for(lambda: not agent.survivors(), "the leftovers to be gone")
 
 
-def test_a_restart_gives_one_new_process(agent: AgentBox):
+def test_a_restart_gives_one_new_process(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     ask(program, Verb.RESTART)
@@ -231,7 +231,7 @@ def test_a_restart_gives_one_new_process(agent: AgentBox):
     assert len(agent.survivors()) == 1
 
 
-def test_a_slow_stop_delays_no_other_program(agent: AgentBox):
+def test_a_slow_stop_delays_no_other_program(agent: AgentBox) -> None:
     deaf = define("deaf", "trap '' TERM; while :; do sleep 0.1; done", shell=True)
     web = define("web", SLEEP)
     wait_state(deaf, "running")
@@ -242,7 +242,7 @@ def test_a_slow_stop_delays_no_other_program(agent: AgentBox):
     assert row(deaf).state == "stopping"
 
 
-def test_instances_get_their_number(agent: AgentBox):
+def test_instances_get_their_number(agent: AgentBox) -> None:
     program = define("pool", "sh -c 'echo number {instance+8100} $N; exec sleep 1000'", instances_min=2,
                      instances_max=4, environment=[{"name": "N", "value": "i{instance}"}])  # fmt: skip
     wait_state(program, "running", 0)
@@ -251,7 +251,7 @@ def test_instances_get_their_number(agent: AgentBox):
     assert log.read_text() == "number 8101 i1\n"
 
 
-def test_scaling_adds_and_takes_away_instances(agent: AgentBox):
+def test_scaling_adds_and_takes_away_instances(agent: AgentBox) -> None:
     program = define("pool", SLEEP, instances_min=1, instances_max=3)
     wait_state(program, "running", 0)
     services.scale(program, 3, actor="tester")
@@ -261,7 +261,7 @@ def test_scaling_adds_and_takes_away_instances(agent: AgentBox):
     assert len(agent.survivors()) == 1
 
 
-def test_a_program_waits_for_what_it_needs(agent: AgentBox):
+def test_a_program_waits_for_what_it_needs(agent: AgentBox) -> None:
     db = define("db", SLEEP, autostart=False)
     web = define("web", SLEEP, depends_on=[{"program": "db"}])
     wait_for(lambda: Process.objects.filter(program=web, reason__contains="waits for db").exists())
@@ -271,14 +271,14 @@ def test_a_program_waits_for_what_it_needs(agent: AgentBox):
     assert started["db"] < started["web"]
 
 
-def test_too_much_memory_restarts_it(agent: AgentBox):
+def test_too_much_memory_restarts_it(agent: AgentBox) -> None:
     hungry = f'{sys.executable} -c "x = bytearray(80_000_000); import time; time.sleep(999)"'
     program = define("hungry", hungry, max_memory_bytes=40_000_000)
     assert "of memory" in wait_event(program, "program.stopping").data["why"]
     wait_event(program, "program.restarted")
 
 
-def test_the_environment_is_a_small_base_and_what_was_defined(agent: AgentBox, monkeypatch):
+def test_the_environment_is_a_small_base_and_what_was_defined(agent: AgentBox) -> None:
     secret = [{"name": "TOKEN", "value": "s3cret", "secret": True}]
     program = define("env", "sh -c 'env; sleep 1000'", environment=secret)
     wait_state(program, "running")
@@ -290,7 +290,7 @@ def test_the_environment_is_a_small_base_and_what_was_defined(agent: AgentBox, m
     assert "s3cret" not in str(Program.objects.get(pk=program.pk).environment)
 
 
-def test_umask_nice_limits_and_user_are_applied(agent: AgentBox):
+def test_umask_nice_limits_and_user_are_applied(agent: AgentBox) -> None:
     say = "sh -c 'umask; nice; ulimit -n; id -un; pwd; sleep 1000'"
     program = define("who", say, umask="027", nice=5, max_open_files=77, user="nobody", working_directory="/usr")
     wait_state(program, "running")
@@ -298,7 +298,7 @@ def test_umask_nice_limits_and_user_are_applied(agent: AgentBox):
     assert log.read_text().split() == ["0027", "5", "77", "nobody", "/usr"]
 
 
-def test_a_removed_program_is_stopped_and_forgotten(agent: AgentBox):
+def test_a_removed_program_is_stopped_and_forgotten(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     services.remove(program, actor="tester")
@@ -307,7 +307,7 @@ def test_a_removed_program_is_stopped_and_forgotten(agent: AgentBox):
     assert ProgramEvent.objects.filter(type="program.removed", program_name="web").exists()
 
 
-def test_a_description_changes_nothing_that_runs(agent: AgentBox):
+def test_a_description_changes_nothing_that_runs(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     saved = services.save_definition(
@@ -321,13 +321,13 @@ def test_a_description_changes_nothing_that_runs(agent: AgentBox):
     assert psutil.Process(wait_state(program, "running").pid).cmdline() == ["sleep", "2000"]
 
 
-def test_three_hundred_programs_survive_an_exit_storm(agent: AgentBox):
+def test_three_hundred_programs_survive_an_exit_storm(agent: AgentBox) -> None:
     program = define("storm", SLEEP, instances_min=300, instances_max=300, start_seconds=0)
     running = Process.objects.filter(program=program, state="running")
     wait_for(lambda: running.count() == 300, "300 to run", 60)
     pids = set(running.values_list("pid", flat=True))
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     wait_for(
         lambda: running.count() == 300 and not pids & set(running.values_list("pid", flat=True)), "all again", 60
     )

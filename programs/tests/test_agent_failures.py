@@ -1,0 +1,119 @@
+"""When the database, the disk or the clock lets the agent down."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from django.db import connection
+
+from programs.models import Process, ProgramEvent
+from programs.states import Verb
+
+from .actors import AgentBox, ask, define, kill, row, wait_event, wait_for, wait_state
+
+SLEEP = "sleep 1000"
+
+
+def children(agent: AgentBox) -> set[int]:
+    return {process.pid for process in agent.survivors()}
+
+
+def test_a_locked_database_stops_no_restart_and_loses_no_event(agent: AgentBox) -> None:
+    program = define("web", SLEEP, stable_seconds=0, max_restarts=0)
+    pid = wait_state(program, "running").pid
+    assert pid is not None
+    lock = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    begun, seen = time.monotonic(), [pid]
+    for _ in range(3):
+        kill(seen[-1])
+        (new,) = wait_for(lambda: children(agent) - set(seen))
+        seen.append(new)
+    wait_for(lambda: time.monotonic() - begun > 10, "ten seconds of lock")
+    lock.execute("ROLLBACK")
+    lock.close()
+    wait_event(program, "program.restarted", 3)
+    events = ProgramEvent.objects.filter(program=program).order_by("seq")
+    told = [event.data["pid"] for event in events if event.type in ("program.started", "program.restarted")]
+    assert told == seen
+    assert wait_state(program, "running").pid == seen[-1]
+
+
+def test_what_happened_without_a_database_survives_a_killed_agent(agent: AgentBox) -> None:
+    program = define("web", SLEEP, stable_seconds=0, max_restarts=0)
+    pid = wait_state(program, "running").pid
+    assert pid is not None
+    lock = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    kill(pid)
+    (new,) = wait_for(lambda: children(agent) - {pid})
+    agent.kill()
+    lock.execute("ROLLBACK")
+    lock.close()
+    agent.start()
+    assert wait_event(program, "program.crashed").data["exit_signal"] == "SIGKILL"
+    assert wait_event(program, "program.restarted").data["pid"] == new
+    assert wait_event(program, "program.adopted").data["pid"] == new
+    assert ProgramEvent.objects.filter(program=program, type="program.crashed").count() == 1
+
+
+def test_a_database_that_is_gone_for_a_while_gets_it_all_in_order(agent: AgentBox) -> None:
+    """Renamed away is harsher than unwritable, which root would not notice."""
+    program = define("web", SLEEP, stable_seconds=0, max_restarts=0)
+    pid = wait_state(program, "running").pid
+    assert pid is not None
+    with sqlite3.connect(connection.settings_dict["NAME"]) as database:
+        database.execute("ALTER TABLE programs_process RENAME TO away")
+    kill(pid)
+    (new,) = wait_for(lambda: children(agent) - {pid})
+    time.sleep(1)
+    with sqlite3.connect(connection.settings_dict["NAME"]) as database:
+        database.execute("ALTER TABLE away RENAME TO programs_process")
+    wait_event(program, "program.restarted")
+    types = list(ProgramEvent.objects.filter(program=program).order_by("seq").values_list("type", flat=True))
+    assert types[-3:-1] == ["program.crashed", "program.restarted"] or types[-2:] == [
+        "program.crashed",
+        "program.restarted",
+    ]
+    assert row(program).pid == new
+
+
+def test_a_full_disk_in_the_log_folder_starts_programs_all_the_same(box: AgentBox, full_folder: Path) -> None:
+    (box.folder / "logs").symlink_to(full_folder)
+    box.start()
+    program = define("web", "while :; do echo line; sleep 0.1; done", shell=True)
+    pid = wait_state(program, "running").pid
+    kill(pid)
+    wait_event(program, "program.restarted")
+    wait_state(program, "running")
+
+
+def test_a_second_agent_on_the_same_folder_is_refused(agent: AgentBox) -> None:
+    second = AgentBox(agent.folder).start(wait=False)
+    assert second.process is not None
+    assert second.process.wait(timeout=20) == 1
+    assert "is running on" in repr(second)
+
+
+def test_an_agent_waits_for_a_database_that_is_not_there_yet(box: AgentBox) -> None:
+    define("web", SLEEP)
+    lock = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    box.start(wait=False)
+    time.sleep(2)
+    assert box.process is not None
+    assert box.process.poll() is None
+    lock.execute("ROLLBACK")
+    lock.close()
+    wait_for(lambda: ProgramEvent.objects.filter(type="program.running").exists(), box)
+
+
+def test_a_thousand_programs_are_started_and_stopped(agent: AgentBox) -> None:
+    program = define("many", "sleep 1000", instances_min=1000, instances_max=1000, start_seconds=0)
+    running = Process.objects.filter(program=program, state="running")
+    wait_for(lambda: running.count() == 1000, "1,000 to run", 120)
+    ask(program, Verb.STOP)
+    wait_for(lambda: not program.processes.exclude(state="stopped").exists(), "all to stop", 120)
+    assert agent.survivors() == []
