@@ -69,6 +69,4 @@ def _dead_link(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    response = render(request, template, {**admin.site.each_context(request), **context}, status=status)
-    response["Referrer-Policy"] = "no-referrer"  # the address is a secret
-    return response
+    return render(request, template, {**admin.site.each_context(request), **context}, status=status)

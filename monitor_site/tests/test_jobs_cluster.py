@@ -104,7 +104,7 @@ def test_jobs_queued_while_the_cluster_was_stuck_are_done_by_the_next(jobs: Jobs
 @pytest.mark.parametrize("victim", ["main", "sentinel"])
 def test_a_cluster_that_lost_its_head_is_replaced_at_once(jobs: Jobs, victim: str) -> None:
     getattr(jobs, victim)().kill()
-    wait_until(jobs.replaced, 5)
+    wait_until(jobs.replaced, 10)
     assert "the cluster ended by itself" in jobs.replaced()[0]
     jobs.await_new_heartbeat()
     assert len(jobs.installation.processes()) == 7

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitor_site.serving.parts import Part
+from monitor_site.serving.parts import Part, RunningPart
 from monitor_site.serving.supervisor import Supervisor
 
 from .installation import Installation, wait_until
@@ -161,6 +161,15 @@ def test_an_ignored_hangup_stays_ignored(stage: Stage) -> None:
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(5) == 0
     assert stage.lines("stopped") == ["web stopped"]
+
+
+def test_what_a_killed_part_left_elsewhere_is_swept_up() -> None:
+    swept: list[str] = []
+    running = RunningPart(Part("jobs", ("/bin/sleep", "60"), 1.0, sweep=lambda: swept.append("jobs")))
+    running.start(0.0)
+    running.kill()
+    assert not running.is_running
+    assert swept == ["jobs"]
 
 
 def test_a_part_that_keeps_dying_is_told_of_loudly(caplog: pytest.LogCaptureFixture) -> None:
