@@ -12,7 +12,6 @@ import json
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,6 +76,7 @@ class Journal:
         self._latest: dict[Key, dict[str, Any]] = {}
         self._heartbeat: Any = None
         self._closing = False
+        self._never = threading.Event()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
@@ -144,7 +144,7 @@ class Journal:
     def _collect(self) -> list[Entry]:
         first = self._queue.get()
         if not self._closing:
-            time.sleep(SETTLE_SECONDS)
+            self._pause(SETTLE_SECONDS)
         batch = [first] if first else []
         while len(batch) < LARGEST_BATCH:
             try:
@@ -177,8 +177,11 @@ class Journal:
                 return
             if self._closing and attempt >= len(RETRY_SECONDS):
                 raise SystemExit  # ends this thread only, with the file as it is
-            time.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            self._pause(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
+
+    def _pause(self, seconds: float) -> None:
+        self._never.wait(seconds)
 
     def _write_one_by_one(self, batch: list[Entry]) -> None:
         if len(batch) > 1:

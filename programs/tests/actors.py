@@ -40,10 +40,11 @@ class AgentBox:
         self.output = folder / "agent.out"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str, wait: bool = True) -> AgentBox:
+    def start(self, *arguments: str, wait: bool = True, **environment: str) -> AgentBox:
         already = ProgramEvent.objects.filter(type="agent.started").count()
         environment = {
             **os.environ,
+            **environment,
             "DATA_DIR": str(self.folder),
             "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
             "SAMPLE_SECONDS": "0.5",
@@ -117,7 +118,7 @@ def wait_state(program: Program, state: str, index: int = 0) -> Process:
 
 def wait_event(program: Program | None, type_: str, count: int = 1) -> ProgramEvent:
     """The newest event of that type, once there are `count`."""
-    found = ProgramEvent.objects.filter(type=type_, program=program)
+    found = ProgramEvent.objects.filter(type=type_, program=program).order_by("-seq")
     wait_for(lambda: found.count() >= count, f"{count} {type_}")
     newest = found.first()
     assert newest is not None

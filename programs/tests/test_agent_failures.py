@@ -6,7 +6,9 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
 from django.db import connection
+from django.utils import timezone
 
 from programs.models import Process, ProgramEvent
 from programs.states import Verb
@@ -88,6 +90,29 @@ def test_a_full_disk_in_the_log_folder_starts_programs_all_the_same(box: AgentBo
     kill(pid)
     wait_event(program, "program.restarted")
     wait_state(program, "running")
+
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+@pytest.mark.parametrize("jump", ["+1h", "-1h"])
+def test_a_clock_that_jumps_an_hour_changes_no_delay_and_loses_nothing(box: AgentBox, jump: str) -> None:
+    clock = box.folder / "clock"
+    clock.write_text("+0")
+    faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    box.start(**faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    steady = define("steady", SLEEP)
+    program = define("bad", "sh -c 'exit 1'", backoff_initial=0.4, backoff_max=0.5, max_restarts=0)
+    wait_event(program, "program.restarted", 2)
+    clock.write_text(jump)
+    begun, count = time.monotonic(), ProgramEvent.objects.filter(type="program.restarted").count()
+    event = wait_event(program, "program.restarted", count + 4)
+    assert time.monotonic() - begun < 10
+    hours = (event.timestamp - timezone.now()).total_seconds() / 3600
+    assert abs(hours - (1 if jump == "+1h" else -1)) < 0.1, "the clock was not shifted for real"
+    kill(row(steady).pid)
+    wait_event(steady, "program.restarted")
+    assert wait_state(steady, "running").restarts == 1
 
 
 def test_a_second_agent_on_the_same_folder_is_refused(agent: AgentBox) -> None:
