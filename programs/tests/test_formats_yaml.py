@@ -1,0 +1,227 @@
+"""Our own YAML: what is written is read again, values mean what their field says, and no secret is written."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from programs import definition as definitions
+from programs import services
+from programs.formats import FormatError, read, write_yaml
+from programs.formats.draft import DEFAULTS
+from programs.models import Host, Program
+
+from .samples import definition, mentions, read_samples
+
+FULL: dict[str, Any] = {
+    "name": "web",
+    "command": "python3 -m http.server {instance+8100}",
+    "shell": True,
+    "description": "Two\nlines, ünïcode and: colons # too",
+    "tags": ["site", "2024", "yes"],
+    "host": "pc-2",
+    "working_directory": "/srv/a b",
+    "environment": [
+        {"name": "A", "value": "on"},
+        {"name": "B", "value": "1.10"},
+        {"name": "C", "value": ""},
+        {"name": "D", "value": " 'null' \"~\" \t\x1b[0m\n"},
+        {"name": "E", "value": "1e5"},
+        {"name": "F", "value": "22:22"},
+        {"name": "G", "value": "2024-01-01"},
+    ],
+    "stdin": "console",
+    "user": "www",
+    "umask": "022",
+    "nice": -5,
+    "max_open_files": 4096,
+    "max_memory_bytes": 2**40,
+    "autostart": False,
+    "restart_policy": "always",
+    "success_exit_codes": [0, 3],
+    "start_seconds": 2.5,
+    "backoff_initial": 0.5,
+    "backoff_factor": 1.5,
+    "backoff_max": 60,
+    "backoff_jitter": 0,
+    "stable_seconds": 60,
+    "max_restarts": 0,
+    "restart_window": 60,
+    "restart_cron": "0 4 * * *",
+    "stop_ladder": [{"step": "stdin:stop", "seconds": 30}, {"step": "signal:INT", "seconds": 0.5}],
+    "instances_min": 0,
+    "instances_max": 4,
+    "scale_cpu_percent": 70.5,
+    "depends_on": [{"program": "db", "condition": "healthy"}],
+    "probes": [
+        {"kind": "tcp", "purpose": "readiness", "target": "a:1", "period": 5, "timeout": 0.5, "failures": 2}
+    ],
+    "log_max_bytes": 65536,
+    "log_backups": 0,
+    "log_compress": False,
+}
+
+
+def one(text: str) -> dict[str, Any]:
+    (found,) = read(f"programs:\n- {text}", kind="yaml").definitions
+    return found
+
+
+# --- Writing ---
+
+
+def test_what_is_written_is_read_again() -> None:
+    other = {"name": "db", "command": "./db"}
+    assert read(write_yaml([FULL, other])).definitions == [FULL, other]
+
+
+def test_a_definition_names_every_field_there_is() -> None:
+    assert FULL.keys() == DEFAULTS.keys() == set(definitions.FIELDS)
+
+
+def test_defaults_are_not_written_and_the_order_is_always_the_same() -> None:
+    shuffled = {**DEFAULTS, "nice": 3, "command": "x", "name": "web"}
+    assert yaml.safe_load(write_yaml([dict(reversed(shuffled.items()))])) == {
+        "programs": [{"name": "web", "command": "x", "nice": 3}]
+    }
+    assert write_yaml([dict(reversed(FULL.items()))]) == write_yaml([FULL])
+
+
+def test_the_defaults_are_those_of_the_table() -> None:
+    program = Program(name="x", command="x")
+    for field in definitions.PLAIN_FIELDS[2:]:
+        assert getattr(program, field) == DEFAULTS[field], field
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": "TOKEN", "value": "s3cret", "secret": True},
+        {"name": "TOKEN", "secret": True, "encrypted": "s3cret"},
+        {"name": "TOKEN", "encrypted": "s3cret"},
+        {"name": "TOKEN", "value": {"set": True}, "secret": True},
+    ],
+)
+def test_a_secret_is_never_written(entry: dict[str, Any]) -> None:
+    text = write_yaml([{"name": "web", "command": "x", "environment": [entry]}])
+    assert "s3cret" not in text
+    assert yaml.safe_load(text)["programs"][0]["environment"] == [
+        {"name": "TOKEN", "secret": True, "value": {"set": True}}
+    ]
+
+
+def test_a_secret_that_is_read_says_that_its_value_is_missing() -> None:
+    imported = read_samples("programs.yaml")
+    assert definition(imported, "web")["environment"][3] == {
+        "name": "API_TOKEN",
+        "secret": True,
+        "value": {"set": True},
+    }
+    assert mentions(imported, "web", "variable API_TOKEN: its secret value is not in the file")
+
+
+def test_nothing_can_be_written_too() -> None:
+    assert read(write_yaml([])).definitions == []
+
+
+# --- Reading ---
+
+
+def test_values_mean_what_their_field_says() -> None:
+    web = definition(read_samples("programs.yaml"), "web")
+    assert web["umask"] == "022"
+    assert [entry["value"] for entry in web["environment"][:3]] == ["1", "off", "1.10"]
+    assert web["tags"] == ["site", "2024"]
+    assert (web["scale_cpu_percent"], web["instances_max"]) == (70.5, 4)
+
+
+def test_an_anchor_may_hold_what_programs_share() -> None:
+    db = definition(read_samples("programs.yaml"), "db")
+    assert (db["working_directory"], db["max_restarts"], db["autostart"]) == ("/srv/app", 0, False)
+
+
+def test_json_is_read_too() -> None:
+    text = '{"programs": [{"name": "a", "command": "b", "autostart": false, "nice": null, "umask": "022"}]}'
+    assert read(text).definitions == [{"name": "a", "command": "b", "umask": "022", "autostart": False}]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("{name: a}", 2, "a program without command"),
+        ("{name: a, command: b, comand: c}", 2, "a program has no field 'comand'"),
+        ("name: a\n  command: b\n  autostart: yes", 4, "'yes' is neither true nor false"),
+        ("name: a\n  command: b\n  nice: low", 4, "'low' is no whole number"),
+        ("name: a\n  command: b\n  max_restarts: 1.5", 4, "'1.5' is no whole number"),
+        ("name: a\n  command: b\n  start_seconds: .inf", 4, "is no number"),
+        ("name: a\n  command: b\n  tags: x", 4, "a list is expected here"),
+        ("name: a\n  command: [b]", 3, "a text is expected here"),
+        ("name: a\n  command: b\n  name: c", 4, "'name' stands twice"),
+        ("name: a\n  command: b\n  environment: {A: b}", 4, "a list is expected here"),
+        ("name: a\n  command: b\n  environment: [{name: A}]", 4, "an entry without value"),
+        ("name: a\n  command: b\n  environment: [{name: A, value: {get: x}}]", 4, "a value has no field 'get'"),
+        (
+            "name: a\n  command: b\n  environment: [{name: A, value: {set: false}}]",
+            4,
+            "a value is a text, or {set: true}",
+        ),
+        ("name: a\n  command: b\n  probes: [{kind: tcp}]", 4, "an entry without target"),
+        ("name: a\n  command: b\n  stop_ladder: [signal:TERM]", 4, "an entry must be a mapping"),
+        ("just text", 2, "a program must be a mapping"),
+        ("name: a\n  command: b\n  [x]: c", 4, "a key must be a text"),
+        ("name: a\n  command: b\n  <<: x", 4, "<< needs a mapping"),
+        ("name: a\n command: b", 3, "this is no YAML"),
+        ("name: *nobody", 2, "this is no YAML"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_its_line(text: str, line: int, words: str) -> None:
+    with pytest.raises(FormatError, match=re.escape(words)) as refused:
+        read(f"programs:\n- {text}", kind="yaml", filename="programs.yaml")
+    assert refused.value.line == line
+    assert refused.value.filename == "programs.yaml"
+
+
+@pytest.mark.parametrize("text", ["", "- a", "programs:", "programs: x", "other: []", "programs: []\nother: []"])
+def test_a_file_without_programs_is_refused(text: str) -> None:
+    with pytest.raises(FormatError, match="programs"):
+        read(text, kind="yaml")
+
+
+BOMB = "x-0: &a [x, x]\n" + "".join(
+    f"x-{number}: &{chr(98 + number)} [{','.join(['*' + chr(97 + number)] * 9)}]\n" for number in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BOMB}programs: *j",
+        "programs: &a [*a]",
+        "programs: " + "[" * 900_000,
+        "programs: " + "{a: " * 100_000,
+        "programs: [\x00]",
+        "programs: " + "x" * 1_000_000,
+    ],
+    ids=["bomb", "itself", "deep list", "deep mapping", "nul", "long"],
+)
+def test_a_file_made_to_do_harm_is_refused_at_once(text: str) -> None:
+    with pytest.raises(FormatError):
+        read(text, kind="yaml")
+
+
+# --- With the rest of the monitor ---
+
+
+@pytest.mark.django_db
+def test_what_the_monitor_shows_of_a_program_can_be_written_and_read() -> None:
+    Host.objects.create(name="pc-2")
+    environment = [*FULL["environment"], {"name": "TOKEN", "value": "s3cret", "secret": True}]
+    services.save_definition({"name": "db", "command": "db", "host": "pc-2"}, actor="test")
+    saved = services.save_definition({**FULL, "environment": environment}, actor="test")
+    text = write_yaml([definitions.as_json(saved.program)])
+    (found,) = read(text).definitions
+    assert found.pop("environment")[-1]["value"] == {"set": True}
+    assert found == {name: value for name, value in FULL.items() if name != "environment"}
