@@ -54,13 +54,19 @@ def copy_some(source: FileIO, offset: int, target: FileIO, size: int) -> int:
     return target.write(source.read(size))
 
 
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all of it or raise: a single write on a filling disk says only how far it came."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 def write_durably(file: FileIO, data: bytes) -> None:
     """Put `data` at the head of the file and wait until the disk has it; nothing else of the file is flushed."""
     if hasattr(os, "RWF_DSYNC"):
         os.pwritev(file.fileno(), [data], 0, os.RWF_DSYNC)
         return
-    file.seek(0)
-    file.write(data)
+    _write_at(file, 0, data)
     os.fsync(file.fileno())
 
 
@@ -95,7 +101,7 @@ def _read_at(file: FileIO, offset: int) -> bytes:
 
 def _write_at(file: FileIO, offset: int, data: bytes) -> None:
     file.seek(offset)
-    file.write(data)
+    write_all(file, data)
 
 
 Removal = Callable[[FileIO, int, int], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from .archives import PIECE_BYTES
 from .index import Notes
@@ -50,7 +50,7 @@ class Follower:
             lines += self._flushed()
         return lines
 
-    async def lines(self) -> AsyncIterator[list[Line]]:
+    async def lines(self) -> AsyncGenerator[list[Line], None]:
         """Batches for ever; close the iterator to stop."""
         async for batch in _poll([self]):
             yield batch
@@ -71,7 +71,7 @@ class Follower:
         lines = self._skip(reader, feed) if reader.end - feed.position > BEHIND_BYTES else []
         piece = reader.after(feed.position)
         if piece.start > feed.position:
-            lines += [*self._flushed(), self._marker(piece.start - feed.position)]
+            lines += [*self._flushed(), self._marker(feed.position, piece.start)]
         lines += self._shown(feed.push(piece))
         if not feed.held:
             self._held_at = None
@@ -82,7 +82,7 @@ class Follower:
     def _skip(self, reader: Reader, feed: Feed) -> list[Line]:
         lines, before = self._flushed(), feed.position
         feed.position = line_start(reader, reader.end - PIECE_BYTES)
-        return [*lines, self._marker(feed.position - before)]
+        return [*lines, self._marker(before, feed.position)]
 
     def _is_overdue(self) -> bool:
         return self._held_at is not None and self._clock() - self._held_at >= HOLD_SECONDS
@@ -96,8 +96,8 @@ class Follower:
             return []
         return [{"time": iso(self._notes.time_at(end)), "text": line_text(raw)} for end, raw in chunk.lines()]
 
-    def _marker(self, skipped: int) -> Line:
-        return {"time": None, "text": f"… {skipped:,} bytes skipped"}
+    def _marker(self, before: int, after: int) -> Line:
+        return {"time": iso(self._notes.time_at(after)), "text": f"… {after - before:,} bytes skipped"}
 
 
 def _tail_start(reader: Reader, count: int) -> int:
@@ -112,13 +112,13 @@ def _tail_start(reader: Reader, count: int) -> int:
     return start
 
 
-async def follow(logs: Sequence[LogFile], *, tail: int = 0) -> AsyncIterator[list[Line]]:
+async def follow(logs: Sequence[LogFile], *, tail: int = 0) -> AsyncGenerator[list[Line], None]:
     """The lines of several instances as they come, each batch ordered by time and its lines numbered."""
     async for batch in _poll([Follower(log, tail=tail) for log in logs]):
         yield batch
 
 
-async def _poll(followers: Sequence[Follower]) -> AsyncIterator[list[Line]]:
+async def _poll(followers: Sequence[Follower]) -> AsyncGenerator[list[Line], None]:
     while True:
         ready = [follower for follower in followers if follower.has_news()]
         batch = [line for follower in ready for line in await _read(follower, numbered=len(followers) > 1)]

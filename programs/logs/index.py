@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from io import FileIO
 
+from .blocks import write_all
 from .paths import LogFile, create_private, private
 from .reader import Reader
 
@@ -106,7 +107,7 @@ def _note(log: LogFile, now: float) -> None:
             file.truncate(count * NOTE.size)
         last_offset, last_time = _last_note(file, count)
         if reader.end > last_offset and time >= last_time and count < MAX_NOTES:
-            file.write(NOTE.pack(reader.end, time))
+            write_all(file, NOTE.pack(reader.end, time))
         elif reader.end != last_offset:
             _rewrite(reader, time)
 
@@ -129,5 +130,5 @@ def _rewrite(reader: Reader, time: float) -> None:
         notes = notes[:half:2] + notes[half:]
     part = reader.log.time_index.with_suffix(".times.part")
     with create_private(part) as file:
-        file.write(b"".join(NOTE.pack(*note) for note in [*notes, (reader.end, time)]))
+        write_all(file, b"".join(NOTE.pack(*note) for note in [*notes, (reader.end, time)]))
     part.rename(reader.log.time_index)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from programs.logs.paths import Kind, LogFile, open_for_program
+
+from .logs_rig import append, numbered
+
+
+def touch(log: LogFile, start: int, end: int, kind: Kind) -> None:
+    log.directory.mkdir(parents=True, exist_ok=True)
+    log.archive(start, end, kind).path.write_bytes(b"")
+
+
+def test_what_a_program_writes_is_for_the_owner_alone(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "7", 0)
+    append(log, b"hello\n")
+    assert stat.S_IMODE(log.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(log.live.stat().st_mode) == 0o600
+
+
+def test_a_lax_umask_opens_nothing(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        append(LogFile(tmp_path / "7", 3), b"hello\n")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "7" / "3.log").stat().st_mode) == 0o600
+
+
+def test_the_descriptor_only_appends_and_is_not_inherited_by_accident(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, 0)
+    append(log, b"one\n")
+    descriptor = open_for_program(log)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, b"two\n")
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)
+    assert log.live.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_symbolic_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "0.log").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        open_for_program(LogFile(tmp_path, 0))
+    assert victim.read_text() == "precious"
+
+
+def test_archives_come_oldest_first_and_tell_their_offsets(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, 0)
+    for start, end in ((900, 1000), (0, 100), (100, 900)):
+        touch(log, start, end, Kind.PLAIN)
+    assert [(archive.start, archive.end) for archive in log.archives()] == [(0, 100), (100, 900), (900, 1000)]
+
+
+def test_archives_are_neither_unfinished_pieces_nor_discarded_ones(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, 0)
+    for number, kind in enumerate(Kind):
+        touch(log, number, number + 1, kind)
+    assert [archive.kind for archive in log.archives()] == [Kind.PLAIN, Kind.COMPRESSED]
+
+
+def test_the_files_of_other_instances_and_of_strangers_are_left_alone(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, 1)
+    touch(LogFile(tmp_path, 11), 0, 1, Kind.PLAIN)
+    for name in ("1.log.old", "1.log.1-2", "1.logs", "1.log.0000000000000000-0000000000000001.bak"):
+        (tmp_path / name).write_bytes(numbered([1]))
+    assert log.files() == []
+
+
+def test_a_program_that_never_ran_has_no_files(tmp_path: Path) -> None:
+    assert LogFile(tmp_path / "none", 0).archives() == []
