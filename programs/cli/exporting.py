@@ -1,0 +1,52 @@
+"""`program export`: definitions as YAML that `program import` reads. Secret values stay here."""
+
+from __future__ import annotations
+
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+
+from programs import definition, formats
+from programs.models import Program
+
+from .exits import Exit, FailedError
+from .selection import add_selection, named_or_all
+from .subcommand import Subcommand
+from .terminal import Options, Terminal
+from .words import counted
+
+
+class Export(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_selection(parser)
+        parser.add_argument("-o", "--output", metavar="FILE", help="write there, for its owner alone to read")
+        parser.add_argument("--json", action="store_true", help="a list of definitions as in the API")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        chosen = {program["id"] for program in named_or_all(options)}
+        found = Program.objects.select_related("host").prefetch_related("dependencies__requires")
+        definitions = [definition.as_json(program) for program in found if program.pk in chosen]
+        text = terminal.as_json(definitions) if options.json else formats.write_yaml(definitions)
+        if not options.output:
+            terminal.say(text.removesuffix("\n"))
+            return Exit.DONE
+        _replace(Path(options.output), text)
+        terminal.warn(f"{counted(len(definitions), 'program')} written to {options.output}")
+        return Exit.DONE
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all: an export that a full disk cut short must not stand where a good one was."""
+    target, part = path.resolve(), None
+    try:
+        if target.exists() and not target.is_file():  # /dev/stdout, a FIFO
+            target.write_text(text, encoding="utf-8")
+            return
+        with tempfile.NamedTemporaryFile("w", dir=target.parent, encoding="utf-8", delete=False) as file:
+            part = Path(file.name)
+            file.write(text)
+        part.replace(target)
+    except OSError as error:
+        if part:
+            part.unlink(missing_ok=True)
+        raise FailedError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,67 @@
+"""`program import`: the programs of a file, all of them or none."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from core.access import command_actor
+from programs import formats
+
+from .exits import Exit, FailedError
+from .importer import Report, bring_in
+from .subcommand import Subcommand
+from .terminal import Options, Terminal
+
+
+class Import(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("files", nargs="+", metavar="FILE", help="- for stdin; several belong together")
+        parser.add_argument("--kind", choices=formats.KINDS, help="default: told from name and content")
+        parser.add_argument("--update", action="store_true", help="change programs that are defined already")
+        parser.add_argument("--dry-run", action="store_true", help="tell what would become of it, keep nothing")
+        parser.add_argument(
+            "--json", action="store_true", help='{"programs": […], "notes": […], "imported": true}'
+        )
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        texts = [_read(name, terminal) for name in options.files]
+        try:
+            found = formats.read_all(texts, kind=options.kind)
+        except formats.FormatError as error:
+            raise FailedError(str(error)) from error
+        report = bring_in(found, update=options.update, dry_run=options.dry_run, actor=command_actor())
+        if options.json:
+            terminal.json(report.as_json())
+        else:
+            _tell(report, options, terminal)
+        return Exit.FAILED if report.failed else Exit.DONE
+
+
+def _read(name: str, terminal: Terminal) -> tuple[str, str]:
+    """(file name, text); the name is absolute, because paths in the text may start from its folder."""
+    try:
+        if name == "-":
+            return "", terminal.stdin.read()
+        path = Path(name).resolve()
+        return str(path), path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FailedError(f"{name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FailedError(f"{name} cannot be read: it is no text in UTF-8") from error
+
+
+def _tell(report: Report, options: Options, terminal: Terminal) -> None:
+    for result in report.results:
+        for message in result.errors:
+            terminal.warn(f"{result.name}: {message}")
+        if not report.failed:
+            terminal.say(f"{result.name}: {result.text()}")
+    for note in report.notes:
+        terminal.say(f"note: {note.program}: {note.message}" if note.program else f"note: {note.message}")
+    if report.failed:
+        terminal.warn("Nothing was imported.")
+    elif not report.results:
+        terminal.warn("The file defines no programs.")
+    elif options.dry_run:
+        terminal.warn("This was a dry run: nothing was kept.")

@@ -1,0 +1,97 @@
+"""How list entries of a definition are written as one word of a command line. All raise ArgumentTypeError."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+from programs.models import Dependency
+from programs.validation import PROBE_PURPOSES
+
+from .moments import UNITS
+
+SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+STOP_STEP_HELP = "signal:INT:5, 'stdin:stop:30', 'command:…:10' or 'http:…:10'; in order, then SIGKILL"
+DEPENDENCY_HELP = "start only once that program is started, or healthy"
+PROBE_HELP = (
+    "http:URL, tcp:HOST:PORT, exec:COMMAND or log:TEXT; also http,readiness,period=5,timeout=2,failures=3:URL"
+)
+
+
+def variable(text: str) -> dict[str, Any]:
+    """`NAME=VALUE`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentTypeError(f"{text!r} has no value; write {text}=VALUE")
+    return {"name": name, "value": value}
+
+
+def size(text: str) -> int:
+    """`52428800`, `512K`, `50M` or `1.5GB`, in bytes; units are powers of 1024."""
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no size; write 50M or 1G")
+    return int(float(found[1]) * SIZES[found[2]]) if found[2] or "." in found[1] else int(found[1])
+
+
+def duration(text: str) -> float:
+    """`90`, `1.5` or `10m`, in seconds. Too long or below 0 is for the definition's rules to refuse."""
+    found = re.fullmatch(r"(-?\d{1,12}(?:\.\d{1,9})?)([smhdw]?)", text.strip().lower())
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no span of time; write 30, 10m or 2h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def stop_step(text: str) -> dict[str, Any]:
+    """`signal:INT:5`: the step, and after the last colon its seconds."""
+    step, _, seconds = text.rpartition(":")
+    if ":" not in step or not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", seconds):
+        raise ArgumentTypeError(f"{text!r} is no step; write KIND:ARGUMENT:SECONDS, such as signal:INT:5")
+    return {"step": step, "seconds": _plain(seconds)}
+
+
+def dependency(text: str) -> dict[str, Any]:
+    """`db`, `db:started` or `db:healthy`; a name may hold colons itself."""
+    name, _, condition = text.rpartition(":")
+    if name and condition in Dependency.Condition.values:
+        return {"program": name, "condition": condition}
+    return {"program": text, "condition": Dependency.Condition.STARTED.value}
+
+
+def probe(text: str) -> dict[str, Any]:
+    """`http:http://127.0.0.1:8000/`, with more before the first colon: `http,readiness,period=5:http://…`."""
+    head, colon, target = text.partition(":")
+    kind, *more = head.split(",")
+    if not colon or not target:
+        raise ArgumentTypeError(f"{text!r} is no probe; write KIND:TARGET, such as tcp:127.0.0.1:6379")
+    made: dict[str, Any] = {"kind": kind, "target": target}
+    for word in more:
+        key, equals, value = word.partition("=")
+        if word in PROBE_PURPOSES:
+            made["purpose"] = word
+        elif equals and key in PROBE_NUMBERS:
+            made[key] = PROBE_NUMBERS[key](word, value)
+        else:
+            raise ArgumentTypeError(f"{word!r}: a probe takes {', '.join([*PROBE_PURPOSES, *PROBE_NUMBERS])}")
+    return made
+
+
+def _number(word: str, value: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value):
+        raise ArgumentTypeError(f"{word!r} has no number")
+    return _plain(value)
+
+
+PROBE_NUMBERS: dict[str, Callable[[str, str], float]] = {
+    "period": _number,
+    "timeout": _number,
+    "failures": _number,
+}
+
+
+def _plain(text: str) -> float:
+    """A whole number where it is one, as JSON shows it."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

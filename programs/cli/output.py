@@ -1,0 +1,135 @@
+"""`program logs`: what a program printed, and what it prints from now on."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from programs.hosts import is_local
+from programs.logs.follow import POLL_SECONDS, Follower
+from programs.logs.lines import Line
+from programs.logs.search import MAX_TAIL
+from programs.models import Program
+from programs.output import Output, Veil
+
+from .exits import Exit, FailedError, UsageError
+from .moments import moment
+from .selection import one
+from .subcommand import Subcommand
+from .terminal import Options, Terminal
+
+DEFAULT_LINES = 100
+BACKLOG_SECONDS = 2.0  # a flood must not keep the first lines from being shown
+
+
+def line_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:9]) <= MAX_TAIL:
+        raise ArgumentTypeError(f"{text!r} is no number between 0 and {MAX_TAIL}")
+    return int(text)
+
+
+class Logs(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="a program's name or id")
+        parser.add_argument(
+            "-n", "--lines", type=line_count, default=DEFAULT_LINES, metavar="N", help="the last N (default: 100)"
+        )
+        parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
+        parser.add_argument("-q", "--query", default="", metavar="TEXT", help="lines that hold TEXT, in any case")
+        parser.add_argument(
+            "--since", type=moment, metavar="WHEN", help="10m (ago), 12:30, or an ISO date or time"
+        )
+        parser.add_argument("--until", type=moment, metavar="WHEN", help="likewise")
+        parser.add_argument("--instance", type=line_count, metavar="N", help="of this instance alone (from 0)")
+        parser.add_argument("-t", "--times", action="store_true", help="say when each line was written")
+        parser.add_argument("--json", action="store_true", help="as in the API; with --follow one line at a time")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        if options.follow and options.until:
+            raise UsageError("--follow has no end, so --until makes no sense with it.")
+        program = one(options.name)
+        if not is_local(program.host):
+            raise FailedError(f"{program.name} runs on {program.host}: its logs are there, not on this machine.")
+        output = Output(program, options.instance)
+        if options.instance is not None and not output.logs[0].live.exists():
+            raise FailedError(f"{program.name} has no log of an instance {options.instance}.")
+        if options.follow:
+            return self._follow(Following(program, output, options), options, terminal)
+        found = output.read(tail=options.lines, q=options.query, since=options.since, until=options.until)
+        if options.json:
+            terminal.json(found)
+        else:
+            _show(found["lines"], options, terminal)
+        return Exit.DONE
+
+    def _follow(self, following: Following, options: Options, terminal: Terminal) -> Exit:
+        try:
+            for batch in following.batches():
+                _show(batch, options, terminal)
+        except KeyboardInterrupt:
+            terminal.warn("")
+        return Exit.DONE
+
+
+class Following:
+    """The last lines of some logs that fit, then new ones as they come; rotations and restarts go by unseen."""
+
+    def __init__(self, program: Program, output: Output, options: Options) -> None:
+        # What a filter will drop must be read first: then as far back as a follower goes.
+        is_filtered = bool(options.query or options.since)
+        backlog = MAX_TAIL if is_filtered else options.lines
+        self._followers = [Follower(log, tail=backlog) for log in output.logs]
+        self._veil = Veil(program)
+        self._query: str = options.query
+        self._since: datetime | None = options.since
+        self._count: int = options.lines
+
+    def batches(self) -> Iterator[list[Line]]:
+        """For ever. The first batch is what was there already."""
+        yield self._backlog()
+        while True:
+            batch = self._new()
+            if batch:
+                yield batch
+            else:
+                time.sleep(POLL_SECONDS)
+
+    def _backlog(self) -> list[Line]:
+        found: list[Line] = []
+        until = time.monotonic() + BACKLOG_SECONDS
+        while (batch := self._new()) and time.monotonic() < until:
+            found += batch
+        found.sort(key=lambda line: line["time"] or "~")
+        return found[max(len(found) - self._count, 0) :]
+
+    def _new(self) -> list[Line]:
+        ready = [follower for follower in self._followers if follower.has_news()]
+        batch = [line for follower in ready for line in self._read(follower)]
+        return sorted(batch, key=lambda line: line["time"] or "~")
+
+    def _read(self, follower: Follower) -> Iterable[Line]:
+        lines = self._veil.over(follower.read_new(), self._query)
+        if len(self._followers) > 1:
+            for line in lines:
+                line["instance"] = follower.log.index
+        return filter(self._is_recent, lines)
+
+    def _is_recent(self, line: Line) -> bool:
+        if self._since is None or line["time"] is None:
+            return True
+        return datetime.fromisoformat(line["time"]) >= self._since
+
+
+def _show(lines: Iterable[Line], options: Options, terminal: Terminal) -> None:
+    shown = [json.dumps(line, ensure_ascii=False) if options.json else _text(line, options) for line in lines]
+    if shown:
+        terminal.say("\n".join(shown) + "\n")
+
+
+def _text(line: Line, options: Options) -> str:
+    instance = f"{line['instance']}| " if "instance" in line else ""
+    written = f"{line['time'] or '-':24}  " if options.times else ""
+    return f"{written}{instance}{line['text']}"

@@ -1,0 +1,94 @@
+"""`program list` and `program status`: one table, or the API's status objects."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from programs.payloads import ProcessStatus, ProgramStatus
+from programs.states import State
+
+from .exits import Exit
+from .selection import add_selection, named_or_all
+from .subcommand import Subcommand
+from .terminal import Options, Terminal
+from .waiting import silent_text
+from .words import Cell, Column, bytes_text, duration_text, table
+
+COLUMNS = (
+    Column("name"),
+    Column("state"),
+    Column("pid", is_number=True),
+    Column("cpu", is_number=True),
+    Column("memory", is_number=True),
+    Column("uptime", is_number=True),
+    Column("restarts", is_number=True),
+    Column("reason"),
+)
+
+
+class List(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_selection(parser)
+        parser.add_argument("--json", action="store_true", help="the status objects of the API")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        show(named_or_all(options), options, terminal)
+        return Exit.DONE
+
+
+class Status(List):
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        chosen = named_or_all(options)
+        show(chosen, options, terminal)
+        is_asked_for = bool(options.names or options.tags)
+        if is_asked_for and any(program["state"] != State.RUNNING for program in chosen):
+            return Exit.NOT_RUNNING
+        return Exit.DONE
+
+
+def show(programs: Sequence[ProgramStatus], options: Options, terminal: Terminal) -> None:
+    if options.json:
+        terminal.json(programs)
+        return
+    if not programs:
+        terminal.warn("There are no programs yet; `program add` defines one.")
+        return
+    rows = [row for program in programs for row in _rows(program, terminal)]
+    terminal.say("\n".join(table(COLUMNS, rows, terminal.columns)))
+    for host in silent_hosts(programs):
+        terminal.warn(f"States are unknown: {silent_text(host)}")
+
+
+def silent_hosts(programs: Iterable[ProgramStatus]) -> list[str]:
+    return sorted({program["host"] or "" for program in programs if program["state"] == State.UNKNOWN})
+
+
+def _rows(program: ProgramStatus, terminal: Terminal) -> list[list[Cell]]:
+    """The program, and below it its instances when there are several."""
+    processes = program["processes"]
+    first = _row(program["name"], program, terminal)
+    if len(processes) < 2:
+        return [first]
+    first[2] = Cell(f"{program['instances']['running']} of {program['instances']['desired']}")
+    return [first, *(_row(f"  {program['name']}:{process['index']}", process, terminal) for process in processes)]
+
+
+def _row(name: str, found: ProgramStatus | ProcessStatus, terminal: Terminal) -> list[Cell]:
+    state, uptime = found["state"], found["uptime_seconds"]
+    is_alive = found["pid"] is not None
+    return [
+        Cell(name),
+        Cell(_state_text(found), partial(terminal.shade, state)),
+        Cell(str(found["pid"]) if is_alive else "-"),
+        Cell(f"{found['cpu_percent']:.1f}%" if is_alive else "-"),
+        Cell(bytes_text(found["memory_bytes"]) if is_alive else "-"),
+        Cell("-" if uptime is None else duration_text(uptime)),
+        Cell(str(found["restarts"])),
+        Cell(found["reason"]),
+    ]
+
+
+def _state_text(found: ProgramStatus | ProcessStatus) -> str:
+    return f"{found['state']} ({found['health']})" if found["health"] == "unhealthy" else found["state"]

@@ -1,0 +1,81 @@
+"""Where a command's words go: results to stdout, everything else to stderr, colours to people only."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand
+
+from programs.states import State
+
+Options = Namespace
+
+
+class Terminal:
+    """The streams of one run. `stdin` is the process's own."""
+
+    def __init__(self, command: BaseCommand) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name this terminal has no letters for
+        self._out = command.stdout
+        self._err = command.stderr
+        self._is_colourful = command.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._shades: dict[str, Callable[[str], str]] = {
+            State.RUNNING: command.style.SUCCESS,
+            State.STARTING: command.style.WARNING,
+            State.BACKOFF: command.style.WARNING,
+            State.STOPPING: command.style.WARNING,
+            State.FATAL: command.style.ERROR,
+            State.UNKNOWN: command.style.ERROR,
+        }
+
+    @property
+    def stdin(self) -> TextIO:
+        return sys.stdin
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person sits at both ends and can be asked."""
+        return self.stdin.isatty() and self.is_watched
+
+    @property
+    def is_watched(self) -> bool:
+        return bool(self._out.isatty())
+
+    @property
+    def columns(self) -> int | None:
+        """How wide a person's window is; None for a file or a pipe, which takes all."""
+        return shutil.get_terminal_size().columns if self.is_watched else None
+
+    def say(self, line: str) -> None:
+        """One line of the result, at once: whoever waits for several programs sees each as it comes."""
+        self._out.write(line, ending="\n" if line else "")
+        self._out.flush()
+
+    def warn(self, line: str) -> None:
+        self._err.write(line)
+        self._err.flush()
+
+    def json(self, value: Any) -> None:
+        self.say(self.as_json(value))
+
+    def as_json(self, value: Any) -> str:
+        return json.dumps(value, indent=2, ensure_ascii=False)
+
+    def confirms(self, question: str) -> bool:
+        """Asks a person; everything but yes is a no."""
+        self._err.write(question, ending="")
+        self._err.flush()
+        return self.stdin.readline().strip().lower() in ("y", "yes")
+
+    def shade(self, state: str, text: str) -> str:
+        """`text` in the colour of `state`."""
+        paint = self._shades.get(state) if self._is_colourful else None
+        return paint(text) if paint else text

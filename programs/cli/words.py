@@ -1,0 +1,96 @@
+"""Numbers and texts as a terminal shows them, in columns that stay aligned for every script."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from core.masking import printable
+
+BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+GAP = "  "
+CUT = "…"
+
+
+def bytes_text(count: float) -> str:
+    """1536 as `1.5 KB`."""
+    size, unit = float(count), 0
+    while size >= 1024 and unit < len(BYTE_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {BYTE_UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.1f} {BYTE_UNITS[unit]}"
+
+
+def duration_text(seconds: float) -> str:
+    """The two largest units of a span: `3d 4h`, `12m 5s`, `7s`."""
+    left = max(0, int(seconds))
+    parts = []
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        parts.append((count, unit))
+    first = next((index for index, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2])
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 program`, `2 programs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def width(text: str) -> int:
+    """How many columns `text` takes: Korean and the like take two each, combining marks none."""
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, room: int) -> str:
+    """`text` within `room` columns."""
+    if width(text) <= room:
+        return text
+    kept = ""
+    for character in text:
+        if width(kept + character) > room - 1:
+            break
+        kept += character
+    return kept + CUT
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`paint` colours the text once it is padded; colours take no columns."""
+
+    text: str
+    paint: Callable[[str], str] = str
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    is_number: bool = False
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int | None = None) -> list[str]:
+    """The lines of a table with a head. The last column is cut when `room` columns are not enough."""
+    head = [Cell(column.title) for column in columns]
+    body = [[Cell(printable(cell.text), cell.paint) for cell in row] for row in rows]
+    widths = [max(width(row[at].text) for row in [head, *body]) for at in range(len(columns))]
+    if room:
+        taken = sum(widths[:-1]) + len(GAP) * (len(columns) - 1)
+        widths[-1] = min(widths[-1], max(room - taken, len("reason")))
+    return [_line(columns, widths, row) for row in [head, *body]]
+
+
+def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell]) -> str:
+    shown = [_padded(*parts) for parts in zip(columns, widths, row, strict=True)]
+    return GAP.join(shown).rstrip()
+
+
+def _padded(column: Column, room: int, cell: Cell) -> str:
+    text = cut(cell.text, room)
+    space = " " * (room - width(text))
+    return space + cell.paint(text) if column.is_number else cell.paint(text) + space

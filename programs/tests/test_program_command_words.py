@@ -1,0 +1,143 @@
+"""How words of a command line are read and written: spans, sizes, list entries, tables."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from programs.cli import moments, notations, words
+from programs.cli.exits import UsageError
+from programs.cli.word_order import WordOrder
+from programs.cli.words import Cell, Column
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ORDER = WordOrder(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("10m", "2026-03-01T11:50:00+00:00"),
+        ("90", "2026-03-01T11:58:30+00:00"),
+        ("1.5H", "2026-03-01T10:30:00+00:00"),
+        ("2026-02-28T08:00:00Z", "2026-02-28T08:00:00+00:00"),
+        ("2026-02-28T08:00:00+02:00", "2026-02-28T08:00:00+02:00"),
+    ],
+)
+def test_a_moment_is_a_span_ago_or_what_iso_says(typed: str, meant: str) -> None:
+    assert moments.moment(typed, NOW) == datetime.fromisoformat(meant)
+
+
+def test_a_moment_without_a_zone_is_in_that_of_this_machine() -> None:
+    local = datetime(2026, 2, 28, 8, 30).astimezone()
+    assert moments.moment("2026-02-28T08:30", NOW) == local
+    assert moments.moment("08:30", local) == local
+
+
+@pytest.mark.parametrize(
+    ("read", "typed"),
+    [
+        (moments.moment, "yesterday"),
+        (moments.moment, "11:99"),
+        (moments.moment, "9999999d"),
+        (moments.seconds, "-5"),
+        (moments.seconds, "nan"),
+        (moments.seconds, "900000000"),
+        (notations.size, "12 apples"),
+        (notations.size, "-1"),
+        (notations.duration, "soon"),
+        (notations.variable, "NOVALUE"),
+        (notations.stop_step, "signal:INT"),
+        (notations.stop_step, "5"),
+        (notations.probe, "http"),
+        (notations.probe, "http,often:x"),
+        (notations.probe, "http,period=soon:x"),
+    ],
+)
+def test_nonsense_is_refused_with_the_word_itself(read: Callable[[str], Any], typed: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=typed.split(",")[-1].split(":")[0]):
+        read(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "size"), [("65536", 65536), ("50M", 52428800), ("1.5 GB", 1610612736), ("64KiB", 65536)]
+)
+def test_sizes_are_bytes_or_have_a_unit(typed: str, size: int) -> None:
+    assert notations.size(typed) == size
+
+
+def test_list_entries_are_one_word_each() -> None:
+    assert notations.variable("A=b=c") == {"name": "A", "value": "b=c"}
+    assert notations.stop_step("http:http://127.0.0.1:8/stop:2.5") == {
+        "step": "http:http://127.0.0.1:8/stop",
+        "seconds": 2.5,
+    }
+    assert notations.dependency("db:healthy") == {"program": "db", "condition": "healthy"}
+    assert notations.dependency("my:db") == {"program": "my:db", "condition": "started"}
+    assert notations.probe("http,readiness,period=5,failures=2:http://[::1]:80/") == {
+        "kind": "http",
+        "purpose": "readiness",
+        "period": 5,
+        "failures": 2,
+        "target": "http://[::1]:80/",
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("web python -m x --tag", None),
+        ("--tag a web python -m x", "--tag a -- web python -m x"),
+        ("web --tag a -- python --tag b -- c", "--tag a -- web python --tag b -- c"),
+        ("--shell web --tag=a python -m x", "--shell --tag=a -- web python -m x"),
+        ("web python -m x", "-- web python -m x"),
+        ("--json -", "--json -"),
+        ("web --json -", "--json - -- web"),
+        ("web --tag", "--tag -- web"),
+        ("", ""),
+    ],
+)
+def test_options_and_the_words_of_the_command_are_told_apart(typed: str, read: str | None) -> None:
+    if read is None:
+        with pytest.raises(UsageError, match="meant for this command or for 'python'"):
+            ORDER.arranged(typed.split())
+    else:
+        assert ORDER.arranged(typed.split()) == read.split()
+
+
+def test_options_may_follow_a_quoted_command() -> None:
+    assert ORDER.arranged(["web", "sleep 5", "--tag", "a", "--shell"]) == [
+        *("--tag", "a", "--shell", "--", "web", "sleep 5")
+    ]
+
+
+def test_columns_stay_aligned_for_wide_scripts_and_hostile_names() -> None:
+    rows = [[Cell("게임"), Cell("1")], [Cell("a\x1b[31m\nb"), Cell("22")]]
+    head, first, second = words.table([Column("name"), Column("n", is_number=True)], rows)
+    assert first == "게임       1"
+    assert "\x1b" not in second
+    assert words.width(first) == words.width(second) == words.width(head)
+
+
+def test_only_the_last_column_gives_way_to_a_narrow_window() -> None:
+    row = [Cell("a-rather-long-name"), Cell("어떤 이유로 멈췄습니다 and more")]
+    _head, line = words.table([Column("name"), Column("reason")], [row], room=32)
+    assert line.startswith("a-rather-long-name  ")
+    assert line.endswith("…")
+    assert words.width(line) <= 32
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (725, "12m 5s"), (3600, "1h 0m"), (273_600, "3d 4h")]
+)
+def test_spans_are_shown_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert words.duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1536, "1.5 KB"), (104_857_600, "100 MB")])
+def test_bytes_are_shown_in_a_fitting_unit(count: int, text: str) -> None:
+    assert words.bytes_text(count) == text
