@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.db import DatabaseError
+
 
 class Status(StrEnum):
     OK = "ok"
@@ -56,10 +58,12 @@ def examine() -> list[Finding]:
 
 def _examine(check: Check) -> list[Finding]:
     found: list[Finding] = []
+    id_ = f"check.{getattr(check, '__name__', check)}"
     try:
         found.extend(check())
+    except DatabaseError as error:
+        found.append(warn(id_, f"Not looked at: {error}", "Mend the database first."))
     except Exception as error:
-        name = f"{check.__module__}.{getattr(check, '__name__', check)}"
-        mend = "Mend what it names, then run the doctor again."
-        found.append(fail(f"check.{name}", f"This check broke: {type(error).__name__}: {error}", mend))
+        told = f"This check broke: {type(error).__name__}: {error}"
+        found.append(fail(id_, told, "Mend what it names, then run the doctor again."))
     return found

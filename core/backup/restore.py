@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from .archive import DATABASE, KEY_FILES, BackupError, Manifest, unpack
 from .databases import KEPT, Database, keep_file, present_database
 
 WRITERS = ("serve", "agent", "web", "jobs", "rotate_keys")
+WORK = ".restore-"
 UNFINISHED = "restore-unfinished"
 
 
@@ -36,7 +38,9 @@ def restore(source: Path) -> Manifest:
         with contextlib.ExitStack() as stack:
             for name in WRITERS:
                 stack.enter_context(hold(name))
-            work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=database.home(), prefix=".restore-")))
+            for left in database.home().glob(f"{WORK}*"):  # by a restore that was killed
+                shutil.rmtree(left)
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=database.home(), prefix=WORK)))
             manifest = _checked(source, work, database)
             _replace(manifest, work, database)
             _migrate()

@@ -14,9 +14,11 @@ from typing import Any
 
 from django.conf import settings
 
-MAKE_ALICE = """
+MAKE = """
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from core.access import Role, set_role
+call_command("migrate", verbosity=0)
 set_role(User.objects.create_user("alice", password="correct horse battery"), Role.ADMIN)
 """
 
@@ -75,6 +77,5 @@ class Installation:
 def make_template(data: Path) -> Path:
     made = Installation(data)
     data.chmod(0o700)
-    made.succeed("migrate", "--verbosity=0")
-    made.succeed("shell", "--verbosity=0", "--command", MAKE_ALICE)
+    made.succeed("shell", "--verbosity=0", "--command", MAKE)
     return data
