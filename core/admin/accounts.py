@@ -35,7 +35,7 @@ ROLE_CHOICES = [
 
 def role_field() -> forms.ChoiceField:
     return forms.ChoiceField(
-        choices=ROLE_CHOICES, required=False, label=_("role"), widget=UnfoldAdminRadioSelectWidget
+        choices=ROLE_CHOICES, required=False, label=_("Role"), widget=UnfoldAdminRadioSelectWidget
     )
 
 
