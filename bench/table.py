@@ -22,7 +22,12 @@ class Row:
         if value is None:
             return "-"
         shown = f"{value:,.{self.digits}f} {self.unit}".rstrip()
-        return f"{shown} (x{value / reference:.3g})" if self.has_ratio and reference else shown
+        return f"{shown} (x{ratio(value / reference)})" if self.has_ratio and reference else shown
+
+
+def ratio(value: float) -> str:
+    """Two digits are as much as a measurement like this can mean."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 ROWS = (
