@@ -7,7 +7,7 @@ import time
 
 from django.conf import settings
 
-from programs.supervisor.process import Usage
+from programs.supervisor.run import Usage
 from programs.supervisor.supervisor import Supervisor
 
 from .sampler import Sampler, read_all

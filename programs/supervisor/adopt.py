@@ -19,7 +19,8 @@ from programs.states import ALIVE, State
 from . import launch, platform
 from .journal import Key
 from .platform import Identity
-from .process import ManagedProcess, Run
+from .process import ManagedProcess
+from .run import Run
 from .tree import Snapshot
 
 if TYPE_CHECKING:

@@ -42,7 +42,8 @@ class Entry:
 
     `event` has uid, type, at (ISO), actor and data; `incident` holds the facts for the incident card; `intents`
     are the ids this step has dealt with; `desired` is the program's new desired state, where the agent itself
-    decides it; `removed` says that the process's row ("process") or the whole program ("program") goes away.
+    decides it, and `instances` their new number; `removed` says that the process's row ("process") or the whole
+    program ("program") goes away.
     """
 
     process: Key | None = None
@@ -51,6 +52,7 @@ class Entry:
     incident: dict[str, Any] | None = None
     intents: list[int] = field(default_factory=list)
     desired: str = ""
+    instances: int | None = None
     removed: str = ""
 
     def line(self) -> bytes:
@@ -252,10 +254,15 @@ def _apply(entry: Entry, programs: dict[int, Program]) -> None:
         )
         if entry.incident:
             write_incident(recorded, entry.incident)
-    if entry.desired and program:
-        Program.everything.filter(pk=program.pk).update(desired_state=entry.desired, revision=Sequence.advance())
+    if program and (columns := _program_columns(entry)):
+        Program.everything.filter(pk=program.pk).update(**columns, revision=Sequence.advance())
     if entry.removed and entry.process:
         _remove(entry, programs)
+
+
+def _program_columns(entry: Entry) -> dict[str, Any]:
+    columns: dict[str, Any] = {"desired_state": entry.desired} if entry.desired else {}
+    return columns | ({} if entry.instances is None else {"desired_instances": entry.instances})
 
 
 def _save_process(program: Program, index: int, values: dict[str, Any]) -> None:

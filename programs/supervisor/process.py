@@ -1,16 +1,13 @@
 """One instance of a program: its state, its process, and what to do when either must change.
 
-`_enter` is the only place that changes the state; it checks the move and hands state and event to the journal as
-one entry. Everything runs in the agent's loop; what takes time (stopping) is a task of its own.
+Everything runs in the agent's loop; what takes time (stopping) is a task of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,88 +15,40 @@ import structlog
 
 from programs import policy
 from programs.meaning import exit_meaning
-from programs.models import Program, event_id
-from programs.states import ALIVE, State, Verb, check_move
+from programs.models import Program
+from programs.states import ALIVE, State, Verb
 
 from . import launch, platform
 from .health import Health
-from .journal import Entry, Journal, Key
-from .platform import Exit, Identity, Watch
+from .journal import Entry
+from .platform import Exit
+from .recorder import AGENT, StateRecorder, Surroundings
+from .run import Run, Usage
 from .stopping import Ladder, clear_leftovers
-from .tree import Scanner
 
 log = structlog.get_logger(__name__)
 
-AGENT = "agent"
 MEMORY_STRIKES = 3  # a fork can double the sum for a moment
 NOT_RUNNING: dict[str, Any] = {"pid": None, "cpu_percent": 0.0, "memory_bytes": 0, "threads": 0, "health": ""}
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a process tree uses: percent of one core, resident bytes, threads."""
-
-    cpu_percent: float = 0.0
-    memory_bytes: int = 0
-    threads: int = 0
-
-
-@dataclass
-class Surroundings:
-    """What all processes share. `changed` is called after each change of state or health of one of them."""
-
-    journal: Journal
-    scanner: Scanner
-    changed: Callable[[ManagedProcess], None]
-    oom_seen: int = field(default_factory=platform.oom_kills)
-
-    def was_out_of_memory(self, end: Exit) -> bool:
-        """Whether the kernel killed something for want of memory since the last look, and this looks like it."""
-        before, self.oom_seen = self.oom_seen, platform.oom_kills()
-        return end.signal == "SIGKILL" and self.oom_seen > before
-
-
-@dataclass
-class Run:
-    """One life of the process, from start or adoption to its end."""
-
-    who: Identity
-    marker: str
-    watch: Watch | None = None
-    popen: subprocess.Popen[bytes] | None = None  # None: adopted, somebody else's child
-    log_start: int = 0  # where its own output begins, as a logical offset
-
-    @property
-    def uptime(self) -> float:
-        return max(0.0, platform.now() - platform.kernel_seconds(self.who.kernel_start))
-
-
-class ManagedProcess:
+class ManagedProcess(StateRecorder):
     """State machine of one (program, index). `desired` and `blocked_by` are the supervisor's to set."""
 
     def __init__(self, program: Program, index: int, around: Surroundings) -> None:
+        super().__init__((program.pk, index), around)
         self.program = program
         self.index = index
-        self.state = State.STOPPED
-        self.reason = ""
         self.desired = False
         self.blocked_by = ""
         self.run: Run | None = None
-        self.recent_restarts: tuple[float, ...] = ()
-        self.restarts = 0
-        self.actor = AGENT
         self.usage = Usage()
-        self._around = around
         self._timer: asyncio.TimerHandle | None = None
         self._ladder: Ladder | None = None
         self._last_exit = Exit()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._memory_strikes = 0
         self.health = Health(self)
-
-    @property
-    def key(self) -> Key:
-        return (self.program.pk, self.index)
 
     @property
     def is_alive(self) -> bool:
@@ -256,8 +205,10 @@ class ManagedProcess:
         if run.popen is None:
             end = run.watch.exit() if run.watch else Exit()
         else:
-            # While our child is unreaped its number is taken: the group is certainly its own.
-            platform.kill_group(run.who.pid)
+            if not self._ladder:
+                # While our child is unreaped its number is taken: the group is certainly its own. A stop deals
+                # with it more gently.
+                platform.kill_group(run.who.pid)
             code = run.popen.wait()
             end = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
         if run.watch:
@@ -384,54 +335,6 @@ class ManagedProcess:
             self._enter(State.STOPPED, entry=entry)
             self.reconcile()
 
-    # --- The one writer ---------------------------------------------------------------------------------
-
-    def _enter(
-        self,
-        state: State,
-        *,
-        reason: str = "",
-        event: str = "",
-        data: dict[str, Any] | None = None,
-        entry: Entry | None = None,
-        **values: Any,
-    ) -> None:
-        check_move(self.state, state)
-        self.state, self.reason = state, reason
-        entry = entry or self._entry(event, data or {})
-        entry.values |= {
-            **values,
-            "state": state.value,
-            "reason": reason[:500],
-            "restarts": self.restarts,
-            "recent_restarts": list(self.recent_restarts),
-        }
-        self._put(entry)
-        self._around.changed(self)
-
-    def _explain(self, reason: str) -> None:
-        """A new reason for the same state."""
-        if reason != self.reason:
-            self.reason = reason
-            self._put(Entry(self.key, {"reason": reason}))
-
-    def note(self, event: str, data: dict[str, Any], **values: Any) -> None:
-        """A fact that does not change the state."""
-        entry = self._entry(event, data)
-        entry.values = values
-        self._put(entry)
-
-    def _entry(self, event: str, data: dict[str, Any]) -> Entry:
-        if not event:
-            return Entry(self.key)
-        at = datetime.now(UTC).isoformat()
-        told = {"uid": event_id(), "type": event, "at": at, "actor": self.actor, "data": data}
-        return Entry(self.key, event=told)
-
-    def _put(self, entry: Entry | None) -> None:
-        if entry is not None:
-            self._around.journal.put(entry)
-
     # --- Adoption ---------------------------------------------------------------------------------------
 
     def take_over(self, run: Run, state: State) -> None:
@@ -499,11 +402,11 @@ class ManagedProcess:
     def health_changed(self, health: str, detail: str) -> None:
         """The probes came to another verdict."""
         self.note(f"program.{health}", {"detail": detail}, health=health)
-        self._around.changed(self)
+        self._around.changed(self.key)
 
     def readiness_changed(self) -> None:
         """Who waits for this process may look again."""
-        self._around.changed(self)
+        self._around.changed(self.key)
 
     def _cancel_timer(self) -> None:
         if self._timer:

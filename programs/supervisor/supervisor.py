@@ -26,9 +26,12 @@ from programs.models import Host, Intent, Program
 from programs.states import State, Verb
 
 from . import adopt, launch, platform, wishes
+from .autoscale import Autoscaler
 from .journal import Entry, Journal, Key
 from .platform import Identity
-from .process import ManagedProcess, Run, Surroundings, Usage
+from .process import ManagedProcess
+from .recorder import Surroundings
+from .run import Run, Usage
 from .timetable import Timetable
 from .tree import Scanner
 
@@ -49,6 +52,7 @@ class Supervisor:
         self.journal = Journal(run_dir / "journal", host.pk, on_written=partial(doorbell.ring, "web"))
         self.scanner = Scanner()
         self.timetable = Timetable()
+        self._autoscaler = Autoscaler()
         self._around = Surroundings(self.journal, self.scanner, self._changed)
         self._revision = -1
         self._handled: set[int] = set()
@@ -229,15 +233,15 @@ class Supervisor:
                 name = self.programs[requires].name if requires in self.programs else f"program {requires}"
                 yield f"waits for {name} to be {condition}"
 
-    def _changed(self, process: ManagedProcess) -> None:
+    def _changed(self, key: Key) -> None:
         """Something moved: dependents may start now, and a process at rest may be over for good."""
         if not self._closing:
-            asyncio.get_running_loop().call_soon(self._follow_up, process)
+            asyncio.get_running_loop().call_soon(self._follow_up, key[0])
 
-    def _follow_up(self, process: ManagedProcess) -> None:
-        self._reconcile(process.program.pk)
+    def _follow_up(self, changed: int) -> None:
+        self._reconcile(changed)
         for program_id, needs in self.needs.items():
-            if any(requires == process.program.pk for requires, _ in needs):
+            if any(requires == changed for requires, _ in needs):
                 self._reconcile(program_id)
 
     # --- Ends -------------------------------------------------------------------------------------------
@@ -275,6 +279,19 @@ class Supervisor:
         for key, usage in usages.items():
             if process := self.processes.get(key[0], {}).get(key[1]):
                 process.observe(usage)
+        for program in list(self.programs.values()):
+            wanted = self._autoscaler.decide(program, self.of_program(program.pk), platform.now())
+            if wanted is not None:
+                self._scale(program, wanted)
+
+    def _scale(self, program: Program, instances: int) -> None:
+        data = {"from": program.desired_instances, "to": instances, "why": "CPU"}
+        event = adopt.monitor_event("program.scaled", data)
+        self.journal.put(Entry((program.pk, 0), event=event, instances=instances))
+        program.desired_instances = instances
+        self._learn(program)
+        self._set_desired(program)
+        self._reconcile(program.pk)
 
     def running_pids(self) -> dict[Key, int]:
         """The main pid of each process that runs now."""

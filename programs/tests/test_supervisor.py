@@ -259,6 +259,13 @@ def test_scaling_adds_and_takes_away_instances(agent: AgentBox) -> None:
     assert len(agent.survivors()) == 1
 
 
+def test_load_above_the_target_adds_instances_up_to_the_maximum(agent: AgentBox) -> None:
+    program = define("busy", "while :; do :; done", shell=True, instances_max=2, scale_cpu_percent=10)
+    wait_for(lambda: Program.objects.get(pk=program.pk).desired_instances == 2, agent, 60)
+    wait_state(program, "running", 1)
+    assert wait_event(program, "program.scaled").data == {"from": 1, "to": 2, "why": "CPU"}
+
+
 def test_a_program_waits_for_what_it_needs(agent: AgentBox) -> None:
     db = define("db", SLEEP, autostart=False)
     web = define("web", SLEEP, depends_on=[{"program": "db"}])

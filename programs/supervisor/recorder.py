@@ -1,0 +1,92 @@
+"""The one writer of a process's state: every change is checked, and leaves as one entry with its event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from programs.models import event_id
+from programs.states import State, check_move
+
+from . import platform
+from .journal import Entry, Journal, Key
+from .platform import Exit
+from .tree import Scanner
+
+AGENT = "agent"
+
+
+@dataclass
+class Surroundings:
+    """What all processes share. `changed` is called after each change of state or health of one of them."""
+
+    journal: Journal
+    scanner: Scanner
+    changed: Callable[[Key], None]
+    oom_seen: int = field(default_factory=platform.oom_kills)
+
+    def was_out_of_memory(self, end: Exit) -> bool:
+        """Whether the kernel killed something for want of memory since the last look, and this looks like it."""
+        before, self.oom_seen = self.oom_seen, platform.oom_kills()
+        return end.signal == "SIGKILL" and self.oom_seen > before
+
+
+class StateRecorder:
+    """State, reason and counters of the process `key`. Subclasses move it with `_enter`, and by nothing else."""
+
+    def __init__(self, key: Key, around: Surroundings) -> None:
+        self.key = key
+        self.state = State.STOPPED
+        self.reason = ""
+        self.actor = AGENT
+        self.restarts = 0
+        self.recent_restarts: tuple[float, ...] = ()
+        self._around = around
+
+    def _enter(
+        self,
+        state: State,
+        *,
+        reason: str = "",
+        event: str = "",
+        data: dict[str, Any] | None = None,
+        entry: Entry | None = None,
+        **values: Any,
+    ) -> None:
+        check_move(self.state, state)
+        self.state, self.reason = state, reason
+        entry = entry or self._entry(event, data or {})
+        entry.values |= {
+            **values,
+            "state": state.value,
+            "reason": reason[:500],
+            "restarts": self.restarts,
+            "recent_restarts": list(self.recent_restarts),
+        }
+        self._put(entry)
+        self._around.changed(self.key)
+
+    def _explain(self, reason: str) -> None:
+        """A new reason for the same state."""
+        if reason != self.reason:
+            self.reason = reason
+            self._put(Entry(self.key, {"reason": reason}))
+
+    def note(self, event: str, data: dict[str, Any], **values: Any) -> None:
+        """A fact that does not change the state."""
+        entry = self._entry(event, data)
+        entry.values = values
+        self._put(entry)
+
+    def _entry(self, event: str, data: dict[str, Any]) -> Entry:
+        if not event:
+            return Entry(self.key)
+        at = datetime.now(UTC).isoformat()
+        told = {"uid": event_id(), "type": event, "at": at, "actor": self.actor, "data": data}
+        return Entry(self.key, event=told)
+
+    def _put(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self._around.journal.put(entry)
