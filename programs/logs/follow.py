@@ -10,7 +10,7 @@ from .archives import PIECE_BYTES
 from .index import Notes
 from .lines import Chunk, Feed, Line, backwards, iso, line_start, line_text
 from .paths import LogFile
-from .reader import Reader
+from .reader import Piece, Reader
 
 POLL_SECONDS = 0.15
 # An unfinished line (a prompt, a progress bar) is shown after this long without more.
@@ -70,6 +70,8 @@ class Follower:
         self._notes = Notes.up_to(reader)
         lines = self._skip(reader, feed) if reader.end - feed.position > BEHIND_BYTES else []
         piece = reader.after(feed.position)
+        if not piece.data and feed.position < reader.end:
+            piece = Piece(reader.end, b"")  # nothing of it can be read any more
         if piece.start > feed.position:
             lines += [*self._flushed(), self._marker(feed.position, piece.start)]
         lines += self._shown(feed.push(piece))

@@ -42,7 +42,7 @@ class Notes:
     def up_to(cls, reader: Reader) -> Notes:
         """With what was written since the last note, dated by the live file's last write."""
         notes = cls.load(reader.log)
-        if reader.end > notes.last_offset:
+        if reader.modified is not None and reader.end > notes.last_offset:
             notes.append(reader.end, reader.modified)
         return notes
 
@@ -101,7 +101,7 @@ class TimeIndex:
 
 def _note(log: LogFile, now: float) -> None:
     with Reader(log) as reader, FileIO(log.time_index, "a+", opener=private) as file:
-        time = min(now, reader.modified)
+        time = now if reader.modified is None else min(now, reader.modified)
         count, torn = divmod(file.tell(), NOTE.size)
         if torn:
             file.truncate(count * NOTE.size)

@@ -50,7 +50,7 @@ class Reader:
         self.start = self._layout.start
         self.end = self._layout.end
         self.live_start = self._layout.archived
-        self.modified = os.fstat(self._live.fileno()).st_mtime if self._live else 0.0
+        self.modified = os.fstat(self._live.fileno()).st_mtime if self._live else None
 
     def __enter__(self) -> Reader:
         return self

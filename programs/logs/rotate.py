@@ -11,10 +11,9 @@ import logging
 import os
 from dataclasses import dataclass
 from io import FileIO
-from pathlib import Path
 
 from . import archives, blocks
-from .layout import Layout, Stamp, survey
+from .layout import Layout, Stamp, read_stamp, survey
 from .paths import FINISHED, PENDING, Archive, Kind, LogFile, create_private, readable
 
 logger = logging.getLogger(__name__)
@@ -40,31 +39,36 @@ def rotate(log: LogFile, *, max_bytes: int, backups: int, compress: bool) -> Rot
     a moment what the program wrote since the last call on top. Raises OSError, but not for a full disk: then the
     oldest archives make room, and without any the older half of what was to be archived is discarded.
     """
-    if _bytes_on_disk(log.live) <= max_bytes:
+    if not _exceeds(log, max_bytes):
         return None
     with FileIO(log.live, "r+") as live:
         rotation = _Rotator(log, live, max_bytes, backups).run()
     if compress:
-        _compress(log, give_up_above=2 * max_bytes)
+        _compress(log, max_bytes)
     return rotation if rotation.archived or rotation.discarded else None
 
 
-def _bytes_on_disk(live: Path) -> int:
-    """Its size, or less when a hole at its head counts in the size only."""
+def _exceeds(log: LogFile, limit: int) -> bool:
+    """Whether the live file, without what is archived already, or its place on disk is larger than `limit`."""
     try:
-        stat = live.stat()
+        stat = log.live.stat()
+        if stat.st_size <= limit:
+            return False
+        with FileIO(log.live) as live:
+            stamp = read_stamp(live)
     except FileNotFoundError:
-        return 0
-    return min(stat.st_size, stat.st_blocks * 512) if hasattr(stat, "st_blocks") else stat.st_size
+        return False
+    removable = stamp.archived - stamp.base if stamp else 0
+    return stat.st_size - removable > limit or getattr(stat, "st_blocks", 0) * 512 > limit
 
 
-def _compress(log: LogFile, give_up_above: int) -> None:
+def _compress(log: LogFile, max_bytes: int) -> None:
     """Compress what is plain yet. A flood comes first: what is given up now is done after a later rotation."""
     for archive in log.archives():
+        if archive.kind is not Kind.PLAIN:
+            continue
         try:
-            if archive.kind is Kind.PLAIN and not archives.compress(
-                archive, give_up=lambda: _bytes_on_disk(log.live) > give_up_above
-            ):
+            if not archives.compress(archive, give_up=lambda: _exceeds(log, 2 * max_bytes)):
                 return
         except OSError as error:
             if error.errno not in NO_ROOM:
@@ -113,6 +117,7 @@ class _Rotator:
             if error.errno not in NO_ROOM:
                 raise
             logger.warning("no room to archive %s: discarding its oldest part", self.log.live)
+            self.prune(0)
             return self.discard(layout, max(self.chunk // 2, self.block))
 
     def archive(self, layout: Layout) -> bool:
@@ -121,7 +126,7 @@ class _Rotator:
             if not self.copy(layout, part):
                 return False
         except OSError:
-            part.path.unlink()
+            part.path.unlink(missing_ok=True)
             raise
         self.commit(layout, part)
         self.rotation.archived += part.length

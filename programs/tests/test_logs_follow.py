@@ -160,6 +160,16 @@ def test_a_replaced_live_file_is_followed(log: LogFile) -> None:
     assert drained(follower) == ["anew"]
 
 
+def test_a_log_whose_every_byte_is_gone_is_waited_for(log: LogFile) -> None:
+    follower = Follower(log)
+    append(log, b"start\n")
+    drained(follower)
+    append(log, numbered(range(3000)))
+    rotate(log, max_bytes=BLOCK, backups=0, compress=False)
+    log.live.unlink()
+    assert drained(follower) == [f"… {3 * BLOCK - 6:,} bytes skipped"]
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_rotations_between_two_reads_hide_nothing(log: LogFile, compress: bool) -> None:
     follower = Follower(log)

@@ -86,6 +86,13 @@ def test_a_line_without_a_note_yet_has_the_time_of_the_last_write(log: LogFile) 
     assert read(log)["lines"][0]["time"] == "2025-06-15T12:00:00.000Z"
 
 
+def test_what_nobody_noted_and_nobody_writes_any_more_has_no_time(log: LogFile) -> None:
+    append(log, numbered(range(3000)))
+    rotate(log, max_bytes=BLOCK, backups=9, compress=True)
+    log.live.unlink()
+    assert read(log, tail=1)["lines"][0]["time"] is None
+
+
 @pytest.mark.parametrize(
     ("needle", "found"),
     [
