@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 
 from core.access.audit import audit
@@ -44,8 +45,8 @@ def administrator_exists() -> bool:
 def create_from_environment(environment: Mapping[str, str]) -> list[str] | None:
     """Makes the account that DJANGO_SUPERUSER_USERNAME, _PASSWORD and _EMAIL describe.
 
-    None when no name is set; otherwise what Django's validators hold against the password, which is accepted
-    all the same: whoever sets the environment is in charge. Raises EnvironmentAccountError.
+    None when no name is set; otherwise what Django's validators hold against password and e-mail address, which
+    are accepted all the same: whoever sets the environment is in charge. Raises EnvironmentAccountError.
     """
     username = environment.get("DJANGO_SUPERUSER_USERNAME", "")
     password = environment.get("DJANGO_SUPERUSER_PASSWORD", "")
@@ -55,7 +56,7 @@ def create_from_environment(environment: Mapping[str, str]) -> list[str] | None:
         raise EnvironmentAccountError("DJANGO_SUPERUSER_USERNAME is set, but DJANGO_SUPERUSER_PASSWORD is not.")
     user = User(username=username, email=environment.get("DJANGO_SUPERUSER_EMAIL", ""))
     try:
-        user.full_clean(exclude=["password"])
+        user.full_clean(exclude=["password", "email"])
     except ValidationError as error:
         raise EnvironmentAccountError(f"DJANGO_SUPERUSER_*: {' '.join(error.messages)}") from error
     warnings = _objections(password, user)
@@ -64,11 +65,17 @@ def create_from_environment(environment: Mapping[str, str]) -> list[str] | None:
 
 
 def _objections(password: str, user: User) -> list[str]:
-    try:
-        validate_password(password, user)
-    except ValidationError as error:
-        return list(error.messages)
-    return []
+    checks: list[Callable[[], None]] = [
+        lambda: validate_password(password, user),
+        lambda: validate_email(user.email) if user.email else None,
+    ]
+    found: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except ValidationError as error:
+            found += error.messages
+    return found
 
 
 def _create(user: User, password: str, *, source: str, address: str | None = None) -> None:

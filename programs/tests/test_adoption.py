@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from programs.supervisor import platform
 from .actors import AgentBox, ask, define, is_running, kill, row, wait_event, wait_for, wait_state
 
 SLEEP = "sleep 1000"
+KILLS = int(os.environ.get("MONITOR_TEST_KILLS", "24"))  # 300 for the long run, see CONTRIBUTING
 
 
 @pytest.fixture
@@ -204,15 +206,15 @@ def test_stop_programs_ends_them_and_the_next_agent_starts_them(box: AgentBox) -
     wait_state(web, "running")
 
 
-def test_forty_kills_at_random_moments_double_and_lose_nothing(box: AgentBox) -> None:
+def test_kills_at_random_moments_double_and_lose_nothing(box: AgentBox) -> None:
     dice = random.Random(7)
-    steady = [define(f"steady{n}", SLEEP, start_seconds=0) for n in range(12)]
+    steady = [define(f"steady{n}", SLEEP, start_seconds=0) for n in range(KILLS // 8 + 10)]
     crashing = [
         define(f"crash{n}", "sh -c 'sleep 0.3; exit 1'", backoff_initial=0.1, backoff_max=0.3, max_restarts=0)
         for n in range(4)
     ]
     wanted = dict.fromkeys(steady, True)
-    for _ in range(40):
+    for _ in range(KILLS):
         box.start(wait=False)
         for program in dice.sample(steady, 4):
             verb = dice.choice([Verb.START, Verb.RESTART, Verb.STOP, Verb.KILL])

@@ -76,7 +76,7 @@ class Command(BaseCommand):
             report.setup_path = f"/setup/{first_admin.issue_link(timezone.now())}/"
         else:
             report.administrator = "created"
-            report.warnings += [f"DJANGO_SUPERUSER_PASSWORD is weak: {text}" for text in objections]
+            report.warnings += [f"accepted, but DJANGO_SUPERUSER_*: {text}" for text in objections]
 
     def _tell(self, report: Report) -> None:
         self.stdout.write(f"{report.migrations} migrations applied; administrator: {report.administrator}.")
