@@ -85,7 +85,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """The outcome of each program as soon as it is known, at the latest after `timeout` seconds.
 
-    `tell` hears once when a program fails and will be tried again: the wait goes on, but a person should know.
+    `tell` hears once why a program is held up: the wait goes on, but a person should know.
     """
     waiting = {program_id: wish.before for program_id, wish in asked.items()}
     latest, told, local_agent = _Latest(), set[int](), _LocalAgent()
@@ -105,9 +105,9 @@ def outcomes(
                 verdict = _too_late(waiting[program_id], timeout)
             if verdict:
                 yield Outcome(waiting.pop(program_id), verdict)
-            elif now and program_id not in told | unheard and _is_tried_again(now):
+            elif now and program_id not in told | unheard and (why := _held_up(now)):
                 told.add(program_id)
-                tell(f"{now['name']}: {now['reason']}; the agent will try again")
+                tell(f"{now['name']}: {why}")
         if waiting:
             time.sleep(POLL_SECONDS)
 
@@ -121,8 +121,13 @@ def _hindrance(now: ProgramStatus | None, local_agent: _LocalAgent) -> Verdict |
     return None
 
 
-def _is_tried_again(now: ProgramStatus) -> bool:
-    return now["state"] == State.BACKOFF and now["desired_state"] == State.RUNNING
+def _held_up(now: ProgramStatus) -> str:
+    """Why a start takes longer: it failed and is tried again, or needs another program first."""
+    if now["desired_state"] != State.RUNNING:
+        return ""
+    if now["state"] == State.BACKOFF:
+        return f"{now['reason']}; the agent will try again"
+    return now["reason"] if now["state"] == State.STOPPED else ""
 
 
 def _too_late(program: ProgramStatus, timeout: float) -> Verdict:

@@ -189,6 +189,15 @@ def test_input_needs_a_console() -> None:
     assert "has no console" in program("input", "web", "hello").err
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("--instance", "7"), 1), (("-n", "many"), 2), (("-f", "--until", "1m"), 2), (("--since", "never"), 2)],
+)
+def test_logs_that_cannot_be_shown(words: tuple[str, ...], code: int) -> None:
+    define("count")
+    assert program("logs", "count", *words).code == code
+
+
 def test_a_database_that_is_not_prepared_is_said_so(tmp_path: Path) -> None:
     done = real("status", DATA_DIR=str(tmp_path / "new"))
     assert (done.returncode, done.stderr) == (

