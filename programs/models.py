@@ -200,7 +200,7 @@ class Process(models.Model):
     next_start_at = models.DateTimeField(null=True)
     restarts = models.PositiveIntegerField(default=0)
     recent_restarts = models.JSONField(default=list)
-    exit_code = models.IntegerField(null=True)
+    exit_code = models.BigIntegerField(null=True)  # Windows has unsigned 32 bits
     exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: no signal ended it)
     health = models.CharField(max_length=10, blank=True)
     revision = models.BigIntegerField(default=0, db_index=True)
@@ -273,7 +273,7 @@ class Incident(models.Model):
     program_name = models.CharField(max_length=100)
     process_index = models.PositiveSmallIntegerField()
     timestamp = models.DateTimeField()
-    exit_code = models.IntegerField(null=True)
+    exit_code = models.BigIntegerField(null=True)  # Windows has unsigned 32 bits
     exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: no signal ended it)
     meaning = models.CharField(max_length=300)
     out_of_memory = models.BooleanField(default=False)

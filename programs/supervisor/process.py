@@ -251,9 +251,11 @@ class ManagedProcess(StateRecorder):
             now=platform.now(),
             dice=random.random(),  # noqa: S311  (spreads restarts; nothing secret)
         )
-        told = self._exit_entry(end, uptime, expected, reason, noted)
         if not self.desired and decision.state is not State.EXITED:
             decision = policy.Decision(State.EXITED)
+        if decision.recent_restarts:
+            noted |= {"delay_seconds": round(decision.delay, 3), "restarts": len(decision.recent_restarts)}
+        told = self._exit_entry(end, uptime, expected, reason, noted)
         self.recent_restarts = decision.recent_restarts
         _NEXT[decision.state](self, decision, told)
 
