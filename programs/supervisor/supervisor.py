@@ -7,6 +7,7 @@ database is read in one thread and written in another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -164,7 +165,8 @@ class Supervisor:
         for intent in wanted.intents:
             if intent.pk not in self._handled:
                 self._handled.add(intent.pk)
-                self._obey(intent)
+                with _contained(intent.program_id):
+                    self._obey(intent)
         for program in wanted.programs:
             self._reconcile(program.pk)
 
@@ -212,8 +214,9 @@ class Supervisor:
     def _reconcile(self, program_id: int) -> None:
         self._look_at_needs(program_id)
         for process in self.of_program(program_id):
-            process.reconcile()
-            self._forget_if_over(process)
+            with _contained(program_id):
+                process.reconcile()
+                self._forget_if_over(process)
         program = self.programs.get(program_id)
         if program and program.removed_at and not self.of_program(program_id):
             self._remove(program)
@@ -307,6 +310,15 @@ class Supervisor:
 
     def _tell(self, event: str, data: dict[str, Any]) -> None:
         self.journal.put(Entry(event=adopt.monitor_event(event, {"host": self.host.name, **data})))
+
+
+@contextlib.contextmanager
+def _contained(program_id: int) -> Iterator[None]:
+    """A fault in dealing with one program must not take supervision from all the others."""
+    try:
+        yield
+    except Exception:
+        log.exception("agent.program_failed", program_id=program_id)
 
 
 _INTENTS: dict[str, Callable[[Supervisor, Intent], None]] = {
