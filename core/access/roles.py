@@ -26,6 +26,9 @@ class Role(IntEnum):
     def __str__(self) -> str:
         return self.name.lower()
 
+    def __format__(self, specification: str) -> str:
+        return format(str(self), specification)  # versions of Python differ on which of the two it is
+
     @classmethod
     def named(cls, name: str) -> Role:
         """`"operate"` → Role.OPERATE. Raises ValueError."""

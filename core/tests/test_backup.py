@@ -324,9 +324,7 @@ def test_a_target_that_is_no_file_is_refused(installation: Installation, tmp_pat
 
 
 def test_a_backup_that_is_ended_leaves_nothing_behind(installation: Installation, tmp_path: Path) -> None:
-    installation.sql(
-        "CREATE TABLE big AS SELECT randomblob(100000) AS x FROM auth_permission a, auth_permission b"
-    )
+    installation.sql("CREATE TABLE big AS SELECT randomblob(1000000) AS x FROM auth_permission LIMIT 6")
     target = tmp_path / "out"
     target.mkdir()
     process = installation.start("backup", str(target / "monitor.tar.gz"))

@@ -95,3 +95,8 @@ def test_the_role_costs_one_query_and_then_none(person: People, django_assert_nu
 def test_a_name_that_is_no_role_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is no role"):
         Role.named(name)
+
+
+def test_a_role_reads_as_its_name_and_compares_as_a_number() -> None:
+    assert (str(Role.READ), f"{Role.OPERATE:<8}|", Role.named("admin")) == ("read", "operate |", Role.ADMIN)
+    assert Role.READ < Role.OPERATE < Role.ADMIN
