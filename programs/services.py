@@ -19,7 +19,7 @@ from core.models import Sequence
 
 from . import definition, events
 from .hosts import default_heartbeat, is_alive
-from .models import Intent, Program, ProgramRevision
+from .models import Intent, Process, Program, ProgramRevision
 from .states import VERBS, State, Verb, combined
 
 Desired = Program.Desired
@@ -101,38 +101,57 @@ def _keep_revision(program: Program, actor: str, changes: dict[str, list[Any]], 
 
 def state_of(program: Program) -> State:
     """The program's state as people see it: `unknown` while its host's agent is silent."""
-    heartbeat = program.host.heartbeat_at if program.host else default_heartbeat()
-    if not is_alive(heartbeat, timezone.now()):
-        return State.UNKNOWN
-    return combined(State(state) for state in program.processes.values_list("state", flat=True))
+    return combined(_states([program])[program.pk])
 
 
-def request(program: Program, verb: Verb, *, actor: str) -> Intent:
+def _states(programs: list[Program]) -> dict[int, list[State]]:
+    """Each program's process states; `unknown` while its host's agent is silent. Two queries for any number."""
+    now, heartbeat = timezone.now(), default_heartbeat()
+    states: dict[int, list[State]] = {program.pk: [] for program in programs}
+    rows = Process.objects.filter(program__in=states).values_list("program_id", "state")
+    for program_id, state in rows:
+        states[program_id].append(State(state))
+    for program in programs:
+        beat = program.host.heartbeat_at if program.host else heartbeat
+        if not is_alive(beat, now):
+            states[program.pk] = [State.UNKNOWN]
+    return {program_id: found or [State.STOPPED] for program_id, found in states.items()}
+
+
+def request(program: Program, verb: Verb, *, actor: str) -> None:
     """Asks the agent for `verb`. Raises ConflictError for a move that makes no sense now."""
-    with transaction.atomic():
-        state = state_of(program)
-        wanted = Desired.RUNNING if verb in (Verb.START, Verb.RESTART) else Desired.STOPPED
-        pending = program.desired_state != wanted or program.intents.exists()
-        if verb not in VERBS[state] and not pending:
-            raise ConflictError(f"{program.name} cannot {verb}: it is {state}.")
-        Program.objects.filter(pk=program.pk).update(desired_state=wanted, revision=Sequence.advance())
-        program.desired_state = wanted
-        intent = Intent.objects.create(program=program, verb=verb, actor=actor)
-        ring_on_commit("agent")
-    return intent
+    if refusal := request_many([program], verb, actor=actor)[program.pk]:
+        raise ConflictError(refusal)
 
 
 def request_many(programs: Iterable[Program], verb: Verb, *, actor: str) -> dict[int, str | None]:
-    """`request` for each, in one transaction: program id → None, or why it was refused."""
-    outcome: dict[int, str | None] = {}
+    """Asks for `verb` on all of them, in one transaction: program id → None, or why it was refused.
+
+    A verb is refused when no instance could follow it, unless another wish is still on its way.
+    """
+    programs = list(programs)
+    wanted = Desired.RUNNING if verb in (Verb.START, Verb.RESTART) else Desired.STOPPED
     with transaction.atomic():
+        states = _states(programs)
+        pending = set(Intent.objects.filter(program__in=states).values_list("program_id", flat=True))
+        outcome: dict[int, str | None] = {}
         for program in programs:
-            try:
-                request(program, verb, actor=actor)
+            is_possible = any(verb in VERBS[state] for state in states[program.pk])
+            if is_possible or program.pk in pending or program.desired_state != wanted:
                 outcome[program.pk] = None
-            except ConflictError as error:
-                outcome[program.pk] = str(error)
+            else:
+                outcome[program.pk] = f"{program.name} cannot {verb}: it is {combined(states[program.pk])}."
+        _wish([program for program in programs if outcome[program.pk] is None], verb, wanted, actor)
     return outcome
+
+
+def _wish(programs: list[Program], verb: Verb, wanted: Desired, actor: str) -> None:
+    ids = [program.pk for program in programs]
+    Program.objects.filter(pk__in=ids).update(desired_state=wanted, revision=Sequence.advance())
+    Intent.objects.bulk_create(Intent(program_id=pk, verb=verb, actor=actor) for pk in ids)
+    for program in programs:
+        program.desired_state = wanted
+    ring_on_commit("agent")
 
 
 def scale(program: Program, instances: int, *, actor: str) -> None:
@@ -170,7 +189,7 @@ def remove(program: Program, *, actor: str) -> None:
         if needing:
             raise ConflictError(f"{program.name} is needed by {', '.join(sorted(needing))}.")
         program.dependencies.all().delete()
-        events.record("program.removed", program=program, actor=actor)
+        events.record("program.removed", program=program, actor=actor, data={"id": program.pk})
         Program.objects.filter(pk=program.pk).update(
             removed_at=timezone.now(), desired_state=Desired.STOPPED, revision=Sequence.advance()
         )

@@ -99,8 +99,12 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 def test_a_clock_that_jumps_an_hour_changes_no_delay_and_loses_nothing(box: AgentBox, jump: str) -> None:
     clock = box.folder / "clock"
     clock.write_text("+0")
-    faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
-    box.start(**faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    box.start(
+        LD_PRELOAD=FAKETIME,
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
     steady = define("steady", SLEEP)
     program = define("bad", "sh -c 'exit 1'", backoff_initial=0.4, backoff_max=0.5, max_restarts=0)
     wait_event(program, "program.restarted", 2)

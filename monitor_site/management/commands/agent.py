@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--stop-programs", action="store_true", help="stop all programs when the agent stops")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        configure("agent")
+        configure("agent", background=True)
         try:
             with hold("agent"):
                 asyncio.run(run(stop_programs=options["stop_programs"]))
