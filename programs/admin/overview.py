@@ -28,6 +28,7 @@ from .verbs import BUTTONS
 
 LATEST_EVENTS = 10
 LATEST_INCIDENTS = 3
+CHOICES = {"stdin": Program.Stdin, "restart_policy": Program.RestartPolicy}
 BYTE_FIELDS = frozenset({"max_memory_bytes", "log_max_bytes"})
 
 
@@ -103,6 +104,8 @@ def settings_shown(program: Program) -> list[dict[str, Any]]:
 def _value(field: str, value: Any) -> str:
     if field == "host":
         return value or _("the default host")
+    if field in CHOICES:
+        return str(CHOICES[field](value).label)
     if value is not None and field in BYTE_FIELDS:
         return f"{value / MEGABYTE:g} MB"
     return f"{value_text(value)} s" if field in SECONDS else value_text(value)
