@@ -23,10 +23,10 @@ from core.access import Role
 from core.access.guards import role_required
 from programs import adoption, services
 from programs.adoption import Candidate
+from programs.formatting import bytes_text
 from programs.models import Program
 from programs.validation import words
 
-from .formatting import bytes_text
 from .verbs import actor_of, page_of
 
 INTERPRETERS = ("python", "node", "java", "ruby", "perl", "bash", "sh")

@@ -11,11 +11,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from programs.formatting import bytes_text, duration_text, percent_text
 from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.states import VERBS, State
 
-from .formatting import bytes_text, duration_text, percent_text
 from .history import NOTHING
 from .live import needs_a_word
 from .verbs import BUTTONS

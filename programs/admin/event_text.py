@@ -7,9 +7,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from programs.formatting import duration_text
 from programs.models import ProgramEvent
 
-from .formatting import duration_text
 from .history import label
 
 Data = Mapping[str, Any]

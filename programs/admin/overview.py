@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from programs import definition, status
 from programs.definition import RESTART_FIELDS
+from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.forms import GROUPS
 from programs.forms.fields import MEGABYTE
 from programs.forms.texts import SECONDS
@@ -21,7 +22,6 @@ from programs.states import ALIVE, VERBS, State
 
 from .columns import cpu_text, memory_text, state_badge, uptime_cell
 from .event_text import event_text
-from .formatting import bytes_text, duration_text, ending_text, percent_text
 from .history import NOTHING, label, value_text
 from .live import VERB_TABLE, needs_a_word
 from .verbs import BUTTONS

@@ -19,11 +19,11 @@ from unfold.paginator import InfinitePaginator
 
 from core.access.guards import RoleModelAdmin
 from programs import hosts
+from programs.formatting import duration_text, ending_text
 from programs.models import Host, Incident, ProgramEvent
 
 from .event_text import event_text
 from .filters import EventTypeFilter, ProgramFilter, SinceFilter
-from .formatting import duration_text, ending_text
 from .history import label, value_text
 
 

@@ -10,6 +10,7 @@ from core.access import command_actor
 from core.masking import mask_text
 from programs import adoption, status
 from programs.adoption import Candidate
+from programs.formatting import bytes_text, duration_text
 
 from .exits import Exit, UsageError
 from .subcommand import Subcommand
@@ -17,7 +18,7 @@ from .terminal import Options, Terminal
 from .verbs import reported, unawaited
 from .verdicts import Asked, started
 from .waiting import add_waiting, outcomes
-from .words import Cell, Column, bytes_text, duration_text, table
+from .words import Cell, Column, table
 
 COLUMNS = (
     Column("pid", is_number=True),

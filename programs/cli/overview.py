@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from programs.formatting import bytes_text, duration_text
 from programs.payloads import ProcessStatus, ProgramStatus
 from programs.states import State
 
@@ -14,7 +15,7 @@ from .selection import add_selection, named_or_all
 from .subcommand import Subcommand
 from .terminal import Options, Terminal
 from .waiting import silent_text
-from .words import Cell, Column, bytes_text, duration_text, table
+from .words import Cell, Column, table
 
 COLUMNS = (
     Column("name"),

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from core.locks import is_held
 from programs import status
+from programs.formatting import duration_text
 from programs.models import Intent, Program
 from programs.payloads import ProgramStatus
 from programs.states import State
@@ -19,7 +20,6 @@ from programs.status import Pulse
 
 from .moments import seconds
 from .verdicts import Asked, Judge, Verdict
-from .words import duration_text
 
 POLL_SECONDS = 0.05
 DEFAULT_TIMEOUT = 30.0

@@ -8,28 +8,8 @@ from dataclasses import dataclass
 
 from core.masking import printable
 
-BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 GAP = "  "
 CUT = "…"
-
-
-def bytes_text(count: float) -> str:
-    """1536 as `1.5 KB`."""
-    size, unit = float(count), 0
-    while size >= 1024 and unit < len(BYTE_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.0f} {BYTE_UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.1f} {BYTE_UNITS[unit]}"
-
-
-def duration_text(seconds: float) -> str:
-    """The two largest units of a span: `3d 4h`, `12m 5s`, `7s`."""
-    left = max(0, int(seconds))
-    parts = []
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        count, left = divmod(left, size)
-        parts.append((count, unit))
-    first = next((index for index, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2])
 
 
 def counted(count: int, noun: str) -> str:

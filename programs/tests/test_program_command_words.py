@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from programs import formatting
 from programs.cli import moments, notations, words
 from programs.cli.exits import UsageError
 from programs.cli.word_order import WordOrder
@@ -135,9 +136,9 @@ def test_only_the_last_column_gives_way_to_a_narrow_window() -> None:
     ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (725, "12m 5s"), (3600, "1h 0m"), (273_600, "3d 4h")]
 )
 def test_spans_are_shown_in_their_two_largest_units(seconds: float, text: str) -> None:
-    assert words.duration_text(seconds) == text
+    assert formatting.duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1536, "1.5 KB"), (104_857_600, "100 MB")])
 def test_bytes_are_shown_in_a_fitting_unit(count: int, text: str) -> None:
-    assert words.bytes_text(count) == text
+    assert formatting.bytes_text(count) == text

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from programs.admin.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.admin.history import value_text
+from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.forms import cautions
 from programs.models import Program
 
