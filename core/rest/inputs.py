@@ -38,8 +38,10 @@ Text = Annotated[str, Strict(), AfterValidator(_no_nul)]
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
-Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
-# In a query: ISO 8601, UTC unless it says otherwise; or Unix seconds.
+Identifier = Annotated[int, Strict(), Field(ge=1, le=2**63 - 1)]
+# In a query everything is text.
+QueryIdentifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
+# ISO 8601, UTC unless it says otherwise; or Unix seconds.
 Moment = Annotated[datetime, BeforeValidator(_plus_restored), AfterValidator(_in_utc)]
 SearchText = Annotated[str, AfterValidator(_no_nul), Field(max_length=200)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypedDict, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -12,6 +13,7 @@ from ninja import Field, Schema
 from .inputs import SearchText
 
 M = TypeVar("M", bound=Model)
+Item = TypeVar("Item", bound=Mapping[str, Any])
 LARGEST_PAGE = 200
 LAST_PAGE = 1_000_000
 
@@ -67,12 +69,12 @@ def _words(text: str) -> list[str]:
     return [word for part in text.split(",") if (word := part.strip())]
 
 
-def sort_by(items: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+def sort_by(items: Sequence[Item], columns: Sequence[str]) -> list[Item]:
     """`items` in the order of `columns`; what has no value comes last."""
     ordered = list(items)
     for column in reversed(columns):
         name = column.removeprefix("-")
         known = [item for item in ordered if item[name] is not None]
-        known.sort(key=lambda item: item[name], reverse=column.startswith("-"))
+        known.sort(key=itemgetter(name), reverse=column.startswith("-"))
         ordered = known + [item for item in ordered if item[name] is None]
     return ordered

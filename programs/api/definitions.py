@@ -1,0 +1,143 @@
+"""`/programs`: definitions. Whoever may write one runs any command, so that is for administrators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import Query, Router, Status
+
+from core.rest import authority
+from core.rest.authority import Call
+from core.rest.inputs import iso
+from core.rest.lists import Page, sort_by
+from programs import definition, services
+from programs import status as live
+from programs.models import Program
+from programs.payloads import ProgramStatus
+from programs.schemas import (
+    ChangedOut,
+    ChangesIn,
+    DefinitionIn,
+    DefinitionOut,
+    PageOut,
+    PreviewOut,
+    ProgramListing,
+)
+
+router = Router(tags=["programs"])
+LIVE_FIELDS = ("state", "desired_state", "health", "instances", "revision")
+FIELDS = ("id", *definition.FIELDS, *LIVE_FIELDS, "created_at")
+SORTABLE = ("id", "name", "state", "cpu_percent", "memory_bytes", "restarts", "started_at", "host", "revision")
+
+
+def program_or_404(program_id: int) -> Program:
+    whole = Program.objects.select_related("host").prefetch_related("dependencies__requires")
+    program = whole.filter(pk=program_id).first()
+    if program is None:
+        raise Http404(f"There is no program {program_id}.")
+    return program
+
+
+def status_or_404(program_id: int) -> ProgramStatus:
+    status = live.one_program(program_id)
+    if status is None:
+        raise Http404(f"There is no program {program_id}.")
+    return status
+
+
+@router.get("/programs", auth=authority.READ, response=PageOut)
+def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> Page:
+    """Definitions with their present state. `search` looks at name, description and command."""
+    columns = listing.order({name: name for name in SORTABLE}, "name")
+    fields = listing.chosen_fields(FIELDS)
+    found = sort_by(_matching(live.every_program(live.pulse()), listing), columns)
+    wanted = found[listing.slice]
+    programs = Program.objects.select_related("host").prefetch_related("dependencies__requires")
+    by_id = programs.in_bulk([status["id"] for status in wanted])
+    items = [_shown(by_id[status["id"]], status) for status in wanted if status["id"] in by_id]
+    return listing.answer(items, len(found), fields)
+
+
+def _matching(statuses: list[ProgramStatus], listing: ProgramListing) -> list[ProgramStatus]:
+    ids = _found_by_text(listing.search) if listing.search else None
+    return [
+        status
+        for status in statuses
+        if (not listing.tag or listing.tag in status["tags"])
+        and (not listing.host or listing.host == status["host"])
+        and (listing.state is None or listing.state == status["state"])
+        and (ids is None or status["id"] in ids)
+    ]
+
+
+def _found_by_text(text: str) -> set[int]:
+    anywhere = Q(name__icontains=text) | Q(description__icontains=text) | Q(command__icontains=text)
+    return set(Program.objects.filter(anywhere).values_list("id", flat=True))
+
+
+@router.post("/programs", auth=authority.ADMIN, response={201: DefinitionOut, 200: PreviewOut})
+def create_program(
+    request: Call, response: HttpResponse, body: DefinitionIn, dry_run: bool = False
+) -> Status[dict[str, Any]]:
+    """Defines a program, and starts it unless `autostart` is false. `dry_run` only checks and answers 200."""
+    saved = services.save_definition(
+        body.model_dump(exclude_unset=True), actor=request.auth.actor, dry_run=dry_run
+    )
+    if dry_run:
+        live_fields = {**UNBORN, "desired_state": saved.program.desired_state}
+        return Status(200, {**_shown(saved.program, live_fields), "id": None})
+    response["Location"] = f"{request.path}/{saved.program.pk}"
+    return Status(201, _shown(saved.program, status_or_404(saved.program.pk)))
+
+
+@router.get("/programs/{int:program_id}", auth=authority.READ, response=DefinitionOut)
+def get_program(request: HttpRequest, program_id: int) -> dict[str, Any]:
+    return _shown(program_or_404(program_id), status_or_404(program_id))
+
+
+@router.patch("/programs/{int:program_id}", auth=authority.ADMIN, response=ChangedOut)
+def change_program(request: Call, program_id: int, body: ChangesIn, dry_run: bool = False) -> dict[str, Any]:
+    """Changes the given fields. `applies` says which take effect `live` and which at the next `restart`."""
+    return _save(request, program_id, body.model_dump(exclude_unset=True), dry_run)
+
+
+@router.put("/programs/{int:program_id}", auth=authority.ADMIN, response=ChangedOut)
+def replace_program(request: Call, program_id: int, body: DefinitionIn, dry_run: bool = False) -> dict[str, Any]:
+    """Replaces the whole definition: fields left out go back to their defaults."""
+    return _save(request, program_id, body.model_dump(), dry_run)
+
+
+def _save(request: Call, program_id: int, values: Mapping[str, Any], dry_run: bool) -> dict[str, Any]:
+    program = program_or_404(program_id)
+    saved = services.save_definition(values, actor=request.auth.actor, program=program, dry_run=dry_run)
+    return {**_shown(saved.program, status_or_404(program_id)), "applies": saved.applies}
+
+
+@router.delete("/programs/{int:program_id}", auth=authority.ADMIN, response={204: None})
+def remove_program(request: Call, program_id: int) -> Status[None]:
+    """Stops the program and forgets it. Its events stay."""
+    services.remove(program_or_404(program_id), actor=request.auth.actor)
+    return Status(204, None)
+
+
+def _shown(program: Program, status: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition with the live fields that belong to it."""
+    return {
+        "id": program.pk,
+        **definition.as_json(program),
+        **{name: status[name] for name in LIVE_FIELDS},
+        "created_at": iso(program.created_at),
+    }
+
+
+# How a program that was only tried out is shown.
+UNBORN: dict[str, Any] = {
+    "state": "stopped",
+    "desired_state": "stopped",
+    "health": None,
+    "instances": {"running": 0, "desired": 0},
+    "revision": 0,
+}

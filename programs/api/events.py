@@ -1,0 +1,120 @@
+"""`/events` and `/incidents`: what happened, newest first."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest
+from ninja import Query, Router
+
+from core.rest import authority
+from core.rest.inputs import iso
+from core.rest.lists import Page
+from programs import events
+from programs.models import Incident, ProgramEvent
+from programs.schemas import (
+    AllEventsListing,
+    EventListing,
+    EventOut,
+    IncidentDetail,
+    IncidentListing,
+    IncidentOut,
+    PageOut,
+)
+
+from .definitions import program_or_404
+
+router = Router(tags=["events"])
+M = TypeVar("M", bound=Model)
+EVENT_FIELDS = tuple(EventOut.model_fields)
+EVENT_ORDER = {"timestamp": "timestamp", "seq": "seq"}
+INCIDENT_FIELDS = tuple(IncidentOut.model_fields)
+INCIDENT_ORDER = {"timestamp": "timestamp", "id": "id"}
+
+
+@router.get("/programs/{int:program_id}/events", auth=authority.READ, response=PageOut)
+def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> Page:
+    return _event_page(ProgramEvent.objects.filter(program=program_or_404(program_id)), listing)
+
+
+@router.get("/events", auth=authority.READ, response=PageOut)
+def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
+    """Events of all programs and of the monitor itself, also of programs that are gone."""
+    found = ProgramEvent.objects.all()
+    return _event_page(found.filter(program=listing.program) if listing.program else found, listing)
+
+
+def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
+    """`search` looks at the names of program and actor."""
+    found = _in_time(found, listing).filter(_of_types(listing.type, "type"), _of_severities(listing, "severity"))
+    if listing.search:
+        found = found.filter(Q(program_name__icontains=listing.search) | Q(actor__icontains=listing.search))
+    columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.chosen_fields(EVENT_FIELDS)
+    rows, count = listing.rows(found.order_by(*columns, "-seq"))
+    return listing.answer([events.as_json(event) for event in rows], count, fields)
+
+
+@router.get("/incidents", auth=authority.READ, response=PageOut)
+def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page:
+    """Unexpected ends. `search` looks at the program's name and the meaning."""
+    found = _in_time(Incident.objects.select_related("event"), listing)
+    found = found.filter(_of_types(listing.type, "event__type"), _of_severities(listing, "event__severity"))
+    if listing.program:
+        found = found.filter(program=listing.program)
+    if listing.fingerprint:
+        found = found.filter(fingerprint=listing.fingerprint)
+    if listing.search:
+        found = found.filter(Q(program_name__icontains=listing.search) | Q(meaning__icontains=listing.search))
+    columns, fields = listing.order(INCIDENT_ORDER, "-timestamp"), listing.chosen_fields(INCIDENT_FIELDS)
+    rows, count = listing.rows(found.order_by(*columns, "-id"))
+    return listing.answer([_incident(row) for row in rows], count, fields)
+
+
+@router.get("/incidents/{int:incident_id}", auth=authority.READ, response=IncidentDetail)
+def one_incident(request: HttpRequest, incident_id: int) -> dict[str, Any]:
+    """Also the last lines of the log, the metrics before and what was changed before."""
+    row = Incident.objects.select_related("event").filter(pk=incident_id).first()
+    if row is None:
+        raise Http404(f"There is no incident {incident_id}.")
+    more = {name: getattr(row, name) for name in ("log_lines", "metrics_before", "changes_before")}
+    return {**_incident(row), **more}
+
+
+def _incident(row: Incident) -> dict[str, Any]:
+    same = ("id", "exit_code", "exit_signal", "meaning", "out_of_memory", "uptime_seconds", "fingerprint")
+    return {
+        **{name: getattr(row, name) for name in same},
+        "event": row.event.uid,
+        "program": {"id": row.program_id, "name": row.program_name},
+        "process": row.process_index,
+        "timestamp": iso(row.timestamp),
+    }
+
+
+# --- Filters --------------------------------------------------------------------------------------------
+
+
+def _in_time(found: QuerySet[M], listing: EventListing) -> QuerySet[M]:
+    if listing.since:
+        found = found.filter(timestamp__gte=listing.since)
+    return found.filter(timestamp__lt=listing.until) if listing.until else found
+
+
+def _of_types(text: str, column: str) -> Q:
+    """`program.crashed,alert.*` as a condition."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    areas = [word[:-1] for word in words if word.endswith(".*")]
+    wanted = Q(**{f"{column}__in": [word for word in words if not word.endswith(".*")]}) if words else Q()
+    for area in areas:
+        wanted |= Q(**{f"{column}__startswith": area})
+    return wanted
+
+
+def _of_severities(listing: EventListing, column: str) -> Q:
+    words = [word.strip() for word in listing.severity.split(",") if word.strip()]
+    known = ProgramEvent.Severity.values
+    if unknown := [word for word in words if word not in known]:
+        raise ValidationError({"severity": f"There is no severity {unknown[0]}; known: {', '.join(known)}."})
+    return Q(**{f"{column}__in": words}) if words else Q()

@@ -1,0 +1,35 @@
+"""`/status`: how every program does, as fast as can be."""
+
+from __future__ import annotations
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from ninja import Field, Query, Router, Schema
+
+from core.rest import authority
+from programs import status as live
+from programs.payloads import ProgramStatus
+from programs.schemas import ReportOut, StatusOut
+
+from .definitions import status_or_404
+
+router = Router(tags=["status"])
+
+
+class Since(Schema):
+    since: int | None = Field(None, ge=0, le=live.LARGEST_ID, description="The `revision` of an earlier answer")
+
+
+@router.get("/status", auth=authority.READ, response=ReportOut)
+def all_statuses(request: HttpRequest, query: Query[Since]) -> HttpResponse:
+    """All programs, or with `since` those that changed and the ids of those removed.
+
+    When that can no longer be told, the answer has everything and `full` is true: forget what you had.
+    """
+    # Straight to JSON: checking our own answer against the schema would take longer than everything else.
+    return HttpResponse(orjson.dumps(live.report(query.since)), content_type="application/json")
+
+
+@router.get("/status/{int:program_id}", auth=authority.READ, response=StatusOut)
+def one_status(request: HttpRequest, program_id: int) -> ProgramStatus:
+    return status_or_404(program_id)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from core.access import Role
+from programs import events
+from programs.models import Incident, Program, ProgramEvent
+
+from .api_rig import Api, define
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api(Role.READ)
+
+
+@transaction.atomic
+def happen(type_: str, minutes: int = 0, program: Program | None = None, **values: Any) -> ProgramEvent:
+    return events.record(type_, program=program, at=NOON + timedelta(minutes=minutes), **values)
+
+
+def crash(program: Program, minutes: int = 0, **values: Any) -> Incident:
+    event = happen("program.crashed", minutes, program, process_index=0)
+    facts: dict[str, Any] = {"meaning": "killed by signal 9", "fingerprint": "f" * 32, "log_lines": ["last words"]}
+    return Incident.objects.create(
+        event=event,
+        program=program,
+        program_name=program.name,
+        process_index=0,
+        timestamp=event.timestamp,
+        **{**facts, **values},
+    )
+
+
+def types(found: Any) -> list[str]:
+    return [item["type"] for item in found["items"]]
+
+
+def test_events_come_newest_first_in_their_one_shape(api: Api) -> None:
+    happen("agent.started", 0)
+    last = happen("alert.firing", 5, data={"value": 3}, actor="x")
+    found = api.get("/events")
+    assert types(found) == ["alert.firing", "agent.started"]
+    assert found["items"][0] == events.as_json(last)
+    assert (found["count"], found["items"][0]["timestamp"]) == (2, "2026-11-23T12:05:00Z")
+
+
+def test_a_program_has_its_own_events(api: Api) -> None:
+    web, db = define("web"), define("db")
+    happen("program.crashed", program=web)
+    happen("program.fatal", program=db)
+    for path in (f"/programs/{web.pk}/events", f"/events?program={web.pk}"):
+        assert set(types(api.get(path))) == {"program.crashed", "program.created"}
+
+
+def test_events_of_a_program_that_is_gone_are_still_there(api: Api) -> None:
+    happen("program.crashed", program=define("web"))
+    Program.everything.all().delete()
+    assert api.get("/events?type=program.crashed")["items"][0]["program"] == {"id": None, "name": "web"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("type=program.crashed", ["program.crashed"]),
+        ("type=alert.*", ["alert.resolved", "alert.firing"]),
+        ("type=alert.firing,program.*", ["program.crashed", "alert.firing"]),
+        ("type=nothing.such", []),
+        ("severity=error", ["program.crashed"]),
+        ("severity=error,warning", ["program.crashed", "alert.firing"]),
+        ("since=2026-11-23T12:10:00Z", ["program.crashed", "alert.resolved"]),
+        ("until=2026-11-23T12:10:00Z", ["alert.firing"]),
+        ("since=2026-11-23T21:10:00%2B09:00&until=2026-11-23T21:20:00%2B09:00", ["alert.resolved"]),
+        ("since=2026-11-23T21:20:00+09:00", ["program.crashed"]),
+        (f"since={int(NOON.timestamp()) + 1200}", ["program.crashed"]),
+        ("search=WEB", ["program.crashed"]),
+        ("ordering=timestamp", ["alert.firing", "alert.resolved", "program.crashed"]),
+        ("per_page=1&page=2", ["alert.resolved"]),
+    ],
+)
+def test_events_are_filtered(api: Api, query: str, expected: list[str]) -> None:
+    program = define("web")
+    ProgramEvent.objects.all().delete()
+    happen("alert.firing", 0)
+    happen("alert.resolved", 10)
+    happen("program.crashed", 20, program)
+    assert types(api.get(f"/events?{query}")) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("since=yesterday", "since"),
+        ("since=0001-01-01T00:00:00%2B14:00", "since"),
+        ("until=1e30", "until"),
+        ("severity=bad", "severity"),
+        ("fields=data__secret", "fields"),
+        ("ordering=program__name", "ordering"),
+        ("type__contains=x", "type__contains"),
+        (f"program={2**70}", "program"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str, field: str) -> None:
+    status, body = api("GET", f"/events?{query}")
+    assert (status, [error["field"] for error in body["errors"]]) == (422, [field])
+
+
+def test_fields_choose_what_is_shown(api: Api) -> None:
+    happen("alert.firing")
+    assert api.get("/events?fields=type,severity")["items"] == [{"type": "alert.firing", "severity": "warning"}]
+
+
+def test_incidents_are_listed_without_and_shown_with_their_details(api: Api) -> None:
+    incident = crash(define("web"), exit_code=None, exit_signal="SIGKILL", out_of_memory=True, uptime_seconds=4.5)
+    (item,) = api.get("/incidents")["items"]
+    shown = api.get(f"/incidents/{incident.pk}")
+    assert item["event"] == incident.event.uid
+    assert item["program"] == {"id": incident.program_id, "name": "web"}
+    assert (item["exit_signal"], item["out_of_memory"], item["uptime_seconds"]) == ("SIGKILL", True, 4.5)
+    assert {name: shown.pop(name) for name in ("log_lines", "metrics_before", "changes_before")} == {
+        "log_lines": ["last words"],
+        "metrics_before": {},
+        "changes_before": [],
+    }
+    assert shown == item
+
+
+def test_incidents_are_filtered(api: Api) -> None:
+    web, db = define("web"), define("db")
+    crash(web, 0)
+    crash(db, 10, meaning="exit code 3", fingerprint="a" * 32)
+    queries = {
+        f"program={web.pk}": ["web"], f"fingerprint={'a' * 32}": ["db"], "search=CODE 3": ["db"],
+        "since=2026-11-23T12:05:00Z": ["db"], "type=program.crashed": ["db", "web"], "severity=info": [],
+        "ordering=timestamp": ["web", "db"],
+    }  # fmt: skip
+    for query, names in queries.items():
+        found = api.get(f"/incidents?{query.replace(' ', '%20')}")["items"]
+        assert [item["program"]["name"] for item in found] == names, query
+
+
+def test_an_incident_that_is_not_there_is_404(api: Api) -> None:
+    assert api("GET", "/incidents/5")[1]["detail"] == "There is no incident 5."
+
+
+def test_lists_of_what_happened_cost_three_queries(api: Api, django_assert_num_queries: Any) -> None:
+    program = define("web")
+    for minutes in range(30):
+        crash(program, minutes)
+    api.get("/events")
+    for path in ("/events?per_page=200", "/incidents?per_page=200"):
+        with django_assert_num_queries(3):  # who asks, how many, the page
+            api.get(path)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.test import AsyncClient
+
+from core import secrets
+from core.access import Role
+from core.models import ApiToken
+from core.secrets import MASK
+from programs import output, services
+from programs.api import logs
+from programs.logs.paths import LogFile
+from programs.models import Program
+from programs.watching import SEATS, seats
+
+from .api_rig import Api, define, running, token
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, settings: Any) -> None:
+    settings.LOG_DIR = tmp_path
+    seats._taken.clear()
+
+
+@pytest.fixture
+def api(db: None) -> Api:
+    return Api(Role.READ)
+
+
+def say(program: Program, *lines: str, index: int = 0) -> None:
+    from django.conf import settings
+
+    log = LogFile(settings.LOG_DIR / str(program.pk), index)
+    log.directory.mkdir(exist_ok=True)
+    with log.live.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def texts(found: Any) -> list[str]:
+    return [line["text"] for line in found["lines"]]
+
+
+def test_the_newest_lines_are_given_oldest_first(api: Api) -> None:
+    program = define()
+    say(program, *map(str, range(300)))
+    found = api.get(f"/programs/{program.pk}/logs?tail=3")
+    assert (texts(found), found["truncated"]) == (["297", "298", "299"], True)
+    assert set(found["lines"][0]) == {"time", "text"}
+    assert len(api.get(f"/programs/{program.pk}/logs")["lines"]) == 200
+
+
+def test_a_program_that_wrote_nothing_has_no_lines(api: Api) -> None:
+    assert api.get(f"/programs/{define().pk}/logs") == {"lines": [], "truncated": False}
+
+
+def test_lines_are_found_by_literal_text_in_any_case(api: Api) -> None:
+    program = define()
+    say(program, "An Error (.*) here", "all well", "no error")
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=ERROR")) == ["An Error (.*) here", "no error"]
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=(.*)")) == ["An Error (.*) here"]
+
+
+def test_instances_are_merged_or_read_alone(api: Api) -> None:
+    program = define(instances_min=2, instances_max=2)
+    for index in (0, 1):
+        running(program, index)
+        say(program, f"from {index}", index=index)
+    merged = api.get(f"/programs/{program.pk}/logs")["lines"]
+    assert sorted((line["instance"], line["text"]) for line in merged) == [(0, "from 0"), (1, "from 1")]
+    assert texts(api.get(f"/programs/{program.pk}/logs?instance=1")) == ["from 1"]
+
+
+def test_secrets_are_blanked_and_cannot_be_guessed_by_searching(api: Api) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
+    say(program, "using hunter2-hunter2", "hunter is a game")
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [f"using {MASK}", "hunter is a game"]
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=hunter2")) == []
+    assert texts(api.get("/logs?q=hunter")) == ["hunter is a game"]
+
+
+def test_nothing_is_shown_when_secrets_cannot_be_read(api: Api, settings: Any, tmp_path: Path) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
+    say(program, "using hunter2-hunter2")
+    settings.DATA_DIR = tmp_path  # where another key is made
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [output.UNREADABLE_SECRETS]
+    assert secrets.keys_path().parent == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("tail=0", "tail"),
+        ("tail=5001", "tail"),
+        ("around=soon", "around"),
+        ("instance=-1", "instance"),
+        ("instance=../../etc", "instance"),
+        ("file=/etc/passwd", "file"),
+        ("stream=true&since=2026-01-01", "stream"),
+        ("q=%00", "q"),
+    ],
+)
+def test_only_sensible_questions_are_answered(api: Api, query: str, field: str) -> None:
+    status, body = api("GET", f"/programs/{define().pk}/logs?{query}")
+    assert (status, body["errors"][0]["field"]) == (422, field)
+
+
+def test_all_programs_are_searched_at_once(api: Api) -> None:
+    web, db = define("web"), define("db")
+    say(web, "needle one", "hay")
+    say(db, "Needle two")
+    define("silent")
+    found = api.get("/logs?q=needle")
+    assert sorted((line["program"]["name"], line["text"], line["instance"]) for line in found["lines"]) == [
+        ("db", "Needle two", 0),
+        ("web", "needle one", 0),
+    ]
+    assert found["truncated"] is False
+    assert api.get("/logs?q=needle&tail=1")["truncated"] is True
+
+
+def test_a_search_needs_a_text(api: Api) -> None:
+    assert api("GET", "/logs")[0] == 422
+    assert api("GET", "/logs?q=")[0] == 422
+
+
+def test_a_search_that_takes_too_long_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(define("web"), "needle")
+    monkeypatch.setattr(output, "LONGEST_SEARCH_SECONDS", -1)
+    assert api.get("/logs?q=needle") == {"lines": [], "truncated": True}
+
+
+def test_searching_everything_costs_the_same_queries(api: Api, django_assert_max_num_queries: Any) -> None:
+    for number in range(20):
+        say(define(f"p{number}"), "needle")
+    api.get("/logs?q=x")
+    with django_assert_max_num_queries(3):
+        assert len(api.get("/logs?q=needle")["lines"]) == 20
+
+
+# --- Following ------------------------------------------------------------------------------------------
+
+following = pytest.mark.django_db(transaction=True)
+
+
+@asynccontextmanager
+async def followed(program: Program, clear: str, query: str = "") -> AsyncIterator[AsyncIterator[bytes]]:
+    headers = {"Authorization": f"Bearer {clear}", "Accept-Encoding": "gzip"}
+    path = f"/api/programs/{program.pk}/logs?stream=true{query}"
+    answer: Any = await AsyncClient().generic("GET", path, headers=headers)
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    assert (answer["X-Content-Type-Options"], answer.get("Content-Encoding")) == ("nosniff", None)
+    chunks = aiter(answer.streaming_content)
+    yield chunks
+    hanging_up = asyncio.ensure_future(anext(chunks, None))
+    await asyncio.sleep(0.05)
+    hanging_up.cancel()  # as Django does when the client is gone
+    await asyncio.gather(hanging_up, return_exceptions=True)
+
+
+async def next_of(chunks: AsyncIterator[bytes], seconds: float = 3) -> str:
+    return (await asyncio.wait_for(anext(chunks), seconds)).decode()
+
+
+@following
+async def test_a_stream_gives_each_line_as_plain_text_when_it_is_written() -> None:
+    program = await sync_to_async(define)()
+    say(program, "old", "last")
+    async with followed(program, await sync_to_async(token)(Role.READ), "&tail=1") as chunks:
+        assert await next_of(chunks) == "last\n"
+        began = time.monotonic()
+        say(program, "<b>new</b>")
+        assert await next_of(chunks) == "<b>new</b>\n"
+        assert time.monotonic() - began < 1
+
+
+@following
+async def test_a_stream_can_be_narrowed() -> None:
+    program = await sync_to_async(define)()
+    async with followed(program, await sync_to_async(token)(Role.READ), "&q=wanted") as chunks:
+        upcoming = asyncio.create_task(next_of(chunks))
+        await asyncio.sleep(0.3)
+        say(program, "something", "WANTED here")
+        assert await upcoming == "WANTED here\n"
+
+
+@following
+@pytest.mark.parametrize(
+    "end",
+    [lambda: services.remove(Program.objects.get(), actor="x"), lambda: ApiToken.objects.all().delete()],
+    ids=["removed program", "revoked token"],
+)
+async def test_a_stream_ends_by_itself(end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "RECHECK_SECONDS", 0.1)
+    program = await sync_to_async(define)()
+    say(program, "first")
+    async with followed(program, await sync_to_async(token)(Role.READ)) as chunks:
+        assert await next_of(chunks) == "first\n"
+        await sync_to_async(end)()
+        with pytest.raises(StopAsyncIteration):
+            await next_of(chunks)
+
+
+@following
+async def test_a_stream_takes_a_seat_and_gives_it_back() -> None:
+    program = await sync_to_async(define)()
+    say(program, "first")
+    clear = await sync_to_async(token)(Role.READ)
+    async with followed(program, clear) as chunks:
+        await next_of(chunks)
+        (user,) = seats._taken
+        assert seats._taken[user] == 1
+        seats._taken[user] = SEATS
+        headers = {"Authorization": f"Bearer {clear}"}
+        path = f"/api/programs/{program.pk}/logs?stream=true"
+        refused: Any = await AsyncClient().generic("GET", path, headers=headers)
+        assert refused.status_code == 429
+        seats._taken[user] = 1
+    assert not seats._taken

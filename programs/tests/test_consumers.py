@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.test import Client
+
+from core import doorbell
+from core.access import Role, create_token, set_role
+from core.models import ApiToken
+from core.secrets import MASK
+from programs import services
+from programs.consumers import GONE, REFUSED, TOO_MANY, UNKNOWN, LogSocket, Socket, StatusSocket, routes
+from programs.logs.paths import LogFile
+from programs.models import Program
+from programs.watching import SEATS, seats
+
+from .api_rig import define, host, person, running, token
+
+pytestmark = pytest.mark.django_db(transaction=True)
+define_async, host_async, token_async = sync_to_async(define), sync_to_async(host), sync_to_async(token)
+STATUS = "/ws/status/"
+HOST = (b"host", b"localhost:8000")
+OWN_ORIGIN = (b"origin", b"http://localhost:8000")
+Headers = list[tuple[bytes, bytes]]
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, settings: Any) -> None:
+    settings.RUN_DIR = tmp_path / "run"
+    settings.LOG_DIR = tmp_path / "logs"
+    seats._taken.clear()
+
+
+def bearer(clear: str) -> tuple[bytes, bytes]:
+    return (b"authorization", f"Bearer {clear}".encode())
+
+
+@sync_to_async
+def session_of(user: User) -> tuple[bytes, bytes]:
+    client = Client()
+    client.force_login(user)
+    return (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode())
+
+
+def socket(path: str, *headers: tuple[bytes, bytes]) -> WebsocketCommunicator:
+    return WebsocketCommunicator(URLRouter(routes), path, headers=[HOST, *headers])
+
+
+@asynccontextmanager
+async def opened(path: str, *headers: tuple[bytes, bytes]) -> AsyncIterator[WebsocketCommunicator]:
+    found = socket(path, *(headers or [bearer(await token_async(Role.READ))]))
+    assert (await found.connect(timeout=5))[0]
+    try:
+        yield found
+    finally:
+        await found.disconnect(timeout=5)
+
+
+async def refusal(path: str, *headers: tuple[bytes, bytes]) -> int:
+    """The code it is closed with before it is accepted."""
+    found = socket(path, *headers)
+    is_open, code = await found.connect(timeout=5)
+    assert not is_open
+    await found.disconnect()
+    assert isinstance(code, int)
+    return code
+
+
+async def close_code(found: WebsocketCommunicator, seconds: float = 5) -> int:
+    """The code of the close that comes, whatever is sent before."""
+    async with asyncio.timeout(seconds):
+        while (message := await found.receive_output(seconds))["type"] != "websocket.close":
+            pass
+    code: int = message["code"]
+    return code
+
+
+async def receive(found: WebsocketCommunicator, type_: str) -> Any:
+    async with asyncio.timeout(5):
+        while True:
+            message = json.loads(await found.receive_from(timeout=5))
+            if message["type"] == type_:
+                return message
+
+
+# --- Who is let in --------------------------------------------------------------------------------------
+
+
+async def test_a_stranger_is_refused() -> None:
+    assert await refusal(STATUS, OWN_ORIGIN) == UNKNOWN
+
+
+async def test_a_token_needs_no_origin() -> None:
+    async with opened(STATUS, bearer(await token_async(Role.READ))) as found:
+        assert (await receive(found, "snapshot"))["programs"] == []
+
+
+async def test_a_wrong_token_is_refused_even_with_a_session() -> None:
+    cookie = await session_of(await sync_to_async(person)())
+    assert await refusal(STATUS, OWN_ORIGIN, cookie, bearer("pm_nonsense")) == UNKNOWN
+
+
+async def test_a_session_is_let_in_from_our_own_pages() -> None:
+    cookie = await session_of(await sync_to_async(person)(Role.READ))
+    async with opened(STATUS, OWN_ORIGIN, cookie):
+        pass
+
+
+async def test_an_account_without_a_role_is_refused() -> None:
+    cookie = await session_of(await sync_to_async(person)(None))
+    assert await refusal(STATUS, OWN_ORIGIN, cookie) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://localhost:8001",
+        "https://localhost:8000",
+        "http://localhost",
+        "null",
+        "",
+        "//",
+    ],
+)
+async def test_a_page_of_somebody_else_cannot_use_our_session(origin: str) -> None:
+    cookie = await session_of(await sync_to_async(person)())
+    assert await refusal(STATUS, (b"origin", origin.encode()), cookie) == REFUSED
+
+
+async def test_a_session_without_an_origin_is_refused() -> None:
+    assert await refusal(STATUS, await session_of(await sync_to_async(person)())) == REFUSED
+
+
+async def test_a_foreign_page_is_refused_even_with_a_token() -> None:
+    assert await refusal(STATUS, (b"origin", b"http://evil.example"), bearer(await token_async())) == REFUSED
+
+
+async def test_each_person_has_so_many_seats_and_gets_them_back() -> None:
+    header = bearer(await token_async(Role.READ))
+    taken = [socket(STATUS, header) for _ in range(SEATS)]
+    for found in taken:
+        assert (await found.connect(timeout=5))[0]
+    assert await refusal(STATUS, header) == TOO_MANY
+    await taken.pop().disconnect()
+    async with opened(STATUS, header), opened(STATUS):  # and another person is not concerned
+        pass
+    for found in taken:
+        await found.disconnect()
+
+
+@pytest.mark.parametrize(
+    "revoke",
+    [
+        lambda: ApiToken.objects.all().delete(),
+        lambda: User.objects.update(is_active=False),
+        lambda: set_role(User.objects.get(), None),
+    ],
+)
+async def test_who_loses_the_right_loses_the_socket(
+    revoke: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StatusSocket, "recheck_seconds", 0.1)
+    async with opened(STATUS) as found:
+        await receive(found, "snapshot")
+        await asyncio.sleep(0.3)
+        await sync_to_async(revoke)()
+        assert await close_code(found) == REFUSED
+
+
+async def test_logging_out_ends_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Socket, "recheck_seconds", 0.1)
+    user = await sync_to_async(person)(Role.READ)
+    cookie = await session_of(user)
+    async with opened(STATUS, OWN_ORIGIN, cookie) as found:
+        await sync_to_async(user.set_password)("something else")
+        await sync_to_async(user.save)()
+        assert await close_code(found) == REFUSED
+
+
+# --- Status ---------------------------------------------------------------------------------------------
+
+
+async def test_first_comes_everything_then_what_changes() -> None:
+    await host_async()
+    program = await define_async()
+    async with opened(STATUS) as found:
+        snapshot = await receive(found, "snapshot")
+        await sync_to_async(running)(program, pid=8)
+        doorbell.ring("web")
+        delta = await receive(found, "delta")
+    assert [shown["name"] for shown in snapshot["programs"]] == ["web"]
+    assert [shown["pid"] for shown in delta["programs"]] == [8]
+    assert delta["previous"] <= snapshot["revision"] < delta["revision"]
+
+
+async def test_events_are_sent_as_the_api_shows_them() -> None:
+    await host_async()
+    async with opened(STATUS) as found:
+        await receive(found, "snapshot")
+        await define_async("new")
+        message = await receive(found, "event")
+    assert message["event"]["type"] == "program.created"
+    assert message["event"]["program"]["name"] == "new"
+
+
+async def test_resync_sends_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StatusSocket, "snapshot_seconds", 0.1)
+    async with opened(STATUS) as found:
+        await receive(found, "snapshot")
+        await found.send_json_to({"type": "resync"})
+        await receive(found, "snapshot")
+
+
+async def test_asking_for_resync_without_end_gives_one_snapshot_a_second() -> None:
+    async with opened(STATUS) as found:
+        await receive(found, "snapshot")
+        for _ in range(20):
+            await found.send_json_to({"type": "resync"})
+        assert await found.receive_nothing(timeout=0.6)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"type": "stop"}', '{"type": ["resync"]}', "\ud83d"])
+async def test_what_is_not_understood_is_said_and_harms_nothing(text: str) -> None:
+    async with opened(STATUS) as found:
+        await found.send_input({"type": "websocket.receive", "text": text})
+        assert (await receive(found, "error"))["detail"]
+        await found.send_input({"type": "websocket.receive", "bytes": b"\xff\x00", "text": None})
+        await receive(found, "error")
+
+
+async def test_a_message_too_long_ends_the_socket() -> None:
+    async with opened(STATUS) as found:
+        await found.send_input({"type": "websocket.receive", "text": "x" * (64 * 1024 + 1)})
+        assert await close_code(found) == 1009
+
+
+async def test_an_error_of_ours_ends_the_socket_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: StatusSocket) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(StatusSocket, "messages", broken)
+    async with opened(STATUS) as found:
+        assert await close_code(found) == 1011
+    assert "socket.failed" in caplog.text
+
+
+# --- Logs -----------------------------------------------------------------------------------------------
+
+
+def log_of(program: Program, index: int = 0) -> LogFile:
+    from django.conf import settings
+
+    log = LogFile(settings.LOG_DIR / str(program.pk), index)
+    log.directory.mkdir(parents=True, exist_ok=True)
+    return log
+
+
+def say(program: Program, *lines: str, index: int = 0) -> None:
+    with log_of(program, index).live.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+async def lines_of(found: WebsocketCommunicator, count: int) -> list[str]:
+    lines: list[str] = []
+    while len(lines) < count:
+        lines += [line["text"] for line in (await receive(found, "lines"))["lines"]]
+    return lines
+
+
+def logs(program: Program, query: str = "") -> str:
+    return f"/ws/programs/{program.pk}/logs/{query}"
+
+
+async def test_the_last_lines_come_first_then_each_as_it_is_written() -> None:
+    program = await define_async()
+    say(program, *(f"old {number}" for number in range(5)))
+    async with opened(logs(program, "?tail=2")) as found:
+        assert await lines_of(found, 2) == ["old 3", "old 4"]
+        began = asyncio.get_running_loop().time()
+        say(program, "new")
+        assert await lines_of(found, 1) == ["new"]
+        assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_secrets_of_the_program_are_blanked() -> None:
+    secret = {"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}
+    program = await define_async(environment=[secret])
+    say(program, "using hunter2-hunter2 now")
+    async with opened(logs(program)) as found:
+        assert await lines_of(found, 1) == [f"using {MASK} now"]
+
+
+async def test_one_instance_can_be_followed_alone() -> None:
+    program = await define_async(instances_min=2, instances_max=2)
+    await sync_to_async(running)(program, 0)
+    await sync_to_async(running)(program, 1)
+    say(program, "from zero", index=0)
+    say(program, "from one", index=1)
+    async with opened(logs(program, "?instance=1")) as found:
+        assert await lines_of(found, 1) == ["from one"]
+    async with opened(logs(program)) as found:
+        assert sorted(await lines_of(found, 2)) == ["from one", "from zero"]
+
+
+@pytest.mark.parametrize("query", ["?tail=-1", "?tail=5001", "?tail=x", "?instance=-1", "?unknown=1"])
+async def test_a_query_that_makes_no_sense_is_refused(query: str) -> None:
+    program = await define_async()
+    assert await refusal(logs(program, query), bearer(await token_async())) == 4400
+
+
+async def test_logs_of_no_program_are_refused() -> None:
+    header = bearer(await token_async())
+    assert await refusal("/ws/programs/99/logs/", header) == GONE
+    assert await refusal(f"/ws/programs/{2**70}/logs/", header) == GONE
+
+
+async def test_the_socket_ends_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LogSocket, "recheck_seconds", 0.1)
+    program = await define_async()
+    async with opened(logs(program)) as found:
+        await sync_to_async(services.remove)(program, actor="x")
+        assert await close_code(found) == GONE
+
+
+async def test_strangers_cannot_read_logs() -> None:
+    program = await define_async()
+    assert await refusal(logs(program), OWN_ORIGIN) == UNKNOWN
+    expired = await sync_to_async(create_token)(await sync_to_async(person)(), "t", Role.READ)
+    await sync_to_async(ApiToken.objects.update)(expires_at="2020-01-01T00:00:00Z")
+    assert await refusal(logs(program), bearer(expired[1])) == UNKNOWN

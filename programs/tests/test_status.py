@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from core.models import Sequence
+from programs import events, services, status
+from programs.models import Process, Program
+
+from .api_rig import define, host, running, write
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "silences", status.Silences())
+
+
+def one(program: Program) -> Any:
+    found = status.one_program(program.pk)
+    assert found is not None
+    return found
+
+
+def test_one_process_is_shown_with_everything_known_of_it() -> None:
+    host()
+    program = define(tags=["a", "b"])
+    started = timezone.now() - timedelta(seconds=90)
+    running(program, pid=77, started_at=started, cpu_percent=12.5, memory_bytes=1000, threads=3, restarts=2)
+    found = one(program)
+    assert found["state"] == "running"
+    assert (found["pid"], found["cpu_percent"], found["memory_bytes"], found["threads"]) == (77, 12.5, 1000, 3)
+    assert found["uptime_seconds"] in (90, 91)
+    assert datetime.fromisoformat(found["started_at"]) == started
+    assert found["started_at"].endswith("Z")
+    assert (found["restarts"], found["host"], found["tags"]) == (2, "testhost", ["a", "b"])
+    assert found["instances"] == {"running": 1, "desired": 1}
+    assert found["revision"] == found["processes"][0]["revision"]
+
+
+def test_several_processes_are_summed_and_the_one_in_trouble_speaks() -> None:
+    host()
+    program = define(instances_min=3, instances_max=3)
+    running(program, 0, pid=10, cpu_percent=1.5, memory_bytes=100, threads=1, restarts=1, health="healthy")
+    running(program, 1, pid=11, cpu_percent=2.5, memory_bytes=200, threads=2, health="unhealthy")
+    write(program, 2, state="backoff", reason="exit code 3", exit_code=3, restarts=4)
+    found = one(program)
+    assert (found["state"], found["reason"], found["exit_code"], found["pid"]) == (
+        "backoff",
+        "exit code 3",
+        3,
+        None,
+    )
+    assert (found["cpu_percent"], found["memory_bytes"], found["threads"], found["restarts"]) == (4.0, 300, 3, 5)
+    assert found["health"] == "unhealthy"
+    assert found["instances"] == {"running": 2, "desired": 3}
+    assert [process["index"] for process in found["processes"]] == [0, 1, 2]
+
+
+def test_a_program_without_a_process_is_stopped() -> None:
+    host()
+    found = one(define(autostart=False))
+    assert (found["state"], found["desired_state"], found["processes"]) == ("stopped", "stopped", [])
+    assert (found["pid"], found["uptime_seconds"], found["cpu_percent"]) == (None, None, 0)
+
+
+def test_only_what_is_alive_has_an_uptime() -> None:
+    host()
+    program = define()
+    write(program, state="exited", pid=None, started_at=timezone.now() - timedelta(hours=1), exit_code=0)
+    assert one(program)["uptime_seconds"] is None
+
+
+def test_programs_of_a_silent_agent_are_unknown() -> None:
+    host(is_alive=False)
+    program = define()
+    running(program)
+    found = one(program)
+    assert (found["state"], found["processes"][0]["state"]) == ("unknown", "unknown")
+    assert found["uptime_seconds"] is None
+
+
+def test_programs_of_each_host_go_by_its_own_agent() -> None:
+    host()
+    other = host("other", is_alive=False, is_default=False)
+    here, there = define("here"), define("there", host="other")
+    running(here)
+    running(there)
+    assert [one(here)["state"], one(there)["state"]] == ["running", "unknown"]
+    assert one(there)["host"] == other.name
+
+
+def test_without_any_host_everything_is_unknown() -> None:
+    assert one(define())["state"] == "unknown"
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_all_programs_cost_two_queries_however_many_there_are(count: int, django_assert_num_queries: Any) -> None:
+    host()
+    for number in range(count):
+        running(define(f"p{number}"))
+    with django_assert_num_queries(2):
+        assert len(status.report()["programs"]) == count
+
+
+def test_what_changed_costs_three_queries(django_assert_max_num_queries: Any) -> None:
+    host()
+    programs = [define(f"p{number}") for number in range(10)]
+    since = Sequence.current()
+    running(programs[3])
+    with django_assert_max_num_queries(3):
+        found = status.report(since)
+    assert [program["name"] for program in found["programs"]] == ["p3"]
+    assert (found["full"], found["revision"]) == (False, Sequence.current())
+
+
+def test_a_changed_definition_is_a_change() -> None:
+    host()
+    program = define()
+    since = Sequence.current()
+    services.save_definition({"tags": ["new"]}, actor="x", program=program)
+    assert [found["tags"] for found in status.report(since)["programs"]] == [["new"]]
+
+
+def test_nothing_changed_is_an_empty_answer() -> None:
+    host()
+    define()
+    found = status.report(Sequence.current())
+    assert (found["programs"], found["removed"], found["full"]) == ([], [], False)
+
+
+def test_a_removed_program_is_named_even_after_its_row_is_gone() -> None:
+    host()
+    program = define()
+    since = Sequence.current()
+    services.remove(program, actor="x")
+    assert status.report(since)["removed"] == [program.pk]
+    Program.everything.filter(pk=program.pk).delete()
+    found = status.report(since)
+    assert (found["removed"], found["programs"], found["full"]) == ([program.pk], [], False)
+
+
+@pytest.mark.parametrize("distance", [1, -status.LONGEST_LOOK_BACK - 1])
+def test_a_revision_of_another_time_is_answered_with_everything(distance: int) -> None:
+    host()
+    define()
+    with transaction.atomic():
+        Sequence.advance(by=status.LONGEST_LOOK_BACK + 5)
+    assert status.report(Sequence.current() + distance)["full"]
+
+
+def test_a_returned_agent_makes_everything_new() -> None:
+    host()
+    running(define())
+    since = Sequence.current()
+    with transaction.atomic():
+        events.record("agent.started", actor="agent")
+    found = status.report(since)
+    assert found["full"]
+    assert len(found["programs"]) == 1
+
+
+def test_an_agent_that_falls_silent_and_returns_is_told_without_any_revision() -> None:
+    here = host()
+    running(define())
+    since = status.report()["revision"]
+    assert not status.report(since)["full"]
+    for is_alive, state in ((False, "unknown"), (True, "running")):
+        host(is_alive=is_alive)
+        found = status.report(since)
+        assert found["full"]
+        assert [program["state"] for program in found["programs"]] == [state]
+    with transaction.atomic():
+        since = Sequence.advance()
+    assert not status.report(since)["full"], here
+
+
+def test_what_is_remembered_is_never_shown_instead_of_what_is() -> None:
+    host()
+    program = define()
+    running(program, pid=1, started_at=timezone.now() - timedelta(seconds=5))
+    first = one(program)
+    Process.objects.update(pid=2)  # without a revision: only the content tells
+    assert one(program)["pid"] == 2
+    Process.objects.update(started_at=timezone.now() - timedelta(seconds=50))
+    assert one(program)["uptime_seconds"] >= 50
+    assert first["pid"] == 1
+    host("testhost", is_alive=False)
+    assert one(program)["state"] == "unknown"
+
+
+def test_memory_does_not_keep_programs_that_are_gone() -> None:
+    host()
+    programs = [define(f"p{number}") for number in range(9)]
+    status.report()
+    for program in programs:
+        services.remove(program, actor="x")
+    status.report()
+    assert not status._memory
+
+
+def test_ids_beyond_any_database_are_just_not_there() -> None:
+    assert status.one_program(2**63) is None
+    assert status.one_program(-1) is None
+
+
+def test_the_columns_asked_for_by_name_exist() -> None:
+    for model, columns in ((Program, status.PROGRAM_COLUMNS), (Process, status.PROCESS_COLUMNS)):
+        known = {column.name for column in connection.introspection.get_table_description(
+            connection.cursor(), model._meta.db_table
+        )}  # fmt: skip
+        assert set(columns) <= known
+
+
+def test_times_of_either_database_are_shown_alike() -> None:
+    naive = datetime(2026, 11, 23, 1, 2, 3)  # noqa: DTZ001  (as SQLite gives it)
+    assert status._iso(naive) == status._iso(naive.replace(tzinfo=UTC)) == "2026-11-23T01:02:03Z"
