@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import RedirectView
 
+from .api import api
 from .first_admin_view import first_admin_page
+from .problems import problem
+
+
+@csrf_exempt  # it does nothing, so there is nothing to forge
+def no_such_address(request: HttpRequest) -> HttpResponse:
+    return problem(404)
+
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("setup/<str:token>/", first_admin_page, name="first_admin"),
+    path("api/", api.urls),
+    re_path(r"^api/", no_such_address),
 ]

@@ -1,0 +1,50 @@
+"""`manage.py web`: the admin, the API and the websockets."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from core.locks import HeldError, hold
+from core.observability import configure
+from monitor_site.environment import bind_parts
+from monitor_site.serving import address
+
+log = structlog.get_logger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Serves the admin, the JSON API and the websockets."
+    requires_system_checks = []  # they run in `handle`, once it is known where to listen
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--bind", metavar="HOST:PORT", help=f"where to listen (default {settings.BIND})")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settings.BIND = options["bind"] or settings.BIND
+        self.check()
+        host, port = bind_parts(settings.BIND)
+        try:
+            port = address.claim(host, port)
+            with hold("web"):
+                self.serve(host, port)
+        except (HeldError, address.AddressError) as error:
+            raise CommandError(str(error)) from error
+
+    def serve(self, host: str, port: int) -> None:
+        # Both load everything there is; a taken port should be told before that.
+        from monitor_site.asgi import application
+        from monitor_site.web_server import WebServer
+
+        configure("web")  # after the application, which sets Django up once more and with it the logs
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: no need to look through it again and again
+        url = address.public_url(host, port, settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS)
+        server = WebServer(application, host, port, on_listening=lambda: log.info("web.listening", url=url))
+        server.run()
+        if server.failure:
+            raise CommandError(f"Cannot listen on {host}:{port}: {server.failure}")

@@ -1,0 +1,147 @@
+"""Django's middleware without its changes of thread, the security headers, and the manners of the API.
+
+Under ASGI Django runs the two halves of every classic middleware in a worker thread, in case they block. Nine of
+them make eighteen hand-overs for each request: 4.2 ms for an empty answer here, 1.5 ms without. Those below only
+compute; where one may come to touch the database it says so in `blocks`, and then the thread is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages import get_messages
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.gzip import GZipMiddleware
+from django.middleware.http import ConditionalGetMiddleware
+from django.middleware.locale import LocaleMiddleware
+from django.middleware.security import SecurityMiddleware
+from django.utils.deprecation import MiddlewareMixin
+
+from . import problems
+
+API = "/api/"
+
+
+class Inline(MiddlewareMixin):
+    """Runs `process_request` and `process_response` in the event loop."""
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        response = self.process_request(request) if hasattr(self, "process_request") else None
+        if response is None:
+            response = await self.get_response(request)  # type: ignore[misc]  # a coroutine in this mode
+        if not hasattr(self, "process_response"):
+            return response
+        if self.blocks(request):
+            return await sync_to_async(self.process_response)(request, response)
+        return self.process_response(request, response)
+
+    def blocks(self, request: HttpRequest) -> bool:
+        """Whether `process_response` may wait for the database."""
+        return False
+
+
+class Security(Inline, SecurityMiddleware):
+    pass
+
+
+class Compression(Inline, GZipMiddleware):
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """A live stream passes as it is: compressed, its lines would wait for a full block."""
+        if response.get("X-Accel-Buffering") == "no":
+            return response
+        return super().process_response(request, response)
+
+
+class ApiConditionalGet(Inline, ConditionalGetMiddleware):
+    """ETag and 304 for what the API answers. Inside compression, so the tag is that of the content itself."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not request.path.startswith(API):
+            return response
+        if isinstance(response, HttpResponse) and response.status_code == 200:
+            # Django's own tag is an MD5, which takes three times as long.
+            response["ETag"] = f'"{hashlib.sha1(response.content, usedforsecurity=False).hexdigest()}"'
+        return super().process_response(request, response)
+
+
+class Session(Inline, SessionMiddleware):
+    def blocks(self, request: HttpRequest) -> bool:
+        return request.session.modified
+
+
+class Locale(Inline, LocaleMiddleware):
+    pass
+
+
+class Common(Inline, CommonMiddleware):
+    pass
+
+
+class Csrf(Inline, CsrfViewMiddleware):
+    async def process_view(  # type: ignore[override]  # Django takes either kind
+        self, request: HttpRequest, callback: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        return super().process_view(request, callback, args, kwargs)
+
+
+class Authentication(Inline, AuthenticationMiddleware):
+    pass
+
+
+class Messages(Inline, MessageMiddleware):
+    def blocks(self, request: HttpRequest) -> bool:
+        storage: Any = get_messages(request)
+        return bool(storage.used or storage.added_new)
+
+
+class XFrameOptions(Inline, XFrameOptionsMiddleware):
+    pass
+
+
+# --- Ours -----------------------------------------------------------------------------------------------
+
+# Alpine evaluates the expressions in its attributes, and Unfold writes its colours as inline style.
+PAGES = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+DATA = "default-src 'none'; frame-ancestors 'none'"
+DATA_TYPES = ("application/json", problems.MEDIA_TYPE, "text/plain")
+
+
+class SecurityHeaders(Inline):
+    """A content security policy for everything that leaves, and no guessing of content types."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_data = response.get("Content-Type", "").startswith(DATA_TYPES)
+        response.setdefault("Content-Security-Policy", DATA if is_data else PAGES)
+        response.setdefault("X-Content-Type-Options", "nosniff")
+        response.setdefault("Referrer-Policy", settings.SECURE_REFERRER_POLICY)
+        return response
+
+
+class ApiManners(Inline):
+    """Under /api/: nothing is kept by browsers without asking, and every error is a problem document."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not request.path.startswith(API):
+            return response
+        if response.status_code >= 400 and response.get("Content-Type") != problems.MEDIA_TYPE:
+            found = problems.problem(response.status_code)
+            if "Allow" in response:
+                found["Allow"] = response["Allow"]
+            response.close()
+            response = found
+        response.setdefault("Cache-Control", "private, no-cache")
+        return response

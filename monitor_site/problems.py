@@ -1,0 +1,111 @@
+"""How the API says that something went wrong: RFC 9457, `application/problem+json`, whatever the cause.
+
+`{"type": "about:blank", "title": "Conflict", "status": 409, "detail": "…"}`; what a person entered wrongly
+stands in `errors` as `[{"field": "command", "message": "…"}]`. Never a stack trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, RequestDataTooBig, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError
+from ninja.errors import ValidationError as SchemaError
+
+from programs.services import ConflictError
+
+log = structlog.get_logger(__name__)
+MEDIA_TYPE = "application/problem+json"
+DETAILS = {
+    401: "Log in, or send a token: Authorization: Bearer pm_…",
+    404: "There is nothing at this address.",
+    405: "This address does not know that method.",
+    500: "Something went wrong here. The log of the monitor has more.",
+}
+
+Problem = dict[str, Any]
+FieldError = dict[str, str]
+Failure = Any  # an exception of the kind its handler is registered for
+
+
+def problem(status: int, detail: str = "", errors: Iterable[FieldError] | None = None) -> HttpResponse:
+    found: Problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    found["detail"] = detail or DETAILS.get(status, found["title"])
+    if errors is not None:
+        found["errors"] = list(errors)
+    return HttpResponse(orjson.dumps(found), status=status, content_type=MEDIA_TYPE)
+
+
+def install(api: NinjaAPI) -> None:
+    """Makes `api` answer every exception with a problem."""
+    for kind, handler in HANDLERS.items():
+        api.add_exception_handler(kind, handler)
+
+
+def _said(request: HttpRequest, error: Failure) -> HttpResponse:
+    status = error.status_code if isinstance(error, HttpError) else STATUS[type(error)]
+    return problem(status, str(error))
+
+
+def _unauthenticated(request: HttpRequest, error: Failure) -> HttpResponse:
+    text = str(error)
+    response = problem(401, "" if text == "Unauthorized" else text)
+    response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _not_found(request: HttpRequest, error: Failure) -> HttpResponse:
+    # Django's own text names the URL patterns of the site.
+    return problem(404, "" if error.args and isinstance(error.args[0], Mapping) else str(error))
+
+
+def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
+    """A rule of the product was broken; a model or service says which."""
+    by_field = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
+    return _unprocessable(
+        {"field": "" if field == NON_FIELD_ERRORS else field, "message": message}
+        for field, messages in by_field.items()
+        for message in messages
+    )
+
+
+def _misshapen(request: HttpRequest, error: Failure) -> HttpResponse:
+    """The request does not have the shape that the operation's schema asks for."""
+    return _unprocessable(
+        {"field": ".".join(map(str, _place(entry["loc"]))), "message": entry["msg"].removeprefix("Value error, ")}
+        for entry in error.errors
+    )
+
+
+def _place(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`("body", "body", "stop_ladder", 0, "seconds")` without source and name of the parameter."""
+    return location[2:] if location[0] in ("body", "query") and len(location) > 2 else location[1:]
+
+
+def _unprocessable(errors: Iterable[FieldError]) -> HttpResponse:
+    return problem(422, "The request was understood, but not all of it makes sense; see errors.", errors)
+
+
+def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
+    log.error("api.failed", method=request.method, path=request.path, exc_info=error)
+    return problem(500)
+
+
+STATUS: dict[type[Exception], int] = {ConflictError: 409, RequestDataTooBig: 413, PermissionDenied: 403}
+HANDLERS: dict[type[Exception], Callable[[HttpRequest, Failure], HttpResponse]] = {
+    Exception: _unexpected,
+    HttpError: _said,
+    AuthenticationError: _unauthenticated,
+    Http404: _not_found,
+    ConflictError: _said,
+    RequestDataTooBig: _said,
+    PermissionDenied: _said,
+    ValidationError: _invalid,
+    SchemaError: _misshapen,
+}

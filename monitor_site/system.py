@@ -1,0 +1,94 @@
+"""`/system`: this host, the agents, the queue, the database; and whether all is well."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest
+from django.utils import timezone
+from django_q.models import OrmQ
+from ninja import Router, Schema
+from ninja.errors import HttpError
+
+from core.models import Heartbeat
+from core.rest import authority
+from core.rest.inputs import iso
+from programs.hosts import is_alive
+from programs.models import Host
+
+router = Router(tags=["system"])
+JOBS_SILENT_AFTER = timedelta(seconds=60)
+BYTES_OF_DATABASE = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}
+psutil.cpu_percent()  # the first call has nothing to compare with
+
+
+class Health(Schema):
+    status: str
+
+
+@router.get("/health", auth=None, response=Health)
+def health(request: HttpRequest) -> dict[str, str]:
+    """For watchdogs, without log-in: 200, or 503 when the database is gone or the agent silent."""
+    try:
+        known = Host.objects.filter(name=settings.HOST_NAME) or Host.objects.filter(is_default=True)
+        host = known.first()
+    except DatabaseError as error:
+        raise HttpError(503, "The database cannot be reached.") from error
+    if host is None or not is_alive(host.heartbeat_at, timezone.now()):
+        raise HttpError(503, "The agent is silent.")
+    return {"status": "ok"}
+
+
+@router.get("", auth=authority.READ, response=dict[str, Any])
+def system(request: HttpRequest) -> dict[str, Any]:
+    """What the monitor runs on and whether its parts work."""
+    return {
+        "version": settings.VERSION,
+        "host": _host(),
+        "agents": _agents(),
+        "jobs": _jobs(),
+        "database": _database(),
+        "cache": {"backend": "redis" if settings.REDIS_URL else "database"},
+    }
+
+
+def _host() -> dict[str, Any]:
+    memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(settings.DATA_DIR))
+    return {
+        "name": settings.HOST_NAME,
+        "platform": platform.platform(),
+        "cpu_count": psutil.cpu_count(),
+        "cpu_percent": psutil.cpu_percent(),
+        "memory": {"total": memory.total, "used": memory.total - memory.available, "percent": memory.percent},
+        "disk": {"total": disk.total, "used": disk.used, "percent": disk.percent},
+        "load": list(psutil.getloadavg()),
+        "boot_time": iso(datetime.fromtimestamp(psutil.boot_time(), UTC)),
+    }
+
+
+def _agents() -> list[dict[str, Any]]:
+    now = timezone.now()
+    return [
+        {"host": host.name, "heartbeat_at": iso(host.heartbeat_at), "alive": is_alive(host.heartbeat_at, now)}
+        for host in Host.objects.order_by("name")
+    ]
+
+
+def _jobs() -> dict[str, Any]:
+    at = Heartbeat.objects.filter(name="jobs").values_list("at", flat=True).first()
+    return {"alive": at is not None and timezone.now() - at < JOBS_SILENT_AFTER, "queued": OrmQ.objects.count()}
+
+
+def _database() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(BYTES_OF_DATABASE[connection.vendor])
+        row = cursor.fetchone()
+    return {"engine": connection.vendor, "bytes": row[0] if row else 0}
