@@ -1,0 +1,233 @@
+"""Where to deliver, what is to be delivered, and every try.
+
+People write endpoints and mutes; the sender alone writes deliveries, attempts and an endpoint's health columns.
+A delivery is due when it is `pending` and `next_attempt_at` has come. Claiming it moves that moment to the end of
+a lease, so a row whose sender died becomes due again by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from core import secrets
+from core.ids import time_ordered_id
+from programs.models import Program, ProgramEvent
+
+from . import defaults, validation
+
+
+class WebhookEndpoint(models.Model):
+    """An address and what it wants to hear. URL, secrets and the format's settings are encrypted as a whole."""
+
+    name = models.CharField(max_length=100, unique=True, validators=[validation.name])
+    format = models.CharField(max_length=30, default="standard")
+    enabled = models.BooleanField(default=True)
+    encrypted_url = models.TextField(editable=False)
+    encrypted_secret = models.TextField(blank=True, editable=False)
+    encrypted_old_secret = models.TextField(blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, editable=False)
+    encrypted_settings = models.TextField(blank=True, editable=False)
+
+    events = models.JSONField(default=defaults.events, validators=[validation.event_patterns])
+    programs = models.JSONField(default=list, blank=True, validators=[validation.program_ids])
+    tags = models.JSONField(default=list, blank=True, validators=[validation.tags])
+    min_severity = models.CharField(
+        max_length=10, choices=ProgramEvent.Severity.choices, default=ProgramEvent.Severity.INFO
+    )
+    conditions = models.JSONField(default=dict, blank=True, validators=[validation.conditions])
+
+    retry_schedule = models.JSONField(
+        default=defaults.retry_schedule, blank=True, validators=[validation.retry_schedule]
+    )
+    timeout_seconds = models.FloatField(default=15, validators=[validation.timeout])
+    max_concurrency = models.PositiveSmallIntegerField(default=4, validators=[validation.concurrency])
+    rate_per_second = models.FloatField(default=10, validators=[validation.rate])
+    bundle_seconds = models.FloatField(default=0, validators=[validation.bundle])
+    max_age_seconds = models.PositiveIntegerField(null=True, blank=True, help_text=_("Empty: as the format says."))
+
+    disabled_reason = models.CharField(max_length=300, blank=True, editable=False)
+    connect_failures = models.PositiveIntegerField(default=0, editable=False)
+    paused_until = models.DateTimeField(null=True, editable=False)
+    paced_until = models.DateTimeField(null=True, editable=False)
+    last_success_at = models.DateTimeField(null=True, editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    failed_messages = models.PositiveIntegerField(default=0, editable=False)
+    last_error = models.CharField(max_length=500, blank=True, editable=False)
+
+    revision = models.BigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def url(self) -> str:
+        """In clear: a credential. Raises SecretUnreadableError."""
+        return secrets.decrypt(self.encrypted_url) if self.encrypted_url else ""
+
+    @url.setter
+    def url(self, value: str) -> None:
+        self.encrypted_url = secrets.encrypt(value)
+
+    @property
+    def secret(self) -> str:
+        return secrets.decrypt(self.encrypted_secret) if self.encrypted_secret else ""
+
+    @secret.setter
+    def secret(self, value: str) -> None:
+        self.encrypted_secret = secrets.encrypt(value) if value else ""
+
+    @property
+    def old_secret(self) -> str:
+        """The one before the last rotation, whether or not its time is over."""
+        return secrets.decrypt(self.encrypted_old_secret) if self.encrypted_old_secret else ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the format needs besides the URL, in clear. Raises SecretUnreadableError."""
+        found: dict[str, Any] = (
+            json.loads(secrets.decrypt(self.encrypted_settings)) if self.encrypted_settings else {}
+        )
+        return found
+
+    @settings.setter
+    def settings(self, value: dict[str, Any]) -> None:
+        self.encrypted_settings = secrets.encrypt(json.dumps(value)) if value else ""
+
+    @property
+    def masked_url(self) -> str:
+        """Scheme, host and port: the rest may be a key."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{secrets.MASK}"
+
+
+def message_id() -> str:
+    return time_ordered_id("msg")
+
+
+class WebhookDelivery(models.Model):
+    """One event for one endpoint. Its id stays the same through all tries: receivers drop what they know."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("Pending")
+        DELIVERED = "delivered", _("Delivered")
+        FAILED = "failed", _("Failed: the receiver said not to try again")
+        EXHAUSTED = "exhausted", _("Given up after all tries")
+        CANCELLED = "cancelled", _("Cancelled")
+        BLOCKED = "blocked", _("Blocked: cannot be sent as it is set up")
+        EXPIRED = "expired", _("Expired: too old to be of use")
+        DEAD = "dead", _("Dead: it ended its sender three times")
+
+    class Trigger(models.TextChoices):
+        EVENT = "event", _("Event")
+        RETRY = "retry", _("Retry")
+        MANUAL = "manual", _("By hand")
+        TEST = "test", _("Test")
+
+    id = models.CharField(max_length=40, primary_key=True, default=message_id, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.ForeignKey(ProgramEvent, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    reason = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(null=True)
+    next_trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.EVENT)
+    lease_until = models.DateTimeField(null=True)
+    attempt_count = models.PositiveIntegerField(default=0, help_text=_("All tries ever; counted before sending."))
+    round_count = models.PositiveIntegerField(default=0, help_text=_("Tries since the schedule began anew."))
+    crash_count = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        verbose_name_plural = _("webhook deliveries")
+        constraints = [models.UniqueConstraint(fields=["event", "endpoint"], name="delivery_unique")]
+        indexes = [
+            models.Index(fields=["state", "next_attempt_at"]),
+            models.Index(fields=["endpoint", "-created_at"]),
+            # What the sender asks all the time; stays small however long the log grows.
+            models.Index(
+                fields=["endpoint", "next_attempt_at"], condition=Q(state="pending"), name="delivery_due"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class WebhookAttempt(models.Model):
+    """One try: what was answered, or why nothing was."""
+
+    delivery = models.ForeignKey(
+        WebhookDelivery, on_delete=models.CASCADE, related_name="attempts", db_index=False
+    )
+    number = models.PositiveIntegerField()
+    trigger = models.CharField(max_length=10, choices=WebhookDelivery.Trigger.choices)
+    started_at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField(null=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    error_class = models.CharField(max_length=20, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    response = models.TextField(blank=True, help_text=_("The first 4 KiB of the answer."))
+    peer = models.CharField(max_length=60, blank=True, help_text=_("The address that was dialled."))
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="attempt_number_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}"
+
+
+class WebhookMute(models.Model):
+    """Silence for a while: of one endpoint or all, about one program or all, once or at every `cron` moment.
+
+    What happens meanwhile is kept as a cancelled delivery, so it can be looked up and sent after all.
+    """
+
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.CASCADE, null=True, blank=True, related_name="mutes"
+    )
+    program = models.ForeignKey(
+        Program, on_delete=models.CASCADE, null=True, blank=True, related_name="webhook_mutes"
+    )
+    starts_at = models.DateTimeField(default=timezone.now)
+    ends_at = models.DateTimeField(null=True, blank=True, help_text=_("Empty: until somebody lifts it."))
+    cron = models.CharField(
+        max_length=100,
+        blank=True,
+        validators=[validation.cron],
+        help_text=_("Maintenance begins at these moments"),
+    )
+    cron_seconds = models.PositiveIntegerField(default=3600, help_text=_("and lasts this long."))
+    reason = models.CharField(max_length=200, blank=True)
+    actor = models.CharField(max_length=150, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-starts_at"]
+
+    def __str__(self) -> str:
+        return self.reason or f"mute {self.pk}"
+
+
+class DrainTicket(models.Model):
+    """One row: whether a job that sends is queued or at work, so that there is one of each at most."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    queued_at = models.DateTimeField(null=True)
+    queue_row = models.BigIntegerField(null=True)
+    holder = models.CharField(max_length=40, blank=True)
+    held_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.holder or "free"
