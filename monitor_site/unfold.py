@@ -17,19 +17,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the side bar, for those who hold the right `core.<right>`."""
+    """A line of the side bar: the list of a model, or a page of ours.
+
+    Who sees it is asked of the admin of the model, so the bar offers nothing that would be refused.
+    """
 
     title: Any
     icon: str
-    view: str
-    right: str = "read"
+    model: str  # "programs.Program"
+    page: str = "changelist"
+    permission: str = "view"
     badge: str = ""  # dotted path of a function (request) → text, empty for none
 
-    def shown(self, request: HttpRequest) -> dict[str, Any]:
+    def shown(self, request: HttpRequest) -> dict[str, Any] | None:
+        """None when it is not for this person, or nothing registers the model with the admin."""
+        from django.contrib import admin
         from django.urls import reverse
         from django.utils.module_loading import import_string
 
-        item = {"title": self.title, "icon": self.icon, "link": reverse(f"admin:{self.view}"), "active": False}
+        app, name = self.model.lower().split(".")
+        own = {model._meta.label_lower: model_admin for model, model_admin in admin.site._registry.items()}
+        model_admin = own.get(f"{app}.{name}")
+        if model_admin is None or not getattr(model_admin, f"has_{self.permission}_permission")(request):
+            return None
+        link = reverse(f"admin:{app}_{name}_{self.page}")
+        item = {"title": self.title, "icon": self.icon, "link": link, "active": False}
         if self.badge and (text := import_string(self.badge)(request)):
             item["badge"] = text
         return item
@@ -39,13 +51,41 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
     (
         "",
         [
-            Entry(
-                _("Programs"), "terminal", "programs_program_changelist", badge="monitor_site.dashboard.troubled"
-            ),
-            Entry(_("Events"), "list_alt", "programs_programevent_changelist"),
-            Entry(_("Incidents"), "report", "programs_incident_changelist"),
-            Entry(_("Hosts"), "dns", "programs_host_changelist"),
-            Entry(_("Adopt a process"), "person_add", "programs_program_adopt", "administer"),
+            Entry(_("Programs"), "terminal", "programs.Program", badge="monitor_site.dashboard.troubled"),
+            Entry(_("Events"), "list_alt", "programs.ProgramEvent"),
+            Entry(_("Incidents"), "report", "programs.Incident"),
+            Entry(_("Hosts"), "dns", "programs.Host"),
+            Entry(_("Adopt a process"), "person_add", "programs.Program", "adopt", "add"),
+        ],
+    ),
+    (
+        _("Alerts"),
+        [
+            Entry(_("Alerts"), "notifications", "metrics.Alert"),
+            Entry(_("Alert rules"), "rule", "metrics.AlertRule"),
+        ],
+    ),
+    (
+        _("Plugins"),
+        [
+            Entry(_("Plugins"), "extension", "plugins.PluginConfig"),
+            Entry(_("Runs"), "history", "plugins.PluginRun"),
+        ],
+    ),
+    (
+        _("Webhooks"),
+        [
+            Entry(_("Endpoints"), "webhook", "webhooks.WebhookEndpoint"),
+            Entry(_("Deliveries"), "outbox", "webhooks.WebhookDelivery"),
+        ],
+    ),
+    (
+        _("Access"),
+        [
+            Entry(_("Users"), "group", "auth.User"),
+            Entry(_("Groups"), "groups", "auth.Group"),
+            Entry(_("Tokens"), "key", "core.ApiToken"),
+            Entry(_("Audit"), "policy", "core.AuditEntry"),
         ],
     ),
 ]
@@ -55,12 +95,12 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The side bar of this person; the entry whose address fits the page best is marked."""
     groups: list[dict[str, Any]] = []
     for title, entries in SIDE_BAR:
-        items = [entry.shown(request) for entry in entries if request.user.has_perm(f"core.{entry.right}")]
+        items = [item for item in (entry.shown(request) for entry in entries) if item]
         groups.append({"title": title, "separator": bool(title), "items": items})
     fitting = [item for group in groups for item in group["items"] if request.path.startswith(item["link"])]
     if fitting:
         max(fitting, key=lambda item: len(item["link"]))["active"] = True
-    return groups
+    return [group for group in groups if group["items"]]
 
 
 def _static(name: str) -> Callable[[HttpRequest], str]:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from django.contrib import admin
-from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -14,11 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from programs.formatting import bytes_text, duration_text, percent_text
 from programs.models import Program
 from programs.payloads import ProgramStatus
-from programs.states import VERBS, State
+from programs.states import State
 
 from .history import NOTHING
 from .live import needs_a_word
-from .verbs import BUTTONS
+from .verbs import buttons
 
 
 class Row(Protocol):
@@ -112,6 +111,5 @@ class ProgramColumns:
     def buttons(self, row: Row) -> SafeString | str:
         if row.live is None:
             return NOTHING
-        possible = VERBS[State(row.live["state"])]
-        context = {"name": row.live["name"], "id": row.pk, "buttons": BUTTONS, "possible": possible}
-        return render_to_string("admin/programs/program/verbs.html", context)
+        made = buttons(row.pk, row.live["name"], State(row.live["state"]))
+        return format_html('<span class="verbs">{}</span>', made)

@@ -18,13 +18,13 @@ from programs.forms.fields import MEGABYTE
 from programs.forms.texts import SECONDS
 from programs.models import Program
 from programs.payloads import ProcessStatus
-from programs.states import ALIVE, VERBS, State
+from programs.states import ALIVE, State
 
 from .columns import cpu_text, memory_text, state_badge, uptime_cell
 from .event_text import event_text
 from .history import NOTHING, label, value_text
 from .live import VERB_TABLE, needs_a_word
-from .verbs import BUTTONS
+from .verbs import buttons
 
 LATEST_EVENTS = 10
 LATEST_INCIDENTS = 3
@@ -46,8 +46,7 @@ def context(program: Program) -> dict[str, Any]:
         "cpu": cpu_text(now),
         "memory": memory_text(now),
         "pids": ", ".join(str(process["pid"]) for process in now["processes"] if process["pid"]),
-        "buttons": BUTTONS,
-        "possible": VERBS[State(now["state"])],
+        "buttons": buttons(program.pk, program.name, State(now["state"]), labelled=True),
         "verb_table": json.dumps(VERB_TABLE),
         "processes": [_process(process) for process in now["processes"]],
         "waiting": waiting_for_restart(program),
@@ -96,7 +95,7 @@ def settings_shown(program: Program) -> list[dict[str, Any]]:
     """The definition in groups of label and value, for people who may not change it. Secrets are masked."""
     shown = definition.as_json(program)
     return [
-        {"name": name, "rows": [(label(field), _value(field, shown[field])) for field in fields]}
+        {"name": name, "rows": [(label(field), _value(field, shown[field])) for field in fields if field in shown]}
         for name, fields in GROUPS
     ]
 

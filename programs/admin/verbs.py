@@ -15,7 +15,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -23,7 +25,7 @@ from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of, role_required
 from programs import services
 from programs.models import Program
-from programs.states import Verb
+from programs.states import VERBS, State, Verb
 
 MOST_NAMED = 5
 LABELS = {
@@ -33,10 +35,37 @@ LABELS = {
     Verb.KILL: gettext_lazy("Kill"),
 }
 ICONS = {Verb.START: "play_arrow", Verb.STOP: "stop", Verb.RESTART: "restart_alt", Verb.KILL: "dangerous"}
-BUTTONS = [
-    {"verb": verb, "label": LABELS[verb], "icon": ICONS[verb], "view": f"admin:programs_program_{verb}"}
-    for verb in Verb
-]
+# A button posts the page's own form; killing, which cannot be undone, leads to a page that asks first.
+BUTTON = (
+    '<button type="submit" form="verb-form" formaction="{address}"{off} class="icon-button verb-{verb}" '
+    'data-verb="{verb}" data-program="{pk}" title="{label}" aria-label="{label} {name}">{face}</button>'
+)
+LINK = (
+    '<a href="{address}" aria-disabled="{off}" class="icon-button verb-{verb}" '
+    'data-verb="{verb}" data-program="{pk}" title="{label}" aria-label="{label} {name}">{face}</a>'
+)
+ICON = '<span class="material-symbols-outlined" aria-hidden="true">{}</span>'
+
+
+def buttons(program_id: int, name: str, state: State, *, labelled: bool = False) -> SafeString:
+    """A button for each verb; those that make no sense in `state` are switched off."""
+    made = [_button(verb, program_id, name, verb in VERBS[state], labelled) for verb in Verb]
+    return format_html_join("", "{}", ((button,) for button in made))
+
+
+def _button(verb: Verb, program_id: int, name: str, is_possible: bool, labelled: bool) -> SafeString:
+    icon = format_html(ICON, ICONS[verb])
+    facts = {
+        "verb": verb,
+        "pk": program_id,
+        "name": name,
+        "label": LABELS[verb],
+        "address": reverse(f"admin:programs_program_{verb}", args=[program_id]),
+        "face": format_html("{}<span>{}</span>", icon, LABELS[verb]) if labelled else icon,
+    }
+    if verb is Verb.KILL:
+        return format_html(LINK, off="false" if is_possible else "true", **facts)
+    return format_html(BUTTON, off="" if is_possible else mark_safe(" disabled"), **facts)
 
 
 def actor_of(request: HttpRequest) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminExpandableTextareaWidget,
@@ -14,9 +15,10 @@ from unfold.widgets import (
 )
 
 from programs import definition, services
-from programs.models import Host, Program
+from programs.models import Host, Program, ProgramRevision
 
 from . import texts
+from .cautions import cautions
 from .fields import MegabytesField, NumbersField, UnitInput, WordsField
 from .records import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
 from .rows import RowsField
@@ -29,7 +31,7 @@ else:
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (
         _("Program"),
-        ("name", "command", "shell", "working_directory", "environment", "description", "tags", "host"),
+        ("name", "command", "shell", "working_directory", "environment", "description", "tags", "host", "seen"),
     ),
     (_("Starting"), ("autostart", "start_seconds", "stdin", "user")),
     (
@@ -72,6 +74,8 @@ class ProgramForm(ModelForm):
         widget=UnfoldAdminSelectWidget(),
     )
 
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the version that was on the page
+
     class Meta:
         model = Program
         fields = definition.PLAIN_FIELDS
@@ -89,17 +93,29 @@ class ProgramForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        given = kwargs.get("initial") or {}
-        shown = definition.as_json(self.instance) if self.instance.pk else _defaults()
-        self.initial = {
-            name: plain_number(value) if isinstance(value, float) else value
-            for name, value in {**shown, **given}.items()
-        }
-        self.initial["environment"] = (
-            shown["environment"] if self.instance.pk else without_secrets(self.initial["environment"])
-        )
+        shown = definition.as_json(self.instance) if self.instance.pk else _beginning(kwargs.get("initial") or {})
+        self.initial = {name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()}
+        self.initial["seen"] = newest.number if (newest := self._newest()) else None
         for name, field in self.fields.items():
             field.help_text = field.help_text or texts.HELP.get(name, "")
+        if self.instance.pk and not self.is_bound:
+            self._show_cautions()
+
+    def _show_cautions(self) -> None:
+        for name, notes in cautions(self.instance).items():
+            said = format_html_join("", '<span class="caution">{}</span>', ((note,) for note in notes))
+            self.fields[name].help_text = format_html("{}{}", self.fields[name].help_text, said)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        newest = self._newest()
+        if newest and cleaned.get("seen") is not None and newest.number > cleaned["seen"]:
+            text = _("%(actor)s has changed this program meanwhile (version %(number)s). Reload the page first.")
+            raise ValidationError(text, params={"actor": newest.actor, "number": newest.number})
+        return cleaned
+
+    def _newest(self) -> ProgramRevision | None:
+        return self.instance.revisions.first() if self.instance.pk else None
 
     def values(self) -> dict[str, Any]:
         """What was given, as the service takes it; fields at fault are left out."""
@@ -122,10 +138,12 @@ class ProgramForm(ModelForm):
                     self.add_error(field if field in self.fields else None, messages)
 
 
-def _defaults() -> dict[str, Any]:
+def _beginning(given: dict[str, Any]) -> dict[str, Any]:
+    """What the form of a new program shows: defaults, and what a copy brings along."""
     blank = Program()
     plain = {field: getattr(blank, field) for field in definition.PLAIN_FIELDS}
-    return {**plain, "host": None, "environment": [], "depends_on": []}
+    variables = without_secrets(given.get("environment", []))
+    return {**plain, "host": None, "depends_on": [], **given, "environment": variables}
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 
 from core import secrets
-from programs import definition
+from programs import definition, services
 from programs.forms import ProgramForm
 from programs.models import Program, ProgramRevision
 from programs.states import State
@@ -229,8 +229,9 @@ def test_what_is_probably_not_meant_is_said_but_saved(admin: Client) -> None:
     said = " ".join(str(message) for message in get_messages(answer.wsgi_request))
     assert "Command: “no-such-program” is not found" in said
     assert "No shell runs" in said
+    admin.get(LIST)  # shows the messages
     page = admin.get(f"{LIST}{Program.objects.get().pk}/change/").content.decode()
-    assert "is not found, or may not be executed" in page
+    assert '<span class="caution">“no-such-program” is not found' in page
 
 
 def test_a_copy_brings_everything_but_the_values_of_secrets(admin: Client, program: MakeProgram) -> None:
@@ -254,3 +255,12 @@ def test_only_an_administrator_may_define(operator: Client, viewer: Client, prog
         assert client.post(ADD, filled(name="new")).status_code == 403
         assert client.post(f"{LIST}{web.pk}/change/", filled(command="rm -rf /")).status_code == 403
     assert Program.objects.get().command == "sleep 60"
+
+
+def test_what_somebody_else_saved_meanwhile_is_not_overwritten(admin: Client, program: MakeProgram) -> None:
+    web = program("web")
+    page = what_is_posted(ProgramForm(instance=web))
+    services.save_definition({"command": "sleep 99"}, program=web, actor="alice")
+    answer = admin.post(f"{LIST}{web.pk}/change/", {**page, "description": "mine"})
+    assert "alice has changed this program meanwhile (version 2)" in answer.content.decode()
+    assert (Program.objects.get().command, Program.objects.get().description) == ("sleep 99", "")

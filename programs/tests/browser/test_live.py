@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from programs.admin.formatting import bytes_text, duration_text, percent_text
+from programs.formatting import bytes_text, duration_text, percent_text
 
 from .conftest import Visit
 from .stack import Stack, wait_for

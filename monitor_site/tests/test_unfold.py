@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+
+from core.access import Role, set_role
+from monitor_site.unfold import navigation
+
+EVERYBODY = {"Programs", "Events", "Incidents", "Hosts"}
+
+
+def side_bar(role: Role, path: str = "/admin/") -> list[dict[str, object]]:
+    user = User.objects.create_user(f"{role}-person")
+    set_role(user, role)
+    request = RequestFactory().get(path)
+    request.user = user
+    return [item for group in navigation(request) for item in group["items"]]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("role", "sees", "does_not"),
+    [
+        (Role.READ, EVERYBODY, {"Adopt a process", "Users", "Audit"}),
+        (Role.OPERATE, EVERYBODY, {"Adopt a process", "Users", "Audit"}),
+        (Role.ADMIN, EVERYBODY | {"Adopt a process", "Users", "Tokens", "Audit"}, set()),
+    ],
+)
+def test_the_side_bar_offers_what_the_role_may_see(role: Role, sees: set[str], does_not: set[str]) -> None:
+    titles = {str(item["title"]) for item in side_bar(role)}
+    assert sees <= titles
+    assert not does_not & titles
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", list(Role))
+def test_every_entry_leads_to_a_page_that_opens(role: Role) -> None:
+    links = [str(item["link"]) for item in side_bar(role)]
+    client = Client()
+    client.force_login(User.objects.get())
+    assert [link for link in links if client.get(link).status_code != 200] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("/admin/programs/program/7/change/", "Programs"),
+        ("/admin/programs/program/adopt/", "Adopt a process"),
+        ("/admin/programs/programevent/", "Events"),
+    ],
+)
+def test_the_entry_of_the_page_is_marked(path: str, title: str) -> None:
+    assert [item["title"] for item in side_bar(Role.ADMIN, path) if item["active"]] == [title]
