@@ -1,14 +1,24 @@
-"""What every page of the admin says beside its own content: which machine this is, and how many need a look."""
+"""What the admin says beside its lists: which machine this is, and on its front page what needs a look."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from programs.models import Process
+from core.access import Role, has_role
+from programs import hosts, status
+from programs.admin.columns import state_badge
+from programs.admin.live import VERB_TABLE, count_states, needs_a_word
+from programs.models import Host, Incident, Process
+from programs.payloads import ProgramStatus
 from programs.states import State
+
+MOST_SHOWN = 10
 
 
 def environment(request: HttpRequest) -> list[str]:
@@ -18,12 +28,29 @@ def environment(request: HttpRequest) -> list[str]:
 
 def troubled(request: HttpRequest) -> str:
     """The badge beside Programs: how many have given up. Empty when none has."""
-    count = (
-        Process.objects.filter(state=State.FATAL, program__removed_at=None).values("program").distinct().count()
-    )
+    fatal = Process.objects.filter(state=State.FATAL, program__removed_at=None)
+    count = fatal.values("program").distinct().count()
     return str(count) if count else ""
 
 
-def counters(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """For the front page."""
-    return context
+def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Adds the counts by state, what needs a look, and the latest incidents. For those who may read."""
+    context["title"] = _("Overview")
+    if not has_role(request.user, Role.READ):
+        return context
+    shown = status.every_program(status.pulse())
+    now = timezone.now()
+    return context | {
+        "state_counts": count_states(shown),
+        "verb_table": json.dumps(VERB_TABLE),
+        "attention": [(one, state_badge(one)) for one in shown if needs_a_look(one)][:MOST_SHOWN],
+        "silent_hosts": [
+            host for host in Host.objects.order_by("name") if not hosts.is_alive(host.heartbeat_at, now)
+        ],
+        "latest_incidents": Incident.objects.all()[:MOST_SHOWN],
+    }
+
+
+def needs_a_look(shown: ProgramStatus) -> bool:
+    """What has ended as it should needs none; if it did not, its incident tells."""
+    return needs_a_word(shown) and shown["state"] != State.EXITED

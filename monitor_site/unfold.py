@@ -25,7 +25,7 @@ class Entry:
     title: Any
     icon: str
     model: str  # "programs.Program"
-    page: str = "changelist"
+    page: str = "{model}_changelist"
     permission: str = "view"
     badge: str = ""  # dotted path of a function (request) → text, empty for none
 
@@ -40,7 +40,7 @@ class Entry:
         model_admin = own.get(f"{app}.{name}")
         if model_admin is None or not getattr(model_admin, f"has_{self.permission}_permission")(request):
             return None
-        link = reverse(f"admin:{app}_{name}_{self.page}")
+        link = reverse("admin:" + self.page.format(model=f"{app}_{name}"))
         item = {"title": self.title, "icon": self.icon, "link": link, "active": False}
         if self.badge and (text := import_string(self.badge)(request)):
             item["badge"] = text
@@ -51,11 +51,12 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
     (
         "",
         [
+            Entry(_("Overview"), "monitoring", "programs.Program", "index"),
             Entry(_("Programs"), "terminal", "programs.Program", badge="monitor_site.dashboard.troubled"),
             Entry(_("Events"), "list_alt", "programs.ProgramEvent"),
             Entry(_("Incidents"), "report", "programs.Incident"),
             Entry(_("Hosts"), "dns", "programs.Host"),
-            Entry(_("Adopt a process"), "person_add", "programs.Program", "adopt", "add"),
+            Entry(_("Adopt a process"), "person_add", "programs.Program", "{model}_adopt", "add"),
         ],
     ),
     (
@@ -119,7 +120,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "monitor_site.dashboard.environment",
-    "DASHBOARD_CALLBACK": "monitor_site.dashboard.counters",
+    "DASHBOARD_CALLBACK": "monitor_site.dashboard.front_page",
     "STYLES": [_static("monitor/monitor.css")],
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": _static("monitor/icon.svg")},

@@ -7,7 +7,7 @@ from django.test import Client, RequestFactory
 from core.access import Role, set_role
 from monitor_site.unfold import navigation
 
-EVERYBODY = {"Programs", "Events", "Incidents", "Hosts"}
+EVERYBODY = {"Overview", "Programs", "Events", "Incidents", "Hosts"}
 
 
 def side_bar(role: Role, path: str = "/admin/") -> list[dict[str, object]]:
@@ -46,6 +46,7 @@ def test_every_entry_leads_to_a_page_that_opens(role: Role) -> None:
 @pytest.mark.parametrize(
     ("path", "title"),
     [
+        ("/admin/", "Overview"),
         ("/admin/programs/program/7/change/", "Programs"),
         ("/admin/programs/program/adopt/", "Adopt a process"),
         ("/admin/programs/programevent/", "Events"),

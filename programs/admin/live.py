@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Aggregate, Case, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, When
@@ -25,16 +26,23 @@ class LiveChangeList(ChangeList):
     """Gives each row its status object, and the page the number of programs in each state: two queries in all."""
 
     state_counts: list[tuple[State, int]]
+    has_programs: bool
 
     def get_results(self, request: Any) -> None:
         super().get_results(request)
         known = {shown["id"]: shown for shown in status.every_program(status.pulse())}
         for program in self.result_list:
             program.live = known.get(program.pk)
-        counts = Counter(shown["state"] for shown in known.values())
+        self.has_programs = bool(known)
         if not self.has_active_filters and not self.query:
             self.full_result_count = self.result_count
-        self.state_counts = [(state, counts[state]) for state in (*ATTENTION, State.UNKNOWN)]
+        self.state_counts = count_states(known.values())
+
+
+def count_states(programs: Iterable[ProgramStatus]) -> list[tuple[State, int]]:
+    """How many programs show each state, those that need attention first; 0 for the others."""
+    counts = Counter(shown["state"] for shown in programs)
+    return [(state, counts[state]) for state in (*ATTENTION, State.UNKNOWN)]
 
 
 def needs_a_word(shown: ProgramStatus) -> bool:

@@ -21,7 +21,8 @@ function rowOf(id) {
 
 if (bar) {
   const known = new Map();
-  enhanceVerbs(document.getElementById("verb-form"));
+  const form = document.getElementById("verb-form");
+  if (form) enhanceVerbs(form);
   followStatus(bar, {
     onPrograms(programs, isSnapshot) {
       if (isSnapshot) known.clear();
