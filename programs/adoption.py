@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from core.doorbell import ring_on_commit
+from core.models import Sequence
 
 from . import services
 from .models import Intent, Process, Program
@@ -69,7 +70,9 @@ def adopt(pid: int, *, name: str, actor: str) -> Program:
         program.autostart = True
         program.save(update_fields=["autostart"])
         identity = {"pid": who.pid, "kernel_start": who.kernel_start, "boot_id": who.boot_id}
-        Intent.objects.create(program=program, verb="adopt", actor=actor, data=identity)
+        Intent.objects.create(
+            program=program, verb="adopt", actor=actor, data=identity, revision=Sequence.advance()
+        )
         ring_on_commit("agent")
     return program
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them, in the admin and on the terminal. `static/monitor/format.js` does the same in the browser; keep the two alike."""
+"""Numbers as people read them, in the admin and on the terminal. `static/monitor/format.js` is its twin."""
 
 from __future__ import annotations
 

@@ -222,6 +222,7 @@ class Intent(models.Model):
     data = models.JSONField(default=dict)
     actor = models.CharField(max_length=150)
     at = models.DateTimeField(default=timezone.now)
+    revision = models.BigIntegerField(default=0)
 
     class Meta:
         ordering = ["id"]

@@ -147,8 +147,9 @@ def request_many(programs: Iterable[Program], verb: Verb, *, actor: str) -> dict
 
 def _wish(programs: list[Program], verb: Verb, wanted: Desired, actor: str) -> None:
     ids = [program.pk for program in programs]
-    Program.objects.filter(pk__in=ids).update(desired_state=wanted, revision=Sequence.advance())
-    Intent.objects.bulk_create(Intent(program_id=pk, verb=verb, actor=actor) for pk in ids)
+    revision = Sequence.advance()
+    Program.objects.filter(pk__in=ids).update(desired_state=wanted, revision=revision)
+    Intent.objects.bulk_create(Intent(program_id=pk, verb=verb, actor=actor, revision=revision) for pk in ids)
     for program in programs:
         program.desired_state = wanted
     ring_on_commit("agent")
@@ -178,7 +179,9 @@ def send_input(program: Program, text: str, *, actor: str) -> None:
     if state_of(program) not in (State.RUNNING, State.STARTING, State.STOPPING):
         raise ConflictError(f"{program.name} is not running.")
     with transaction.atomic():
-        Intent.objects.create(program=program, verb="input", actor=actor, data={"text": text})
+        Intent.objects.create(
+            program=program, verb="input", actor=actor, data={"text": text}, revision=Sequence.advance()
+        )
         ring_on_commit("agent")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from django.db import close_old_connections
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from core.models import Sequence
 from programs.models import Dependency, Host, Intent, Process, Program
@@ -24,18 +24,20 @@ class Wishes:
 
 
 def read(host: Host, since: int) -> Wishes:
-    """Two or three small queries when nothing changed. Includes programs of other hosts: one may just have moved.
+    """Everything written up to one revision, as if in one look. Other hosts' programs too: one may just have moved.
 
-    The order matters: the counter first, so that what is written meanwhile is read twice rather than missed, and
-    an intent before its program, so that no verb is seen without the desired state that came with it.
+    The counter is read first, and what is newer than it is left for the next reading: so no verb is seen without
+    the desired state that came with it, and no desired state without its verb.
     """
     close_old_connections()
     revision = Sequence.current()
-    intents = list(Intent.objects.filter(program__in=Program.everything.of_host(host)).order_by("id"))
-    if revision == since:
-        return Wishes(revision, intents=intents)
+    ours = Program.everything.of_host(host)
+    intents = list(Intent.objects.filter(program__in=ours, revision__lte=revision).order_by("id"))
+    if revision == since and not intents:
+        return Wishes(revision)
+    changed = Q(revision__gt=since, revision__lte=revision) | Q(pk__in={i.program_id for i in intents})
     # `number` is the definition's number that a process started now runs under.
-    programs = list(Program.everything.filter(revision__gt=since).annotate(number=Max("revisions__number")))
+    programs = list(Program.everything.filter(changed).annotate(number=Max("revisions__number")))
     return Wishes(revision, programs, intents, _needs() if programs else None)
 
 
