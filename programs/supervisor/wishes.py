@@ -24,7 +24,7 @@ class Wishes:
 
 
 def read(host: Host, since: int) -> Wishes:
-    """Everything written up to one revision, as if in one look. Other hosts' programs too: one may just have moved.
+    """Everything written up to one revision, as if in one look; other hosts' programs too, for one may have moved.
 
     The counter is read first, and what is newer than it is left for the next reading: so no verb is seen without
     the desired state that came with it, and no desired state without its verb.
