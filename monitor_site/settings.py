@@ -185,7 +185,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 # W001 to W003 look for three of Django's middleware by name; ours inherit from them.
 SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
 SILENCED_SYSTEM_CHECKS += (
-    [] if BEHIND_TLS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+    [] if BEHIND_TLS else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
