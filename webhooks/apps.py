@@ -3,3 +3,10 @@ from django.apps import AppConfig
 
 class WebhooksConfig(AppConfig):
     name = "webhooks"
+
+    def ready(self) -> None:
+        from programs.events import event_recorded
+
+        from . import outbox, rotation  # noqa: F401  (rotation registers itself)
+
+        event_recorded.connect(outbox.fan_out, dispatch_uid="webhooks.outbox")

@@ -1,0 +1,147 @@
+"""What is told about an event: the JSON that signed deliveries carry and chat messages are made from.
+
+{"id": "evt_…", "type": "program.crashed", "timestamp": "…Z", "seq": 41,
+ "data": {"program": {"id", "name", "description", "tags"} or null,
+          "process": {"index", …} or null,
+          "event": the event as the API shows it,
+          "host": "nas", "summary": "one line a person understands", "link": "http://…/admin/…"}}
+
+`process` has what is known of `pid exit_code exit_signal meaning out_of_memory uptime_seconds`, and for ends and
+restarts `restarts_last_hour` and the last `log_lines` (a list of texts). A body that would be too big says
+`"truncated": true` and leaves out `event.data` and the log lines. Two keys of `data` are for messages to people only
+(signed bodies stay the same through all tries): `late_seconds`, and `events` with the bodies of a bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from programs import events
+from programs.meaning import summary
+from programs.models import Host, Incident, ProgramEvent
+
+LARGEST = 64 * 1024
+LOG_LINES = 10
+LONGEST_LINE = 500
+LATE_AFTER = timedelta(seconds=60)
+PROCESS_KEYS = ("pid", "exit_code", "exit_signal", "meaning", "out_of_memory", "uptime_seconds")
+ENDS = frozenset(
+    {
+        "program.crashed",
+        "program.exited",
+        "program.restarted",
+        "program.backoff",
+        "program.fatal",
+        "program.stopped",
+    }
+)
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a batch of bodies is made from besides the events: read once for all of them."""
+
+    incidents: dict[int, Incident]
+    host: str
+
+
+def build(found: Iterable[ProgramEvent]) -> dict[int, Body]:
+    """The bodies by the event's primary key. Load the events with `select_related("program__host")`."""
+    found = list(found)
+    incidents = Incident.objects.filter(event__in=[event.pk for event in found if event.type == "program.crashed"])
+    default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
+    known = _Known({row.event_id: row for row in incidents}, default or settings.HOST_NAME)
+    return {event.pk: _fitting(_body(event, known)) for event in found}
+
+
+def build_one(event: ProgramEvent) -> Body:
+    return build([event])[event.pk]
+
+
+def _body(event: ProgramEvent, known: _Known) -> Body:
+    shown = events.as_json(event)
+    return {
+        "id": event.uid,
+        "type": event.type,
+        "timestamp": shown["timestamp"],
+        "seq": event.seq,
+        "data": {
+            "program": _program(event),
+            "process": _process(event, known.incidents.get(event.pk)),
+            "event": shown,
+            "host": _host(event, known.host),
+            "summary": summary(event.type, event.program_name, event.data),
+            "link": _link(event, known.incidents.get(event.pk)),
+        },
+    }
+
+
+def _program(event: ProgramEvent) -> dict[str, Any] | None:
+    if event.program is None:
+        return {"id": None, "name": event.program_name} if event.program_name else None
+    about = {"description": event.program.description, "tags": event.program.tags}
+    return {"id": event.program_id, "name": event.program_name, **about}
+
+
+def _process(event: ProgramEvent, incident: Incident | None) -> dict[str, Any] | None:
+    if event.process_index is None:
+        return None
+    told = {key: event.data[key] for key in PROCESS_KEYS if key in event.data}
+    if event.type in ENDS and event.program_id is not None:
+        told["restarts_last_hour"] = _restarts_before(event)
+    if incident is not None:
+        told["out_of_memory"] = incident.out_of_memory
+        told["log_lines"] = [line[:LONGEST_LINE] for line in incident.log_lines[-LOG_LINES:]]
+    return {"index": event.process_index, **told}
+
+
+def _restarts_before(event: ProgramEvent) -> int:
+    """By sequence too, so that a later try of the same delivery says the same."""
+    return ProgramEvent.objects.filter(
+        program=event.program_id,
+        type="program.restarted",
+        timestamp__gt=event.timestamp - timedelta(hours=1),
+        timestamp__lte=event.timestamp,
+        seq__lte=event.seq,
+    ).count()
+
+
+def _host(event: ProgramEvent, default: str) -> str:
+    if event.program is not None:
+        return event.program.host.name if event.program.host else default
+    named = event.data.get("host")
+    return named if isinstance(named, str) and named else default
+
+
+def _link(event: ProgramEvent, incident: Incident | None) -> str:
+    """The page about it. The admin's routes are not loaded where this runs, so the paths stand here."""
+    if incident is not None:
+        return f"{_site()}/admin/programs/incident/{incident.pk}/change/"
+    if event.program_id is not None:
+        return f"{_site()}/admin/programs/program/{event.program_id}/change/"
+    return f"{_site()}/admin/programs/programevent/"
+
+
+def _site() -> str:
+    if settings.CSRF_TRUSTED_ORIGINS:
+        return str(settings.CSRF_TRUSTED_ORIGINS[0]).rstrip("/")
+    host, _, port = settings.BIND.rpartition(":")
+    return f"http://{settings.HOST_NAME if host in ('0.0.0.0', '[::]', '') else host}:{port}"  # noqa: S104
+
+
+def _fitting(body: Body) -> Body:
+    if len(orjson.dumps(body, default=str)) <= LARGEST:
+        return body
+    data = dict(body["data"])
+    data["event"] = {**data["event"], "data": {}}
+    data["process"] = data["process"] and {"index": data["process"]["index"]}
+    data["program"] = data["program"] and {"id": data["program"]["id"], "name": data["program"]["name"]}
+    return {**body, "truncated": True, "data": data}

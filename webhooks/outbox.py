@@ -1,0 +1,135 @@
+"""From an event to its delivery rows, inside the transaction that writes the event.
+
+What endpoints want is kept in memory, compiled; each transaction asks once whether it is still true, so a start
+storm of hundreds of events in one transaction costs no query more for each. Changing or removing an endpoint
+first advances the counter that every event advances (see `services`): the database then lets no event be
+written in between that still believes in the endpoint as it was.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+
+from core.doorbell import ring
+from programs import events
+from programs.models import ProgramEvent
+
+from .matching import Mute, Subject, Target, silenced_by, wants
+from .models import WebhookDelivery, WebhookEndpoint, WebhookMute
+
+BELL = "outbox"
+State = WebhookDelivery.State
+Version = tuple[int, int]
+
+_compiled: tuple[Version, tuple[Target, ...]] = ((-1, -1), ())
+
+
+class _Routes:
+    """What one transaction knows of endpoints and mutes.
+
+    It lives among the transaction's on-commit callbacks, so it is gone when the transaction is, however that
+    ends; when it commits, the outbox is rung once for everything that was put in.
+    """
+
+    def __init__(self) -> None:
+        self.has_work = False
+        self.read()
+
+    def read(self) -> None:
+        self.targets = _targets()
+        self.mutes = _mutes() if self.targets else ()
+
+    def __call__(self) -> None:
+        if self.has_work:
+            ring(BELL)
+
+
+def fan_out(*, event: ProgramEvent, **kwargs: Any) -> None:
+    """Receives `event_recorded`: one row for each endpoint that wants the event, none for the others."""
+    routes = _routes()
+    if not routes.targets:
+        return
+    subject = _subject(event)
+    rows = [_delivery(target, event, routes.mutes) for target in routes.targets if wants(target, subject)]
+    if rows:
+        WebhookDelivery.objects.bulk_create(rows)
+        routes.has_work = True
+
+
+def forget() -> None:
+    """To be called after a change of endpoints or mutes: later events of this transaction must see it."""
+    if (routes := _present_routes()) is not None:
+        routes.read()
+
+
+def _routes() -> _Routes:
+    if (present := _present_routes()) is not None:
+        return present
+    routes = _Routes()
+    transaction.on_commit(routes)
+    return routes
+
+
+def _present_routes() -> _Routes | None:
+    return next((entry[1] for entry in connection.run_on_commit if isinstance(entry[1], _Routes)), None)
+
+
+def _subject(event: ProgramEvent) -> Subject:
+    tags = frozenset(event.program.tags) if event.program else frozenset()
+    return Subject(event.type, event.severity, event.program_id, tags, lambda: events.as_json(event))
+
+
+def _delivery(target: Target, event: ProgramEvent, mutes: tuple[Mute, ...]) -> WebhookDelivery:
+    now = timezone.now()
+    row = WebhookDelivery(endpoint_id=target.id, event=event, created_at=now)
+    if mute := silenced_by(mutes, target.id, event.program_id, event.timestamp):
+        row.state, row.finished_at = State.CANCELLED, now
+        row.reason = f"muted: {mute.reason}" if mute.reason else "muted"
+    else:
+        row.next_attempt_at = now + target.bundle
+    return row
+
+
+def _targets() -> tuple[Target, ...]:
+    """Enabled endpoints. Every change gives an endpoint a higher revision, and a removal changes the count."""
+    global _compiled
+    found = WebhookEndpoint.objects.aggregate(count=Count("pk"), newest=Max("revision"))
+    version = (found["count"], found["newest"] or 0)
+    if _compiled[0] != version:
+        enabled = WebhookEndpoint.objects.filter(enabled=True).order_by("pk")
+        _compiled = (version, tuple(map(target_of, enabled)))
+    return _compiled[1]
+
+
+def target_of(endpoint: WebhookEndpoint) -> Target:
+    return Target(
+        id=endpoint.pk,
+        patterns=tuple(endpoint.events),
+        programs=frozenset(endpoint.programs),
+        tags=frozenset(endpoint.tags),
+        min_severity=endpoint.min_severity,
+        conditions=endpoint.conditions or None,
+        bundle=timedelta(seconds=endpoint.bundle_seconds),
+    )
+
+
+def _mutes() -> tuple[Mute, ...]:
+    current = WebhookMute.objects.filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now() - timedelta(hours=1)))
+    return tuple(map(mute_of, current))
+
+
+def mute_of(row: WebhookMute) -> Mute:
+    return Mute(
+        endpoint=row.endpoint_id,
+        program=row.program_id,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        cron=row.cron,
+        cron_length=timedelta(seconds=row.cron_seconds),
+        reason=row.reason,
+    )

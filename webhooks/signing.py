@@ -1,0 +1,49 @@
+"""Standard Webhooks 1.0: who receives can prove that we sent these bytes, and when.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+
+PREFIX = "whsec_"
+SECRET_BYTES = 32
+FEWEST_BYTES, MOST_BYTES = 24, 64
+
+
+def new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def check_secret(secret: str) -> None:
+    """Raises ValueError unless it is `whsec_` and base64 of 24 to 64 bytes."""
+    try:
+        length = len(_key(secret))
+    except binascii.Error as error:
+        raise ValueError("A secret is whsec_ followed by base64.") from error
+    if not secret.startswith(PREFIX) or not FEWEST_BYTES <= length <= MOST_BYTES:
+        raise ValueError(f"A secret is whsec_ followed by base64 of {FEWEST_BYTES} to {MOST_BYTES} bytes.")
+
+
+def headers(message_id: str, timestamp: int, body: bytes, keys: Iterable[str]) -> dict[str, str]:
+    """The three headers. `timestamp` is the moment of this try in unix seconds; one signature for each secret."""
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(_sign(message_id, timestamp, body, secret) for secret in keys),
+    }
+
+
+def _sign(message_id: str, timestamp: int, body: bytes, secret: str) -> str:
+    signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
+    return "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
