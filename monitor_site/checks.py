@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from core.http import NETWORKS
+
 from .environment import LOOPBACK_HOSTS, bind_parts
 
 
@@ -48,3 +50,11 @@ def log_format(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.LOG_FORMAT in {"console", "json"}:
         return []
     return [Error(f"LOG_FORMAT is {settings.LOG_FORMAT!r}; it can be console or json.", id="monitor.E005")]
+
+
+@register
+def webhook_network(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.WEBHOOK_NETWORK in NETWORKS:
+        return []
+    known = ", ".join(NETWORKS)
+    return [Error(f"WEBHOOK_NETWORK is {settings.WEBHOOK_NETWORK!r}; it can be {known}.", id="monitor.E006")]

@@ -22,6 +22,7 @@ HOST_NAME = host_name()
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = env.str("REDIS_URL", default="")
+WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")
 
 SAMPLE_SECONDS = env.float("SAMPLE_SECONDS", default=2.0)
 RECORD_SECONDS = env.float("RECORD_SECONDS", default=10.0)

@@ -1,0 +1,140 @@
+"""Sends requests with aiohttp, within bounds of time, bytes and addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.client_reqrep import ClientResponse
+from django.conf import settings
+
+from .failures import transport_error
+from .messages import OutgoingRequest, OutgoingResponse, RefusedError, TransportError, check_headers
+from .policy import Policy
+from .resolver import GuardedResolver
+from .urls import check_url
+
+CONNECT_SECONDS = 5.0
+MOST_READ = 64 * 1024
+MOST_KEPT = 4 * 1024
+# Names what we set ourselves; an answer that is not compressed cannot grow beyond what was read.
+OWN_HEADERS = ("Content-Type", "User-Agent", "Accept-Encoding", "Accept")
+
+
+class _Response(ClientResponse):
+    """Notes who answered before a short answer gives its connection back."""
+
+    peer = ""
+
+    async def start(self, connection: Any) -> ClientResponse:
+        address = connection.transport.get_extra_info("peername") if connection.transport else None
+        self.peer = address[0] if address else ""
+        return await super().start(connection)
+
+
+class Client:
+    """A session for many requests, one connection each. Use it as `async with`, within one event loop."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy.from_settings()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(
+            resolver=GuardedResolver(self.policy),
+            use_dns_cache=False,
+            socket_factory=self._socket,
+            # A kept connection would go on to an address that its name no longer has.
+            force_close=True,
+            limit=0,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS),
+            skip_auto_headers=OWN_HEADERS,
+            response_class=_Response,
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    def _socket(self, info: Any) -> socket.socket:
+        family, kind, protocol, _, address = info
+        self.policy.check(address[0], address[1])
+        return socket.socket(family, kind, protocol)
+
+    async def send(self, request: OutgoingRequest, *, deadline: float = 15.0) -> OutgoingResponse:
+        """The answer, whatever its status. `deadline`: seconds for everything together, the reading included.
+
+        Raises RefusedError when our rules forbid it, TransportError when there is no whole answer in time.
+        """
+        if self._session is None:
+            raise RuntimeError("Client is used outside of `async with`")
+        check_url(request.url, self.policy)
+        check_headers(request.headers)
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._exchange(self._session, request, started)
+        except (RefusedError, TransportError):
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise transport_error(error, deadline) from error
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: OutgoingRequest, started: float
+    ) -> OutgoingResponse:
+        async with session.request(
+            request.method,
+            request.url,
+            headers=_with_own(request.headers),
+            data=request.body or None,
+            allow_redirects=False,
+        ) as response:
+            head = await _head(response)
+            return OutgoingResponse(
+                status=response.status,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                body_head=head,
+                duration_ms=round((time.monotonic() - started) * 1000),
+                peer=getattr(response, "peer", ""),
+            )
+
+
+async def _head(response: ClientResponse) -> bytes:
+    """The first bytes of the body. Reads on for a while, so that most senders can finish what they say."""
+    head, read = b"", 0
+    async for chunk in response.content.iter_any():
+        head = (head + chunk)[:MOST_KEPT] if len(head) < MOST_KEPT else head
+        read += len(chunk)
+        if read >= MOST_READ:
+            break
+    return head
+
+
+def _with_own(headers: Any) -> dict[str, str]:
+    return {
+        "User-Agent": f"{settings.PRODUCT}/{settings.VERSION}",
+        "Accept": "*/*",
+        **headers,
+        "Accept-Encoding": "identity",
+    }
+
+
+async def send(
+    client: Client, request: OutgoingRequest, *, policy: Policy | None = None, deadline: float = 15.0
+) -> OutgoingResponse:
+    """`client.send`. A `policy` of its own gets a session of its own, since a session dials by one policy."""
+    if policy is None or policy == client.policy:
+        return await client.send(request, deadline=deadline)
+    async with Client(policy) as other:
+        return await other.send(request, deadline=deadline)

@@ -1,0 +1,102 @@
+"""What every kind of transport has. A kind is a folder here whose `transport.py` holds a `TRANSPORT`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.http import Client, OutgoingRequest, OutgoingResponse, Policy, check_url, masked_url
+from webhooks.placeholders import TemplateError
+
+Body = Mapping[str, Any]
+JSON = "application/json"
+
+# A setting that is encrypted at rest and never shown again.
+Secret = Annotated[str, Field(json_schema_extra={"format": "password", "writeOnly": True})]
+
+
+class TransportSettings(BaseModel):
+    """The settings of a kind; unknown ones are refused. Titles and descriptions become those of the form."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+
+class SettingsError(ValueError):
+    """Settings that do not fit. `errors`: field → sentences; the field is empty for the whole."""
+
+    def __init__(self, errors: dict[str, list[str]]) -> None:
+        super().__init__("; ".join(f"{name}: {' '.join(texts)}".strip(": ") for name, texts in errors.items()))
+        self.errors = errors
+
+
+S = TypeVar("S", bound=TransportSettings)
+
+
+class Transport(ABC, Generic[S]):
+    """How events become requests of one kind, and what the answers of its service mean.
+
+    `is_chat`: read by people, so late messages expire and many can be bundled. `is_signed`: Standard Webhooks
+    headers are added to what `render` returns. Stateless: one instance serves all endpoints.
+    """
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    url_hint: ClassVar[str] = "https://…"
+    is_chat: ClassVar[bool] = True
+    is_signed: ClassVar[bool] = False
+    Settings: type[S]
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the settings; secret ones have `writeOnly`."""
+        return self.Settings.model_json_schema()
+
+    def secret_fields(self) -> frozenset[str]:
+        properties = self.schema().get("properties", {})
+        return frozenset(name for name, field in properties.items() if field.get("writeOnly"))
+
+    def parse(self, given: Mapping[str, Any]) -> S:
+        """Raises SettingsError."""
+        try:
+            return self.Settings.model_validate(dict(given))
+        except ValidationError as error:
+            raise SettingsError(_texts(error)) from error
+
+    def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
+        """Before an endpoint is saved. Raises SettingsError, TemplateError or RefusedError (the URL)."""
+        self.parse(settings)
+        check_url(url, policy)
+
+    def masked(self, url: str) -> str:
+        """The URL as people may see it."""
+        return masked_url(url)
+
+    @abstractmethod
+    def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
+        """The request that tells of one event. Raises TemplateError, SettingsError."""
+
+    def render_bundle(self, bodies: Sequence[Body], url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
+        """One request that tells of several events, oldest first. Raises TemplateError unless `is_chat`."""
+        raise TemplateError(f"{self.label} messages are sent one by one.")
+
+    async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
+        """Hands a rendered request over, within `deadline` seconds. Raises RefusedError, TransportError."""
+        return await client.send(request, deadline=deadline)
+
+    def is_permanent(self, response: OutgoingResponse) -> bool:
+        """Whether trying again can never help, because the service says that the address is no more."""
+        return False
+
+    def rate_limited(self, response: OutgoingResponse) -> float | None:
+        """Seconds to wait that the answer names in the service's own way (not Retry-After), or None."""
+        return None
+
+
+def _texts(error: ValidationError) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        field = str(item["loc"][0]) if item["loc"] else ""
+        found.setdefault(field, []).append(item["msg"].removeprefix("Value error, "))
+    return found

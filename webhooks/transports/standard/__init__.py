@@ -1,0 +1,1 @@
+"""The delivered body itself, as signed JSON."""
