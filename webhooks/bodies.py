@@ -8,18 +8,17 @@
 
 `process` has what is known of `pid exit_code exit_signal meaning out_of_memory uptime_seconds`, and for ends and
 restarts `restarts_last_hour` and the last `log_lines` (a list of texts). A body that would be too big says
-`"truncated": true` and leaves out `event.data` and the log lines. Two keys of `data` are for messages to people only
-(signed bodies stay the same through all tries): `late_seconds`, and `events` with the bodies of a bundle.
+`"truncated": true` and leaves out `event.data` and the log lines.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from programs import events
@@ -29,7 +28,6 @@ from programs.models import Host, Incident, ProgramEvent
 LARGEST = 64 * 1024
 LOG_LINES = 10
 LONGEST_LINE = 500
-LATE_AFTER = timedelta(seconds=60)
 PROCESS_KEYS = ("pid", "exit_code", "exit_signal", "meaning", "out_of_memory", "uptime_seconds")
 ENDS = frozenset(
     {
@@ -138,7 +136,7 @@ def _site() -> str:
 
 
 def _fitting(body: Body) -> Body:
-    if len(orjson.dumps(body, default=str)) <= LARGEST:
+    if len(json.dumps(body)) <= LARGEST:
         return body
     data = dict(body["data"])
     data["event"] = {**data["event"], "data": {}}

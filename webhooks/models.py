@@ -155,10 +155,18 @@ class WebhookDelivery(models.Model):
         indexes = [
             models.Index(fields=["state", "next_attempt_at"]),
             models.Index(fields=["endpoint", "-created_at"]),
-            # What the sender asks all the time; stays small however long the log grows.
+            # What the sender asks all the time: small however long the log grows.
             models.Index(
-                fields=["endpoint", "next_attempt_at"], condition=Q(state="pending"), name="delivery_due"
+                fields=["endpoint", "next_attempt_at"],
+                condition=Q(state="pending", crash_count=0),
+                name="delivery_due",
             ),
+            models.Index(
+                fields=["endpoint", "next_attempt_at"],
+                condition=Q(state="pending", crash_count__gt=0),
+                name="delivery_suspect",
+            ),
+            models.Index(fields=["lease_until"], condition=Q(lease_until__isnull=False), name="delivery_leased"),
         ]
 
     def __str__(self) -> str:
@@ -221,13 +229,20 @@ class WebhookMute(models.Model):
 
 
 class DrainTicket(models.Model):
-    """One row: whether a job that sends is queued or at work, so that there is one of each at most."""
+    """One row for each lane: whether a job that sends is queued or at work, so that there is one of each at most.
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    Deliveries whose sender died go through a lane of their own, one at a time: if it dies again, it was them.
+    """
+
+    class Lane(models.TextChoices):
+        REGULAR = "regular", _("Regular")
+        SUSPECT = "suspect", _("Suspect")
+
+    lane = models.CharField(max_length=10, primary_key=True, choices=Lane.choices)
     queued_at = models.DateTimeField(null=True)
     queue_row = models.BigIntegerField(null=True)
     holder = models.CharField(max_length=40, blank=True)
     held_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
-        return self.holder or "free"
+        return self.lane
