@@ -13,12 +13,13 @@ from django.utils.translation import gettext as _
 from core.access import Role, has_role
 from programs import hosts, status
 from programs.admin.columns import state_badge
-from programs.admin.live import VERB_TABLE, count_states, needs_a_word
+from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
 from programs.models import Host, Incident, Process
 from programs.payloads import ProgramStatus
 from programs.states import State
 
 MOST_SHOWN = 10
+MOST_INCIDENTS = 5
 
 
 def environment(request: HttpRequest) -> list[str]:
@@ -43,11 +44,11 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context | {
         "state_counts": count_states(shown),
         "verb_table": json.dumps(VERB_TABLE),
-        "attention": [(one, state_badge(one)) for one in shown if needs_a_look(one)][:MOST_SHOWN],
+        "attention": [(one, state_badge(one), word(one)) for one in shown if needs_a_look(one)][:MOST_SHOWN],
         "silent_hosts": [
             host for host in Host.objects.order_by("name") if not hosts.is_alive(host.heartbeat_at, now)
         ],
-        "latest_incidents": Incident.objects.all()[:MOST_SHOWN],
+        "latest_incidents": Incident.objects.all()[:MOST_INCIDENTS],
     }
 
 

@@ -46,7 +46,7 @@ def test_the_front_page_names_what_needs_a_look(viewer: Client) -> None:
     make("mailer", State.FATAL, reason="gave <up>")
     Host.objects.create(name="far", heartbeat_at=timezone.now() - timedelta(hours=1))
     page = viewer.get("/admin/")
-    assert [shown["name"] for shown, _badge in page.context["attention"]] == ["mailer"]
+    assert [shown["name"] for shown, _badge, _word in page.context["attention"]] == ["mailer"]
     text = page.content.decode()
     for wanted in ("gave &lt;up&gt;", "far", "agent silent", "<b>mailer</b>"):
         assert wanted in text

@@ -16,7 +16,7 @@ from programs.payloads import ProgramStatus
 from programs.states import State
 
 from .history import NOTHING
-from .live import needs_a_word
+from .live import word
 from .verbs import buttons
 
 
@@ -78,8 +78,11 @@ class ProgramColumns:
     def state(self, row: Row) -> SafeString | str:
         if row.live is None:
             return NOTHING
-        reason = row.live["reason"] if needs_a_word(row.live) else ""
-        return format_html("{} {}", state_badge(row.live), live_cell(row.pk, "reason", reason))
+        reason = word(row.live)
+        cell = format_html(
+            '<span data-live="reason" data-program="{}" title="{}">{}</span>', row.pk, reason, reason
+        )
+        return format_html("{} {}", state_badge(row.live), cell)
 
     @admin.display(description=_("CPU"), ordering="-cpu_total")
     def cpu(self, row: Row) -> SafeString:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Aggregate, Case, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from unfold.views import ChangeList
 
 from programs import hosts, status
@@ -48,6 +49,13 @@ def count_states(programs: Iterable[ProgramStatus]) -> list[tuple[State, int]]:
 def needs_a_word(shown: ProgramStatus) -> bool:
     """Whether the state calls for the reason beside it."""
     return shown["state"] in TROUBLED or shown["health"] == "unhealthy"
+
+
+def word(shown: ProgramStatus) -> str:
+    """Why it is not fine; empty for what is. `static/monitor/live.js` says the same."""
+    if shown["state"] == State.UNKNOWN:
+        return _("the agent of %(host)s is silent") % {"host": shown["host"] or _("the default host")}
+    return shown["reason"] if needs_a_word(shown) else ""
 
 
 def with_totals(programs: QuerySet[Program]) -> QuerySet[Program]:

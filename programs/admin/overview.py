@@ -23,7 +23,7 @@ from programs.states import ALIVE, State
 from .columns import cpu_text, memory_text, state_badge, uptime_cell
 from .event_text import event_text
 from .history import NOTHING, label, value_text
-from .live import VERB_TABLE, needs_a_word
+from .live import VERB_TABLE, word
 from .verbs import buttons
 
 LATEST_EVENTS = 10
@@ -41,7 +41,7 @@ def context(program: Program) -> dict[str, Any]:
         "program": program,
         "now": now,
         "badge": state_badge(now),
-        "reason": now["reason"] if needs_a_word(now) else "",
+        "reason": word(now),
         "uptime": uptime_cell(now),
         "cpu": cpu_text(now),
         "memory": memory_text(now),

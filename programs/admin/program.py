@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from programs import definition, services
 from programs.forms import GROUPS, ProgramForm, cautions
-from programs.models import Program
+from programs.models import Host, Program
 
 from . import adoption, history, live, overview
 from .columns import ProgramColumns
@@ -35,7 +35,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
     change_list_template = "admin/programs/program/change_list.html"
     change_form_template = "admin/programs/program/change_form.html"
     object_history_template = "admin/programs/program/history.html"
-    list_display = ("title", "state", "cpu", "memory", "uptime", "restarts", "instances", "on_host")
+    list_display = ("title", "state", "cpu", "memory", "uptime", "restarts", "instances")
     list_filter = (StateFilter, TagFilter, "host", "restart_policy")
     list_fullwidth = True
     list_per_page = 100
@@ -70,7 +70,8 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         return search(queryset, search_term), False
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        return (*self.list_display, "buttons") if self.has_operate_permission(request) else self.list_display
+        columns = self.list_display if Host.objects.count() < 2 else (*self.list_display, "on_host")
+        return (*columns, "buttons") if self.has_operate_permission(request) else columns
 
     def get_urls(self) -> list[URLPattern]:
         adopt = adoption.urls(self.admin_site)

@@ -104,7 +104,8 @@ class ProgramForm(ModelForm):
     def _show_cautions(self) -> None:
         for name, notes in cautions(self.instance).items():
             said = format_html_join("", '<span class="caution">{}</span>', ((note,) for note in notes))
-            self.fields[name].help_text = format_html("{}{}", self.fields[name].help_text, said)
+            if field := self.fields.get(name):  # readers get a form without fields
+                field.help_text = format_html("{}{}", field.help_text, said)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

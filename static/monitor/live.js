@@ -23,7 +23,10 @@ const show = {
   restarts: (element, program) => setText(element, String(program.restarts)),
   instances: (element, program) => setText(element, `${program.instances.running}/${program.instances.desired}`),
   pids: (element, program) => setText(element, pids(program) || NOTHING),
-  reason: (element, program) => setText(element, needsAWord(program) ? program.reason : ""),
+  reason(element, program) {
+    setText(element, word(program));
+    element.title = element.textContent;
+  },
   uptime(element, program) {
     const since = program.uptime_seconds !== null && program.started_at ? Date.parse(program.started_at) / 1000 : "";
     element.dataset.since = since;
@@ -37,6 +40,11 @@ function setText(element, text) {
 
 function needsAWord(program) {
   return TROUBLED.has(program.state) || program.health === "unhealthy";
+}
+
+function word(program) {
+  if (program.state === "unknown") return `the agent of ${program.host || "the default host"} is silent`;
+  return needsAWord(program) ? program.reason : "";
 }
 
 function pids(program) {

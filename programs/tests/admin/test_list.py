@@ -73,7 +73,9 @@ def test_programs_of_a_silent_host_are_unknown(admin: Client, program: MakeProgr
     Host.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     assert names(admin, "?state=unknown") == ["web"]
     assert names(admin, "?state=running") == []
-    assert 'data-state="unknown"' in admin.get(LIST).content.decode()
+    text = admin.get(LIST).content.decode()
+    assert 'data-state="unknown"' in text
+    assert "the agent of testhost is silent" in text
 
 
 def test_it_sorts_by_what_the_processes_use(admin: Client, program: MakeProgram) -> None:
