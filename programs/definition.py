@@ -146,7 +146,8 @@ def _dependency(program: Program, entry: Any) -> Dependency:
     requires = Program.objects.filter(name=entry["program"]).first()
     if requires is None:
         raise ValidationError(f"There is no program {entry['program']}.")
-    if requires.host_id != program.host_id:
+    default = Host.objects.filter(is_default=True).values_list("pk", flat=True).first()
+    if (requires.host_id or default) != (program.host_id or default):
         raise ValidationError(f"{requires.name} runs on another host: an agent sees only its own programs.")
     condition = entry.get("condition", Dependency.Condition.STARTED)
     if condition not in Dependency.Condition.values:

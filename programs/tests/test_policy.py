@@ -55,7 +55,8 @@ def test_too_many_restarts_within_the_window_are_fatal() -> None:
 
 
 def test_restarts_before_the_window_do_not_count_towards_the_limit() -> None:
-    assert crash(recent=tuple(300.0 + n for n in range(10))).state is State.BACKOFF
+    rules = replace(RULES, restart_window=100)
+    assert crash(rules, recent=tuple(500.0 + n for n in range(10))).state is State.BACKOFF
 
 
 def test_zero_max_restarts_means_never_giving_up() -> None:
