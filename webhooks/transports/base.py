@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.http import Client, OutgoingRequest, OutgoingResponse, Policy, check_url, masked_url
@@ -100,3 +102,11 @@ def _texts(error: ValidationError) -> dict[str, list[str]]:
         field = str(item["loc"][0]) if item["loc"] else ""
         found.setdefault(field, []).append(item["msg"].removeprefix("Value error, "))
     return found
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON in UTF-8. Texts that UTF-8 cannot hold (half of an emoji), or huge numbers, take the slow way."""
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:
+        return json.dumps(value, default=str, separators=(",", ":")).encode()

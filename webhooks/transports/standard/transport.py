@@ -3,27 +3,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from pydantic import ConfigDict
 
 from core.http import OutgoingRequest
-from webhooks.transports.base import JSON, Body, Transport, TransportSettings
+from webhooks.transports.base import JSON, Body, Transport, TransportSettings, json_bytes
 
 
-class Settings(TransportSettings):
+class StandardSettings(TransportSettings):
     """Nothing to set: everything is in the body."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
-class Standard(Transport[Settings]):
+
+class Standard(Transport[StandardSettings]):
     kind = "standard"
     label = "Signed JSON (Standard Webhooks)"
     url_hint = "https://example.com/hooks/monitor"
     is_chat = False
     is_signed = True
-    Settings = Settings
+    Settings = StandardSettings
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         self.parse(settings)
-        return OutgoingRequest("POST", url, {"Content-Type": JSON}, orjson.dumps(body))
+        return OutgoingRequest("POST", url, {"Content-Type": JSON}, json_bytes(body))
 
 
 TRANSPORT = Standard()

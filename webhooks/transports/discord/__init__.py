@@ -1,0 +1,1 @@
+"""Discord channels, through the URL of a channel's webhook."""

@@ -1,0 +1,100 @@
+"""https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
+
+An adaptive card, as the workflow "Post to a channel when a webhook request is received" takes it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+from pydantic import ConfigDict
+
+from core.http import OutgoingResponse
+from webhooks.transports.base import TransportSettings
+from webhooks.transports.chat import ChatTransport, answer_json
+from webhooks.transports.message import Digest, Message, Tone
+from webhooks.transports.texts import cut
+
+LARGEST = 27 * 1024  # Teams takes 28 KB
+LONGEST_LINE = 300
+STYLES = {Tone.GOOD: "good", Tone.INFO: "accent", Tone.WARNING: "warning", Tone.ERROR: "attention"}
+GONE = (401, 404)
+# Codes of a workflow that was switched off or removed; these come with status 400.
+FINAL_CODES = frozenset({"WorkflowTriggerIsNotEnabled", "WorkflowNotFound", "WorkflowDisabled"})
+
+Element = dict[str, Any]
+
+
+class TeamsSettings(TransportSettings):
+    """Nothing to set: where it is posted is part of the workflow."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
+
+class Teams(ChatTransport[TeamsSettings]):
+    kind = "teams"
+    label = "Microsoft Teams"
+    url_hint = "https://….logic.azure.com/workflows/…"
+    Settings = TeamsSettings
+
+    def card(self, message: Message, settings: TeamsSettings) -> dict[str, Any]:
+        head = [_head(f"{message.sign} {escape(message.headline)}", message.tone)]
+        if message.meaning:
+            head.append(_text(escape(message.meaning)))
+        facts = [{"title": label, "value": escape(value)} for label, value in message.facts]
+        head.append({"type": "FactSet", "facts": [*facts, {"title": "Event", "value": escape(message.type)}]})
+        log = [_text(escape(cut(line, LONGEST_LINE)), monospaced=True) for line in message.log_lines]
+        return _fitting(head, log, message.link)
+
+    def digest(self, digest: Digest, settings: TeamsSettings) -> dict[str, Any]:
+        head = [_head(f"{digest.sign} {escape(digest.headline)}", digest.tone)]
+        return _fitting(head, [_text(escape(line)) for line in digest.lines], "")
+
+    def is_permanent(self, response: OutgoingResponse) -> bool:
+        error = answer_json(response.body_head).get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        return response.status in GONE or (response.status == 400 and code in FINAL_CODES)
+
+
+def _head(text: str, tone: Tone) -> Element:
+    title = _text(text) | {"weight": "bolder", "size": "medium"}
+    return {"type": "Container", "style": STYLES[tone], "bleed": True, "items": [title]}
+
+
+def _text(text: str, *, monospaced: bool = False) -> Element:
+    block: Element = {"type": "TextBlock", "text": text, "wrap": True}
+    return block | ({"fontType": "monospace", "spacing": "none", "size": "small"} if monospaced else {})
+
+
+def _fitting(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:
+    """The card with as many of the last lines as Teams takes."""
+    while True:
+        payload = _payload(head, lines, link)
+        if not lines or len(orjson.dumps(payload)) <= LARGEST:
+            return payload
+        lines = lines[1:]
+
+
+def _payload(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:
+    box = [{"type": "Container", "style": "emphasis", "items": lines}] if lines else []
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": [*head, *box],
+    }
+    if link:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open in the monitor", "url": link}]
+    content = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [content]}
+
+
+def escape(text: str) -> str:
+    """Without the Markdown of adaptive cards, and without the `{{DATE(…)}}` they would work out."""
+    return re.sub(r"([\\*_\[\]`~]|^[#>+-]|^\d+(?=\.))", r"\\\1", text).replace("{{", "{\u200b{")
+
+
+TRANSPORT = Teams()

@@ -1,0 +1,1 @@
+"""Telegram chats, through the Bot API."""

@@ -1,0 +1,100 @@
+"""https://core.telegram.org/bots/api#sendmessage"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field
+
+from core.http import OutgoingResponse, Policy
+from core.masking import MASK
+from webhooks.transports.base import SettingsError, TransportSettings
+from webhooks.transports.chat import ChatTransport, answer_json, seconds_of
+from webhooks.transports.message import Digest, Message, Tone
+from webhooks.transports.texts import cut, last_lines, length
+
+LONGEST = 4096
+BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")
+GONE = (401, 403, 404)
+NO_CHAT = "chat not found"
+
+
+class TelegramSettings(TransportSettings):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"chat_id": "-1001234567890"}]})
+
+    chat_id: str = Field(
+        pattern=r"^(-?\d{1,20}|@\w{3,40})$",
+        title="Chat",
+        description="The number of the chat, or @name of a channel.",
+    )
+    thread_id: str = Field(
+        "", pattern=r"^\d{0,20}$", title="Topic", description="The number of a topic in a group."
+    )
+    silent_below_error: bool = Field(False, title="Without sound unless it is an error")
+
+
+class Telegram(ChatTransport[TelegramSettings]):
+    kind = "telegram"
+    label = "Telegram"
+    url_hint = "https://api.telegram.org/bot<token>"
+    Settings = TelegramSettings
+
+    def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
+        super().check(url, settings, policy)
+        if not BOT_PATH.fullmatch(urlsplit(url).path):
+            raise SettingsError({"url": ["Write https://api.telegram.org/bot and the token that BotFather gave."]})
+
+    def masked(self, url: str) -> str:
+        """With the bot's number, which is no secret and tells bots apart."""
+        parts = urlsplit(url)
+        found = BOT_PATH.fullmatch(parts.path)
+        if not found:
+            return super().masked(url)
+        number = found["token"].partition(":")[0]
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{found['base']}{number}:{MASK}"
+
+    def address(self, url: str, settings: TelegramSettings) -> str:
+        bare = url.rstrip("/").removesuffix("/sendMessage")
+        return f"{bare}/sendMessage"
+
+    def card(self, message: Message, settings: TelegramSettings) -> dict[str, Any]:
+        parts = [f"{message.sign} <b>{html.escape(message.headline)}</b>"]
+        parts += [html.escape(message.meaning)] if message.meaning else []
+        parts += [f"{label}: {html.escape(value)}" for label, value in message.facts]
+        parts.append(f"<i>{html.escape(message.type)}</i>")
+        link = [f'<a href="{html.escape(message.link)}">Open in the monitor</a>'] if message.link else []
+        room = LONGEST - length("\n".join([*parts, *link])) - len("\n<pre></pre>")
+        if lines := last_lines(message.log_lines, room, html.escape):
+            parts.append(f"<pre>{lines}</pre>")
+        return _payload("\n".join([*parts, *link]), message.tone, settings)
+
+    def digest(self, digest: Digest, settings: TelegramSettings) -> dict[str, Any]:
+        head = f"{digest.sign} <b>{html.escape(digest.headline)}</b>\n"
+        lines = last_lines([cut(line, 260) for line in digest.lines], LONGEST - length(head), html.escape)
+        return _payload(head + lines, digest.tone, settings)
+
+    def is_permanent(self, response: OutgoingResponse) -> bool:
+        said = str(answer_json(response.body_head).get("description", "")).lower()
+        return response.status in GONE or (response.status == 400 and NO_CHAT in said)
+
+    def rate_limited(self, response: OutgoingResponse) -> float | None:
+        parameters = answer_json(response.body_head).get("parameters")
+        return seconds_of(parameters.get("retry_after")) if isinstance(parameters, dict) else None
+
+
+def _payload(text: str, tone: Tone, settings: TelegramSettings) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "chat_id": settings.chat_id,
+        "text": text,
+        "parse_mode": "HTML",
+        "link_preview_options": {"is_disabled": True},
+        "disable_notification": settings.silent_below_error and tone is not Tone.ERROR,
+    }
+    return payload | ({"message_thread_id": int(settings.thread_id)} if settings.thread_id else {})
+
+
+TRANSPORT = Telegram()

@@ -1,0 +1,1 @@
+"""Any HTTP service: method, headers and body written by hand, with placeholders."""
