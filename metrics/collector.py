@@ -10,7 +10,7 @@ from django.conf import settings
 from programs.supervisor.run import Usage
 from programs.supervisor.supervisor import Supervisor
 
-from .sampler import Sampler, read_all
+from .sampler import Root, Sampler
 
 
 class Collector:
@@ -32,7 +32,11 @@ class Collector:
                 continue
 
     async def tick(self) -> None:
-        roots = self._supervisor.running_pids()
-        samples = await asyncio.to_thread(read_all)
-        usages = self._sampler.usage(samples, roots, time.monotonic())
-        self._supervisor.observe({key: Usage(*usage) for key, usage in usages.items()})
+        roots = {
+            key: Root(run.who.pid, run.who.kernel_start, run.marker)
+            for key, run in self._supervisor.runs().items()
+        }
+        usages = await asyncio.to_thread(self._sampler.sample, roots)
+        self._supervisor.observe(
+            {key: Usage(usage.cpu_percent, usage.memory_bytes, usage.threads) for key, usage in usages.items()}
+        )

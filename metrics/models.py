@@ -119,6 +119,15 @@ class HostUsage(models.Model):
         verbose_name_plural = "host usage"
 
 
+class RecordedProgram(models.Model):
+    """A program that has history. This row stays until all of that is removed, also when the program is gone."""
+
+    program_id = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.program_id)
+
+
 class OpenPeriod(models.Model):
     """A period with rows that the next coarser tier does not have yet.
 

@@ -2,16 +2,17 @@
 
 Each entry is appended to a file first (a few microseconds, no fsync: it survives the agent, not a power cut), then
 written by the writer thread in short transactions. While the database is busy or gone the thread tries again and
-the agent goes on; an agent that died finds the file at its next start and writes the rest. An event's id makes
-that repeatable. The newest sampled values and the heartbeat take a side entrance: only the latest counts.
+the agent goes on; an agent that died finds the file at its next start and writes the rest. The entries are
+numbered and the database keeps the last number it has, so none is written twice. The newest sampled values and the heartbeat take a side entrance: only the latest counts. So do
+batches: what upper floors want written goes through the same thread, after the entries.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ from django.utils.dateparse import parse_datetime
 from core.models import Sequence
 from programs import events
 from programs.incidents import write_incident
-from programs.models import Host, Intent, Process, Program, ProgramEvent
+from programs.models import Host, Intent, Process, Program
+
+from .journal_file import JournalFile
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +49,7 @@ class Entry:
     `event` has uid, type, at (ISO), actor and data; `incident` holds the facts for the incident card; `intents`
     are the ids this step has dealt with; `desired` is the program's new desired state, where the agent itself
     decides it, and `instances` their new number; `removed` says that the process's row ("process") or the whole
-    program ("program") goes away.
+    program ("program") goes away. `number` is the journal's to give.
     """
 
     process: Key | None = None
@@ -58,63 +61,85 @@ class Entry:
     instances: int | None = None
     removed: str = ""
 
-    def line(self) -> bytes:
-        return json.dumps(vars(self), separators=(",", ":")).encode() + b"\n"
+    number: int = 0
 
     @classmethod
-    def from_line(cls, line: bytes) -> Entry:
-        fields = json.loads(line)
-        fields["process"] = tuple(fields["process"]) if fields["process"] else None
-        return cls(**fields)
+    def from_fields(cls, fields: dict[str, Any]) -> Entry:
+        """As it was written to the file. Raises TypeError for what is no entry."""
+        return cls(**{**fields, "process": tuple(fields["process"]) if fields["process"] else None})
 
 
 class Journal:
     """The agent's only way to write. `put` never blocks on the database; `close` waits for what is queued."""
 
-    def __init__(self, path: Path, host_id: int, on_written: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Path, host: Host, on_written: Callable[[], None] = lambda: None) -> None:
         self._path = path
-        self._host_id = host_id
+        self._host_id = host.pk
+        self._number = host.journal_written
         self._on_written = on_written
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
         self._latest: dict[Key, dict[str, Any]] = {}
         self._heartbeat: Any = None
+        self._batches: deque[Callable[[], None]] = deque()
         self._closing = False
         self._never = threading.Event()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = JournalFile(path)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     # --- The agent's side ---
 
     def start(self) -> int:
         """Takes up what an earlier agent left unwritten (the number of entries) and begins to write."""
-        left = _readable(self._path.read_bytes())
+        written = self._number
+        left = [Entry.from_fields(fields) for fields in self._file.read()]
         for entry in left:
-            self._enqueue(entry)
+            self._number = max(self._number, entry.number)
+            if entry.number > written:
+                self._enqueue(entry)
+        self._file.written(written)
         self._thread.start()
-        return len(left)
+        return self._pending
 
     def put(self, entry: Entry) -> None:
         with self._lock:
             self._pending += 1
-            if entry.process and "state" in entry.values:
-                self._latest.pop(entry.process, None)  # sampled in the state before
-            try:
-                os.write(self._file, entry.line())
-            except OSError as error:  # a full disk must not stop supervision; memory still has the entry
-                log.error("journal.file_failed", error=str(error))
-        self._queue.put(entry)
+            self._number += 1
+            entry.number = self._number
+            if entry.process and "cpu_percent" in entry.values:
+                self._latest.pop(entry.process, None)  # sampled before it ended
+            self._file.append(vars(entry))
+            self._queue.put(entry)
 
     def put_latest(self, key: Key, values: dict[str, Any]) -> None:
         """Sampled values: a newer call replaces an older one that is not written yet."""
         with self._lock:
             self._latest.setdefault(key, {}).update(values)
 
+    def flush_latest(self) -> None:
+        """Has the sampled values written now."""
+        self._queue.put(None)
+
     def beat(self, now: Any) -> None:
         with self._lock:
             self._heartbeat = now
         self._queue.put(None)
+
+    def put_batch(self, write: Callable[[], None]) -> None:
+        """Has `write` called by the writer thread, in a transaction of its own; once, however often it was put.
+
+        It waits for all entries, and is called again after the database was away: what it keeps until then is its
+        own to bound. It may put itself again to go on in a further transaction.
+        """
+        with self._lock:
+            if write not in self._batches:
+                self._batches.append(write)
+        self._queue.put(None)
+
+    @property
+    def is_writing(self) -> bool:
+        return self._thread.is_alive()
 
     @property
     def pending(self) -> int:
@@ -141,9 +166,10 @@ class Journal:
             self._write_for_sure(batch)
             with self._lock:
                 self._pending -= len(batch)
-                if self._pending == 0 and batch:
-                    _truncate(self._file)
+                if batch:
+                    self._file.written(batch[-1].number)
             self._on_written()
+            self._write_batches()
         connection.close()
 
     def _collect(self) -> list[Entry]:
@@ -191,6 +217,23 @@ class Journal:
             self._pause(SETTLE_SECONDS)
             waited += SETTLE_SECONDS
 
+    def _write_batches(self) -> None:
+        """Each that waits now, once. What fails for want of a database waits for the next beat at most."""
+        for _ in range(len(self._batches)):
+            if not self._queue.empty():  # entries go first; they bring us here again
+                return
+            write = self._batches.popleft()
+            try:
+                with transaction.atomic():
+                    write()
+            except (OperationalError, InterfaceError) as error:
+                connection.close()
+                log.warning("journal.batch_put_off", error=str(error))
+                self._batches.appendleft(write)
+                return
+            except Exception:  # one that cannot be written must not hold up the others
+                log.exception("journal.batch_refused")
+
     def _pause(self, seconds: float) -> None:
         self._never.wait(seconds)
 
@@ -199,43 +242,29 @@ class Journal:
             for entry in batch:
                 self._write_for_sure([entry])
         elif batch:
-            refused = self._path.with_suffix(".refused")
-            with refused.open("ab") as file:
-                file.write(batch[0].line())
-
-
-def _truncate(descriptor: int) -> None:
-    try:
-        os.ftruncate(descriptor, 0)
-    except OSError as error:
-        log.error("journal.file_failed", error=str(error))
-
-
-def _readable(content: bytes) -> list[Entry]:
-    """The entries of a journal file. A last line cut short by a crash was never acted upon: it is left out."""
-    entries = []
-    for line in content.split(b"\n"):
-        if line:
             try:
-                entries.append(Entry.from_line(line))
-            except (ValueError, TypeError, KeyError):
-                log.warning("journal.line_skipped", line=line[:200].decode(errors="replace"))
-    return entries
+                with self._path.with_suffix(".refused").open("a") as file:
+                    file.write(json.dumps(vars(batch[0])) + "\n")
+            except OSError as error:
+                log.error("journal.refused_entry_lost", error=str(error), entry=vars(batch[0]))
 
 
 # --- Into the database ----------------------------------------------------------------------------------
 
 
 def write(entries: Iterable[Entry], latest: dict[Key, dict[str, Any]], host_id: int, heartbeat: Any) -> None:
-    """Everything in one transaction. Repeating entries that were written before changes nothing."""
+    """Everything in one transaction, with the number of the last entry."""
     entries = list(entries)
     with transaction.atomic():
         programs = _programs(entries, latest)
         for entry in entries:
             _apply(entry, programs)
         _apply_latest(latest, programs)
+        columns = {"journal_written": entries[-1].number} if entries else {}
         if heartbeat:
-            Host.objects.filter(pk=host_id).update(heartbeat_at=heartbeat)
+            columns["heartbeat_at"] = heartbeat
+        if columns:
+            Host.objects.filter(pk=host_id).update(**columns)
 
 
 def _programs(entries: list[Entry], latest: dict[Key, dict[str, Any]]) -> dict[int, Program]:
@@ -244,10 +273,9 @@ def _programs(entries: list[Entry], latest: dict[Key, dict[str, Any]]) -> dict[i
 
 
 def _apply(entry: Entry, programs: dict[int, Program]) -> None:
-    Intent.objects.filter(pk__in=entry.intents).delete() if entry.intents else None
     event = entry.event
-    if event and ProgramEvent.objects.filter(uid=event["uid"]).exists():
-        return
+    if entry.intents:
+        Intent.objects.filter(pk__in=entry.intents).delete()
     program = programs.get(entry.process[0]) if entry.process else None
     if program and entry.process and entry.values:
         _save_process(program, entry.process[1], entry.values)

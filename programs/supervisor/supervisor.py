@@ -296,9 +296,9 @@ class Supervisor:
         self._set_desired(program)
         self._reconcile(program.pk)
 
-    def running_pids(self) -> dict[Key, int]:
-        """The main pid of each process that runs now."""
-        return {process.key: process.run.who.pid for process in self.everyone() if process.run}
+    def runs(self) -> dict[Key, Run]:
+        """The present life of each process that runs now."""
+        return {process.key: process.run for process in self.everyone() if process.run}
 
     def logs(self) -> list[Kept]:
         """The logs to look after: those of every instance, running or not."""

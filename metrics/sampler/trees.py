@@ -1,0 +1,133 @@
+"""The use of every program's tree, tick by tick."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from programs.supervisor import platform
+
+from .account import Account, Bytes
+from .base import Key, Reader, Root, Sample, TreeUsage
+from .families import Families, Family
+
+if sys.platform == "linux":
+    from .linux import LinuxReader as DefaultReader
+else:
+    from .portable import PortableReader as DefaultReader
+
+SHORTEST_SECONDS = 0.25  # a percentage of less would be made of rounding errors
+CORES = os.cpu_count() or 1
+
+
+Choice = Callable[[Key], bool]
+
+
+def nobody(key: Key) -> bool:
+    return False
+
+
+class Moment(NamedTuple):
+    """`running` stands still while the machine sleeps; `since_boot` goes on, like the kernel's start times."""
+
+    running: float
+    since_boot: float
+
+
+def now() -> Moment:
+    return Moment(time.monotonic(), platform.now())
+
+
+@dataclass
+class Tree:
+    """What was counted of an instance, and until when."""
+
+    root_start: int
+    counted: Moment
+    cpu: Account
+    read: Account
+    written: Account
+
+    @classmethod
+    def counting_from(cls, moment: Moment, root: Sample, members: Family) -> Tree:
+        """Of `members` what they used so far is not counted, nor is that of others which ran at that moment."""
+        since = moment.since_boot
+        return cls(root.kernel_start, moment, Account(since, members), Account(since, {}), Account(since, {}))
+
+
+class Sampler:
+    """Remembers the last look, because use is the difference of two. One thread at a time may call `sample`."""
+
+    def __init__(
+        self,
+        reader: Reader | None = None,
+        *,
+        marker_of: Callable[[int], str | None] = platform.marker_of,
+        clock: Callable[[], Moment] = now,
+    ) -> None:
+        self._reader = reader or DefaultReader()
+        self._families = Families(marker_of)
+        self._clock = clock
+        self._last = clock()
+        self._trees: dict[Key, Tree] = {}
+
+    def sample(self, roots: Mapping[Key, Root], *, with_extras: Choice = nobody) -> dict[Key, TreeUsage]:
+        """The use of each tree whose root is alive; also open files and bytes of those chosen by `with_extras`."""
+        families = self._families.gather(self._reader.read(), roots)
+        moment = self._clock()
+        self._trees = {
+            key: self._tree(key, family[roots[key].pid], family, moment) for key, family in families.items()
+        }
+        self._last = moment
+        usages = {key: _count(self._trees[key], family, moment) for key, family in families.items()}
+        for key in filter(with_extras, families):
+            usages[key] = self._with_extras(self._trees[key], families[key], usages[key], moment)
+        return usages
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _tree(self, key: Key, root: Sample, family: Family, moment: Moment) -> Tree:
+        """A root that started since the last look is counted from its start, any other from its first sample."""
+        tree = self._trees.get(key)
+        if tree and tree.root_start == root.kernel_start:
+            return tree
+        age = moment.since_boot - platform.kernel_seconds(root.kernel_start)
+        if age > moment.since_boot - self._last.since_boot:
+            return Tree.counting_from(moment, root, family)
+        started = Moment(moment.running - age, moment.since_boot - age)
+        return Tree.counting_from(started, root, {})
+
+    def _with_extras(self, tree: Tree, family: Family, usage: TreeUsage, moment: Moment) -> TreeUsage:
+        read = [(sample, self._reader.extras(sample.pid)) for sample in family.values()]
+        return usage._replace(
+            open_files=_sum(extras.open_files for _, extras in read),
+            read_bytes=_bytes(tree.read, moment, ((sample, extras.read_bytes) for sample, extras in read)),
+            write_bytes=_bytes(tree.written, moment, ((sample, extras.write_bytes) for sample, extras in read)),
+        )
+
+
+def _count(tree: Tree, family: Family, moment: Moment) -> TreeUsage:
+    memory = sum(sample.memory_bytes for sample in family.values())
+    threads = sum(sample.threads for sample in family.values())
+    seconds = moment.running - tree.counted.running
+    if seconds < SHORTEST_SECONDS:
+        return TreeUsage(0.0, memory, threads)
+    tree.counted = moment
+    # Where the kernel hides a child until it is waited for, an old one's time would arrive as if it were new.
+    spent = min(tree.cpu.spent(family, moment.since_boot), round(seconds * 1000 * (CORES + 1)))
+    return TreeUsage(round(spent / seconds / 10, 2), memory, threads, spent, round(seconds * 1000))
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    told = [value for value in values if value is not None]
+    return sum(told) if told else None
+
+
+def _bytes(account: Account, moment: Moment, values: Iterable[tuple[Sample, int | None]]) -> int | None:
+    told = {s.pid: Bytes(s.pid, s.ppid, s.kernel_start, value) for s, value in values if value is not None}
+    return account.spent(told, moment.since_boot) if told else None
