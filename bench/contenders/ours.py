@@ -44,9 +44,9 @@ class Ours(Contender):
         serve = self.command("serve", "--bind", f"127.0.0.1:{port}")
         self.daemon = start(serve, log=self.log, environment=self.environment)
         self.http = HTTPConnection("127.0.0.1", port, timeout=30)
-        wait_until(self.is_healthy, seconds=60, failing="serve did not become healthy", log=self.log)
+        wait_until(self.is_healthy, seconds=60, failing="serve did not become healthy", every=0.2, log=self.log)
         self.headers = {"Authorization": f"Bearer {self.token()}"}
-        wait_until(self.has_agent, seconds=30, failing="the agent did not report", log=self.log)
+        wait_until(self.has_agent, seconds=30, failing="the agent did not report", every=0.2, log=self.log)
         for program in programs:
             self.ask("POST", "/programs", self.definition(program))
 
