@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 
@@ -14,7 +15,10 @@ Describe = Callable[[BaseException, float], str]
 
 def _os_text(error: BaseException) -> str:
     cause = getattr(error, "os_error", None) or error
-    return str(getattr(cause, "strerror", None) or cause or type(error).__name__)
+    number = getattr(cause, "errno", None)
+    # asyncio writes the address into strerror, in Python's spelling.
+    known = os.strerror(number) if isinstance(number, int) and number > 0 else getattr(cause, "strerror", None)
+    return str(known or cause or type(error).__name__)
 
 
 def _no_name(error: BaseException, deadline: float) -> str:
