@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -90,7 +91,7 @@ class ProgramFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value() or ""
-        return queryset.filter(program=int(wanted)) if wanted.isdecimal() else queryset
+        return queryset.filter(program=int(wanted)) if re.fullmatch("[0-9]{1,18}", wanted) else queryset
 
 
 class SinceFilter(DropdownFilter):

@@ -49,12 +49,25 @@ class PostedRows(list[dict[str, Any]]):
     """Rows as the browser sent them, in contrast to stored records."""
 
 
+def row_forms(row: type[Row], name: str, value: Any) -> list[Row]:
+    """The forms of a stored or posted list; posted ones know their errors."""
+    if isinstance(value, PostedRows):
+        return [_bound(row, f"{name}-{index}", posted) for index, posted in enumerate(value)]
+    stored = value if isinstance(value, list) else []
+    return [row(initial=row.from_json(entry), prefix=f"{name}-{index}") for index, entry in enumerate(stored)]
+
+
+def _bound(row: type[Row], prefix: str, posted: dict[str, Any]) -> Row:
+    return row({f"{prefix}-{key}": given for key, given in posted.items()}, prefix=prefix)
+
+
 class RowsWidget(forms.Widget):
     template_name = "admin/programs/widgets/rows.html"
 
-    def __init__(self, row: type[Row]) -> None:
+    def __init__(self, row: type[Row], label: Any) -> None:
         super().__init__()
         self.row = row
+        self.label = label
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> PostedRows:
         pattern = re.compile(rf"{re.escape(name)}-(\d{{1,9}})-(\w+)")
@@ -67,24 +80,11 @@ class RowsWidget(forms.Widget):
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
         return False  # no row at all is an empty list
 
-    def rows(self, name: str, value: Any) -> list[Row]:
-        """The forms of a stored or posted list; posted ones know their errors."""
-        if isinstance(value, PostedRows):
-            return [self._bound(name, index, posted) for index, posted in enumerate(value)]
-        stored = value if isinstance(value, list) else []
-        return [
-            self.row(initial=self.row.from_json(entry), prefix=f"{name}-{index}")
-            for index, entry in enumerate(stored)
-        ]
-
-    def _bound(self, name: str, index: int, posted: dict[str, Any]) -> Row:
-        prefix = f"{name}-{index}"
-        return self.row({f"{prefix}-{key}": given for key, given in posted.items()}, prefix=prefix)
-
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
         blank = self.row(prefix=f"{name}-__row__")
-        context["widget"] |= {"rows": self.rows(name, value), "blank": blank, "row": self.row}
+        context["widget"] |= {"label": self.label, "row": self.row}
+        context["widget"] |= {"rows": row_forms(self.row, name, value), "blank": blank}
         return context
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> Any:
@@ -96,16 +96,15 @@ class RowsWidget(forms.Widget):
 
 
 class RowsField(forms.Field):
-    def __init__(self, row: type[Row], **kwargs: Any) -> None:
-        super().__init__(required=False, widget=RowsWidget(row), **kwargs)
+    def __init__(self, row: type[Row], *, label: Any) -> None:
+        super().__init__(required=False, widget=RowsWidget(row, label), label=label)
         self.row = row
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
         """The records as JSON, empty rows left out. Raises ValidationError; the rows show the details."""
         if not isinstance(value, PostedRows) or len(value) > MOST_ROWS:
             raise ValidationError(_("At most %(most)s rows."), params={"most": MOST_ROWS})
-        assert isinstance(self.widget, RowsWidget)  # noqa: S101  (made so above)
-        rows = self.widget.rows("row", value)
+        rows = row_forms(self.row, "row", value)
         if not all(row.is_valid() for row in rows):
             raise ValidationError(_("Please correct the marked rows."))
         return [row.to_json() for row in rows if row.has_changed()]

@@ -242,7 +242,10 @@ def test_a_copy_brings_everything_but_the_values_of_secrets(admin: Client, progr
     assert "s3cret" not in page
 
 
-@pytest.mark.parametrize("query", ["copy=x", "copy=999", "copy=-1", "name=a&command=b&environment=c"])
+@pytest.mark.parametrize(
+    "query",
+    ["copy=x", "copy=999", "copy=" + "9" * 40, "copy=" + "9" * 5000, "copy=-1", "name=a&command=b&environment=c"],
+)
 def test_nothing_else_is_taken_from_the_address(admin: Client, query: str) -> None:
     form = admin.get(f"{ADD}?{query}").context["adminform"].form
     assert (form["name"].value(), form["command"].value(), form["environment"].value()) == ("", "", [])
