@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import orjson
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError
 from ninja.errors import ValidationError as SchemaError
+from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
@@ -48,6 +50,14 @@ class MonitorAPI(NinjaAPI):
         refuse_unknown_parameters(request)
         return super().create_temporal_response(request)
 
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Every operation may also answer with a problem."""
+        document = super().get_openapi_schema(**options)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["responses"].setdefault("default", problems.OPENAPI)
+        return document
+
 
 def refuse_foreign_body(request: HttpRequest) -> None:
     """A body is JSON and says so, or a page of somebody else could have sent it. Raises HttpError."""
@@ -66,6 +76,23 @@ def refuse_unknown_parameters(request: HttpRequest) -> None:
 
 def _known(names: frozenset[str]) -> str:
     return f"known: {', '.join(sorted(names))}." if names else "this address takes none."
+
+
+def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Shows the documentation to those who may read: scripts hear 401, browsers are sent to the log-in page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            if any(callback(request) for callback in authority.READ):
+                return view(request, *args, **kwargs)
+        except HttpError as error:
+            return problems.problem(error.status_code, str(error))
+        return (
+            redirect_to_login(request.get_full_path()) if request.accepts("text/html") else problems.problem(401)
+        )
+
+    return guarded
 
 
 def note_parameters(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,7 +116,7 @@ api = MonitorAPI(
     auth=authority.ADMIN,  # an operation that forgets to name its role is for administrators
     parser=JsonParser(),
     renderer=JsonRenderer(),
-    docs_decorator=login_required,
+    docs_decorator=for_readers,
 )
 api.add_decorator(note_parameters, mode="view")
 api.add_router("", programs_router)

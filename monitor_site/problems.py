@@ -29,6 +29,34 @@ DETAILS = {
     500: "Something went wrong here. The log of the monitor has more.",
 }
 
+# The same for the OpenAPI document.
+OPENAPI = {
+    "description": "What went wrong",
+    "content": {
+        MEDIA_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "additionalProperties": False,
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "errors": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["field", "message"],
+                            "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+
 Problem = dict[str, Any]
 FieldError = dict[str, str]
 Failure = Any  # an exception of the kind its handler is registered for

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server  # installs the asyncio reactor, so it comes before Twisted's own modules
@@ -29,6 +30,8 @@ LONGEST_MESSAGE = 64 * 1024
 STOP_SECONDS = 3.0
 CANCEL_SECONDS = 1.0
 GOING_AWAY = 1001
+SERVER_CODES = (GOING_AWAY, 1009, 1011)  # … a message too long, an error of ours
+log = structlog.get_logger(__name__)
 
 
 @implementer(IPushProducer)
@@ -125,6 +128,13 @@ class BoundedWebSocket(WebSocketProtocol):
         finally:
             self.maxMessagePayloadSize = limit
 
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        """Autobahn lets an application say 1000 and 3000 to 4999 only; RFC 6455 has more for it."""
+        if code in SERVER_CODES and self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code)
+        else:
+            super().serverClose(code)
+
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
         self.open_valve()
         super()._closeConnection(abort)
@@ -189,6 +199,7 @@ class WebServer(Server):
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         await super().handle_reply(protocol, message)
         if protocol.valve is not None:
+            await asyncio.sleep(0)  # one who always has more to say lets the others have their turn
             await protocol.valve.passed()
 
     # --- Stopping ---
@@ -198,6 +209,12 @@ class WebServer(Server):
         return Deferred.fromFuture(asyncio.ensure_future(self.drain()))
 
     async def drain(self) -> None:
+        try:
+            await self.say_goodbye()
+        except Exception:  # Twisted would only go on, without a word
+            log.exception("web.not_stopped_in_order")
+
+    async def say_goodbye(self) -> None:
         """No new connections; websockets are told; requests may finish, those that stream may not."""
         for port in self.ports:
             port.stopListening()

@@ -97,6 +97,7 @@ async def _followed(request: Call, output: Output, query: LogQuery) -> AsyncIter
 
     batches = output.follow(tail=query.tail, q=query.q)
     with seats.one_for(request.auth):
+        yield b""  # sends the headers: the client need not wait for the first line to know that it is connected
         async for lines in while_allowed(batches, sync_to_async(may_go_on), RECHECK_SECONDS):
             yield "".join(map(_plain, lines)).encode()
 

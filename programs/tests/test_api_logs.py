@@ -158,6 +158,7 @@ async def followed(program: Program, clear: str, query: str = "") -> AsyncIterat
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/plain; charset=utf-8")
     assert (answer["X-Content-Type-Options"], answer.get("Content-Encoding")) == ("nosniff", None)
     chunks = aiter(answer.streaming_content)
+    assert await anext(chunks) == b""  # which sends the headers
     yield chunks
     hanging_up = asyncio.ensure_future(anext(chunks, None))
     await asyncio.sleep(0.05)

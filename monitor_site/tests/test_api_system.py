@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from core.access import Role
+from core.models import Heartbeat
+from programs.models import Host
+from programs.tests.api_rig import PROBLEM, Api, host
+
+pytestmark = pytest.mark.django_db
+HEALTH = "/api/system/health"
+
+
+def detail_of(answer: Any) -> str:
+    assert (answer.status_code, answer["Content-Type"]) == (503, PROBLEM)
+    found: str = json.loads(answer.content)["detail"]
+    return found
+
+
+def test_health_is_for_everybody() -> None:
+    host()
+    answer = Client().get(HEALTH)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_silent_agent_is_not_healthy() -> None:
+    host(is_alive=False)
+    assert detail_of(Client().get(HEALTH)) == "The agent is silent."
+
+
+def test_before_the_first_agent_nothing_is_healthy() -> None:
+    assert detail_of(Client().get(HEALTH)) == "The agent is silent."
+
+
+def test_this_hosts_agent_counts_not_that_of_another() -> None:
+    host("testhost", is_default=False)
+    host("other", is_alive=False)
+    assert Client().get(HEALTH).status_code == 200
+    Host.objects.filter(name="testhost").delete()
+    assert Client().get(HEALTH).status_code == 503
+
+
+def test_a_database_that_is_gone_is_not_healthy() -> None:
+    with patch.object(Host.objects, "filter", side_effect=OperationalError("unable to open /secret/path")):
+        assert detail_of(Client().get(HEALTH)) == "The database cannot be reached."
+
+
+def test_the_system_tells_about_every_part() -> None:
+    host()
+    host("far", is_alive=False, is_default=False)
+    found = Api(Role.READ).get("/system")
+    assert set(found) == {"version", "host", "agents", "jobs", "database", "cache"}
+    assert [(agent["host"], agent["alive"]) for agent in found["agents"]] == [("far", False), ("testhost", True)]
+    machine = found["host"]
+    assert machine["name"] == "testhost"
+    assert machine["cpu_count"] >= 1
+    assert 0 < machine["memory"]["used"] < machine["memory"]["total"]
+    assert 0 <= machine["disk"]["percent"] <= 100
+    assert len(machine["load"]) == 3
+    assert machine["boot_time"].endswith("Z")
+    assert found["database"]["bytes"] > 10_000
+    assert found["cache"] == {"backend": "database"}
+
+
+@pytest.mark.parametrize(("seconds", "is_alive"), [(5, True), (120, False), (None, False)])
+def test_the_queue_lives_while_its_heartbeat_does(seconds: int | None, is_alive: bool) -> None:
+    if seconds is not None:
+        Heartbeat.objects.create(name="jobs", at=timezone.now() - timedelta(seconds=seconds))
+    assert Api(Role.READ).get("/system")["jobs"] == {"alive": is_alive, "queued": 0}
