@@ -6,9 +6,9 @@
           "event": the event as the API shows it,
           "host": "nas", "summary": "one line a person understands", "link": "http://…/admin/…"}}
 
-`process` has what is known of `pid exit_code exit_signal meaning out_of_memory uptime_seconds`, and for ends and
-restarts `restarts_last_hour` and the last `log_lines` (a list of texts). A body that would be too big says
-`"truncated": true` and leaves out `event.data` and the log lines.
+`process` has what is known of `pid exit_code exit_signal meaning out_of_memory uptime_seconds`; for ends and
+restarts `restarts_last_hour`, after a crash the last `log_lines` (a list of texts). A body that would be too big
+says `"truncated": true` and leaves out what the event and its program are described by at length.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from django.conf import settings
 
 from programs import events
 from programs.meaning import summary
 from programs.models import Host, Incident, ProgramEvent
 
+log = structlog.get_logger(__name__)
 LARGEST = 64 * 1024
 LOG_LINES = 10
 LONGEST_LINE = 500
@@ -57,7 +59,16 @@ def build(found: Iterable[ProgramEvent]) -> dict[int, Body]:
     incidents = Incident.objects.filter(event__in=[event.pk for event in found if event.type == "program.crashed"])
     default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
     known = _Known({row.event_id: row for row in incidents}, default or settings.HOST_NAME)
-    return {event.pk: _fitting(_body(event, known)) for event in found}
+    return {event.pk: _built(event, known) for event in found}
+
+
+def _built(event: ProgramEvent, known: _Known) -> Body:
+    """One event that cannot be told in full must not hold up the others, nor be kept back itself."""
+    try:
+        return _fitting(_body(event, known))
+    except (TypeError, ValueError, AttributeError, KeyError):
+        log.exception("webhooks.body_broke", event_id=event.uid)
+        return _thin(event)
 
 
 def build_one(event: ProgramEvent) -> Body:
@@ -66,20 +77,16 @@ def build_one(event: ProgramEvent) -> Body:
 
 def _body(event: ProgramEvent, known: _Known) -> Body:
     shown = events.as_json(event)
-    return {
-        "id": event.uid,
-        "type": event.type,
-        "timestamp": shown["timestamp"],
-        "seq": event.seq,
-        "data": {
-            "program": _program(event),
-            "process": _process(event, known.incidents.get(event.pk)),
-            "event": shown,
-            "host": _host(event, known.host),
-            "summary": summary(event.type, event.program_name, event.data),
-            "link": _link(event, known.incidents.get(event.pk)),
-        },
+    incident = known.incidents.get(event.pk)
+    data = {
+        "program": _program(event),
+        "process": _process(event, incident),
+        "event": shown,
+        "host": _host(event, known.host),
+        "summary": summary(event.type, event.program_name, event.data),
+        "link": _link(event, incident),
     }
+    return {"id": event.uid, "type": event.type, "timestamp": shown["timestamp"], "seq": event.seq, "data": data}
 
 
 def _program(event: ProgramEvent) -> dict[str, Any] | None:
@@ -133,6 +140,20 @@ def _site() -> str:
         return str(settings.CSRF_TRUSTED_ORIGINS[0]).rstrip("/")
     host, _, port = settings.BIND.rpartition(":")
     return f"http://{settings.HOST_NAME if host in ('0.0.0.0', '[::]', '') else host}:{port}"  # noqa: S104
+
+
+def _thin(event: ProgramEvent) -> Body:
+    name = {"id": event.program_id, "name": event.program_name} if event.program_name else None
+    shown = {**events.as_json(event), "data": {}}
+    data = {"program": name, "process": None, "event": shown, "host": settings.HOST_NAME, "summary": str(event)}
+    told = {
+        "id": event.uid,
+        "type": event.type,
+        "timestamp": shown["timestamp"],
+        "seq": event.seq,
+        "truncated": True,
+    }
+    return {**told, "data": data}
 
 
 def _fitting(body: Body) -> Body:

@@ -30,10 +30,9 @@ class Health:
     def is_open(self) -> bool:
         return self.connect_failures >= OPENS_AFTER
 
-    def allows(self, now: datetime) -> int | None:
-        """How many may be sent at a time: None for as many as the endpoint takes."""
-        if self.paused_until is not None and now < self.paused_until:
-            return 0
+    @property
+    def most_at_a_time(self) -> int | None:
+        """None: as many as the endpoint takes."""
         return 1 if self.is_open else None
 
     def succeeded(self, now: datetime) -> Health:
@@ -60,9 +59,9 @@ class Health:
     def throttled(self, until: datetime) -> Health:
         return replace(self, paused_until=max(until, self.paused_until or until))
 
-    def is_hopeless(self, now: datetime, created_at: datetime) -> bool:
+    def is_hopeless(self, now: datetime, enabled_at: datetime) -> bool:
         return (
-            now - (self.last_success_at or created_at) >= GIVE_UP_AFTER
+            now - max(self.last_success_at or enabled_at, enabled_at) >= GIVE_UP_AFTER
             and self.failed_messages >= FEWEST_FAILED
             and self.failing_since is not None
             and now - self.failing_since >= SPREAD_OVER

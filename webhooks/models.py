@@ -63,6 +63,7 @@ class WebhookEndpoint(models.Model):
 
     revision = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    enabled_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         ordering = ["name"]
@@ -228,21 +229,14 @@ class WebhookMute(models.Model):
         return self.reason or f"mute {self.pk}"
 
 
-class DrainTicket(models.Model):
-    """One row for each lane: whether a job that sends is queued or at work, so that there is one of each at most.
+class JobTicket(models.Model):
+    """One row for each job of ours: whether it is queued or at work, so that there is one of each at most."""
 
-    Deliveries whose sender died go through a lane of their own, one at a time: if it dies again, it was them.
-    """
-
-    class Lane(models.TextChoices):
-        REGULAR = "regular", _("Regular")
-        SUSPECT = "suspect", _("Suspect")
-
-    lane = models.CharField(max_length=10, primary_key=True, choices=Lane.choices)
+    name = models.CharField(max_length=20, primary_key=True)
     queued_at = models.DateTimeField(null=True)
     queue_row = models.BigIntegerField(null=True)
     holder = models.CharField(max_length=40, blank=True)
     held_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
-        return self.lane
+        return self.name

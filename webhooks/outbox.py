@@ -54,8 +54,8 @@ def fan_out(*, event: ProgramEvent, **kwargs: Any) -> None:
     routes = _routes()
     if not routes.targets:
         return
-    subject = _subject(event)
-    rows = [_delivery(target, event, routes.mutes) for target in routes.targets if wants(target, subject)]
+    about = subject(event)
+    rows = [_delivery(target, event, routes.mutes) for target in routes.targets if wants(target, about)]
     if rows:
         WebhookDelivery.objects.bulk_create(rows)
         routes.has_work = True
@@ -79,7 +79,7 @@ def _present_routes() -> _Routes | None:
     return next((entry[1] for entry in connection.run_on_commit if isinstance(entry[1], _Routes)), None)
 
 
-def _subject(event: ProgramEvent) -> Subject:
+def subject(event: ProgramEvent) -> Subject:
     tags = frozenset(event.program.tags) if event.program else frozenset()
     return Subject(event.type, event.severity, event.program_id, tags, lambda: events.as_json(event))
 

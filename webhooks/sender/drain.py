@@ -1,0 +1,187 @@
+"""The job: rounds of one transaction each (write down what came, claim what is due), sending in between.
+
+It begins when the pump has queued it, goes on while there is something to send, claims nothing new when its time
+is up, and waits for what is still under way. Another drain may be at work by then: leases keep them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.utils import timezone
+
+from core import doorbell
+from core.http import Client
+from webhooks import outbox, tickets
+from webhooks.agenda import Lane, openings
+
+from .attempt import Outcome, deliver
+from .parcels import Claimer, Parcel, fill
+from .results import reap, record
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+CLAIM_SECONDS = 20.0  # with the longest timeout (30 s) and the writing it stays below a job's 60 s
+END_SECONDS = 56.0
+MOST_IN_FLIGHT = {Lane.REGULAR: 256, Lane.SUSPECT: 1}
+LINGER = timedelta(seconds=1)  # rather than end and be queued again at once
+LOOK_SECONDS = 1.0
+SHORTEST_WAIT = 0.005  # lets a few answers come together, so that a transaction is worth it
+DATABASE_RETRY_SECONDS = 0.5
+
+
+@dataclass
+class Round:
+    """What a transaction brought: parcels to send, when to look again (seconds), whether to go on claiming."""
+
+    parcels: list[Parcel] = field(default_factory=list)
+    look_in: float = LOOK_SECONDS
+    claims: bool = True
+
+
+class Books:
+    """The database's side, in one thread of its own. Every method is one short transaction."""
+
+    def __init__(self, lane: str) -> None:
+        self._lane = lane
+        self._holder = secrets.token_hex(8)
+        self._claimer = Claimer(lane)
+
+    def begin(self) -> bool:
+        close_old_connections()
+        with transaction.atomic():
+            return tickets.take(self._lane, self._holder, timezone.now())
+
+    def turn(self, outcomes: list[Outcome], in_flight: list[Parcel], time_is_up: bool) -> Round:
+        """Writes, then claims. With nothing to do it gives the ticket back in the same transaction, so an event
+        is either seen here or finds the ticket free."""
+        now = timezone.now()
+        with transaction.atomic():
+            if outcomes:
+                record(outcomes, now)
+            if time_is_up or not tickets.renew(self._lane, self._holder, now):
+                tickets.give_back(self._lane, self._holder)
+                return Round(claims=False)
+            found = self._claim(in_flight)
+            fill(found.parcels)
+            if not found.claims:
+                tickets.give_back(self._lane, self._holder)
+        return found
+
+    def _claim(self, in_flight: list[Parcel]) -> Round:
+        now = timezone.now()
+        messages = [parcel.message for parcel in in_flight]
+        reap(now, [delivery for _, deliveries in messages for delivery in deliveries])
+        room = MOST_IN_FLIGHT[Lane(self._lane)] - len(in_flight)
+        if room <= 0:
+            return Round()
+        parcels = self._claimer.claim(openings(self._lane, now, messages), room, now)
+        busy = [*messages, *(parcel.message for parcel in parcels)]
+        upcoming = openings(self._lane, now, busy)
+        soonest = upcoming[0].at - now if upcoming else None
+        if soonest is not None and soonest <= LINGER:
+            return Round(parcels, max(soonest.total_seconds(), SHORTEST_WAIT))
+        return Round(parcels, claims=bool(busy))
+
+    def write(self, outcomes: list[Outcome]) -> None:
+        with transaction.atomic():
+            record(outcomes, timezone.now())
+
+    def close(self) -> None:
+        connection.close()
+
+
+class Drain:
+    """One run of the job, in one event loop."""
+
+    def __init__(self, lane: str, client: Client, books: Books) -> None:
+        self._lane = lane
+        self._client = client
+        self._books = books
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="webhooks")
+        self._flying: dict[asyncio.Task[Outcome], Parcel] = {}
+        self._landed: list[Outcome] = []
+        self._woken = asyncio.Event()
+        self._started = time.monotonic()
+
+    async def run(self) -> None:
+        try:
+            if await self._in_database(self._books.begin):
+                async with doorbell.listen(tickets.bell(self._lane)) as self._woken:
+                    await self._claim_and_send()
+                doorbell.ring(outbox.BELL)
+                await self._land()
+        finally:
+            await asyncio.to_thread(self._finish)
+
+    def _finish(self) -> None:
+        self._thread.submit(self._books.close)
+        self._thread.shutdown(wait=True)
+
+    async def _claim_and_send(self) -> None:
+        while True:
+            self._woken.clear()
+            outcomes, self._landed = self._landed, []
+            turn = partial(self._books.turn, outcomes, list(self._flying.values()), self._age() > CLAIM_SECONDS)
+            found = await self._in_database(turn)
+            for parcel in found.parcels:
+                self._send(parcel)
+            if not found.claims:
+                return
+            await doorbell.wait(self._woken, found.look_in)
+            await asyncio.sleep(SHORTEST_WAIT if len(self._flying) > 1 else 0)
+
+    def _send(self, parcel: Parcel) -> None:
+        if not parcel.bodies:
+            return
+        task = asyncio.create_task(deliver(parcel, self._client))
+        self._flying[task] = parcel
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[Outcome]) -> None:
+        del self._flying[task]
+        if not task.cancelled():
+            self._landed.append(task.result())
+        self._woken.set()
+
+    async def _land(self) -> None:
+        """Nothing new is claimed; what is under way comes to its end, and is written down as it does."""
+        while self._flying or self._landed:
+            if self._flying and not self._landed:
+                await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(SHORTEST_WAIT)
+            outcomes, self._landed = self._landed, []
+            if outcomes:
+                await self._in_database(partial(self._books.write, outcomes))
+                doorbell.ring(outbox.BELL)  # places have become free
+
+    def _age(self) -> float:
+        return time.monotonic() - self._started
+
+    async def _in_database(self, action: Callable[[], T]) -> T:
+        """Tries again while the database is away: what was answered meanwhile is not to be lost."""
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, action)
+            except DatabaseError as error:
+                if self._age() > END_SECONDS - DATABASE_RETRY_SECONDS:
+                    raise
+                log.warning("webhooks.no_database", error=str(error))
+                await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+                await asyncio.sleep(DATABASE_RETRY_SECONDS)
+
+
+async def drain(lane: str) -> None:
+    async with Client() as client:
+        await Drain(lane, client, Books(lane)).run()

@@ -1,0 +1,29 @@
+"""The jobs of the queue. Loaded before the workers fork, with everything that sending needs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from django.utils import timezone
+
+from . import deadman as dead_man
+from . import retention
+from .sender import drain as sender
+
+log = structlog.get_logger(__name__)
+
+
+def drain(lane: str) -> None:
+    """Sends what is due in that lane."""
+    asyncio.run(sender.drain(lane))
+
+
+def deadman() -> None:
+    if dead_man.is_well() and asyncio.run(dead_man.ping()):
+        dead_man.note()
+
+
+def prune() -> None:
+    if gone := retention.prune(timezone.now()):
+        log.info("webhooks.pruned", deliveries=gone)
