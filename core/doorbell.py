@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import select
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +56,42 @@ async def wait(event: asyncio.Event, timeout: float) -> bool:
     return True
 
 
+class Bell:
+    """For a process without an event loop. It is heard from the first `wait` on; one listener for each name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._wait = self._wait_redis if settings.REDIS_URL else self._wait_local
+        self._source: Any = None
+
+    def wait(self, timeout: float) -> bool:
+        """Until a ring (True) or `timeout` seconds have passed (False). The first call asks to look at once."""
+        if self._source is None:
+            self._source = _subscribe(self._name) if settings.REDIS_URL else _open_bell(self._name)
+            return True
+        return self._wait(timeout)
+
+    def _wait_local(self, timeout: float) -> bool:
+        if not select.select([self._source], [], [], timeout)[0]:
+            return False
+        self._source.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while self._source.recv(16):
+                pass  # rings that came together are one
+        return True
+
+    def _wait_redis(self, timeout: float) -> bool:
+        import redis
+
+        try:
+            found = self._source.get_message(timeout=timeout)
+        except redis.RedisError as error:
+            log.warning("doorbell.redis_lost", error=str(error))
+            time.sleep(timeout)
+            return False
+        return found is not None and found["type"] == "message"
+
+
 # --- Datagrams ------------------------------------------------------------------------------------------
 
 
@@ -73,7 +111,7 @@ def _address(name: str) -> Any:
 
 def _ring_local(name: str) -> None:
     family = socket.AF_UNIX if HAS_UNIX_SOCKETS else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as bell, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as bell:
         # Nobody listening, or a full buffer that will wake the listener anyway: both are fine.
         bell.setblocking(False)
         bell.sendto(b"!", _address(name))
@@ -143,6 +181,18 @@ async def _listen_redis(name: str) -> AsyncIterator[asyncio.Event]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _subscribe(name: str) -> Any:
+    import redis
+
+    client: Any = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
+    pubsub = client.pubsub()
+    try:
+        pubsub.subscribe(_channel(name))
+    except redis.RedisError as error:  # it subscribes again by itself once Redis is back
+        log.warning("doorbell.redis_lost", error=str(error))
+    return pubsub
 
 
 async def _follow_redis(name: str, event: asyncio.Event) -> None:

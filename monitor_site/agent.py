@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -11,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFault
 
 from metrics.collector import Collector
 from programs.hosts import HEARTBEAT_SECONDS, this_host
@@ -19,6 +20,7 @@ from programs.logs.keeper import LogKeeper
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor
+from webhooks.pump import Pump
 
 log = structlog.get_logger(__name__)
 Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
@@ -33,7 +35,10 @@ async def run(*, stop_programs: bool) -> None:
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    supervisor = Supervisor(await _host(), Path(settings.RUN_DIR))
+    host = await _host(asked)
+    if host is None:
+        return
+    supervisor = Supervisor(host, Path(settings.RUN_DIR))
     stop = asyncio.Event()
     supervising = asyncio.create_task(supervisor.run(stop))
     beside = [asyncio.create_task(_keep_running(service, stop)) for service in _services(supervisor)]
@@ -45,7 +50,12 @@ async def run(*, stop_programs: bool) -> None:
 
 
 def _services(supervisor: Supervisor) -> list[Service]:
-    return [LogKeeper(supervisor.logs).run, Collector(supervisor).run, lambda stop: _beat(supervisor, stop)]
+    return [
+        LogKeeper(supervisor.logs).run,
+        Collector(supervisor).run,
+        Pump().run,
+        lambda stop: _beat(supervisor, stop),
+    ]
 
 
 async def _first_of(asked: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
@@ -54,15 +64,16 @@ async def _first_of(asked: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -
     waiting.cancel()
 
 
-async def _host() -> Host:
-    """This machine's row; waits for a database that is not there yet."""
-    while True:
+async def _host(asked: asyncio.Event) -> Host | None:
+    """This machine's row; waits for a database that is not there yet. None: asked to stop meanwhile."""
+    while not asked.is_set():
         try:
             return await asyncio.to_thread(this_host)
-        except DatabaseError as error:
+        except DatabaseFault as error:
             log.warning("agent.database_unavailable", error=str(error))
-            await asyncio.to_thread(connection.close)
-            await asyncio.sleep(SERVICE_RETRY_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), SERVICE_RETRY_SECONDS)
+    return None
 
 
 async def _keep_running(service: Service, stop: asyncio.Event) -> None:

@@ -33,9 +33,14 @@ def secret_key(directory: Path) -> str:
     )
 
 
-def host_name() -> str:
-    """How this machine is called in the monitor: `HOST_NAME`, else the system's own name."""
-    return env.str("HOST_NAME", default="") or platform.node() or "localhost"
+def host_name(directory: Path) -> str:
+    """How this machine is called in the monitor: `HOST_NAME`, else the system's name at the first start.
+
+    It is kept, because the name that a network hands out may change, and programs belong to a host by name.
+    """
+    return env.str("HOST_NAME", default="") or key_file(
+        directory / "host_name", lambda: platform.node() or "localhost"
+    )
 
 
 def bind_parts(bind: str) -> tuple[str, int]:

@@ -18,11 +18,13 @@ RUN_DIR = DATA_DIR / "run"
 SECRET_KEY = secret_key(DATA_DIR)
 DEBUG = False
 BIND = env.str("BIND", default="127.0.0.1:8000")
-HOST_NAME = host_name()
+HOST_NAME = host_name(DATA_DIR)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = env.str("REDIS_URL", default="")
 WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")
+DEADMAN_URL = env.str("DEADMAN_URL", default="")
+DEADMAN_SECONDS = env.float("DEADMAN_SECONDS", default=60.0)
 
 SAMPLE_SECONDS = env.float("SAMPLE_SECONDS", default=2.0)
 RECORD_SECONDS = env.float("RECORD_SECONDS", default=10.0)
@@ -138,6 +140,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 Q_CLUSTER: dict[str, Any] = {
     "name": PRODUCT,
     "orm": "default",
+    "broker_class": "monitor_site.jobs.broker.DoorbellBroker",
     "workers": 2 if SQLITE else 4,
     "queue_limit": 2 if SQLITE else 4,
     "bulk": 1,

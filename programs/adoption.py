@@ -7,6 +7,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psutil
 from django.conf import settings
@@ -17,9 +18,11 @@ from core.doorbell import ring_on_commit
 from core.models import Sequence
 
 from . import services
+from .hosts import this_host
 from .models import Intent, Process, Program
 from .supervisor import platform
 
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 ATTRIBUTES = ["pid", "ppid", "username", "cmdline", "cwd", "exe", "create_time", "memory_info"]
 
 
@@ -66,9 +69,9 @@ def adopt(pid: int, *, name: str, actor: str) -> Program:
     if found.user != _own_name():
         values["user"] = found.user
     with transaction.atomic():
-        program = services.save_definition({**values, "autostart": False}, actor=actor).program
-        program.autostart = True
-        program.save(update_fields=["autostart"])
+        if not this_host().is_default:
+            values["host"] = settings.HOST_NAME
+        program = services.save_definition(values, actor=actor, start=False).program
         identity = {"pid": who.pid, "kernel_start": who.kernel_start, "boot_id": who.boot_id}
         Intent.objects.create(
             program=program, verb="adopt", actor=actor, data=identity, revision=Sequence.advance()
@@ -83,7 +86,8 @@ def _candidate_of(pid: int) -> Candidate | None:
         process.info = process.as_dict(ATTRIBUTES)  # the form process_iter gives
     except psutil.NoSuchProcess:
         return None
-    if pid in _looked_after() or pid in _ancestors() or _is_ours(process):
+    above = {pid, *(parent.pid for parent in process.parents())}
+    if above & _looked_after() or pid in _ancestors() or _is_ours(process):
         raise ValidationError({"pid": f"Process {pid} belongs to the monitor or is looked after already."})
     return _candidate(process)
 
@@ -123,7 +127,8 @@ def _ancestors() -> set[int]:
 
 def _is_ours(process: psutil.Process) -> bool:
     """Whether it is a part of the monitor itself (serve, agent, web, jobs or a command)."""
-    return str(settings.BASE_DIR / "manage.py") in (process.info["cmdline"] or ())
+    folder = Path(process.info["cwd"] or "/")
+    return any(word.endswith("manage.py") and folder / word == MANAGE for word in process.info["cmdline"] or ())
 
 
 def _own_name() -> str:

@@ -28,6 +28,12 @@ class Host(models.Model):
     version = models.CharField(max_length=40, blank=True)
     platform = models.CharField(max_length=120, blank=True)
     is_default = models.BooleanField(default=False)
+    journal_written = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="one_default_host")
+        ]
 
     def __str__(self) -> str:
         return self.name

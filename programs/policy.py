@@ -51,22 +51,26 @@ def after_exit(
     """
     if rules.restart_policy == "never" or (expected and rules.restart_policy == "on-failure"):
         return Decision(State.EXITED)
-    recent = _still_counting(rules, uptime, recent_restarts, now)
+    horizon = max(rules.restart_window, rules.stable_seconds)
+    # A moment in the future belongs to another boot's clock.
+    recent = tuple(moment for moment in recent_restarts if 0 <= now - moment < horizon)
     in_window = [moment for moment in recent if now - moment < rules.restart_window]
     if rules.max_restarts and len(in_window) >= rules.max_restarts:
         reason = f"gave up after {len(in_window)} restarts within {rules.restart_window:g} s"
         return Decision(State.FATAL, reason=reason)
-    delay = backoff(rules, len(recent), dice)
+    delay = backoff(rules, _since_stable(rules, uptime, recent, now), dice)
     state = State.BACKOFF if delay else State.STARTING
     return Decision(state, delay, recent_restarts=(*recent, now + delay))
 
 
-def _still_counting(rules: Rules, uptime: float, recent: Sequence[float], now: float) -> tuple[float, ...]:
-    """A stable run wipes the slate. A moment in the future belongs to another boot's clock and is dropped."""
-    if uptime >= rules.stable_seconds:
-        return ()
-    horizon = max(rules.restart_window, rules.stable_seconds)
-    return tuple(moment for moment in recent if 0 <= now - moment < horizon)
+def _since_stable(rules: Rules, uptime: float, recent: Sequence[float], now: float) -> int:
+    """Restarts since the program last ran for `stable_seconds`: the backoff forgets those before."""
+    count, later = 0, now
+    for moment in reversed(recent if uptime < rules.stable_seconds else ()):
+        if later - moment >= rules.stable_seconds:
+            break
+        count, later = count + 1, moment
+    return count
 
 
 def backoff(rules: Rules, earlier: int, dice: float) -> float:

@@ -20,7 +20,7 @@ from core.models import Sequence
 from . import definition, events
 from .hosts import default_heartbeat, is_alive
 from .models import Intent, Process, Program, ProgramRevision
-from .states import VERBS, State, Verb, combined
+from .states import ALIVE, VERBS, State, Verb, combined
 
 Desired = Program.Desired
 LONGEST_INPUT = 4096
@@ -41,18 +41,24 @@ class _DryRunError(Exception):
 
 
 def save_definition(
-    values: Mapping[str, Any], *, actor: str, program: Program | None = None, dry_run: bool = False
+    values: Mapping[str, Any],
+    *,
+    actor: str,
+    program: Program | None = None,
+    dry_run: bool = False,
+    start: bool = True,
 ) -> Saved:
     """Creates a program, or changes the given fields of `program`. Raises ValidationError with field names.
 
-    With `dry_run` everything is checked and nothing is kept. Running processes go on: fields that apply at
+    With `dry_run` everything is checked and nothing is kept; without `start` a new program is not started by
+    itself this time. Running processes go on: fields that apply at
     the next restart wait for one.
     """
     created = program is None
     subject = program or Program()
     try:
         with transaction.atomic():
-            saved = _save(subject, values, actor, created)
+            saved = _save(subject, values, actor, created, start)
             if dry_run:
                 raise _DryRunError
     except _DryRunError:
@@ -60,11 +66,13 @@ def save_definition(
     return saved
 
 
-def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool) -> Saved:
-    before = {} if created else definition.as_json(program)
+def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool, start: bool) -> Saved:
+    before, host = ({}, None) if created else _as_it_is(program)
     definition.assign(program, values)
+    if not created and program.host_id != host and program.processes.filter(state__in=ALIVE).exists():
+        raise ValidationError({"host": "Stop it first: it cannot move while it runs."})
     if created:
-        program.desired_state = Desired.RUNNING if program.autostart else Desired.STOPPED
+        program.desired_state = Desired.RUNNING if program.autostart and start else Desired.STOPPED
     low, high = program.instances_min, program.instances_max
     if isinstance(low, int) and isinstance(high, int):
         program.desired_instances = min(max(program.desired_instances or 0, low), high)
@@ -81,6 +89,17 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
         _keep_revision(program, actor, changes, created)
     ring_on_commit("agent")
     return Saved(program, {field: definition.applies(field) for field in changes})
+
+
+def _as_it_is(program: Program) -> tuple[dict[str, Any], int | None]:
+    """The stored definition and host. What others wished meanwhile outlives a form opened before."""
+    wishes = ["desired_state", "desired_instances", "removed_at"]
+    stored = Program.everything.select_for_update().select_related("host").get(pk=program.pk)
+    if stored.removed_at:
+        raise ConflictError(f"{stored.name} is being removed.")
+    for field in wishes:
+        setattr(program, field, getattr(stored, field))
+    return definition.as_json(stored), stored.host_id
 
 
 def _secret_change(program: Program, values: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -276,8 +276,27 @@ def _environment(program: Program) -> None:
 def _stop_ladder(program: Program) -> None:
     steps = program.stop_ladder if isinstance(program.stop_ladder, list) else []
     texts = [step.get("step", "") for step in steps if isinstance(step, dict)]
+    for text in texts:
+        _placeholders(str(text))
     if program.stdin != "console" and any(str(text).startswith("stdin:") for text in texts):
         raise ValidationError("A stdin step needs stdin set to console.")
+
+
+def _probes(program: Program) -> None:
+    for probe in program.probes if isinstance(program.probes, list) else []:
+        if isinstance(probe, dict):
+            _placeholders(str(probe.get("target", "")))
+
+
+def _nice(program: Program) -> None:
+    if (
+        program.nice is not None
+        and program.nice < 0
+        and os.name == "posix"
+        and os.geteuid()
+        and _is_local(program)
+    ):
+        raise ValidationError("Only a monitor that runs as root can put programs before others.")
 
 
 def _scaling(program: Program) -> None:
@@ -293,6 +312,8 @@ _RULES: dict[str, Callable[[Program], None]] = {
     "user": _user,
     "environment": _environment,
     "stop_ladder": _stop_ladder,
+    "probes": _probes,
+    "nice": _nice,
     "instances_max": _scaling,
 }
 

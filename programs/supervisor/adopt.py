@@ -6,14 +6,13 @@ recording is found by its mark. A pid that means somebody else by now is neither
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import structlog
 
-from programs.models import Process, event_id
+from programs.models import Process
 from programs.states import ALIVE, State
 
 from . import launch, platform
@@ -29,24 +28,76 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def adopt_all(supervisor: Supervisor, rows: Iterable[Process], snapshot: Snapshot) -> int:
-    """Puts every process of this host into the state that fits reality; returns how many were taken over."""
-    strays = strays_by_key(snapshot)
-    adopted = 0
-    for row in rows:
-        program = supervisor.programs.get(row.program_id)
-        if program is None:
-            continue
-        process = supervisor.process_of(program, row.index)
-        _remember(process, row)
-        adopted += _adopt(process, row, snapshot, strays.pop(process.key, []))
-    for (program_id, index), runs in strays.items():
-        program = supervisor.programs.get(program_id)
-        if program is None:
-            _end(runs, "its program is gone")
+class Adoption:
+    """One pass over the rows and the process table. `asked` are programs whose start somebody waits for."""
+
+    def __init__(self, supervisor: Supervisor, snapshot: Snapshot, asked: Collection[int]) -> None:
+        self.adopted = 0
+        self._supervisor = supervisor
+        self._snapshot = snapshot
+        self._asked = asked
+        self._strays = strays_by_key(snapshot)
+
+    def run(self, rows: Iterable[Process]) -> int:
+        """Puts every process of this host into the state that fits reality; returns how many were taken over."""
+        for row in rows:
+            with contained(row.program_id):
+                self._row(row)
+        for (program_id, index), runs in self._strays.items():
+            with contained(program_id):
+                self._stray(program_id, index, runs)
+        return self.adopted
+
+    def _row(self, row: Process) -> None:
+        program = self._supervisor.programs.get(row.program_id)
+        if program is not None:
+            process = self._supervisor.process_of(program, row.index)
+            _remember(process, row)
+            self._adopt(process, row, self._strays.pop(process.key, []))
+
+    def _stray(self, program_id: int, index: int, runs: list[Run]) -> None:
+        program = self._supervisor.programs.get(program_id)
+        if program is not None:
+            self._take_newest(self._supervisor.process_of(program, index), runs)
+        elif program_id in self._supervisor.known:
+            log.warning("agent.leaves_process_of_another_host", program_id=program_id, process=index)
         else:
-            adopted += _adopt_stray(supervisor.process_of(program, index), runs)
-    return adopted
+            self._end(runs, "its program is gone")
+
+    def _adopt(self, process: ManagedProcess, row: Process, strays: list[Run]) -> None:
+        state = State(row.state)
+        recorded = _recorded(row)
+        others = [run for run in strays if recorded is None or run.marker != recorded.marker]
+        if recorded and self._snapshot.is_running(recorded.who) and (state in ALIVE or len(others) < len(strays)):
+            self._end(others, "a second copy")
+            self._take_over(process, recorded, state if state in ALIVE else State.STARTING)
+        elif others:
+            if recorded and state in ALIVE:
+                process.note("program.crashed", {"unseen": True, "pid": recorded.who.pid})
+            self._take_newest(process, others)
+        elif row.boot_id and row.boot_id != platform.boot_id():
+            process.machine_restarted(state, is_asked_for=row.program_id in self._asked)
+        elif recorded and state in ALIVE:
+            process.ended_unseen(recorded, state)
+        else:
+            process.resume_at_rest(state, row.next_start_at)
+
+    def _take_newest(self, process: ManagedProcess, runs: list[Run]) -> None:
+        newest = runs[-1].marker
+        self._end([run for run in runs if run.marker != newest], "an older copy")
+        self._take_over(process, next(run for run in runs if run.marker == newest), State.STARTING)
+
+    def _take_over(self, process: ManagedProcess, run: Run, state: State) -> None:
+        try:
+            process.take_over(run, state)
+            self.adopted += 1
+        except ProcessLookupError:
+            process.ended_unseen(run, state)
+
+    def _end(self, runs: Iterable[Run], why: str) -> None:
+        for run in runs:
+            log.warning("agent.ends_stray_process", pid=run.who.pid, why=why)
+            self._supervisor.end(run)
 
 
 def strays_by_key(snapshot: Snapshot) -> dict[Key, list[Run]]:
@@ -54,12 +105,9 @@ def strays_by_key(snapshot: Snapshot) -> dict[Key, list[Run]]:
     found: dict[Key, list[Run]] = {}
     for pid, marker in snapshot.markers.items():
         info = snapshot.table[pid]
-        owner, _, rest = marker.partition("/")
-        parts = rest.split("/")
-        if owner != launch.installation() or len(parts) != 3 or info.session != pid or info.is_zombie:
-            continue
-        key = (int(parts[0]), int(parts[1]))
-        found.setdefault(key, []).append(Run(snapshot.identity(pid), marker))
+        key = launch.parse_marker(marker)
+        if key is not None and info.session == pid and not info.is_zombie and pid not in snapshot.ancestry:
+            found.setdefault(key, []).append(Run(snapshot.identity(pid), marker))
     for runs in found.values():
         runs.sort(key=lambda run: run.who.kernel_start)
     return found
@@ -72,69 +120,16 @@ def _remember(process: ManagedProcess, row: Process) -> None:
     process.recent_restarts = tuple(row.recent_restarts) if same_boot else ()
 
 
-def _adopt(process: ManagedProcess, row: Process, snapshot: Snapshot, strays: list[Run]) -> bool:
-    state = State(row.state)
-    recorded = _recorded(row)
-    if recorded and state in ALIVE and snapshot.is_running(recorded.who):
-        # Others with the same mark are its own children, or a second copy whose start was never written down.
-        _end([run for run in strays if run.marker != recorded.marker], "a second copy")
-        return _take_over(process, recorded, state)
-    unrecorded = [run for run in strays if recorded is None or run.marker != recorded.marker]
-    if recorded and state in ALIVE:
-        if unrecorded:
-            process.note("program.crashed", {"unseen": True, "pid": recorded.who.pid})
-            return _adopt_stray(process, unrecorded)
-        _ended_unseen(process, recorded, state)
-        return False
-    if unrecorded:
-        return _adopt_stray(process, unrecorded)
-    _at_rest(process, row, state)
-    return False
-
-
 def _recorded(row: Process) -> Run | None:
     if row.pid is None or row.kernel_start is None:
         return None
     return Run(Identity(row.pid, row.kernel_start, row.boot_id), row.marker)
 
 
-def _take_over(process: ManagedProcess, run: Run, state: State) -> bool:
+@contextlib.contextmanager
+def contained(program_id: int) -> Iterator[None]:
+    """A fault in dealing with one program must not take supervision from all the others."""
     try:
-        process.take_over(run, state)
-    except ProcessLookupError:
-        process.ended_unseen(run, state)
-        return False
-    return True
-
-
-def _adopt_stray(process: ManagedProcess, runs: list[Run]) -> bool:
-    newest = runs[-1]
-    oldest_of_run = next(run for run in runs if run.marker == newest.marker)
-    _end([run for run in runs if run.marker != newest.marker], "an older copy")
-    return _take_over(process, oldest_of_run, State.STARTING)
-
-
-def _ended_unseen(process: ManagedProcess, recorded: Run, state: State) -> None:
-    if recorded.who.boot_id == platform.boot_id():
-        process.ended_unseen(recorded, state)
-    else:
-        process.machine_restarted(state)
-
-
-def _at_rest(process: ManagedProcess, row: Process, state: State) -> None:
-    if row.boot_id and row.boot_id != platform.boot_id():
-        process.machine_restarted(state)
-    else:
-        process.resume_at_rest(state, row.next_start_at)
-
-
-def _end(runs: Iterable[Run], why: str) -> None:
-    for run in runs:
-        log.warning("agent.ends_stray_process", pid=run.who.pid, why=why)
-        platform.send_signal(run.who, signal.SIGKILL)
-
-
-def monitor_event(event: str, data: dict[str, Any]) -> dict[str, Any]:
-    """An event of the monitor itself, in the journal's form."""
-    at = datetime.now(UTC).isoformat()
-    return {"uid": event_id(), "type": event, "at": at, "actor": "agent", "data": data}
+        yield
+    except Exception:
+        log.exception("agent.program_failed", program_id=program_id)

@@ -38,6 +38,9 @@ class Autoscaler:
     def __init__(self) -> None:
         self._loads: dict[int, Load] = {}
 
+    def forget(self, program_id: int) -> None:
+        self._loads.pop(program_id, None)
+
     def decide(self, program: Program, processes: Iterable[ManagedProcess], now: float) -> int | None:
         """Takes in a sample; the new number of instances when it is time and another one is better."""
         if not program.scale_cpu_percent or program.desired_state != Program.Desired.RUNNING:

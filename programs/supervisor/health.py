@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core.secrets import SecretUnreadableError
 from programs.logs.lines import forwards, line_text
 from programs.logs.paths import LogFile
 from programs.logs.reader import Reader
@@ -40,10 +41,10 @@ class Health:
 
     @property
     def is_good(self) -> bool:
-        """Nothing speaks against it, and readiness probes, if there are any, have succeeded."""
+        """All its probes have succeeded; true without probes."""
         if self._prober is None:
             return not self._process.program.probes
-        return self._prober.ready and self.state != "unhealthy"
+        return self._prober.ready and self.state == "healthy"
 
     def begin(self, log_start: int) -> None:
         """Starts probing a process that is `running`; `log_start` is where its own output begins."""
@@ -51,9 +52,14 @@ class Health:
         program, index = self._process.program, self._process.index
         if not program.probes:
             return
+        try:
+            surroundings = launch.probe_surroundings(program, index)
+            probes = [Probe.parse(fields, index) for fields in program.probes]
+        except (launch.LaunchError, SecretUnreadableError, ValueError) as error:
+            self._changed("unhealthy", f"cannot be probed: {error}", False)
+            return
         lines = NewLines(launch.log_file(program.pk, index), log_start)
-        context = ProbeContext(new_lines=lines, **launch.probe_surroundings(program, index))
-        probes = [Probe.parse(fields, index) for fields in program.probes]
+        context = ProbeContext(new_lines=lines, **surroundings)
         self._prober = Prober(probes, context, self._changed)
         self._prober.start()
 
@@ -70,4 +76,4 @@ class Health:
         else:
             self._process.readiness_changed()
         if restart:
-            self._process.restart(f"unhealthy: {detail}")
+            self._process.restart(f"unhealthy: {detail}", is_failure=True)

@@ -2,9 +2,9 @@
 
 Each entry is appended to a file first (a few microseconds, no fsync: it survives the agent, not a power cut), then
 written by the writer thread in short transactions. While the database is busy or gone the thread tries again and
-the agent goes on; an agent that died finds the file at its next start and writes the rest. The entries are
-numbered and the database keeps the last number it has, so none is written twice. The newest sampled values and the heartbeat take a side entrance: only the latest counts. So do
-batches: what upper floors want written goes through the same thread, after the entries.
+the agent goes on; one that died finds the file at its next start and writes the rest. Entries are numbered and
+the database keeps the last number it has, so none is written twice. The newest sampled values and the heartbeat
+take a side entrance: only the latest counts. Batches, what upper floors want written, follow the entries.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from .journal_file import JournalFile
 log = structlog.get_logger(__name__)
 
 # The interpreter runs one thread at a time, so a burst of starts goes first: writing begins when nothing new has
-# come for SETTLE_SECONDS, or after LONGEST_SETTLE_SECONDS.
+# come for SETTLE_SECONDS, or after so many rounds of it.
 SETTLE_SECONDS = 0.015
-LONGEST_SETTLE_SECONDS = 0.3
+SETTLE_ROUNDS = 20
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0)
 LARGEST_BATCH = 200
 MOMENTS = ("started_at", "next_start_at")
@@ -212,10 +212,11 @@ class Journal:
             attempt += 1
 
     def _settle(self) -> None:
-        seen, waited = -1, 0.0
-        while seen != (seen := self._pending) and waited < LONGEST_SETTLE_SECONDS:
+        for _ in range(SETTLE_ROUNDS):
+            before = self._pending
             self._pause(SETTLE_SECONDS)
-            waited += SETTLE_SECONDS
+            if self._pending == before:
+                return
 
     def _write_batches(self) -> None:
         """Each that waits now, once. What fails for want of a database waits for the next beat at most."""

@@ -5,7 +5,9 @@ Everything that can be known before the start is checked here, so that the reaso
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -56,6 +58,12 @@ def installation() -> str:
     return key_file(Path(settings.DATA_DIR) / "installation", lambda: secrets.token_hex(8))
 
 
+def parse_marker(marker: str) -> tuple[int, int] | None:
+    """(program, instance) of a mark that this installation gave; None for any other text."""
+    found = re.fullmatch(r"([0-9a-f]+)/(\d{1,18})/(\d{1,4})/[0-9a-z]+", marker)
+    return (int(found[2]), int(found[3])) if found and found[1] == installation() else None
+
+
 def new_marker(program_id: int, index: int) -> str:
     """The value of PROGRAM_MONITOR in a process's environment: installation, program, instance, run."""
     return f"{installation()}/{program_id}/{index}/{secrets.token_hex(6)}"
@@ -65,10 +73,13 @@ def log_file(program_id: int, index: int) -> LogFile:
     return LogFile(Path(settings.LOG_DIR) / str(program_id), index)
 
 
-def log_end(program_id: int, index: int) -> int:
-    """How much the process has written by now (a logical offset, see `programs.logs`)."""
-    with Reader(log_file(program_id, index)) as reader:
-        return reader.end
+def log_end(program_id: int, index: int) -> int | None:
+    """How much the process has written by now (a logical offset, see `programs.logs`); None: it cannot be read."""
+    try:
+        with Reader(log_file(program_id, index)) as reader:
+            return reader.end
+    except OSError:
+        return None
 
 
 def launch(program: Program, index: int) -> Launched:
@@ -228,7 +239,8 @@ def _explained(error: OSError, word: str) -> LaunchError:
         return LaunchError(f"cannot run {error.filename or word}: {error.strerror}")
     if error.strerror == "Exec format error":
         return LaunchError(f"{word} is no program of this system (a script needs a first line such as #!/bin/sh)")
-    return LaunchError(f"cannot start {word}: {error.strerror}", is_permanent=False)
+    is_passing = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.EIO)
+    return LaunchError(f"cannot start {word}: {error.strerror}", is_permanent=not is_passing)
 
 
 # --- Console --------------------------------------------------------------------------------------------

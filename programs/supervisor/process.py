@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from programs import policy
+from programs.events import AGENT
 from programs.meaning import exit_meaning
 from programs.models import Program
 from programs.states import ALIVE, State, Verb
@@ -21,13 +23,14 @@ from programs.states import ALIVE, State, Verb
 from . import launch, platform
 from .health import Health
 from .journal import Entry
-from .platform import Exit
-from .recorder import AGENT, StateRecorder, Surroundings
+from .platform import Exit, Identity
+from .recorder import LONGEST_REASON, StateRecorder, Surroundings
 from .run import Run, Usage
-from .stopping import Ladder, clear_leftovers
+from .stopping import Ladder, Stopped, clear_leftovers
 
 log = structlog.get_logger(__name__)
 
+SHORTEST_RETRY_SECONDS = 0.5
 MEMORY_STRIKES = 3  # a fork can double the sum for a moment
 NOT_RUNNING: dict[str, Any] = {"pid": None, "cpu_percent": 0.0, "memory_bytes": 0, "threads": 0, "health": ""}
 
@@ -58,6 +61,13 @@ class ManagedProcess(StateRecorder):
     def is_ready(self) -> bool:
         """Runs, and its readiness and liveness probes, if it has any, are content."""
         return self.state is State.RUNNING and self.health.is_good
+
+    def redefine(self, program: Program) -> None:
+        """The definition was saved anew: what applies live does so from now on."""
+        has_new_probes = program.probes != self.program.probes
+        self.program = program
+        if has_new_probes and self.run and self.state is State.RUNNING:
+            self.health.begin(self.run.log_start)
 
     # --- Wishes -----------------------------------------------------------------------------------------
 
@@ -110,17 +120,18 @@ class ManagedProcess(StateRecorder):
         elif self.state is State.STOPPED and self.reason:
             self._explain("")
 
-    def restart(self, why: str) -> None:
-        """A restart by the monitor itself: memory, health, timetable."""
+    def restart(self, why: str, *, is_failure: bool = False) -> None:
+        """A restart by the monitor itself: memory, timetable, health. The last is a failure like a crash."""
         if self.state in (State.STARTING, State.RUNNING):
             self.actor = AGENT
-            self._stop(why)
+            self._stop(why, is_failure=is_failure)
 
     # --- Starting ---------------------------------------------------------------------------------------
 
     def _start(self, event: str, before: Entry | None = None) -> None:
         """Starts the process first and tells afterwards: `before`, then the start itself."""
         self._cancel_timer()
+        self.usage = Usage()
         try:
             run = self.run = self._spawn()
         except launch.LaunchError as error:
@@ -134,13 +145,18 @@ class ManagedProcess(StateRecorder):
 
     def _spawn(self) -> Run:
         # Costs a tenth of a millisecond, so only programs with probes pay for it.
-        log_start = launch.log_end(*self.key) if self.program.probes else 0
+        log_start = (launch.log_end(*self.key) or 0) if self.program.probes else 0
         launched = launch.launch(self.program, self.index)
-        who = platform.identity(launched.popen.pid)
-        if who is None:  # cannot be: an unreaped child stays in the table
-            raise launch.LaunchError("the process vanished while it was started", is_permanent=False)
-        run = Run(who, launched.marker, popen=launched.popen, log_start=log_start)
-        run.watch = platform.watch(who, self._on_exit)
+        try:
+            who = platform.identity(launched.popen.pid)
+            if who is None:  # cannot be: an unreaped child stays in the table
+                raise OSError("it vanished while it was started")
+            run = Run(who, launched.marker, popen=launched.popen, log_start=log_start)
+            run.watch = platform.watch(who, self._exit_noticed)
+        except OSError as error:  # out of descriptors, say: what cannot be watched must not run
+            platform.kill_group(launched.popen.pid)
+            launched.popen.wait()
+            raise launch.LaunchError(f"cannot watch the process: {error}", is_permanent=False) from error
         return run
 
     def _running_values(self, run: Run) -> dict[str, Any]:
@@ -169,22 +185,31 @@ class ManagedProcess(StateRecorder):
         self._timer = None
         if self.run:
             self._enter(State.RUNNING, event="program.running", data={"pid": self.run.who.pid})
+            self.actor = AGENT
             self.health.begin(self.run.log_start)
 
     def _launch_failed(self, error: launch.LaunchError) -> None:
         log.warning("program.launch_failed", program=self.program.name, process=self.index, error=str(error))
-        if error.is_permanent:
+        if error.is_permanent or self.program.restart_policy == Program.RestartPolicy.NEVER:
             self._give_up(str(error))
         else:
-            self._decide(Exit(), uptime=0, expected=False, reason=str(error))
+            self._decide(Exit(), 0, expected=False, reason=str(error), shortest=SHORTEST_RETRY_SECONDS)
 
     def _give_up(self, reason: str) -> None:
         self._enter(State.FATAL, reason=reason, event="program.fatal", data={"reason": reason}, **NOT_RUNNING)
 
     # --- Ending -----------------------------------------------------------------------------------------
 
+    def _exit_noticed(self) -> None:
+        """The kernel's notice. A fault of ours in dealing with it must not leave a dead process `running`."""
+        try:
+            self._on_exit()
+        except Exception as error:
+            log.exception("program.exit_failed", program=self.program.name, process=self.index)
+            self.run = None
+            self._give_up(f"the monitor failed to deal with its end: {error}")
+
     def _on_exit(self) -> None:
-        """The kernel says that the main process has ended."""
         run = self.run
         if run is None:
             return
@@ -198,7 +223,7 @@ class ManagedProcess(StateRecorder):
             self._last_exit = end
             return
         self.run = None
-        self._spawn_task(self._sweep(run))
+        self._spawn_task(self._sweep(run.who, run.marker))
         self.ended(end, uptime)
 
     def _read_exit(self, run: Run) -> Exit:
@@ -215,9 +240,9 @@ class ManagedProcess(StateRecorder):
             run.watch.close()
         return end
 
-    async def _sweep(self, run: Run) -> None:
+    async def _sweep(self, main: Identity | None, marker: str) -> None:
         """Ends what the main process left behind, which may sit on its port."""
-        killed = await clear_leftovers(self._around.scanner, run.who, run.marker)
+        killed = await clear_leftovers(self._around.scanner, main, marker)
         if killed:
             log.info("program.leftovers_killed", program=self.program.name, process=self.index, killed=killed)
 
@@ -242,7 +267,10 @@ class ManagedProcess(StateRecorder):
             restart_window=p.restart_window,
         )
 
-    def _decide(self, end: Exit, uptime: float, *, expected: bool, reason: str, **noted: Any) -> None:
+    def _decide(
+        self, end: Exit, uptime: float, *, expected: bool, reason: str, shortest: float = 0, **noted: Any
+    ) -> None:
+        """Tells of the end and enters what follows; a restart comes after `shortest` seconds at the earliest."""
         decision = policy.after_exit(
             self._rules(),
             expected=expected,
@@ -251,6 +279,8 @@ class ManagedProcess(StateRecorder):
             now=platform.now(),
             dice=random.random(),  # noqa: S311  (spreads restarts; nothing secret)
         )
+        if decision.state is State.STARTING and shortest:
+            decision = replace(decision, state=State.BACKOFF, delay=shortest)
         if not self.desired and decision.state is not State.EXITED:
             decision = policy.Decision(State.EXITED)
         if decision.recent_restarts:
@@ -263,7 +293,8 @@ class ManagedProcess(StateRecorder):
         data: dict[str, Any] = {"exit_code": end.code, "exit_signal": end.signal, "meaning": reason}
         data |= {"uptime_seconds": round(uptime, 3), **noted}
         entry = self._entry("program.exited" if expected else "program.crashed", data)
-        entry.values = {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal, "reason": reason}
+        entry.values = {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal}
+        entry.values["reason"] = reason[:LONGEST_REASON]
         if not expected:
             entry.incident = {**data, "log_end": launch.log_end(*self.key)}
         return entry
@@ -306,7 +337,7 @@ class ManagedProcess(StateRecorder):
 
     # --- Stopping ---------------------------------------------------------------------------------------
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, *, is_failure: bool = False) -> None:
         if self.run is None:
             raise RuntimeError(f"{self.program.name}:{self.index} is {self.state} without a process")
         self._cancel_timer()
@@ -314,16 +345,28 @@ class ManagedProcess(StateRecorder):
         self._last_exit = Exit()
         self._ladder = Ladder(self.program, self.index, self.run.who, self.run.marker, self._around.scanner)
         self._enter(State.STOPPING, reason=why, event="program.stopping", data={"why": why})
-        self._spawn_task(self._climb_down(self.run, self._ladder, why))
+        self._spawn_task(self._climb_down(self.run, self._ladder, why, is_failure))
 
-    async def _climb_down(self, run: Run, ladder: Ladder, why: str) -> None:
-        stopped = await ladder.run()
+    async def _climb_down(self, run: Run, ladder: Ladder, why: str, is_failure: bool) -> None:
+        uptime = run.uptime
+        try:
+            stopped = await ladder.run()
+        except Exception as error:
+            log.exception("program.stop_failed", program=self.program.name, process=self.index)
+            stopped = await ladder.last_resort(error)
         self.run, self._ladder = None, None
+        if is_failure and self.desired:
+            self._decide(self._last_exit, uptime, expected=False, reason=why, step=stopped.step)
+        else:
+            self._stopped(stopped, why)
+
+    def _stopped(self, stopped: Stopped, why: str) -> None:
         end = self._last_exit
         data = {
             "step": stopped.step,
             "seconds": stopped.seconds,
             "tree_killed": stopped.killed,
+            "failed_steps": stopped.failed,
             "exit_code": end.code,
             "exit_signal": end.signal,
             "why": why,
@@ -335,13 +378,14 @@ class ManagedProcess(StateRecorder):
             self._start("program.restarted", before=entry)
         else:
             self._enter(State.STOPPED, entry=entry)
+            self.actor = AGENT
             self.reconcile()
 
     # --- Adoption ---------------------------------------------------------------------------------------
 
     def take_over(self, run: Run, state: State) -> None:
         """Goes on in `state` with a process that already runs. Raises ProcessLookupError when it just ended."""
-        run.watch = platform.watch(run.who, self._on_exit)
+        run.watch = platform.watch(run.who, self._exit_noticed)
         self.run, self.state = run, state
         values = {**self._running_values(run), "state": state.value, "reason": ""}
         self.note("program.adopted", {"pid": run.who.pid, "state": self.state}, **values)
@@ -356,21 +400,28 @@ class ManagedProcess(StateRecorder):
     def ended_unseen(self, run: Run, was: State) -> None:
         """The process that the database says is alive ended while no agent looked."""
         self.state = was
-        self._spawn_task(self._sweep(run))
+        # Nobody watched it to its end, so its number may mean others by now: only its mark counts.
+        self._spawn_task(self._sweep(None, run.marker))
         if was is State.STOPPING:
             self._enter(State.STOPPED, event="program.stopped", data={"unseen": True}, **NOT_RUNNING)
         else:
             self.ended(Exit(), uptime=0.0, unseen=True)
 
-    def machine_restarted(self, was: State) -> None:
-        """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot."""
-        if not self.program.autostart:
+    def machine_restarted(self, was: State, *, is_asked_for: bool) -> None:
+        """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot.
+
+        `is_asked_for`: somebody has asked for a start since, and gets it.
+        """
+        boot = {"boot_id": platform.boot_id()}
+        if not self.program.autostart and not is_asked_for:
             self.desired = False
             self.program.desired_state = Program.Desired.STOPPED
             self._put(Entry(self.key, desired=self.program.desired_state.value))
         if was is not State.STOPPED:
-            values = {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
+            values = {**NOT_RUNNING, **boot, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
             self.note("program.exited", {"why": "the machine was restarted", "was": was, "unseen": True}, **values)
+        else:
+            self._put(Entry(self.key, boot))
 
     def resume_at_rest(self, state: State, next_start_at: datetime | None) -> None:
         """Goes on waiting where the last agent left off. A clock that was set cannot stretch a delay."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from programs.events import AGENT
 from programs.models import event_id
 from programs.states import State, check_move
 
@@ -15,7 +16,7 @@ from .journal import Entry, Journal, Key
 from .platform import Exit
 from .tree import Scanner
 
-AGENT = "agent"
+LONGEST_REASON = 500
 
 
 @dataclass
@@ -31,6 +32,12 @@ class Surroundings:
         """Whether the kernel killed something for want of memory since the last look, and this looks like it."""
         before, self.oom_seen = self.oom_seen, platform.oom_kills()
         return end.signal == "SIGKILL" and self.oom_seen > before
+
+
+def told(event: str, data: dict[str, Any], actor: str = AGENT) -> dict[str, Any]:
+    """An event in the journal's form."""
+    at = datetime.now(UTC).isoformat()
+    return {"uid": event_id(), "type": event, "at": at, "actor": actor, "data": data}
 
 
 class StateRecorder:
@@ -61,7 +68,7 @@ class StateRecorder:
         entry.values |= {
             **values,
             "state": state.value,
-            "reason": reason[:500],
+            "reason": reason[:LONGEST_REASON],
             "restarts": self.restarts,
             "recent_restarts": list(self.recent_restarts),
         }
@@ -74,18 +81,14 @@ class StateRecorder:
             self.reason = reason
             self._put(Entry(self.key, {"reason": reason}))
 
-    def note(self, event: str, data: dict[str, Any], **values: Any) -> None:
+    def note(self, event: str, data: dict[str, Any], actor: str = AGENT, **values: Any) -> None:
         """A fact that does not change the state."""
-        entry = self._entry(event, data)
+        entry = self._entry(event, data, actor)
         entry.values = values
         self._put(entry)
 
-    def _entry(self, event: str, data: dict[str, Any]) -> Entry:
-        if not event:
-            return Entry(self.key)
-        at = datetime.now(UTC).isoformat()
-        told = {"uid": event_id(), "type": event, "at": at, "actor": self.actor, "data": data}
-        return Entry(self.key, event=told)
+    def _entry(self, event: str, data: dict[str, Any], actor: str = "") -> Entry:
+        return Entry(self.key, event=told(event, data, actor or self.actor) if event else None)
 
     def _put(self, entry: Entry | None) -> None:
         if entry is not None:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -26,17 +25,19 @@ from .tree import Scanner
 log = structlog.get_logger(__name__)
 
 KILL = "signal:KILL"
+BY_ITSELF = "ended by itself"
 POLL_SECONDS = 0.02
 SCAN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """Which step ended the program, after how many seconds, and how many of its tree had to be killed."""
+    """Which step ended the program, after how many seconds, how many of its tree had to be killed, what failed."""
 
     step: str
     seconds: float
     killed: int
+    failed: list[str]
 
 
 class Ladder:
@@ -47,6 +48,7 @@ class Ladder:
         self.index = index
         self.who = who
         self.gone = asyncio.Event()
+        self.failed: list[str] = []
         self._marker = marker
         self._scanner = scanner
         self._kill = asyncio.Event()
@@ -57,45 +59,53 @@ class Ladder:
         self._kill.set()
 
     async def run(self) -> Stopped:
-        """Until the whole tree is gone. Never raises; goes on for as long as the kernel takes."""
+        """Until the whole tree is gone, for as long as the kernel takes."""
         begun = platform.now()
         # Whoever leaves the family and wipes its environment can only be found while its parents live.
         tree = (await self._scanner.scan()).members(self.who, self._marker)
         step = await self._climb()
         killed = await self._clear(tree, step)
-        return Stopped(step, round(platform.now() - begun, 3), killed)
+        return Stopped(step, round(platform.now() - begun, 3), killed, self.failed)
+
+    async def last_resort(self, error: Exception) -> Stopped:
+        """When our own code failed half-way: SIGKILL to the main process and its group."""
+        platform.kill_group(self.who.pid)
+        while platform.is_running(self.who):
+            platform.send_signal(self.who, signal.SIGKILL)
+            await asyncio.sleep(POLL_SECONDS)
+        return Stopped(KILL, 0.0, 0, [*self.failed, str(error)])
 
     async def _climb(self) -> str:
         for step in self.program.stop_ladder:
             if self.gone.is_set() or self._kill.is_set():
                 break
             self._deadline = platform.now() + step["seconds"]
-            async with self._acting(step["step"]):
-                await self._until_gone(step["seconds"])
+            await self._try(step["step"], step["seconds"])
             if self.gone.is_set():
                 return str(step["step"])
-        if not self.gone.is_set():
-            await self._kill_main()
+        if self.gone.is_set():
+            return BY_ITSELF
+        await self._kill_main()
         return KILL
 
-    @contextlib.asynccontextmanager
-    async def _acting(self, step: str) -> Any:
-        """Runs the step's action beside the waiting; a failed action only means that the next step comes."""
-        kind, _, argument = step.partition(":")
-        task = asyncio.ensure_future(STEPS[kind](self, fill(argument, self.index)))
-        try:
-            yield
-        finally:
-            task.cancel()
-            for failed in await asyncio.gather(task, return_exceptions=True):
-                if isinstance(failed, Exception):
-                    log.warning("stop.step_failed", program=self.program.name, step=kind, error=str(failed))
-
-    async def _until_gone(self, seconds: float) -> None:
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.gone, self._kill)]
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    async def _try(self, step: str, seconds: float) -> None:
+        """Acts, then waits for the end; a step that fails makes room for the next one at once."""
+        action = asyncio.ensure_future(self._act(step))
+        waits = {action, *(asyncio.ensure_future(event.wait()) for event in (self.gone, self._kill))}
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if done == {action} and not action.exception():
+            left = max(0.0, self._deadline - platform.now())
+            await asyncio.wait(waits - {action}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        for error in await asyncio.gather(*waits, return_exceptions=True):
+            if isinstance(error, Exception):
+                log.warning("stop.step_failed", program=self.program.name, step=step, error=str(error))
+                self.failed.append(f"{step}: {error}")
+
+    async def _act(self, step: str) -> None:
+        kind, _, argument = step.partition(":")
+        await STEPS[kind](self, fill(argument, self.index))
 
     async def _kill_main(self) -> None:
         """SIGKILL to the tree, again and again: a process in an uninterruptible call takes it when it can."""
@@ -124,7 +134,7 @@ class Ladder:
         platform.send_signal(self.who, self._last_signal)
 
     async def _stdin(self, argument: str) -> None:
-        text = argument.encode().decode("unicode_escape") if "\\" in argument else argument
+        text = argument.replace("\\n", "\n").replace("\\t", "\t")
         launch.write_console(self.program.pk, self.index, text if text.endswith("\n") else text + "\n")
 
     async def _command(self, argument: str) -> None:
@@ -160,14 +170,22 @@ def still_running(people: Iterable[Identity]) -> set[Identity]:
     return {who for who in people if platform.is_running(who)}
 
 
-async def clear_leftovers(scanner: Scanner, main: Identity, marker: str, known: Iterable[Identity] = ()) -> int:
-    """SIGKILL to all that is left of a run, until a look finds nobody; returns how many there were."""
+async def clear_leftovers(
+    scanner: Scanner, main: Identity | None, marker: str, known: Iterable[Identity] = ()
+) -> int:
+    """SIGKILL to all that is left of a run, until a look finds nobody; returns how many there were.
+
+    Those that this user may not signal are left alone. Without `main` only bearers of the mark count.
+    """
     killed: set[Identity] = set()
+    refused: set[Identity] = set()
+    pause = POLL_SECONDS
     left = still_running(known) | (await scanner.scan()).members(main, marker)
     while left:
         for who in left:
-            if platform.send_signal(who, signal.SIGKILL):
-                killed.add(who)
-        await asyncio.sleep(POLL_SECONDS)
+            (killed if platform.send_signal(who, signal.SIGKILL) else refused).add(who)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, SCAN_SECONDS)
         left = still_running(left) or (await scanner.scan()).members(main, marker)
+        left -= refused & still_running(refused)
     return len(killed)

@@ -7,7 +7,6 @@ database is read in one thread and written in another.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,8 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFault
+from django.db import connection
 
 from core import doorbell
 from programs.logs.keeper import Kept
@@ -31,8 +31,9 @@ from .autoscale import Autoscaler
 from .journal import Entry, Journal, Key
 from .platform import Identity
 from .process import ManagedProcess
-from .recorder import Surroundings
+from .recorder import Surroundings, told
 from .run import Run, Usage
+from .stopping import clear_leftovers
 from .timetable import Timetable
 from .tree import Scanner
 
@@ -42,15 +43,30 @@ POLL_SECONDS = 1.0
 READ_RETRY_SECONDS = 1.0
 
 
+class StoppedError(Exception):
+    """The agent is to stop while it waits for the database."""
+
+
+def _close_connection() -> None:
+    """Closes the connection of the thread that calls this."""
+    connection.close()
+
+
+async def _ring_at(stop: asyncio.Event, bell: asyncio.Event) -> None:
+    await stop.wait()
+    bell.set()
+
+
 class Supervisor:
     """The agent's heart. `run` until the stop event; programs outlive it unless `stop_programs` was called."""
 
     def __init__(self, host: Host, run_dir: Path) -> None:
         self.host = host
-        self.programs: dict[int, Program] = {}
+        self.programs: dict[int, Program] = {}  # those of this host
+        self.known: set[int] = set()  # the ids of all hosts' programs
         self.processes: dict[int, dict[int, ManagedProcess]] = {}  # program id → index → process
         self.needs: wishes.Needs = {}
-        self.journal = Journal(run_dir / "journal", host.pk, on_written=partial(doorbell.ring, "web"))
+        self.journal = Journal(run_dir / "journal", host, on_written=partial(doorbell.ring, "web"))
         self.scanner = Scanner()
         self.timetable = Timetable()
         self._autoscaler = Autoscaler()
@@ -59,30 +75,46 @@ class Supervisor:
         self._handled: set[int] = set()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
         self._closing = False
+        self._stop = asyncio.Event()
+        self._to_follow_up: set[int] = set()
+        self._endings: set[asyncio.Task[int]] = set()
 
     # --- Life -------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Adopts what runs, then follows the wishes until `stop`. Entries not written by then stay in the file."""
+        """Adopts what runs, then follows the wishes until `stop`. Entries not written by then stay in the file.
+
+        Raises RuntimeError when nothing can be written any more: the next agent does better than one that forgets.
+        """
+        self._stop = stop
         async with doorbell.listen("agent") as bell:
-            await self._begin()
-            while not stop.is_set():
-                await self._follow_wishes()
-                self._keep_timetable()
-                await doorbell.wait(bell, POLL_SECONDS)
-        self._end()
+            waking = asyncio.create_task(_ring_at(stop, bell))
+            try:
+                await self._begin()
+                while not stop.is_set():
+                    await self._follow_wishes()
+                    self._keep_timetable()
+                    await doorbell.wait(bell, POLL_SECONDS)
+                    if not self.journal.is_writing:
+                        raise RuntimeError("the journal's writer has ended")
+            except StoppedError:
+                log.info("agent.stopped_without_a_database")
+            finally:
+                waking.cancel()
+                self._end()
 
     async def _begin(self) -> None:
         left = self.journal.start()
-        while self.journal.pending:  # noqa: ASYNC110  the rows must be whole before they are compared with reality
-            await asyncio.sleep(0.01)
+        while self.journal.pending:  # the rows must be whole before they are compared with reality
+            await self._pause(0.01)
         rows = await self._read(partial(wishes.processes, self.host))
         wanted = await self._read(partial(wishes.read, self.host, -1))
         snapshot = await self.scanner.scan()
         self._take(wanted)
         for program in wanted.programs:
             self._set_desired(program)
-        adopted = adopt.adopt_all(self, rows, snapshot)
+        asked = {i.program_id for i in wanted.intents if i.verb in (Verb.START, Verb.RESTART)}
+        adopted = adopt.Adoption(self, snapshot, asked).run(rows)
         log.info("agent.started", host=self.host.name, adopted=adopted, entries_caught_up=left)
         self._tell("agent.started", {"adopted": adopted, "pid": os.getpid()})
         self._act(wanted)
@@ -93,17 +125,20 @@ class Supervisor:
             process.let_go()
         if not self.journal.close(timeout=5):
             log.warning("agent.stopped_with_unwritten_entries", entries=self.journal.pending)
-        self._reader.submit(connection.close)
+        self._reader.submit(_close_connection)
         self._reader.shutdown()
 
     async def stop_programs(self) -> None:
         """Stops everything, dependents before what they need. What is desired stays: the next agent starts it."""
         self._closing = True
+        for process in self.everyone():
+            process.desired = False
+            if not process.is_alive:
+                process.reconcile()
         while alive := [p for p in self.everyone() if p.is_alive]:
             needed = {requires for p in alive for requires, _ in self.needs.get(p.program.pk, ())}
             for process in alive:
                 if process.program.pk not in needed or process.state is State.STOPPING:
-                    process.desired = False
                     process.reconcile()
             await asyncio.sleep(0.02)
 
@@ -115,13 +150,21 @@ class Supervisor:
         while True:
             try:
                 return await loop.run_in_executor(self._reader, query)
-            except DatabaseError as error:
+            except DatabaseFault as error:
                 log.warning("agent.database_unavailable", error=str(error))
-                await loop.run_in_executor(self._reader, connection.close)
-                await asyncio.sleep(READ_RETRY_SECONDS)
+                await loop.run_in_executor(self._reader, _close_connection)
+                await self._pause(READ_RETRY_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Raises StoppedError as soon as the agent is to stop."""
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+        raise StoppedError
 
     async def _follow_wishes(self) -> None:
-        wanted = await self._read(partial(wishes.read, self.host, self._revision))
+        wanted = await self._read(partial(wishes.read, self.host, self._revision, frozenset(self._handled)))
         self._take(wanted)
         self._act(wanted)
 
@@ -134,12 +177,13 @@ class Supervisor:
             self._learn(program)
 
     def _learn(self, program: Program) -> None:
+        self.known.add(program.pk)
         if self._is_ours(program):
             self.programs[program.pk] = program
             for index in range(program.desired_instances):
                 self.process_of(program, index)
         for process in self.of_program(program.pk):
-            process.program = program
+            process.redefine(program)
         self.timetable.learn(program.pk, program.restart_cron)
 
     def process_of(self, program: Program, index: int) -> ManagedProcess:
@@ -165,7 +209,7 @@ class Supervisor:
         for intent in wanted.intents:
             if intent.pk not in self._handled:
                 self._handled.add(intent.pk)
-                with _contained(intent.program_id):
+                with adopt.contained(intent.program_id):
                     self._obey(intent)
         for program in wanted.programs:
             self._reconcile(program.pk)
@@ -194,7 +238,7 @@ class Supervisor:
         try:
             process.take_over(Run(who, marker=""), State.RUNNING)
         except ProcessLookupError:
-            process.note("program.fatal", {"reason": f"process {who.pid} ended before it could be adopted"})
+            process.note("program.exited", {"why": f"process {who.pid} ended before it could be adopted"})
             return
         process.desired = True
         self.journal.put(Entry(process.key, desired=Program.Desired.RUNNING.value))
@@ -214,7 +258,7 @@ class Supervisor:
     def _reconcile(self, program_id: int) -> None:
         self._look_at_needs(program_id)
         for process in self.of_program(program_id):
-            with _contained(program_id):
+            with adopt.contained(program_id):
                 process.reconcile()
                 self._forget_if_over(process)
         program = self.programs.get(program_id)
@@ -237,15 +281,22 @@ class Supervisor:
                 yield f"waits for {name} to be {condition}"
 
     def _changed(self, key: Key) -> None:
-        """Something moved: dependents may start now, and a process at rest may be over for good."""
-        if not self._closing:
-            asyncio.get_running_loop().call_soon(self._follow_up, key[0])
+        """Something moved: dependents may start now, and a process at rest may be over for good.
 
-    def _follow_up(self, changed: int) -> None:
-        self._reconcile(changed)
-        for program_id, needs in self.needs.items():
-            if any(requires == changed for requires, _ in needs):
-                self._reconcile(program_id)
+        Looked at once for all changes of the same moment: a program may have a thousand instances.
+        """
+        if not self._closing:
+            if not self._to_follow_up:
+                asyncio.get_running_loop().call_soon(self._follow_up)
+            self._to_follow_up.add(key[0])
+
+    def _follow_up(self) -> None:
+        changed, self._to_follow_up = self._to_follow_up, set()
+        dependents = {
+            program_id for program_id, needs in self.needs.items() if any(pk in changed for pk, _ in needs)
+        }
+        for program_id in changed | dependents:
+            self._reconcile(program_id)
 
     # --- Ends -------------------------------------------------------------------------------------------
 
@@ -256,10 +307,15 @@ class Supervisor:
         if kept or process.state is not State.STOPPED:
             return
         del self.processes[program.pk][process.index]
-        self.journal.put(Entry(process.key, removed="process"))
+        launch.console_path(*process.key).unlink(missing_ok=True)
+        if self._is_ours(program):
+            self.journal.put(Entry(process.key, removed="process"))
+        else:  # the row goes on with the agent of its new host
+            self.programs.pop(program.pk, None)
 
     def _remove(self, program: Program) -> None:
         del self.programs[program.pk]
+        self._autoscaler.forget(program.pk)
         self.processes.pop(program.pk, None)
         self.timetable.learn(program.pk, "")
         self.journal.put(Entry((program.pk, 0), removed="program"))
@@ -272,6 +328,12 @@ class Supervisor:
             for process in self.of_program(program_id):
                 process.restart("timetable")
 
+    def end(self, run: Run) -> None:
+        """Ends a process that must not run, with everyone of its run."""
+        task = asyncio.create_task(clear_leftovers(self.scanner, run.who, run.marker, [run.who]))
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
     def beat(self) -> None:
         """Says that this host's agent is alive, and looks whether memory ran out on the machine."""
         self.journal.beat(datetime.now(UTC))
@@ -282,6 +344,8 @@ class Supervisor:
         for key, usage in usages.items():
             if process := self.processes.get(key[0], {}).get(key[1]):
                 process.observe(usage)
+        if usages:
+            self.journal.flush_latest()
         for program in list(self.programs.values()):
             wanted = self._autoscaler.decide(program, self.of_program(program.pk), platform.now())
             if wanted is not None:
@@ -289,7 +353,7 @@ class Supervisor:
 
     def _scale(self, program: Program, instances: int) -> None:
         data = {"from": program.desired_instances, "to": instances, "why": "CPU"}
-        event = adopt.monitor_event("program.scaled", data)
+        event = told("program.scaled", data)
         self.journal.put(Entry((program.pk, 0), event=event, instances=instances))
         program.desired_instances = instances
         self._learn(program)
@@ -309,16 +373,7 @@ class Supervisor:
         ]
 
     def _tell(self, event: str, data: dict[str, Any]) -> None:
-        self.journal.put(Entry(event=adopt.monitor_event(event, {"host": self.host.name, **data})))
-
-
-@contextlib.contextmanager
-def _contained(program_id: int) -> Iterator[None]:
-    """A fault in dealing with one program must not take supervision from all the others."""
-    try:
-        yield
-    except Exception:
-        log.exception("agent.program_failed", program_id=program_id)
+        self.journal.put(Entry(event=told(event, {"host": self.host.name, **data})))
 
 
 _INTENTS: dict[str, Callable[[Supervisor, Intent], None]] = {

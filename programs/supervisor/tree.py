@@ -7,6 +7,7 @@ a program that wipes its environment. Never the name.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class Snapshot:
     children: dict[int, list[int]] = field(default_factory=dict)
     sessions: dict[int, list[int]] = field(default_factory=dict)
     bearers: dict[str, list[int]] = field(default_factory=dict)
+    ancestry: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for info in self.table.values():
@@ -34,6 +36,7 @@ class Snapshot:
             self.sessions.setdefault(info.session, []).append(info.pid)
         for pid, marker in self.markers.items():
             self.bearers.setdefault(marker, []).append(pid)
+        self.ancestry.update(self._own_ancestry())
 
     def identity(self, pid: int) -> Identity:
         return Identity(pid, self.table[pid].kernel_start, self.boot_id)
@@ -47,28 +50,40 @@ class Snapshot:
         roots = set(self.bearers.get(marker, ())) if marker else set()
         if main is not None and self._number_is_still_ours(main):
             roots |= {main.pid, *self.sessions.get(main.pid, ())}
-        return {self.identity(pid) for pid in self._with_descendants(roots) if not self.table[pid].is_zombie}
+        found = self._with_descendants(roots, marker)
+        return {self.identity(pid) for pid in found if not self.table[pid].is_zombie}
 
     def _number_is_still_ours(self, main: Identity) -> bool:
-        """Whether the pid, as a pid and as a session number, cannot mean anybody else by now.
+        """Whether the pid, as a pid and as a session number, means nobody else by now.
 
-        The kernel does not hand out a number while a session bears it; once somebody else runs under it, the
-        old session is over.
+        The kernel does not hand out a number while a session bears it, so this holds for a process that was
+        watched to its end. Of one that ended unseen, only marks may be trusted: pass no `main`.
         """
         if main.boot_id != self.boot_id:
             return False
         info = self.table.get(main.pid)
         return info is None or info.kernel_start == main.kernel_start
 
-    def _with_descendants(self, roots: Iterable[int]) -> set[int]:
+    def _with_descendants(self, roots: Iterable[int], marker: str) -> set[int]:
+        """Never the agent and those above it, nor whoever carries another run's mark: a monitor may be started
+        from a shell that is a program itself."""
         found: set[int] = set()
         waiting = list(roots)
         while waiting:
             pid = waiting.pop()
-            if pid not in found and pid in self.table:
+            is_other_run = self.markers.get(pid, marker) != marker
+            if pid not in found and pid in self.table and pid not in self.ancestry and not is_other_run:
                 found.add(pid)
                 waiting.extend(self.children.get(pid, ()))
         return found
+
+    def _own_ancestry(self) -> set[int]:
+        above: set[int] = set()
+        pid = os.getpid()
+        while pid in self.table and pid not in above:
+            above.add(pid)
+            pid = self.table[pid].ppid
+        return above
 
 
 class Scanner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from django.db import close_old_connections
@@ -23,11 +24,12 @@ class Wishes:
     needs: Needs | None = None
 
 
-def read(host: Host, since: int) -> Wishes:
+def read(host: Host, since: int, handled: Collection[int] = ()) -> Wishes:
     """Everything written up to one revision, as if in one look; other hosts' programs too, for one may have moved.
 
     The counter is read first, and what is newer than it is left for the next reading: so no verb is seen without
-    the desired state that came with it, and no desired state without its verb.
+    the desired state that came with it, and no desired state without its verb. `handled` are intents that were
+    acted upon and are not deleted yet.
     """
     close_old_connections()
     revision = Sequence.current()
@@ -35,7 +37,9 @@ def read(host: Host, since: int) -> Wishes:
     intents = list(Intent.objects.filter(program__in=ours, revision__lte=revision).order_by("id"))
     if revision == since and not intents:
         return Wishes(revision)
-    changed = Q(revision__gt=since, revision__lte=revision) | Q(pk__in={i.program_id for i in intents})
+    changed = Q(revision__gt=since, revision__lte=revision) | Q(
+        pk__in={i.program_id for i in intents if i.pk not in handled}
+    )
     # `number` is the definition's number that a process started now runs under.
     programs = list(Program.everything.filter(changed).annotate(number=Max("revisions__number")))
     return Wishes(revision, programs, intents, _needs() if programs else None)

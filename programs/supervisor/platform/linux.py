@@ -10,11 +10,15 @@ import resource
 import signal
 import struct
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import structlog
+
 from .base import MARKER, Exit, Identity, OnExit, ProcessInfo
 
+log = structlog.get_logger(__name__)
 TICKS = os.sysconf("SC_CLK_TCK")
 PIDFD_INFO_EXIT = 1 << 3
 PIDFD_INFO_SIZE = 64
@@ -41,7 +45,7 @@ def _stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/<pid>/stat after the name, so that field 3 (state) is [0]; None when it is gone."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # the last: /proc mounted with hidepid
         return None
     try:
         line = os.read(descriptor, 4096)
@@ -98,7 +102,7 @@ def marker_of(pid: int) -> str | None:
 
 
 def send_signal(who: Identity, number: int) -> bool:
-    """Signals exactly `who`; False when it is gone, even if its pid runs something else by now."""
+    """Signals exactly `who`; False when it is gone, even if its pid is another's by now, and when it may not."""
     try:
         descriptor = os.pidfd_open(who.pid)
     except ProcessLookupError:
@@ -108,7 +112,7 @@ def send_signal(who: Identity, number: int) -> bool:
         if who.boot_id != boot_id() or (fields := _stat(who.pid)) is None or int(fields[19]) != who.kernel_start:
             return False
         signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     finally:
         os.close(descriptor)
@@ -156,8 +160,7 @@ class PidfdWatch:
 def watch(who: Identity, on_exit: OnExit) -> PidfdWatch:
     """Watches `who`. Raises ProcessLookupError when it is gone already or its pid is another's by now."""
     found = PidfdWatch(who.pid, on_exit)
-    fields = _stat(who.pid)
-    if fields is None or int(fields[19]) != who.kernel_start:
+    if identity(who.pid) != who:
         found.close()
         raise ProcessLookupError(who.pid)
     return found
@@ -213,8 +216,20 @@ def raise_file_limit() -> None:
 
 def adjust_started(pid: int, *, nice: int | None, keep_file_limit: bool) -> None:
     """Set from outside right after the start: priority, and the file limit the agent itself began with."""
-    with contextlib.suppress(ProcessLookupError):
-        if nice is not None:
+    if nice is not None:
+        with _tolerated("nice", pid):
             os.setpriority(os.PRIO_PGRP, pid, nice)
-        if _original_limit and not keep_file_limit:
+    if _original_limit and not keep_file_limit:
+        with _tolerated("file limit", pid):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, _original_limit)
+
+
+@contextlib.contextmanager
+def _tolerated(what: str, pid: int) -> Iterator[None]:
+    """A program that ended at once or became another user's (sudo) still is a started program."""
+    try:
+        yield
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        log.warning("program.not_adjusted", what=what, pid=pid, error=str(error))
