@@ -9,11 +9,14 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "monitor_site.settings")
 
+import django
 from asgiref.sync import ThreadSensitiveContext
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
 
 KEPT_THREADS = 8
+# An answer that is in memory anyway goes out in one piece: each piece is a turn of the event loop.
+CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class KeptThreads:
@@ -53,8 +56,12 @@ def _nothing() -> None:
     pass
 
 
-http = get_asgi_application()  # sets up the apps, which the next import needs
+class Handler(ASGIHandler):
+    chunk_size = CHUNK_BYTES
+
+
+django.setup(set_prefix=False)  # the next import needs the apps
 
 from programs.consumers import routes  # noqa: E402
 
-application = ProtocolTypeRouter({"http": KeptThreads(http), "websocket": URLRouter(routes)})
+application = ProtocolTypeRouter({"http": KeptThreads(Handler()), "websocket": URLRouter(routes)})
