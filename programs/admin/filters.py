@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 
-from programs.models import Program
+from programs.models import Host, Program
 from programs.states import State
 
 from . import live
@@ -59,6 +59,24 @@ def search(programs: QuerySet[Program], text: str) -> QuerySet[Program]:
         by_text = Q(name__icontains=word) | Q(description__icontains=word) | Q(command__icontains=word)
         programs = programs.filter(by_text | by_tag)
     return programs
+
+
+class HostFilter(DropdownFilter):
+    """Programs that name no host belong to the default one."""
+
+    title = _("host")
+    parameter_name = "host"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(name, name) for name in Host.objects.order_by("name").values_list("name", flat=True)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Program]) -> QuerySet[Program]:
+        if not (wanted := self.value()):
+            return queryset
+        host = Host.objects.filter(name=wanted).first()
+        if host is None:
+            return queryset.none()
+        return queryset.filter(Q(host=host) | Q(host=None)) if host.is_default else queryset.filter(host=host)
 
 
 class EventTypeFilter(DropdownFilter):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.db.models import QuerySet
 from django.forms.widgets import Script
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from programs import definition, services
 from programs.forms import GROUPS, ProgramForm, cautions
@@ -22,7 +24,7 @@ from programs.models import Host, Program
 
 from . import adoption, history, live, overview
 from .columns import ProgramColumns
-from .filters import StateFilter, TagFilter, search
+from .filters import HostFilter, StateFilter, TagFilter, search
 from .removal import RemovalPages
 from .verbs import VerbActions, actor_of
 
@@ -36,7 +38,8 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
     change_form_template = "admin/programs/program/change_form.html"
     object_history_template = "admin/programs/program/history.html"
     list_display = ("title", "state", "cpu", "memory", "uptime", "restarts", "instances")
-    list_filter = (StateFilter, TagFilter, "host", "restart_policy")
+    list_filter = (StateFilter, TagFilter, HostFilter, ("restart_policy", ChoicesDropdownFilter))
+    show_facets = admin.ShowFacets.NEVER
     list_fullwidth = True
     list_per_page = 100
     search_fields = ("name", "description", "command")  # and tags, see `search`
@@ -123,24 +126,42 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         saved = services.save_definition(form.values(), actor=actor_of(request), program=form.stored())
         obj.pk = saved.program.pk
         obj.refresh_from_db()
-        for field, texts in cautions(obj).items():
-            for text in texts:
-                messages.warning(request, f"{history.label(field)}: {text}")
+        self._warn(request, obj, saved.applies)
         if change:
             self._say_when_it_applies(request, saved)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Nothing: the service has saved the dependencies too."""
 
+    def response_change(self, request: HttpRequest, obj: Program) -> HttpResponse:
+        response = super().response_change(request, obj)
+        if "_continue" in request.POST and isinstance(response, HttpResponseRedirect):
+            return HttpResponseRedirect(f"{response.url}#settings")
+        return response
+
+    def _warn(self, request: HttpRequest, program: Program, changed: Collection[str]) -> None:
+        """About what was just changed; older warnings stand at their fields."""
+        found = [
+            f"{history.label(field)}: {note}"
+            for field, notes in cautions(program).items()
+            if field in changed
+            for note in notes
+        ]
+        if found:
+            messages.warning(request, " ".join(found))
+
     def _say_when_it_applies(self, request: HttpRequest, saved: services.Saved) -> None:
         when: dict[str, list[str]] = {"live": [], "restart": []}
         for field, applies in saved.applies.items():
             when[applies].append(history.label(field))
+        said = []
         if when["live"]:
-            messages.info(request, _("In effect now: %(fields)s.") % {"fields": ", ".join(when["live"])})
+            said.append(_("In effect now: %(fields)s.") % {"fields": ", ".join(when["live"])})
         if when["restart"]:
             text = _("In effect at the next restart: %(fields)s.") % {"fields": ", ".join(when["restart"])}
-            messages.warning(request, format_html("{} {}", text, overview.restart_button(saved.program)))
+            said.append(format_html("{} {}", text, overview.restart_button(saved.program)))
+        if said:
+            messages.info(request, format_html_join(" ", "{}", ((text,) for text in said)))
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         program = self.get_object(request, object_id)

@@ -267,3 +267,12 @@ def test_what_somebody_else_saved_meanwhile_is_not_overwritten(admin: Client, pr
     answer = admin.post(f"{LIST}{web.pk}/change/", {**page, "description": "mine"})
     assert "alice has changed this program meanwhile (version 2)" in answer.content.decode()
     assert (Program.objects.get().command, Program.objects.get().description) == ("sleep 99", "")
+
+
+@pytest.mark.parametrize(("button", "place"), [("_continue", f"{LIST}{{}}/change/#settings"), ("_save", LIST)])
+def test_whoever_goes_on_editing_stays_at_the_settings(
+    admin: Client, program: MakeProgram, button: str, place: str
+) -> None:
+    web = program("web")
+    answer = admin.post(f"{LIST}{web.pk}/change/", filled(**{button: "1"}))
+    assert answer.headers["Location"] == place.format(web.pk)
