@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Max, Q, Sum
 from django.utils import timezone
 
 from core.doorbell import ring
@@ -24,9 +24,10 @@ from .models import WebhookDelivery, WebhookEndpoint, WebhookMute
 
 BELL = "outbox"
 State = WebhookDelivery.State
-Version = tuple[int, int]
+Version = tuple[int, int, int]
+NOTHING: tuple[Version, tuple[Target, ...]] = ((-1, -1, -1), ())
 
-_compiled: tuple[Version, tuple[Target, ...]] = ((-1, -1), ())
+_compiled = NOTHING  # as it was committed, shared by all threads
 
 
 class _Routes:
@@ -36,12 +37,13 @@ class _Routes:
     ends; when it commits, the outbox is rung once for everything that was put in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_changed: bool) -> None:
         self.has_work = False
-        self.read()
+        self.read(is_changed=is_changed)
 
-    def read(self) -> None:
-        self.targets = _targets()
+    def read(self, *, is_changed: bool) -> None:
+        """`is_changed`: by this transaction itself, so nobody else may believe it yet."""
+        self.targets = _compile() if is_changed else _targets()
         self.mutes = _mutes() if self.targets else ()
 
     def __call__(self) -> None:
@@ -64,13 +66,15 @@ def fan_out(*, event: ProgramEvent, **kwargs: Any) -> None:
 def forget() -> None:
     """To be called after a change of endpoints or mutes: later events of this transaction must see it."""
     if (routes := _present_routes()) is not None:
-        routes.read()
+        routes.read(is_changed=True)
+    else:
+        transaction.on_commit(_Routes(is_changed=True))
 
 
 def _routes() -> _Routes:
     if (present := _present_routes()) is not None:
         return present
-    routes = _Routes()
+    routes = _Routes(is_changed=False)
     transaction.on_commit(routes)
     return routes
 
@@ -98,12 +102,15 @@ def _delivery(target: Target, event: ProgramEvent, mutes: tuple[Mute, ...]) -> W
 def _targets() -> tuple[Target, ...]:
     """Enabled endpoints. Every change gives an endpoint a higher revision, and a removal changes the count."""
     global _compiled
-    found = WebhookEndpoint.objects.aggregate(count=Count("pk"), newest=Max("revision"))
-    version = (found["count"], found["newest"] or 0)
+    found = WebhookEndpoint.objects.aggregate(count=Count("pk"), keys=Sum("pk"), newest=Max("revision"))
+    version = (found["count"], found["keys"] or 0, found["newest"] or 0)
     if _compiled[0] != version:
-        enabled = WebhookEndpoint.objects.filter(enabled=True).order_by("pk")
-        _compiled = (version, tuple(map(target_of, enabled)))
+        _compiled = (version, _compile())
     return _compiled[1]
+
+
+def _compile() -> tuple[Target, ...]:
+    return tuple(map(target_of, WebhookEndpoint.objects.filter(enabled=True).order_by("pk")))
 
 
 def target_of(endpoint: WebhookEndpoint) -> Target:
