@@ -53,6 +53,11 @@ class ReadOnlyAdmin(RoleModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
+
 
 class RecordAdmin(ReadOnlyAdmin):
     """Many rows in the order of time: pages are cut by the index and never counted."""

@@ -31,7 +31,10 @@ class RemovalPages(RoleModelAdmin):
             _("%(program)s needs %(requires)s") % {"program": row.program, "requires": row.requires}
             for row in needed
         ]
-        names = [_("%(name)s, its processes and its history") % {"name": program.name} for program in objs]
+        names = [
+            _("%(name)s: it is stopped first; its events and incidents stay") % {"name": program.name}
+            for program in objs
+        ]
         return names, {_("programs"): len(names)}, set(), protected
 
     def delete_model(self, request: HttpRequest, obj: Program) -> None:

@@ -52,7 +52,7 @@ def test_programs_that_need_each_other_can_go_together(admin: Client, program: M
     services.save_definition({"depends_on": [{"program": "a"}]}, program=b, actor="test")
     services.save_definition({"depends_on": [{"program": "b"}, {"program": "a"}]}, program=c, actor="test")
     form = {"action": "delete_selected", "_selected_action": [a.pk, b.pk, c.pk]}
-    assert "a, its processes" in admin.post(LIST, form).content.decode()
+    assert "a: it is stopped first" in admin.post(LIST, form).content.decode()
     admin.post(LIST, {**form, "post": "yes"})
     assert not Program.objects.exists()
 
