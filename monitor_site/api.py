@@ -20,6 +20,7 @@ from ninja.renderers import BaseRenderer
 from ninja.types import DictStrAny
 
 from core.rest import authority
+from metrics.api import router as metrics_router
 from programs.api import router as programs_router
 
 from . import problems
@@ -120,5 +121,6 @@ api = MonitorAPI(
 )
 api.add_decorator(note_parameters, mode="view")
 api.add_router("", programs_router)
+api.add_router("/metrics", metrics_router)
 api.add_router("/system", system_router)
 problems.install(api)
