@@ -47,13 +47,18 @@ def encode(counts: Counts) -> bytes:
     return struct.pack(f"<{len(words)}I", *words)
 
 
+def add(counts: dict[int, int], stored: bytes | memoryview) -> None:
+    """Adds what `encode` made to `counts`."""
+    for word in struct.unpack(f"<{len(stored) // 4}I", stored):
+        bin_ = word >> 24
+        counts[bin_] = counts.get(bin_, 0) + (word & COUNT_MASK)
+
+
 def add_up(stored: Iterable[bytes | memoryview]) -> dict[int, int]:
     """All of them together."""
     counts: dict[int, int] = {}
     for blob in stored:
-        for word in struct.unpack(f"<{len(blob) // 4}I", blob):
-            bin_ = word >> 24
-            counts[bin_] = counts.get(bin_, 0) + (word & COUNT_MASK)
+        add(counts, blob)
     return counts
 
 

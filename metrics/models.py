@@ -119,6 +119,28 @@ class HostUsage(models.Model):
         verbose_name_plural = "host usage"
 
 
+class AgentVitals(models.Model):
+    """How well the agent of a host keeps up, as of its newest point. Counts begin with the agent."""
+
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, primary_key=True, related_name="vitals")
+    at = models.DateTimeField()
+    ticks = models.BigIntegerField()
+    ticks_missed = models.BigIntegerField(help_text="Left out because the one before took too long")
+    tick_lag_seconds = models.FloatField(help_text="By how much the last tick came late")
+    tick_lag_seconds_max = models.FloatField()
+    tick_seconds = models.FloatField(help_text="How long the last tick took")
+    write_seconds = models.FloatField(help_text="How long the last writing of points took")
+    waiting_points = models.IntegerField(help_text="Measured and not yet in the database")
+    dropped_points = models.BigIntegerField(help_text="Given up while the database was away")
+    waiting_entries = models.IntegerField(help_text="States and events not yet in the database")
+
+    class Meta:
+        verbose_name_plural = "agent vitals"
+
+    def __str__(self) -> str:
+        return str(self.host_id)
+
+
 class RecordedProgram(models.Model):
     """A program that has history. This row stays until all of that is removed, also when the program is gone."""
 

@@ -7,196 +7,468 @@ from metrics.clustering import CreateClusteredModel
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('programs', '0001_initial'),
+        ("programs", "0001_initial"),
     ]
 
     operations = [
         CreateClusteredModel(
-            name='HostUsage',
+            name="HostUsage",
             fields=[
-                ('pk', models.CompositePrimaryKey('host_id', 'step', 'timestamp', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('step', models.IntegerField()),
-                ('timestamp', models.BigIntegerField()),
-                ('count', models.IntegerField(default=1)),
-                ('cpu_percent', models.FloatField(help_text='Of the whole machine: 100 means that every core is busy')),
-                ('cpu_percent_max', models.FloatField()),
-                ('cores', models.JSONField(default=list, help_text='Percent of each core')),
-                ('load_1', models.FloatField(null=True)),
-                ('memory_total', models.BigIntegerField()),
-                ('memory_used', models.BigIntegerField(help_text='Total less what could be had without swapping')),
-                ('memory_used_max', models.BigIntegerField()),
-                ('swap_total', models.BigIntegerField()),
-                ('swap_used', models.BigIntegerField()),
-                ('disk_total', models.BigIntegerField(help_text='The file system that holds DATA_DIR')),
-                ('disk_used', models.BigIntegerField()),
-                ('disk_read_bytes', models.BigIntegerField(help_text='All disks, during this row')),
-                ('disk_write_bytes', models.BigIntegerField()),
-                ('network_received_bytes', models.BigIntegerField(help_text='All interfaces but loopback, during this row')),
-                ('network_sent_bytes', models.BigIntegerField()),
-                ('host', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='programs.host')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "host_id",
+                        "step",
+                        "timestamp",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("step", models.IntegerField()),
+                ("timestamp", models.BigIntegerField()),
+                ("count", models.IntegerField(default=1)),
+                (
+                    "cpu_percent",
+                    models.FloatField(help_text="Of the whole machine: 100 means that every core is busy"),
+                ),
+                ("cpu_percent_max", models.FloatField()),
+                ("cores", models.JSONField(default=list, help_text="Percent of each core")),
+                ("load_1", models.FloatField(null=True)),
+                ("memory_total", models.BigIntegerField()),
+                ("memory_used", models.BigIntegerField(help_text="Total less what could be had without swapping")),
+                ("memory_used_max", models.BigIntegerField()),
+                ("swap_total", models.BigIntegerField()),
+                ("swap_used", models.BigIntegerField()),
+                ("disk_total", models.BigIntegerField(help_text="The file system that holds DATA_DIR")),
+                ("disk_used", models.BigIntegerField()),
+                ("disk_read_bytes", models.BigIntegerField(help_text="All disks, during this row")),
+                ("disk_write_bytes", models.BigIntegerField()),
+                (
+                    "network_received_bytes",
+                    models.BigIntegerField(help_text="All interfaces but loopback, during this row"),
+                ),
+                ("network_sent_bytes", models.BigIntegerField()),
+                (
+                    "host",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="programs.host",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'host usage',
+                "verbose_name_plural": "host usage",
             },
         ),
         CreateClusteredModel(
-            name='ResourceUsage',
+            name="ResourceUsage",
             fields=[
-                ('pk', models.CompositePrimaryKey('period', 'program_id', 'timestamp', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
-                ('timestamp', models.BigIntegerField()),
-                ('count', models.IntegerField(help_text='Samples in this row')),
-                ('covered_ms', models.BigIntegerField(help_text='Time the samples speak for: the program ran that long')),
-                ('cpu_ms', models.BigIntegerField(help_text='CPU time used; the average percentage is 100 * cpu_ms / covered_ms')),
-                ('cpu_min', models.IntegerField(help_text='Lowest sample, in hundredths of a percent of one core')),
-                ('cpu_max', models.IntegerField()),
-                ('cpu_last', models.IntegerField()),
-                ('memory_sum', models.BigIntegerField(help_text='Resident bytes, over all samples; the average is memory_sum / count')),
-                ('memory_min', models.BigIntegerField()),
-                ('memory_max', models.BigIntegerField()),
-                ('memory_last', models.BigIntegerField()),
-                ('threads_max', models.IntegerField()),
-                ('open_files_max', models.IntegerField(help_text='Null: the system does not tell us', null=True)),
-                ('read_bytes', models.BigIntegerField(help_text='From storage, during this row; null: not told', null=True)),
-                ('write_bytes', models.BigIntegerField(null=True)),
-                ('program', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='programs.program')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "period",
+                        "program_id",
+                        "timestamp",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("period", models.BigIntegerField()),
+                ("timestamp", models.BigIntegerField()),
+                ("count", models.IntegerField(help_text="Samples in this row")),
+                (
+                    "covered_ms",
+                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                ),
+                (
+                    "cpu_ms",
+                    models.BigIntegerField(
+                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                    ),
+                ),
+                (
+                    "cpu_min",
+                    models.IntegerField(help_text="Lowest sample, in hundredths of a percent of one core"),
+                ),
+                ("cpu_max", models.IntegerField()),
+                ("cpu_last", models.IntegerField()),
+                (
+                    "memory_sum",
+                    models.BigIntegerField(
+                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                    ),
+                ),
+                ("memory_min", models.BigIntegerField()),
+                ("memory_max", models.BigIntegerField()),
+                ("memory_last", models.BigIntegerField()),
+                ("threads_max", models.IntegerField()),
+                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                (
+                    "read_bytes",
+                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                ),
+                ("write_bytes", models.BigIntegerField(null=True)),
+                (
+                    "program",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="programs.program",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         CreateClusteredModel(
-            name='ResourceUsageDay',
+            name="ResourceUsageDay",
             fields=[
-                ('pk', models.CompositePrimaryKey('period', 'program_id', 'timestamp', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
-                ('timestamp', models.BigIntegerField()),
-                ('count', models.IntegerField(help_text='Samples in this row')),
-                ('covered_ms', models.BigIntegerField(help_text='Time the samples speak for: the program ran that long')),
-                ('cpu_ms', models.BigIntegerField(help_text='CPU time used; the average percentage is 100 * cpu_ms / covered_ms')),
-                ('cpu_min', models.IntegerField(help_text='Lowest sample, in hundredths of a percent of one core')),
-                ('cpu_max', models.IntegerField()),
-                ('cpu_last', models.IntegerField()),
-                ('memory_sum', models.BigIntegerField(help_text='Resident bytes, over all samples; the average is memory_sum / count')),
-                ('memory_min', models.BigIntegerField()),
-                ('memory_max', models.BigIntegerField()),
-                ('memory_last', models.BigIntegerField()),
-                ('threads_max', models.IntegerField()),
-                ('open_files_max', models.IntegerField(help_text='Null: the system does not tell us', null=True)),
-                ('read_bytes', models.BigIntegerField(help_text='From storage, during this row; null: not told', null=True)),
-                ('write_bytes', models.BigIntegerField(null=True)),
-                ('cpu_histogram', models.BinaryField(default=b'', help_text="Of the points' average hundredths of a percent")),
-                ('memory_histogram', models.BinaryField(default=b'', help_text="Of the points' average bytes")),
-                ('program', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='programs.program')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "period",
+                        "program_id",
+                        "timestamp",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("period", models.BigIntegerField()),
+                ("timestamp", models.BigIntegerField()),
+                ("count", models.IntegerField(help_text="Samples in this row")),
+                (
+                    "covered_ms",
+                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                ),
+                (
+                    "cpu_ms",
+                    models.BigIntegerField(
+                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                    ),
+                ),
+                (
+                    "cpu_min",
+                    models.IntegerField(help_text="Lowest sample, in hundredths of a percent of one core"),
+                ),
+                ("cpu_max", models.IntegerField()),
+                ("cpu_last", models.IntegerField()),
+                (
+                    "memory_sum",
+                    models.BigIntegerField(
+                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                    ),
+                ),
+                ("memory_min", models.BigIntegerField()),
+                ("memory_max", models.BigIntegerField()),
+                ("memory_last", models.BigIntegerField()),
+                ("threads_max", models.IntegerField()),
+                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                (
+                    "read_bytes",
+                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                ),
+                ("write_bytes", models.BigIntegerField(null=True)),
+                (
+                    "cpu_histogram",
+                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                ),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                (
+                    "program",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="programs.program",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         CreateClusteredModel(
-            name='ResourceUsageHour',
+            name="ResourceUsageHour",
             fields=[
-                ('pk', models.CompositePrimaryKey('period', 'program_id', 'timestamp', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
-                ('timestamp', models.BigIntegerField()),
-                ('count', models.IntegerField(help_text='Samples in this row')),
-                ('covered_ms', models.BigIntegerField(help_text='Time the samples speak for: the program ran that long')),
-                ('cpu_ms', models.BigIntegerField(help_text='CPU time used; the average percentage is 100 * cpu_ms / covered_ms')),
-                ('cpu_min', models.IntegerField(help_text='Lowest sample, in hundredths of a percent of one core')),
-                ('cpu_max', models.IntegerField()),
-                ('cpu_last', models.IntegerField()),
-                ('memory_sum', models.BigIntegerField(help_text='Resident bytes, over all samples; the average is memory_sum / count')),
-                ('memory_min', models.BigIntegerField()),
-                ('memory_max', models.BigIntegerField()),
-                ('memory_last', models.BigIntegerField()),
-                ('threads_max', models.IntegerField()),
-                ('open_files_max', models.IntegerField(help_text='Null: the system does not tell us', null=True)),
-                ('read_bytes', models.BigIntegerField(help_text='From storage, during this row; null: not told', null=True)),
-                ('write_bytes', models.BigIntegerField(null=True)),
-                ('cpu_histogram', models.BinaryField(default=b'', help_text="Of the points' average hundredths of a percent")),
-                ('memory_histogram', models.BinaryField(default=b'', help_text="Of the points' average bytes")),
-                ('program', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='programs.program')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "period",
+                        "program_id",
+                        "timestamp",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("period", models.BigIntegerField()),
+                ("timestamp", models.BigIntegerField()),
+                ("count", models.IntegerField(help_text="Samples in this row")),
+                (
+                    "covered_ms",
+                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                ),
+                (
+                    "cpu_ms",
+                    models.BigIntegerField(
+                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                    ),
+                ),
+                (
+                    "cpu_min",
+                    models.IntegerField(help_text="Lowest sample, in hundredths of a percent of one core"),
+                ),
+                ("cpu_max", models.IntegerField()),
+                ("cpu_last", models.IntegerField()),
+                (
+                    "memory_sum",
+                    models.BigIntegerField(
+                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                    ),
+                ),
+                ("memory_min", models.BigIntegerField()),
+                ("memory_max", models.BigIntegerField()),
+                ("memory_last", models.BigIntegerField()),
+                ("threads_max", models.IntegerField()),
+                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                (
+                    "read_bytes",
+                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                ),
+                ("write_bytes", models.BigIntegerField(null=True)),
+                (
+                    "cpu_histogram",
+                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                ),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                (
+                    "program",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="programs.program",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         CreateClusteredModel(
-            name='ResourceUsageMinute',
+            name="ResourceUsageMinute",
             fields=[
-                ('pk', models.CompositePrimaryKey('period', 'program_id', 'timestamp', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
-                ('timestamp', models.BigIntegerField()),
-                ('count', models.IntegerField(help_text='Samples in this row')),
-                ('covered_ms', models.BigIntegerField(help_text='Time the samples speak for: the program ran that long')),
-                ('cpu_ms', models.BigIntegerField(help_text='CPU time used; the average percentage is 100 * cpu_ms / covered_ms')),
-                ('cpu_min', models.IntegerField(help_text='Lowest sample, in hundredths of a percent of one core')),
-                ('cpu_max', models.IntegerField()),
-                ('cpu_last', models.IntegerField()),
-                ('memory_sum', models.BigIntegerField(help_text='Resident bytes, over all samples; the average is memory_sum / count')),
-                ('memory_min', models.BigIntegerField()),
-                ('memory_max', models.BigIntegerField()),
-                ('memory_last', models.BigIntegerField()),
-                ('threads_max', models.IntegerField()),
-                ('open_files_max', models.IntegerField(help_text='Null: the system does not tell us', null=True)),
-                ('read_bytes', models.BigIntegerField(help_text='From storage, during this row; null: not told', null=True)),
-                ('write_bytes', models.BigIntegerField(null=True)),
-                ('cpu_histogram', models.BinaryField(default=b'', help_text="Of the points' average hundredths of a percent")),
-                ('memory_histogram', models.BinaryField(default=b'', help_text="Of the points' average bytes")),
-                ('program', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='programs.program')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "period",
+                        "program_id",
+                        "timestamp",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("period", models.BigIntegerField()),
+                ("timestamp", models.BigIntegerField()),
+                ("count", models.IntegerField(help_text="Samples in this row")),
+                (
+                    "covered_ms",
+                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                ),
+                (
+                    "cpu_ms",
+                    models.BigIntegerField(
+                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                    ),
+                ),
+                (
+                    "cpu_min",
+                    models.IntegerField(help_text="Lowest sample, in hundredths of a percent of one core"),
+                ),
+                ("cpu_max", models.IntegerField()),
+                ("cpu_last", models.IntegerField()),
+                (
+                    "memory_sum",
+                    models.BigIntegerField(
+                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                    ),
+                ),
+                ("memory_min", models.BigIntegerField()),
+                ("memory_max", models.BigIntegerField()),
+                ("memory_last", models.BigIntegerField()),
+                ("threads_max", models.IntegerField()),
+                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                (
+                    "read_bytes",
+                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                ),
+                ("write_bytes", models.BigIntegerField(null=True)),
+                (
+                    "cpu_histogram",
+                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                ),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                (
+                    "program",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="programs.program",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         CreateClusteredModel(
-            name='ResourceUsageTenMinutes',
+            name="ResourceUsageTenMinutes",
             fields=[
-                ('pk', models.CompositePrimaryKey('period', 'program_id', 'timestamp', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('period', models.BigIntegerField()),
-                ('timestamp', models.BigIntegerField()),
-                ('count', models.IntegerField(help_text='Samples in this row')),
-                ('covered_ms', models.BigIntegerField(help_text='Time the samples speak for: the program ran that long')),
-                ('cpu_ms', models.BigIntegerField(help_text='CPU time used; the average percentage is 100 * cpu_ms / covered_ms')),
-                ('cpu_min', models.IntegerField(help_text='Lowest sample, in hundredths of a percent of one core')),
-                ('cpu_max', models.IntegerField()),
-                ('cpu_last', models.IntegerField()),
-                ('memory_sum', models.BigIntegerField(help_text='Resident bytes, over all samples; the average is memory_sum / count')),
-                ('memory_min', models.BigIntegerField()),
-                ('memory_max', models.BigIntegerField()),
-                ('memory_last', models.BigIntegerField()),
-                ('threads_max', models.IntegerField()),
-                ('open_files_max', models.IntegerField(help_text='Null: the system does not tell us', null=True)),
-                ('read_bytes', models.BigIntegerField(help_text='From storage, during this row; null: not told', null=True)),
-                ('write_bytes', models.BigIntegerField(null=True)),
-                ('cpu_histogram', models.BinaryField(default=b'', help_text="Of the points' average hundredths of a percent")),
-                ('memory_histogram', models.BinaryField(default=b'', help_text="Of the points' average bytes")),
-                ('program', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='programs.program')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "period",
+                        "program_id",
+                        "timestamp",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("period", models.BigIntegerField()),
+                ("timestamp", models.BigIntegerField()),
+                ("count", models.IntegerField(help_text="Samples in this row")),
+                (
+                    "covered_ms",
+                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                ),
+                (
+                    "cpu_ms",
+                    models.BigIntegerField(
+                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                    ),
+                ),
+                (
+                    "cpu_min",
+                    models.IntegerField(help_text="Lowest sample, in hundredths of a percent of one core"),
+                ),
+                ("cpu_max", models.IntegerField()),
+                ("cpu_last", models.IntegerField()),
+                (
+                    "memory_sum",
+                    models.BigIntegerField(
+                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                    ),
+                ),
+                ("memory_min", models.BigIntegerField()),
+                ("memory_max", models.BigIntegerField()),
+                ("memory_last", models.BigIntegerField()),
+                ("threads_max", models.IntegerField()),
+                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                (
+                    "read_bytes",
+                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                ),
+                ("write_bytes", models.BigIntegerField(null=True)),
+                (
+                    "cpu_histogram",
+                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                ),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                (
+                    "program",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="programs.program",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='RecordedProgram',
+            name="AgentVitals",
             fields=[
-                ('program_id', models.BigIntegerField(primary_key=True, serialize=False)),
+                (
+                    "host",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="vitals",
+                        serialize=False,
+                        to="programs.host",
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("ticks", models.BigIntegerField()),
+                (
+                    "ticks_missed",
+                    models.BigIntegerField(help_text="Left out because the one before took too long"),
+                ),
+                ("tick_lag_seconds", models.FloatField(help_text="By how much the last tick came late")),
+                ("tick_lag_seconds_max", models.FloatField()),
+                ("tick_seconds", models.FloatField(help_text="How long the last tick took")),
+                ("write_seconds", models.FloatField(help_text="How long the last writing of points took")),
+                ("waiting_points", models.IntegerField(help_text="Measured and not yet in the database")),
+                ("dropped_points", models.BigIntegerField(help_text="Given up while the database was away")),
+                ("waiting_entries", models.IntegerField(help_text="States and events not yet in the database")),
+            ],
+            options={
+                "verbose_name_plural": "agent vitals",
+            },
+        ),
+        migrations.CreateModel(
+            name="RecordedProgram",
+            fields=[
+                ("program_id", models.BigIntegerField(primary_key=True, serialize=False)),
             ],
         ),
         migrations.CreateModel(
-            name='OpenPeriod',
+            name="OpenPeriod",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tier', models.CharField(max_length=12)),
-                ('period', models.BigIntegerField()),
-                ('host', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='programs.host')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("tier", models.CharField(max_length=12)),
+                ("period", models.BigIntegerField()),
+                (
+                    "host",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="programs.host"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('host', 'tier', 'period'), name='open_period_unique')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("host", "tier", "period"), name="open_period_unique")
+                ],
             },
         ),
     ]

@@ -72,7 +72,7 @@ class Sampler:
         self._reader = reader or DefaultReader()
         self._families = Families(marker_of)
         self._clock = clock
-        self._last = clock()
+        self.sampled_at = clock()  # or, before the first sample, when it was made
         self._trees: dict[Key, Tree] = {}
 
     def sample(self, roots: Mapping[Key, Root], *, with_extras: Choice = nobody) -> dict[Key, TreeUsage]:
@@ -82,7 +82,7 @@ class Sampler:
         self._trees = {
             key: self._tree(key, family[roots[key].pid], family, moment) for key, family in families.items()
         }
-        self._last = moment
+        self.sampled_at = moment
         usages = {key: _count(self._trees[key], family, moment) for key, family in families.items()}
         for key in filter(with_extras, families):
             usages[key] = self._with_extras(self._trees[key], families[key], usages[key], moment)
@@ -97,7 +97,7 @@ class Sampler:
         if tree and tree.root_start == root.kernel_start:
             return tree
         age = moment.since_boot - platform.kernel_seconds(root.kernel_start)
-        if age > moment.since_boot - self._last.since_boot:
+        if age > moment.since_boot - self.sampled_at.since_boot:
             return Tree.counting_from(moment, root, family)
         started = Moment(moment.running - age, moment.since_boot - age)
         return Tree.counting_from(started, root, {})

@@ -1,0 +1,44 @@
+"""Ticks at even distances, and how well they are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from django.conf import settings
+
+log = structlog.get_logger(__name__)
+WORTH_TELLING_SECONDS = 1.0
+
+
+class Rhythm:
+    """Times are seconds of a monotonic clock. A tick that comes late does not move those after it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.next_at = clock()
+        self.ticks = 0
+        self.missed = 0  # whose time had passed before the one before them ended
+        self.lag = 0.0
+        self.worst_lag = 0.0
+        self.duration = 0.0
+
+    @contextmanager
+    def tick(self) -> Iterator[None]:
+        """Goes around the work of a tick. `next_at` says when the next is due."""
+        begun = self._clock()
+        self._begin(begun)
+        yield
+        self.duration = self._clock() - begun
+
+    def _begin(self, now: float) -> None:
+        self.ticks += 1
+        self.lag = max(0.0, now - self.next_at)
+        self.worst_lag = max(self.worst_lag, self.lag)
+        missed = int(self.lag // settings.SAMPLE_SECONDS)
+        self.missed += missed
+        self.next_at += (missed + 1) * settings.SAMPLE_SECONDS
+        if self.lag > max(WORTH_TELLING_SECONDS, settings.SAMPLE_SECONDS):
+            log.warning("metrics.tick_late", seconds=round(self.lag, 3))
