@@ -17,7 +17,7 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages import get_messages
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
@@ -134,6 +134,11 @@ class SecurityHeaders(Inline):
 class ApiManners(Inline):
     """Under /api/: nothing is kept by browsers without asking, and every error is a problem document."""
 
+    def process_request(self, request: HttpRequest) -> None:
+        """HEAD is GET, of which only the head is sent."""
+        if request.method == "HEAD" and request.path.startswith(API):
+            request.method = "GET"
+
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not request.path.startswith(API):
             return response
@@ -144,4 +149,13 @@ class ApiManners(Inline):
             response.close()
             response = found
         response.setdefault("Cache-Control", "private, no-cache")
+        if request.META["REQUEST_METHOD"] == "HEAD":
+            without_body(response)
         return response
+
+
+def without_body(response: HttpResponseBase) -> None:
+    if isinstance(response, HttpResponse):
+        response.content = b""
+    elif isinstance(response, StreamingHttpResponse):
+        response.streaming_content = []

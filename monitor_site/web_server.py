@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -195,6 +196,10 @@ class WebServer(Server):
     def listen_error(self, failure: Any) -> None:
         self.failure = failure.getErrorMessage()
         self.stop()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """In a context of its own: a pipelined request is taken up while the one before still ends."""
+        return contextvars.Context().run(super().create_application, protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         await super().handle_reply(protocol, message)

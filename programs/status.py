@@ -233,7 +233,7 @@ def _process(row: Row, at: datetime, is_known: bool) -> ProcessStatus:
         "state": state if is_known else "unknown",
         "reason": reason,
         "pid": pid,
-        "cpu_percent": cpu_percent,
+        "cpu_percent": round(cpu_percent, 2),
         "memory_bytes": memory_bytes,
         "threads": threads,
         "started_at": _iso(started_at),

@@ -42,6 +42,14 @@ def test_an_unknown_method_says_which_there_are(api: Api) -> None:
     assert {word.strip() for word in answer["Allow"].split(",")} == {"GET", "POST"}
 
 
+def test_who_asks_for_the_head_gets_that_of_the_answer(api: Api) -> None:
+    answer, head = api.send("GET", "/events"), api.send("HEAD", "/events")
+    assert (head.status_code, head.content) == (200, b"")
+    assert (head["Content-Length"], head["ETag"]) == (answer["Content-Length"], answer["ETag"])
+    problem_head = api.send("HEAD", "/nix")
+    assert (problem_head.status_code, problem_head["Content-Type"]) == (404, PROBLEM)
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain", "", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json"]
 )

@@ -164,6 +164,29 @@ async def test_websockets_are_neither_compressed_nor_unbounded(web: Web) -> None
         assert (await found.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSED
 
 
+def test_a_connection_used_before_can_become_a_websocket(web: Web) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=5) as client:
+        client.sendall(b"GET /api/system/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 503")
+        client.sendall(upgrade("/ws/status/", f"Authorization: Bearer {web.token}\r\n"))
+        received = b""
+        while b'"type":"snapshot"' not in received:
+            received += some(client)
+
+
+def test_requests_sent_in_one_go_are_answered_in_turn(web: Web) -> None:
+    requests = b"".join(
+        f"GET /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {web.token}\r\n\r\n".encode()
+        for _ in range(20)
+    )
+    with socket.create_connection(("127.0.0.1", web.port), timeout=5) as client:
+        client.sendall(requests)
+        received = b""
+        while received.count(b'"full":true') < 20:
+            received += some(client)
+    assert received.count(b"HTTP/1.1 200") == 20
+
+
 def test_many_small_frames_make_no_endless_message(web: Web) -> None:
     with socket.create_connection(("127.0.0.1", web.port), timeout=5) as client:
         client.sendall(upgrade("/ws/status/", f"Authorization: Bearer {web.token}\r\n"))
@@ -173,6 +196,12 @@ def test_many_small_frames_make_no_endless_message(web: Web) -> None:
                 client.sendall(struct.pack("!BBHL", opcode, 0x80 | 126, 40_000, 0) + b"x" * 40_000)
             while client.recv(65536):
                 pass
+
+
+def some(client: socket.socket) -> bytes:
+    received = client.recv(65536)
+    assert received, "closed by the server"
+    return received
 
 
 def upgrade(path: str, headers: str = "") -> bytes:
