@@ -15,6 +15,7 @@ from webhooks.placeholders import TemplateError
 
 Body = Mapping[str, Any]
 JSON = "application/json"
+SHORTEST_SECRET = 4  # to blank shorter ones would make a text unreadable
 
 # A setting that is encrypted at rest and never shown again.
 Secret = Annotated[str, Field(json_schema_extra={"format": "password", "writeOnly": True})]
@@ -58,6 +59,13 @@ class Transport(ABC, Generic[S]):
     def secret_fields(self) -> frozenset[str]:
         properties = self.schema().get("properties", {})
         return frozenset(name for name, field in properties.items() if field.get("writeOnly"))
+
+    def secret_texts(self, settings: Mapping[str, Any]) -> list[str]:
+        """What must not be shown of these settings: secret ones, and the values in their `Name: value` lines."""
+        whole = [str(settings[name]) for name in self.secret_fields() if settings.get(name)]
+        values = [line.partition(":")[2].strip() for text in whole for line in text.splitlines()]
+        words = [value.rpartition(" ")[2] for value in values]
+        return [text for text in {*whole, *values, *words} if len(text) >= SHORTEST_SECRET]
 
     def parse(self, given: Mapping[str, Any]) -> S:
         """Raises SettingsError."""

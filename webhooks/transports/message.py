@@ -73,16 +73,16 @@ def message_of(body: Mapping[str, Any]) -> Message:
     data = _mapping(body.get("data"))
     event, process = _mapping(data.get("event")), _mapping(data.get("process"))
     told = {**_mapping(event.get("data")), **process}
-    kind = _line(body.get("type"))
+    kind, moment = _line(body.get("type")), _moment(body.get("timestamp"))
     meaning = _line(told.get("meaning"))
     headline = _line(data.get("summary")) or kind or "An event"
     return Message(
         tone=_tone(kind, event.get("severity")),
         headline=headline,
         type=kind,
-        moment=_moment(body.get("timestamp")),
+        moment=moment,
         meaning=meaning if meaning not in headline else "",
-        facts=tuple(_facts(data, event, told)),
+        facts=tuple(_facts(data, event, told, moment)),
         log_lines=tuple(_log_lines(told.get("log_lines"))),
         link=_link(data.get("link")),
         program=_line(_mapping(data.get("program")).get("name")),
@@ -129,7 +129,7 @@ def _clock(moment: datetime | None) -> str:
 
 
 def _facts(
-    data: Mapping[str, Any], event: Mapping[str, Any], told: Mapping[str, Any]
+    data: Mapping[str, Any], event: Mapping[str, Any], told: Mapping[str, Any], moment: datetime | None
 ) -> Iterable[tuple[str, str]]:
     """What is known, in the order in which people ask."""
     uptime, restarts = _number(told.get("uptime_seconds")), _number(told.get("restarts_last_hour"))
@@ -137,23 +137,25 @@ def _facts(
     found = (
         ("Program", _program(data, told)),
         ("Host", _line(data.get("host"))),
+        ("Ended with", _ending(told)),
         ("Uptime before", duration(uptime) if uptime is not None else ""),
         ("Restarts in the last hour", f"{restarts:g}" if restarts is not None else ""),
         ("By", actor if actor != "agent" else ""),
-        ("When", _when(_moment(data.get("timestamp") or event.get("timestamp")))),
+        ("When", f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""),
         ("Delivered", f"late by {duration(late)}" if late else ""),
     )
     return ((label, value) for label, value in found if value)
+
+
+def _ending(told: Mapping[str, Any]) -> str:
+    code = _number(told.get("exit_code"))
+    return _line(told.get("exit_signal")) or (f"exit code {code:.0f}" if code is not None else "")
 
 
 def _program(data: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     name = _line(_mapping(data.get("program")).get("name"))
     index = _number(told.get("index"))
     return f"{name} (instance {index:g})" if name and index else name
-
-
-def _when(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""
 
 
 def _tone(kind: str, severity: Any) -> Tone:

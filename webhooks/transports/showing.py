@@ -13,8 +13,7 @@ from .base import Transport
 
 
 def shown(transport: Transport[Any], request: OutgoingRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = [str(settings[name]) for name in transport.secret_fields() if settings.get(name)]
-    hidden += [part.strip() for text in hidden for line in text.splitlines() for part in line.split(":", 1)[1:]]
+    hidden = transport.secret_texts(settings)
     headers = {name: mask(value, hidden) for name, value in request.headers.items()}
     return {
         "method": request.method,

@@ -32,8 +32,8 @@ def order(url: str, policy: Policy, **message: Any) -> bytes:
         "own_ports": sorted(policy.own_ports),
         "service_ports": sorted(policy.service_ports),
     }
-    given = {"title": "", "body": "", "type": "info", "only_check": False, **message}
-    return json.dumps({"policy": rules, "url": url, "seconds": KILL_SECONDS, **given}).encode()
+    given = {"title": "", "body": "", "type": "info", "seconds": KILL_SECONDS, "only_check": False, **message}
+    return json.dumps({"policy": rules, "url": url, **given}).encode()
 
 
 def ask(message: bytes) -> Answer:
@@ -45,12 +45,12 @@ def ask(message: bytes) -> Answer:
     except OSError as error:
         raise _not_started(error) from error
     except subprocess.TimeoutExpired:
-        raise _too_slow() from None
+        raise _too_slow(KILL_SECONDS) from None
     return _read(done.stdout, done.returncode)
 
 
-async def talk(message: bytes) -> Answer:
-    """As `ask`, without blocking. The process is killed when this is cancelled. Raises TransportError."""
+async def talk(message: bytes, seconds: float) -> Answer:
+    """As `ask`, without blocking. The process is killed after `seconds`, and when this is cancelled."""
     try:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **_surroundings()
@@ -58,10 +58,10 @@ async def talk(message: bytes) -> Answer:
     except OSError as error:
         raise _not_started(error) from error
     try:
-        async with asyncio.timeout(KILL_SECONDS):
+        async with asyncio.timeout(seconds):
             said, _ = await process.communicate(message)
     except TimeoutError:
-        raise _too_slow() from None
+        raise _too_slow(seconds) from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -84,8 +84,8 @@ def _not_started(error: OSError) -> TransportError:
     return TransportError("failed", f"The sending process cannot be started: {error.strerror}.", connected=False)
 
 
-def _too_slow() -> TransportError:
-    return TransportError("timeout", f"The service did not finish within {KILL_SECONDS} s.")
+def _too_slow(seconds: float) -> TransportError:
+    return TransportError("timeout", f"The service did not finish within {seconds:.0f} s.")
 
 
 def _read(said: bytes, code: int | None) -> Answer:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,10 +17,11 @@ from webhooks.transports.base import Body, Transport, TransportSettings, json_by
 from webhooks.transports.message import Message, Tone, digest_of, message_of
 from webhooks.transports.texts import cut
 
-from .process import MOST_AT_A_TIME, ask, masked_text, order, talk
+from .process import KILL_SECONDS, MOST_AT_A_TIME, ask, masked_text, order, talk
 from .schemas import SCHEMAS
 
 LONGEST_TITLE = 250
+LEAST_SECONDS = 10.0
 TYPES = {Tone.GOOD: "success", Tone.INFO: "info", Tone.WARNING: "warning", Tone.ERROR: "failure"}
 
 
@@ -73,21 +76,30 @@ class AppriseTransport(Transport[AppriseSettings]):
         return _request(url, digest.headline, "\n".join(digest.lines), digest.tone)
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
-        """`deadline` is how long to wait for a free place; once begun, a message has 20 s."""
+        """Takes at least 10 s before it gives up, since a process needs some to begin, and at most 20 s."""
         started = time.monotonic()
-        place = self._places.setdefault(client, asyncio.Semaphore(MOST_AT_A_TIME))
+        ends = started + min(max(deadline, LEAST_SECONDS), KILL_SECONDS)
+        async with self._place(client, ends - LEAST_SECONDS / 2 - started):
+            seconds = ends - time.monotonic()
+            message = {"seconds": math.ceil(seconds), **json.loads(request.body)}
+            answer = await talk(order(request.url, client.policy, **message), seconds)
+        return _response(answer, request.url, round((time.monotonic() - started) * 1000))
+
+    @asynccontextmanager
+    async def _place(self, client: Client, seconds: float) -> AsyncIterator[None]:
+        """One of the few processes at a time. Raises TransportError when none ends within `seconds`."""
+        places = self._places.setdefault(client, asyncio.Semaphore(MOST_AT_A_TIME))
         try:
-            async with asyncio.timeout(deadline):
-                await place.acquire()
+            async with asyncio.timeout(seconds):
+                await places.acquire()
         except TimeoutError:
             raise TransportError(
-                "timeout", "Too many messages through Apprise at a time.", connected=False
+                "failed", "Too many messages through Apprise at a time.", connected=False
             ) from None
         try:
-            answer = await talk(order(request.url, client.policy, **json.loads(request.body)))
+            yield
         finally:
-            place.release()
-        return _response(answer, request.url, round((time.monotonic() - started) * 1000))
+            places.release()
 
 
 def _request(url: str, title: str, text: str, tone: Tone) -> OutgoingRequest:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingResponse, Policy
+from core.http import OutgoingResponse, Policy, RefusedError
 from core.masking import MASK
-from webhooks.transports.base import SettingsError, TransportSettings
+from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, answer_json, seconds_of
 from webhooks.transports.message import Digest, Message, Tone
 from webhooks.transports.texts import cut, last_lines, length
@@ -46,7 +46,7 @@ class Telegram(ChatTransport[TelegramSettings]):
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
         super().check(url, settings, policy)
         if not BOT_PATH.fullmatch(urlsplit(url).path):
-            raise SettingsError({"url": ["Write https://api.telegram.org/bot and the token that BotFather gave."]})
+            raise RefusedError("Write https://api.telegram.org/bot and the token that BotFather gave.")
 
     def masked(self, url: str) -> str:
         """With the bot's number, which is no secret and tells bots apart."""

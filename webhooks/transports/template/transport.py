@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field
 
@@ -26,6 +26,7 @@ from webhooks.transports.base import Body, Secret, Transport, TransportSettings
 LONGEST_BODY = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
 OWN_PREFIX = "webhook-"
+HEAD = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 # A template has to do with values that hold everything, and with values that are not there.
 NASTY = dict.fromkeys(NAMES, 'a"b\\c\n{}<&>$NAME é 🟢')
 MISSING: Values = dict.fromkeys(NAMES)
@@ -113,12 +114,11 @@ def _check_json(body: str) -> None:
 
 
 def _url(url: str, values: Values) -> str:
-    try:
-        host = urlsplit(url).netloc
-    except ValueError:
-        raise TemplateError("The URL cannot be read.") from None
-    if PLACEHOLDER.search(url.partition(host)[0] + host):
-        raise TemplateError("The host of the URL cannot be a placeholder.")
+    head = HEAD.match(url)
+    if not head or PLACEHOLDER.search(head[0]):
+        raise TemplateError(
+            "Write http:// or https:// and the host of the URL yourself; they cannot be placeholders."
+        )
     return fill(url, values, IN_URL)
 
 

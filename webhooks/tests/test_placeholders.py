@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from webhooks.placeholders import (
+    IN_HEADER,
+    IN_JSON,
+    IN_URL,
+    NAMES,
+    PLAIN,
+    Context,
+    TemplateError,
+    fill,
+    values_of,
+)
+
+from .sample_bodies import CRASH, HOSTILE
+
+VALUES = values_of(CRASH)
+
+
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        ("$NAME on $HOST", "my_web on nas"),
+        ("${NAME}s", "my_webs"),
+        ("$EXIT_CODE|$EXIT_SIGNAL|$RESTARTS", "1||3"),
+        ("$NAME_JSON $EXIT_CODE_JSON $EXIT_SIGNAL_JSON", '"my_web" 1 null'),
+        ("$TAGS|$TAGS_JSON", 'a\nb|["a", "b"]'),
+        ("$LOG", "Traceback <most recent>\nValueError: a & b *or* _c_"),
+        ("$DATA", '{"delay_seconds": 0}'),
+        ("$EVENT $EVENT_ID $SEQ $SEVERITY $TIMESTAMP", "program.crashed evt_1 41 error 2026-01-02T12:03:04.500Z"),
+        ("$$NAME costs $5, $name, $ and $", "$NAME costs $5, $name, $ and $"),
+        ("$$$NAME", "$my_web"),
+        ("", ""),
+    ],
+)
+def test_placeholders_are_replaced_and_other_dollars_stay(template: str, filled: str) -> None:
+    assert fill(template, VALUES, PLAIN) == filled
+
+
+@pytest.mark.parametrize("template", ["$NOPE", "$NAMEX", "${NAME_}", "$NAME_JSON_JSON", "$JSON", "$_JSON $NO"])
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(template: str) -> None:
+    with pytest.raises(TemplateError, match=r"is no placeholder; there are \$NAME, "):
+        fill(template, VALUES, PLAIN)
+
+
+def test_a_value_is_never_taken_for_a_template() -> None:
+    values = dict.fromkeys(NAMES, "$HOST ${SUMMARY} {{7*7}} {% x %} %(a)s {0}")
+    assert fill("<$NAME>", values, PLAIN) == "<$HOST ${SUMMARY} {{7*7}} {% x %} %(a)s {0}>"
+
+
+def test_what_an_event_lacks_is_empty_or_null() -> None:
+    values = values_of({"type": "agent.lost", "data": {"program": None, "process": "odd"}})
+    assert fill("<$NAME$PID>$NAME_JSON", values, PLAIN) == "<>null"
+
+
+def test_a_text_inside_json_stays_a_text() -> None:
+    values = dict.fromkeys(NAMES, HOSTILE)
+    filled = fill('{"a": "$NAME!", "b": $NAME_JSON}', values, IN_JSON)
+    assert json.loads(filled) == {"a": f"{HOSTILE}!", "b": HOSTILE}
+
+
+def test_the_whole_body_is_one_value() -> None:
+    assert json.loads(fill("$BODY_JSON", VALUES, IN_JSON)) == CRASH
+    assert json.loads(json.loads(fill('"$BODY"', VALUES, IN_JSON))) == CRASH
+
+
+@pytest.mark.parametrize(
+    ("context", "filled"),
+    [
+        (IN_URL, "a%20b%2F%3F%26%3D%23%0D%0A%C3%A9"),
+        (IN_HEADER, "a b/?&=# é"),
+    ],
+)
+def test_a_value_cannot_leave_its_place(context: Context, filled: str) -> None:
+    assert fill("$NAME", {"NAME": "a b/?&=#\r\né"}, context) == filled
+
+
+def test_a_header_holds_characters_beyond_latin_1_as_references() -> None:
+    assert fill("$NAME", {"NAME": "🟢 ok\x85\x00"}, IN_HEADER) == "&#128994; ok"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from core.http import OutgoingResponse
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
+from webhooks.transports import get
+from webhooks.transports.base import SettingsError
+
+SLACK = get("slack")
+URL = "https://hooks.slack.com/services/T/B/token"
+
+
+def payload(body: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(SLACK.render(body, URL, settings).body)
+    return found
+
+
+def blocks(found: dict[str, Any]) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = found["attachments"][0]["blocks"]
+    return shown
+
+
+def texts(found: dict[str, Any]) -> list[str]:
+    parts = [*blocks(found), *(part for block in blocks(found) for part in block.get("fields", []))]
+    return [part["text"]["text"] if isinstance(part.get("text"), dict) else part.get("text", "") for part in parts]
+
+
+def test_it_says_what_happened_and_what_is_known() -> None:
+    found = payload(CRASH)
+    assert found["text"] == "🔴 *my_web crashed: exit code 1 after 1 h 6 min; restarting now*"
+    assert found["attachments"][0]["color"] == "#d9363e"
+    assert "*Host*\nnas" in texts(found) and "*Uptime before*\n1 h 6 min" in texts(found)
+    assert "```Traceback &lt;most recent&gt;\nValueError: a &amp; b *or* _c_```" in texts(found)
+    assert blocks(found)[-1]["elements"][0]["text"].startswith(f"<{LINK}|Open in the monitor>")
+
+
+def test_the_limits_of_slack_are_kept_by_the_worst_message() -> None:
+    found = payload(worst_body(), mention="<!channel>")
+    assert len(found["text"]) <= 3000 and len(blocks(found)) <= 50
+    for block in blocks(found):
+        assert len(block.get("fields", [])) <= 10
+        assert len(block.get("text", {}).get("text", "-")) in range(1, 3001)
+        assert all(len(field["text"]) <= 2000 for field in block.get("fields", []))
+
+
+def test_nothing_of_a_name_or_a_log_line_is_markup() -> None:
+    found = payload(told(summary=HOSTILE, process={"log_lines": [HOSTILE] * 10}))
+    assert "<" not in found["text"] and found["text"].count("*") == HOSTILE.count("*") + 2
+    assert not re.search(r"(?<!\u200b)[~`_]|(?<!\u200b)\*(?=.*\*$)", found["text"].removeprefix("🔴 *"))
+    assert "".join(texts(found)).count("```") == 2
+
+
+def test_a_name_with_underscores_can_be_copied() -> None:
+    assert "my_web" in payload(CRASH)["text"]
+
+
+def test_no_escape_is_cut_in_two() -> None:
+    text = "".join(texts(payload(told(process={"meaning": "&" * 500, "log_lines": ["<" * 500] * 10}))))
+    assert re.sub(r"&(amp|lt|gt);", "", text).count("&") == 0
+
+
+def test_people_are_mentioned_by_errors_alone() -> None:
+    assert payload(CRASH, mention="<!here>")["text"].startswith("<!here> 🔴")
+    assert "here" not in payload(told(event={"severity": "warning"}), mention="<!here>")["text"]
+
+
+@pytest.mark.parametrize("mention", ["@here", "<script>", "<https://e|x>", "<!here> <!channel>"])
+def test_a_mention_is_one_of_slacks(mention: str) -> None:
+    with pytest.raises(SettingsError):
+        SLACK.parse({"mention": mention})
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "is_permanent"),
+    [
+        (404, b"no_service", True),
+        (403, b"invalid_token", True),
+        (403, b"action_prohibited", True),
+        (410, b"channel_is_archived", True),
+        (400, b"invalid_payload", False),
+        (429, b"rate_limited", False),
+        (500, b"rollup_error", False),
+    ],
+)
+def test_it_knows_which_answers_are_final(status: int, said: bytes, is_permanent: bool) -> None:
+    assert SLACK.is_permanent(OutgoingResponse(status, {}, said)) is is_permanent

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+import pytest
+
+from core.http import OutgoingResponse, Policy, RefusedError
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
+from webhooks.transports import get
+from webhooks.transports.base import SettingsError
+from webhooks.transports.texts import length
+
+TELEGRAM = get("telegram")
+URL = "https://api.telegram.org/bot123456:AA-token_x"
+CHAT = {"chat_id": "-100123"}
+
+
+def payload(body: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(TELEGRAM.render(body, URL, {**CHAT, **settings}).body)
+    return found
+
+
+def shown(text: str) -> str:
+    return html.unescape(re.sub(r"</?(b|i|pre|a)( href=\"[^\"]*\")?>", "", text))
+
+
+def test_it_says_what_happened_and_what_is_known() -> None:
+    found = payload(CRASH)
+    lines = found["text"].split("\n")
+    assert lines[0] == "🔴 <b>my_web crashed: exit code 1 after 1 h 6 min; restarting now</b>"
+    assert "Uptime before: 1 h 6 min" in lines and "Restarts in the last hour: 3" in lines
+    assert "<pre>Traceback &lt;most recent&gt;\nValueError: a &amp; b *or* _c_</pre>" in found["text"]
+    assert lines[-1] == f'<a href="{LINK}">Open in the monitor</a>'
+    assert (found["chat_id"], found["parse_mode"]) == ("-100123", "HTML")
+
+
+@pytest.mark.parametrize("url", [URL, f"{URL}/", f"{URL}/sendMessage", "http://nas:8081/bot1:abc"])
+def test_it_is_posted_to_send_message(url: str) -> None:
+    TELEGRAM.check(url, CHAT, Policy())
+    assert TELEGRAM.render(CRASH, url, CHAT).url.count("/sendMessage") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.telegram.org/", "https://api.telegram.org/bot/x", f"{URL}/getUpdates"]
+)
+def test_another_address_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(RefusedError, match="BotFather"):
+        TELEGRAM.check(url, CHAT, Policy())
+
+
+def test_the_token_is_never_shown_and_the_bot_is() -> None:
+    assert TELEGRAM.masked(URL) == "https://api.telegram.org/bot123456:••••••"
+    assert TELEGRAM.masked(f"{URL}/getUpdates") == "https://api.telegram.org/••••••"
+    assert "token" not in repr(TELEGRAM.render(CRASH, URL, CHAT))
+
+
+def test_the_worst_message_has_room_and_only_our_tags() -> None:
+    text = payload(worst_body())["text"]
+    assert length(text) <= 4096
+    assert set(re.findall(r"<[^>]*>", text)) <= {
+        "<b>",
+        "</b>",
+        "<i>",
+        "</i>",
+        "<pre>",
+        "</pre>",
+        f'<a href="{LINK}">',
+        "</a>",
+    }
+
+
+def test_what_is_escaped_reads_as_it_was() -> None:
+    printable = " ".join(HOSTILE.replace("\x1b[31m", "").replace("\x00", "").replace("\r", "").split())
+    assert printable in shown(payload(told(summary=HOSTILE))["text"])
+
+
+def test_a_topic_and_silence_are_as_set() -> None:
+    calm = told(event={"severity": "info"})
+    assert payload(CRASH, thread_id="7")["message_thread_id"] == 7
+    assert payload(calm, silent_below_error=True)["disable_notification"] is True
+    assert payload(CRASH, silent_below_error=True)["disable_notification"] is False
+
+
+@pytest.mark.parametrize("chat_id", [None, "", "me", "12x", "@a b"])
+def test_a_chat_is_a_number_or_a_channels_name(chat_id: str | None) -> None:
+    with pytest.raises(SettingsError) as caught:
+        TELEGRAM.parse({} if chat_id is None else {"chat_id": chat_id})
+    assert "chat_id" in caught.value.errors
+
+
+def test_it_knows_which_answers_are_final_and_how_long_to_wait() -> None:
+    assert all(TELEGRAM.is_permanent(OutgoingResponse(status)) for status in (401, 403, 404))
+    no_chat = b'{"ok": false, "error_code": 400, "description": "Bad Request: chat not found"}'
+    assert TELEGRAM.is_permanent(OutgoingResponse(400, {}, no_chat))
+    assert not TELEGRAM.is_permanent(OutgoingResponse(400, {}, b'{"description": "Bad Request"}'))
+    limited = b'{"ok": false, "description": "Too Many Requests", "parameters": {"retry_after": 33}}'
+    assert TELEGRAM.rate_limited(OutgoingResponse(429, {}, limited)) == 33.0

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from core.http import OutgoingRequest, Policy, RefusedError
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, told
+from webhooks.transports import TemplateError, get, preview
+from webhooks.transports.base import SettingsError
+
+TEMPLATE = get("template")
+URL = "https://ntfy.example/topic"
+
+
+def render(event: dict[str, Any] = CRASH, url: str = URL, **settings: Any) -> OutgoingRequest:
+    return TEMPLATE.render(event, url, settings)
+
+
+def check(url: str = URL, **settings: Any) -> None:
+    TEMPLATE.check(url, settings, Policy())
+
+
+def test_without_settings_it_sends_the_standard_body() -> None:
+    request = render()
+    assert json.loads(request.body) == CRASH
+    assert (request.method, dict(request.headers)) == ("POST", {"Content-Type": "application/json"})
+
+
+def test_method_headers_url_and_body_are_as_written() -> None:
+    request = render(
+        url=f"{URL}/$SEVERITY?for=$SUMMARY",
+        method="PUT",
+        content_type="text/plain",
+        headers="X-Title: $NAME on $HOST\n\nX-Tags: $TAGS",
+        secret_headers="Authorization: Bearer abc",
+        body="$SUMMARY\n$LOG",
+    )
+    assert request.url.startswith(f"{URL}/error?for=my_web%20crashed%3A%20exit")
+    assert request.headers["X-Title"] == "my_web on nas" and request.headers["X-Tags"] == "a b"
+    assert (request.method, request.headers["Authorization"]) == ("PUT", "Bearer abc")
+    assert request.body.decode().startswith("my_web crashed: exit code 1")
+
+
+def test_hostile_values_stay_values_everywhere() -> None:
+    request = render(
+        told(summary=HOSTILE), url=f"{URL}?q=$SUMMARY", headers="X-A: $SUMMARY", body='{"t": "$SUMMARY"}'
+    )
+    assert json.loads(request.body) == {"t": HOSTILE}
+    assert "\n" not in request.headers["X-A"] and "\x00" not in request.headers["X-A"]
+    assert "&" not in request.url and "\n" not in request.url
+
+
+def test_a_form_is_quoted_as_one() -> None:
+    request = render(
+        told(summary="a&b=c"), content_type="application/x-www-form-urlencoded", body="t=$SUMMARY&x=1"
+    )
+    assert request.body == b"t=a%26b%3Dc&x=1"
+
+
+def test_a_get_has_no_body() -> None:
+    request = render(method="GET", url=f"{URL}?m=$NAME")
+    assert (request.body, dict(request.headers), request.url) == (b"", {}, f"{URL}?m=my_web")
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"body": '{"a": "$NOPE"}'}, r"\$NOPE is no placeholder"),
+        ({"headers": "X-A: $NOPE"}, r"\$NOPE is no placeholder"),
+        ({"body": '{"a": $NAME}'}, "no JSON once filled in"),
+        ({"body": '{"a": $EXIT_CODE}'}, "no JSON once filled in"),
+        ({"body": "hello"}, "no JSON once filled in"),
+        ({"headers": "X-A"}, "no colon"),
+        ({"headers": "Webhook-Signature: v1,x"}, "set by the monitor itself"),
+        ({"headers": "Host: example.com"}, "set by the monitor itself"),
+        ({"headers": "X A: b"}, "no name of a header"),
+        ({"content_type": "text/plain\r\nX: y"}, "line break"),
+    ],
+)
+def test_a_mistake_is_told_when_it_is_saved(settings: dict[str, str], why: str) -> None:
+    with pytest.raises(TemplateError, match=why):
+        check(**settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://$HOST/x", "https://example.com:$PID/", "$LINK", "https://a.$NAME.example/"]
+)
+def test_where_it_goes_is_not_for_an_event_to_decide(url: str) -> None:
+    with pytest.raises(TemplateError, match="the host of the URL"):
+        check(url)
+
+
+def test_the_network_is_guarded_as_everywhere() -> None:
+    with pytest.raises(RefusedError):
+        check("http://169.254.169.254/$NAME")
+
+
+@pytest.mark.parametrize("settings", [{"method": "CONNECT"}, {"method": "post"}, {"body": "x" * 70_000}])
+def test_settings_beyond_bounds_are_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        check(**settings)
+
+
+def test_a_body_that_grows_too_large_is_an_error() -> None:
+    with pytest.raises(TemplateError, match="bytes"):
+        render(told(summary="x" * 60_000), content_type="text/plain", body="$SUMMARY$SUMMARY")
+
+
+def test_a_good_template_is_saved() -> None:
+    check(f"{URL}?n=$NAME", body='{"n": $NAME_JSON, "code": $EXIT_CODE_JSON, "t": "$SUMMARY ($$)"}')
+
+
+def test_secret_headers_are_secret() -> None:
+    assert TEMPLATE.secret_fields() == {"secret_headers"}
+    secret = "Authorization: Bearer hemmelig\nX-Key: sesame-open"
+    assert {"Bearer hemmelig", "hemmelig", "sesame-open"} <= set(TEMPLATE.secret_texts({"secret_headers": secret}))
+    shown = preview("template", {"secret_headers": secret, "body": '{"a": "sesame-open"}'}, CRASH, URL)
+    assert "hemmelig" not in str(shown) and "sesame" not in str(shown)
