@@ -128,6 +128,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
     options = parser.parse_args(argv)
+    if sys.platform != "linux":
+        parser.error("this needs Linux: pidfd, PSS and the reaping of orphans")
     options.only = options.only.split(",")
     if unknown := [name for name in options.only if name not in CONTENDERS]:
         parser.error(f"unknown contender {', '.join(unknown)}; there are {', '.join(CONTENDERS)}")

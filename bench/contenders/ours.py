@@ -93,7 +93,7 @@ class Ours(Contender):
             "name": program.name,
             "command": shlex.join(program.argv),
             "autostart": False,
-            # The peers restart whatever ends; only `always` is the same promise.
+            # As Circus and PM2 do by default; Supervisor's default also covers what the runs do.
             "restart_policy": "always",
         }
         if program.log_max_bytes is not None:
