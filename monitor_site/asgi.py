@@ -14,7 +14,7 @@ from asgiref.sync import ThreadSensitiveContext
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.handlers.asgi import ASGIHandler
 
-KEPT_THREADS = 8
+KEPT_THREADS = 4
 # An answer that is in memory anyway goes out in one piece: each piece is a turn of the event loop.
 CHUNK_BYTES = 4 * 1024 * 1024
 

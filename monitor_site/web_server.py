@@ -131,10 +131,12 @@ class BoundedWebSocket(WebSocketProtocol):
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         """Autobahn lets an application say 1000 and 3000 to 4999 only; RFC 6455 has more for it."""
-        if code in SERVER_CODES and self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code=code)
-        else:
+        if code not in SERVER_CODES:
             super().serverClose(code)
+        elif self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code)
+        elif self.state == self.STATE_CONNECTING:
+            self.serverReject()
 
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
         self.open_valve()

@@ -241,6 +241,15 @@ async def test_it_stops_in_order_and_in_time(own_web: Web) -> None:
     assert "Traceback" not in own_web.installation.printed()
 
 
+async def test_sockets_that_are_gone_do_not_hold_up_the_stop(own_web: Web) -> None:
+    for _ in range(3):
+        async with opened(own_web, "/ws/status/") as found:
+            await found.receive_str(timeout=5)
+    own_web.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(own_web.process.wait, SECONDS_TO_STOP) == 0
+    assert "Traceback" not in own_web.installation.printed()
+
+
 async def test_a_request_under_way_is_finished_before_it_stops(own_web: Web) -> None:
     program = own_web.add_program("p3")
     async with aiohttp.ClientSession(own_web.url, headers=own_web.headers) as session:

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from core.rest.credentials import Credentials
+from core.rest.inputs import Moment, iso
+from core.rest.lists import Listing, sort_by
+from core.rest.origins import is_own_origin
+
+MOMENT = TypeAdapter(Moment)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z"),
+        ("2026-11-23T12:00:00", "2026-11-23T12:00:00Z"),
+        ("2026-11-23", "2026-11-23T00:00:00Z"),
+        ("2026-11-23T21:00:00+09:00", "2026-11-23T12:00:00Z"),
+        ("2026-11-23T21:00:00 09:00", "2026-11-23T12:00:00Z"),  # a plus that was not encoded
+        ("2026-11-23 12:00:00", "2026-11-23T12:00:00Z"),
+        ("1795435200", "2026-11-23T12:00:00Z"),
+    ],
+)
+def test_a_moment_is_understood_in_many_ways(given: str, meant: str) -> None:
+    assert iso(MOMENT.validate_python(given)) == meant
+
+
+@pytest.mark.parametrize("given", ["", "soon", "2026-13-01", "0001-01-01T00:00:00+14:00", "nan", "1e400"])
+def test_what_is_no_moment_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError):
+        MOMENT.validate_python(given)
+
+
+def test_a_moment_is_shown_in_utc_with_its_fraction() -> None:
+    assert iso(datetime(2026, 1, 2, 3, 4, 5, 600_000, UTC)) == "2026-01-02T03:04:05.600000Z"
+    assert iso(None) is None
+
+
+def test_what_has_no_value_is_sorted_last_in_either_direction() -> None:
+    items: list[dict[str, Any]] = [
+        {"n": 2, "name": "a"},
+        {"n": None, "name": "b"},
+        {"n": 3, "name": "c"},
+        {"n": 2, "name": "d"},
+    ]
+    names = {
+        columns: "".join(str(item["name"]) for item in sort_by(items, columns.split(",")))
+        for columns in ("n", "-n", "n,-name", "-n,name")
+    }
+    assert names == {"n": "adcb", "-n": "cadb", "n,-name": "dacb", "-n,name": "cadb"}
+
+
+def listing(**query: str) -> Listing:
+    return Listing.model_validate(query)
+
+
+def test_blanks_and_empty_words_in_a_list_of_fields_do_no_harm() -> None:
+    assert listing(fields=" id ,,name,").chosen_fields(("id", "name")) == ["id", "name"]
+    assert listing(fields=" , ").chosen_fields(("id",)) is None
+    assert listing(ordering=" -a , b").order({"a": "x", "b": "y"}, "a") == ["-x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_ours"),
+    [
+        ("http://localhost:8000", "localhost:8000", True),
+        ("http://LOCALHOST:8000", "localhost:8000", True),
+        ("http://[::1]:8000", "[::1]:8000", True),
+        ("http://localhost", "localhost:80", True),
+        ("http://localhost:8000", "localhost:8001", False),
+        ("https://localhost:8000", "localhost:8000", False),
+        ("http://localhost:8000", "127.0.0.1:8000", False),
+        ("http://localhost:8000.evil.example", "localhost:8000", False),
+        ("http://evil.example", "evil.example", False),  # a name that is not ours, rebound to our address
+        ("http://localhost:nonsense", "localhost:8000", False),
+        ("null", "localhost:8000", False),
+        ("", "", False),
+    ],
+)
+def test_only_our_own_pages_are_ours(origin: str, host: str, is_ours: bool) -> None:
+    assert is_own_origin({"origin": origin, "host": host}) is is_ours
+
+
+def test_behind_tls_the_proxy_says_which_scheme_it_was(settings: Any) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    headers = {"origin": "https://localhost", "host": "localhost"}
+    assert not is_own_origin(headers)
+    assert is_own_origin({**headers, "x-forwarded-proto": "https"})
+    settings.CSRF_TRUSTED_ORIGINS = ["https://localhost"]
+    assert is_own_origin(headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "token", "session"),
+    [
+        ({"authorization": "Bearer abc"}, "abc", None),
+        ({"authorization": "bearer  abc "}, "abc", None),
+        ({"authorization": "Bearer abc", "cookie": "sessionid=x"}, "abc", None),
+        ({"authorization": "Basic abc", "cookie": "sessionid=x"}, None, "x"),
+        ({"cookie": "a=1; sessionid=x; b"}, None, "x"),
+        ({"cookie": ";;=; sessionid"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_credentials_are_taken_from_headers(
+    headers: dict[str, str], token: str | None, session: str | None
+) -> None:
+    assert Credentials.of_headers(headers) == Credentials(token, session)
+
+
+@pytest.mark.django_db
+def test_credentials_of_nobody_are_nobodys() -> None:
+    assert Credentials(None, None).principal() is None
+    assert Credentials(None, "no such session").principal() is None
+    assert Credentials("pm_nonsense", None).principal() is None
+    assert Credentials("", None).principal() is None
