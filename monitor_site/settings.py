@@ -62,6 +62,7 @@ INSTALLED_APPS = LEAN_APPS if LEAN else FULL_APPS + LEAN_APPS
 
 MIDDLEWARE = [
     "core.observability.RequestLogMiddleware",
+    "metrics.timing.RequestTimingMiddleware",
     "monitor_site.middleware.SecurityHeaders",
     "monitor_site.middleware.Security",
     "servestatic.middleware.ServeStaticMiddleware",

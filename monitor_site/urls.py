@@ -8,6 +8,8 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
+from metrics.views import prometheus_page
+
 from .api import api
 from .first_admin_view import first_admin_page
 from .problems import problem
@@ -23,5 +25,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("setup/<str:token>/", first_admin_page, name="first_admin"),
     path("api/", api.urls),
+    path("metrics", prometheus_page),
     re_path(r"^api/", no_such_address),
 ]

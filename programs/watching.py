@@ -27,6 +27,11 @@ class Seats:
     def has_one_for(self, principal: Principal) -> bool:
         return self._taken[principal.user.pk] < SEATS
 
+    @property
+    def taken(self) -> int:
+        """By everybody together."""
+        return self._taken.total()
+
     @contextmanager
     def one_for(self, principal: Principal) -> Iterator[None]:
         """Raises NoSeatError."""

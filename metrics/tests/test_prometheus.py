@@ -1,0 +1,189 @@
+"""The exposition: what Prometheus reads, who may, and that its own checker has nothing to say."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.access import Role
+from metrics.models import ResourceUsage
+from metrics.prometheus import CpuSeconds, Exposition
+from metrics.tiers import RAW
+from programs.models import Program
+from programs.tests.api_rig import Api, define, host, person, running, token, write
+
+from .history import NOON, host_used, used
+
+pytestmark = pytest.mark.django_db
+
+
+def samples(text: bytes | None = None) -> dict[tuple[str, ...], float]:
+    """(name, values of the labels in the order of their names…) → value."""
+    families = text_string_to_metric_families((text or Exposition().text()).decode())
+    return {
+        (sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples
+    }
+
+
+def test_a_running_program_is_up_with_what_it_uses() -> None:
+    host("testhost")
+    running(define("web"), cpu_percent=150.0, memory_bytes=4096, threads=3, restarts=2)
+    found = samples()
+    who = ("testhost", "web")
+    assert found["monitor_program_up", *who] == 1
+    assert found["monitor_program_cpu_usage_ratio", *who] == 1.5
+    assert found["monitor_program_resident_memory_bytes", *who] == 4096
+    assert found["monitor_program_restarts_total", *who] == 2
+    assert found["monitor_program_uptime_seconds", *who] >= 0
+
+
+def test_a_program_is_in_one_state_of_all_there_are() -> None:
+    host("testhost")
+    write(define("web"), state="fatal")
+    states = {key[-1]: value for key, value in samples().items() if key[0] == "monitor_program_state"}
+    assert len(states) == 8
+    assert [name for name, value in states.items() if value] == ["fatal"]
+
+
+def test_a_stopped_program_has_no_uptime() -> None:
+    host("testhost")
+    define("web", autostart=False)
+    found = samples()
+    assert found["monitor_program_up", "testhost", "web"] == 0
+    assert ("monitor_program_uptime_seconds", "testhost", "web") not in found
+
+
+def test_strange_names_are_escaped() -> None:
+    host("testhost")
+    running(define('a "b"\\c, 한글 {}=1'))
+    assert samples()["monitor_program_up", "testhost", 'a "b"\\c, 한글 {}=1'] == 1
+
+
+def test_a_host_shows_its_newest_point() -> None:
+    one = host("testhost")
+    host_used(one, RAW, NOON, cpu_percent=90)
+    host_used(one, RAW, NOON + 10, cpu_percent=25)
+    found = samples()
+    assert found["monitor_host_cpu_usage_ratio", "testhost"] == 0.25
+    assert found["monitor_host_last_point_timestamp_seconds", "testhost"] == NOON + 10
+    assert found["monitor_agent_up", "testhost"] == 1
+
+
+def test_a_silent_agent_is_down_and_its_programs_unknown() -> None:
+    host("testhost", is_alive=False)
+    running(define("web"))
+    found = samples()
+    assert found["monitor_agent_up", "testhost"] == 0
+    assert found["monitor_program_state", "testhost", "web", "unknown"] == 1
+
+
+# --- CPU seconds ----------------------------------------------------------------------------------------
+
+
+def test_cpu_seconds_only_grow_and_count_each_point_once() -> None:
+    program, now = define(), int(time.time())
+    counter = CpuSeconds()
+    assert counter.totals(now) == {}
+    point = used(RAW, program, now, cpu_ms=1000)
+    assert counter.totals(now) == counter.totals(now) == {program.pk: 1.0}
+    ResourceUsage.objects.filter(timestamp=point.timestamp).update(cpu_ms=1500)  # more samples of the same point
+    assert counter.totals(now) == {program.pk: 1.5}
+    used(RAW, program, now + 10, cpu_ms=500)
+    ResourceUsage.objects.filter(timestamp=now).delete()
+    assert counter.totals(now + 10) == {program.pk: 2.0}
+
+
+def test_cpu_seconds_begin_at_nought_with_the_process() -> None:
+    program, now = define(), int(time.time())
+    used(RAW, program, now - 3600, cpu_ms=99_000)
+    assert CpuSeconds().totals(now) == {}
+
+
+def test_cpu_seconds_remember_only_the_latest_points() -> None:
+    program, now = define(), int(time.time())
+    counter = CpuSeconds()
+    for number in range(100):
+        used(RAW, program, now + 10 * number, cpu_ms=10)
+    assert counter.totals(now + 1000)[program.pk] == pytest.approx(1.0)
+    assert len(counter._seen) < 20
+
+
+# --- The page -------------------------------------------------------------------------------------------
+
+
+def test_the_machine_itself_may_read_without_a_token() -> None:
+    answer = Client().get("/metrics")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"REMOTE_ADDR": "192.0.2.7"}, {"HTTP_X_FORWARDED_FOR": "192.0.2.7"}, {"HTTP_FORWARDED": "for=192.0.2.7"}],
+)
+def test_others_need_a_token(headers: dict[str, str]) -> None:
+    assert Client().get("/metrics", **headers).status_code == 401  # type: ignore[arg-type]  # WSGI's environment
+    key = token(Role.READ)
+    assert Client().get("/metrics", HTTP_AUTHORIZATION=f"Bearer {key}", **headers).status_code == 200  # type: ignore[arg-type]
+
+
+def test_a_wrong_token_is_refused_even_from_here() -> None:
+    assert Client().get("/metrics", HTTP_AUTHORIZATION="Bearer pm_wrong").status_code == 401
+
+
+def test_a_log_in_without_a_role_is_refused() -> None:
+    client = Client()
+    client.force_login(person(None))
+    assert client.get("/metrics").status_code == 403
+
+
+def test_it_is_only_read() -> None:
+    assert Client().post("/metrics").status_code == 405
+
+
+def test_requests_are_counted_by_the_pattern_of_their_route() -> None:
+    api = Api(Role.READ)
+    for number in range(3):
+        api("GET", f"/programs/{number + 1000}")
+    api("GET", "/no/such/place")
+    found = samples(Client().get("/metrics").content)
+    counts = {key[1:4]: value for key, value in found.items() if key[0].endswith("duration_seconds_count")}
+    assert counts["GET", "api/programs/<int:program_id>", "4xx"] >= 3
+    assert not [route for _, route, _ in counts if "1000" in route or "such" in route]
+
+
+def test_a_method_that_somebody_made_up_makes_no_label() -> None:
+    Client().generic("BREW", "/metrics")
+    assert "BREW" not in Client().get("/metrics").content.decode()
+
+
+def test_promtool_has_nothing_to_say() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        # Without Prometheus installed: at least a parser of the format reads all of it.
+        assert samples()
+        return
+    host_used(host("testhost"), RAW, NOON)
+    running(define("web"))
+    text = Client().get("/metrics").content
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_hundred_programs_cost_as_many_queries_as_one(django_assert_num_queries: Any) -> None:
+    exposition = Exposition()
+    host("testhost")
+    running(define("first"))
+    exposition.text()
+    with django_assert_num_queries(9):
+        exposition.text()
+    for number in range(10):
+        running(define(f"p{number}"))
+    assert Program.objects.count() == 11
+    with django_assert_num_queries(9):
+        exposition.text()
