@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFault
 
 from metrics.collector import Collector
+from metrics.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
 from programs.logs.keeper import LogKeeper
 from programs.models import Host
@@ -53,6 +54,7 @@ def _services(supervisor: Supervisor) -> list[Service]:
     return [
         LogKeeper(supervisor.logs).run,
         Collector(supervisor).run,
+        Retention(supervisor.journal.put_batch).run,
         Pump().run,
         lambda stop: _beat(supervisor, stop),
     ]

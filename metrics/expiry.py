@@ -1,0 +1,28 @@
+"""Facts that are kept for EVENT_DAYS: events with their incidents, and the audit trail."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from core.models import AuditEntry
+from core.retention import register_expiry
+from programs.models import ProgramEvent
+
+
+def events(before: datetime, most: int) -> int:
+    """Incidents and deliveries go with their event."""
+    oldest = ProgramEvent.objects.filter(timestamp__lt=before).order_by("timestamp", "seq")
+    pks = list(oldest.values_list("pk", flat=True)[:most])
+    ProgramEvent.objects.filter(pk__in=pks).delete()
+    return len(pks)
+
+
+def audit_entries(before: datetime, most: int) -> int:
+    oldest = AuditEntry.objects.filter(at__lt=before).order_by("at", "pk")
+    pks = list(oldest.values_list("pk", flat=True)[:most])
+    AuditEntry.objects.filter(pk__in=pks).expire()
+    return len(pks)
+
+
+register_expiry("events", "EVENT_DAYS", events)
+register_expiry("audit entries", "EVENT_DAYS", audit_entries)
