@@ -59,6 +59,7 @@ def kept_connection() -> Iterator[None]:
 
 
 @pytest.mark.django_db
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # the transport is a synchronous one
 @pytest.mark.parametrize(("mode", "path", "method"), OPERATIONS)
 def test_made_up_requests_are_answered_as_documented(
     schema: Any, mode: GenerationMode, path: str, method: str
