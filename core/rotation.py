@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.fernet import Fernet
 from django.db import transaction
 
 from .keyfile import replace_private
@@ -79,6 +78,8 @@ def check_all() -> list[Tally]:
 def add_key() -> int:
     """A new first key; the old ones go on opening. Returns how many there are now."""
     present = key_lines()
+    from cryptography.fernet import Fernet
+
     replace_private(keys_path(), "\n".join([Fernet.generate_key().decode(), *present]))
     return len(present) + 1
 
