@@ -12,7 +12,7 @@ from aiohttp.client_reqrep import ClientResponse
 from django.conf import settings
 
 from .failures import transport_error
-from .messages import OutgoingRequest, OutgoingResponse, RefusedError, TransportError, check_headers
+from .messages import OutgoingRequest, OutgoingResponse, RefusedError, check_headers
 from .policy import Policy
 from .resolver import GuardedResolver
 from .urls import check_url
@@ -85,8 +85,8 @@ class Client:
         try:
             async with asyncio.timeout(deadline):
                 return await self._exchange(self._session, request, started)
-        except (RefusedError, TransportError):
-            raise
+        except aiohttp.InvalidURL:
+            raise RefusedError("The URL cannot be used.") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise transport_error(error, deadline) from error
 

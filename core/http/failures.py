@@ -53,7 +53,6 @@ KINDS: tuple[tuple[type[BaseException], FailureKind, bool, Describe], ...] = (
     (aiohttp.ClientPayloadError, "reset", True, lambda error, deadline: "The answer ended too early."),
     (aiohttp.ClientConnectionError, "reset", True, lambda error, deadline: f"Interrupted: {_os_text(error)}."),
     (OSError, "reset", True, lambda error, deadline: f"Interrupted: {_os_text(error)}."),
-    (aiohttp.InvalidURL, "malformed", False, lambda error, deadline: "The URL cannot be used."),
     (aiohttp.ClientResponseError, "malformed", True, lambda error, deadline: "The answer is no HTTP."),
     (Exception, "malformed", True, lambda error, deadline: f"Not understood ({type(error).__name__})."),
 )

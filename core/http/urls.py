@@ -12,6 +12,7 @@ from .messages import RefusedError
 from .policy import Policy
 
 LONGEST = 4096
+NO_HOST = frozenset("%*<>\"'`|^{}")  # some resolvers take `*` for this machine
 PORTS = {"http": 80, "https": 443}
 
 
@@ -44,7 +45,7 @@ def _parts(url: str) -> SplitResult:
         raise RefusedError("Write a whole URL that begins with http:// or https://.")
     if "@" in parts.netloc:
         raise RefusedError("Leave out the user and password; put them into a header.")
-    if port == 0 or "%" in parts.netloc:
+    if port == 0 or NO_HOST & set(parts.netloc):
         raise RefusedError("The host of the URL, or its port, cannot be dialled.")
     return parts
 

@@ -328,6 +328,14 @@ async def test_the_address_is_checked_again_when_it_is_dialled(monkeypatch: pyte
         assert trap.requests == []
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", "\ud800.example", "xn--.example", "-", "*"])
+async def test_a_host_that_cannot_exist_is_refused_or_unknown(client: Client, host: str) -> None:
+    with pytest.raises((RefusedError, TransportError)) as caught:
+        await client.send(post(f"http://{host}/secret-token"), deadline=5)
+    assert "secret-token" not in str(caught.value)
+    assert getattr(caught.value, "kind", "dns") == "dns"
+
+
 async def test_nothing_is_sent_with_headers_that_break_the_message(client: Client) -> None:
     async with serving() as server:
         with pytest.raises(RefusedError):

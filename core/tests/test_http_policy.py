@@ -122,6 +122,7 @@ def test_another_machine_may_use_the_monitors_port() -> None:
         ("http://example.com/\x00", "control"),
         ("http://%31%32%37.0.0.1/", "cannot be dialled"),
         ("http://[fe80::1%25eth0]/", "cannot be dialled"),
+        ("http://*/", "cannot be dialled"),
         ("http://example.com:0/", "cannot be dialled"),
         ("http://example.com:99999/", "no URL"),
         ("http://[::1/", "no URL"),
