@@ -57,7 +57,7 @@ Row = tuple[Any, ...]
 class Pulse:
     """How far the installation has come and which hosts' agents answer, at one moment."""
 
-    at: datetime
+    now: float  # Unix seconds
     revision: int
     names: Mapping[int, str]
     alive: Mapping[int, bool]
@@ -69,7 +69,7 @@ def pulse(now: datetime | None = None) -> Pulse:
     at = now or timezone.now()
     rows = _rows(HOSTS)
     return Pulse(
-        at=at,
+        now=at.timestamp(),
         revision=rows[0][4] or 0 if rows else Counter.current(),
         names={row[0]: row[1] for row in rows},
         alive={row[0]: is_alive(_in_utc(row[2]), at) for row in rows},
@@ -175,20 +175,20 @@ def _remembered(rows: list[Row], seen: Pulse) -> ProgramStatus:
     """As `_program`. When the very same rows were seen before, only the age of the process is new."""
     host = seen.default if rows[0][HOST] is None else rows[0][HOST]
     key = (rows, host, host is not None and (seen.names[host], seen.alive[host]))
-    known_key, known = _memory.get(rows[0][0], (None, None))
+    known_key, known, began = _memory.get(rows[0][0], (None, None, 0.0))
     if known is None or known_key != key:
         built = _program(rows, seen)
         if len(rows) == 1:
-            _memory[rows[0][0]] = (key, built)
+            _memory[rows[0][0]] = (key, built, _seconds(rows[0][STARTED_AT]))
         return built
     if known["uptime_seconds"] is None:
         return known
-    age = _age(rows[0][STARTED_AT], seen.at)
+    age = max(0, int(seen.now - began))
     return {**known, "uptime_seconds": age, "processes": [{**known["processes"][0], "uptime_seconds": age}]}
 
 
 # Compared by content, so it cannot be wrong. Emptied when half of it is about programs that are gone.
-_memory: dict[int, tuple[Any, ProgramStatus]] = {}
+_memory: dict[int, tuple[Any, ProgramStatus, float]] = {}
 
 
 def _program(rows: Sequence[Row], seen: Pulse) -> ProgramStatus:
@@ -196,7 +196,7 @@ def _program(rows: Sequence[Row], seen: Pulse) -> ProgramStatus:
     program_id, name, desired_state, desired_instances, tags, host_id, revision = rows[0][:WIDTH]
     host = seen.default if host_id is None else host_id
     is_known = host is not None and seen.alive[host]
-    processes = [_process(row[WIDTH:], seen.at, is_known) for row in rows if row[WIDTH] is not None]
+    processes = [_process(row[WIDTH:], seen.now, is_known) for row in rows if row[WIDTH] is not None]
     leading, totals = (processes[0], processes[0]) if len(processes) == 1 else _several(processes)
     return {
         "id": program_id,
@@ -223,7 +223,7 @@ def _program(rows: Sequence[Row], seen: Pulse) -> ProgramStatus:
     }
 
 
-def _process(row: Row, at: datetime, is_known: bool) -> ProcessStatus:
+def _process(row: Row, now: float, is_known: bool) -> ProcessStatus:
     (
         index, state, reason, pid, cpu_percent, memory_bytes, threads, started_at, next_start_at,
         restarts, exit_code, exit_signal, health, revision,
@@ -237,7 +237,7 @@ def _process(row: Row, at: datetime, is_known: bool) -> ProcessStatus:
         "memory_bytes": memory_bytes,
         "threads": threads,
         "started_at": _iso(started_at),
-        "uptime_seconds": _age(started_at, at) if is_known and state in ALIVE else None,
+        "uptime_seconds": _age(started_at, now) if is_known and state in ALIVE else None,
         "next_start_at": _iso(next_start_at),
         "restarts": restarts,
         "exit_code": exit_code,
@@ -256,8 +256,12 @@ def _in_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment else None
 
 
-def _age(moment: datetime | None, at: datetime) -> int | None:
-    return max(0, int((at - moment.replace(tzinfo=UTC)).total_seconds())) if moment else None
+def _age(moment: datetime | None, now: float) -> int | None:
+    return max(0, int(now - _seconds(moment))) if moment else None
+
+
+def _seconds(moment: datetime | None) -> float:
+    return moment.replace(tzinfo=UTC).timestamp() if moment else 0.0
 
 
 def _running(processes: Sequence[ProcessStatus]) -> int:
