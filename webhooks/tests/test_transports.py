@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -210,3 +212,10 @@ def test_it_understands_the_bodies_that_are_delivered(kind: str) -> None:
         assert all(
             part in text for part in ("the last words", "1 min 5 s", "Restarts in the last hour", "/incident/")
         )
+
+
+def test_whoever_only_renders_does_not_load_the_client() -> None:
+    script = "import sys; from webhooks import transports as t; list(map(t.get, t.kinds())); print(*sys.modules)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert "webhooks.transports.slack.transport" in done.stdout and "aiohttp" not in done.stdout.split()

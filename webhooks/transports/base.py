@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.http import Client, OutgoingRequest, OutgoingResponse, Policy, check_url, masked_url
+from core.http import OutgoingRequest, OutgoingResponse, Policy, check_url, masked_url
 from webhooks.placeholders import TemplateError
+
+if TYPE_CHECKING:
+    from core.http import Client
 
 Body = Mapping[str, Any]
 JSON = "application/json"

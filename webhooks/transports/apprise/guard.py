@@ -24,6 +24,7 @@ FILES = (
     "/dev/urandom",
     os.devnull,
 )
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty")
 
 
@@ -39,7 +40,7 @@ class Guard:
             "socket.connect": lambda args: self._dial(args[1]),
             "socket.sendto": lambda args: self._dial(args[1]),
             "socket.sendmsg": lambda args: self._dial(args[1]) if args[1] is not None else None,
-            "open": lambda args: self._open(args[0], args[1]),
+            "open": lambda args: self._open(args[0], args[2]),
             **dict.fromkeys(STARTS, self._start),
         }
 
@@ -76,13 +77,14 @@ class Guard:
         except RefusedError as error:
             self._refuse(str(error))
 
-    def _open(self, path: Any, mode: Any) -> None:
+    def _open(self, path: Any, flags: int) -> None:
         """Services may name files in their URL (templates, keys): no file but Python's own is theirs to read."""
         if isinstance(path, int):
             return
         whole = os.path.realpath(os.fsdecode(path))
-        is_read = mode is None or not set(str(mode)) & set("wax+")
-        if not is_read or not any(whole == known or whole.startswith(known + os.sep) for known in self._readable):
+        if flags & WRITING or not any(
+            whole == known or whole.startswith(known + os.sep) for known in self._readable
+        ):
             self._refuse("Files of this machine may not be used.")
 
     def _start(self, args: tuple[Any, ...]) -> None:

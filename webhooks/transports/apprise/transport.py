@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from pydantic import ConfigDict
 
-from core.http import Client, OutgoingRequest, OutgoingResponse, Policy, RefusedError, TransportError
+from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError, TransportError
 from core.masking import MASK
 from webhooks.transports.base import Body, Transport, TransportSettings, json_bytes
 from webhooks.transports.message import Message, Tone, digest_of, message_of
@@ -19,6 +19,9 @@ from webhooks.transports.texts import cut
 
 from .process import KILL_SECONDS, MOST_AT_A_TIME, ask, masked_text, order, talk
 from .schemas import SCHEMAS
+
+if TYPE_CHECKING:
+    from core.http import Client
 
 LONGEST_TITLE = 250
 LEAST_SECONDS = 10.0

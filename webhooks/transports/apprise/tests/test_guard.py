@@ -28,6 +28,8 @@ REFUSED = [
     "open('/etc/passwd')",
     "open('/etc/ssl/../passwd')",
     "os.open('/etc/passwd', os.O_RDONLY)",
+    "os.open(os.__file__, os.O_RDWR)",
+    "open(os.__file__, 'r+')",
     "open('.env')",
     "open(os.devnull, 'a')",
     "open('/tmp/left-behind', 'w')",
