@@ -21,6 +21,7 @@ else:
     from .portable import PortableReader as DefaultReader
 
 SHORTEST_SECONDS = 0.25  # a percentage of less would be made of rounding errors
+ROUNDING_SECONDS = 0.02  # of the kernel's start times
 CORES = os.cpu_count() or 1
 
 
@@ -97,7 +98,7 @@ class Sampler:
         if tree and tree.root_start == root.kernel_start:
             return tree
         age = moment.since_boot - platform.kernel_seconds(root.kernel_start)
-        if age > moment.since_boot - self.sampled_at.since_boot:
+        if age > moment.since_boot - self.sampled_at.since_boot + ROUNDING_SECONDS:
             return Tree.counting_from(moment, root, family)
         started = Moment(moment.running - age, moment.since_boot - age)
         return Tree.counting_from(started, root, {})
