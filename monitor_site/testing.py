@@ -20,5 +20,14 @@ def remove() -> None:
 os.environ["DATA_DIR"] = folder
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
 os.environ["HOST_NAME"] = "testhost"
-for name in ("MONITOR_APPS", "DATABASE_URL", "REDIS_URL", "BIND", "ALLOWED_HOSTS", "LOG_LEVEL", "LOG_FORMAT"):
+for name in (
+    "MONITOR_APPS",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "BIND",
+    "ALLOWED_HOSTS",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "WEBHOOK_NETWORK",
+):
     os.environ.pop(name, None)
