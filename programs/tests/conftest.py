@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from programs import status
+
 from .actors import AgentBox
 
 
@@ -42,3 +44,9 @@ def full_folder(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k,nr_inodes=1", "none", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a database of its own, in which revisions begin anew."""
+    monkeypatch.setattr(status, "_latest", None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
@@ -220,3 +221,18 @@ def test_the_columns_asked_for_by_name_exist() -> None:
 def test_times_of_either_database_are_shown_alike() -> None:
     naive = datetime(2026, 11, 23, 1, 2, 3)  # noqa: DTZ001  (as SQLite gives it)
     assert status._iso(naive) == status._iso(naive.replace(tzinfo=UTC)) == "2026-11-23T01:02:03Z"
+
+
+def test_everything_at_once_is_put_together_once_for_a_revision(
+    django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = timezone.now()
+    monkeypatch.setattr(status.timezone, "now", lambda: at)
+    host()
+    program = services.save_definition({"name": "web", "command": "true"}, actor="tester").program
+    status.report_as_json()
+    with django_assert_num_queries(1):
+        again = status.report_as_json()
+    assert orjson.loads(again)["programs"][0]["name"] == "web"
+    services.save_definition({"name": "shop"}, actor="tester", program=program)
+    assert orjson.loads(status.report_as_json())["programs"][0]["name"] == "shop"
