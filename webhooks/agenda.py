@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from . import pace
-from .circuit import Health
+from .circuit import OPENS_AFTER
 from .models import WebhookDelivery, WebhookEndpoint
 
 
@@ -24,88 +24,87 @@ class Lane(StrEnum):
 
 
 Message = tuple[int, tuple[str, ...]]  # endpoint id, and the ids of the deliveries that go out together
+Lease = tuple[int, str, datetime]  # endpoint id, delivery id, until when
 # Worded as the conditions of the two partial indexes, which only then are used.
 LANES: dict[str, dict[str, Any]] = {Lane.REGULAR: {"crash_count": 0}, Lane.SUSPECT: {"crash_count__gt": 0}}
+LOOKED_AT = (
+    "name", "format", "revision", "timeout_seconds", "max_concurrency", "rate_per_second", "bundle_seconds",
+    "max_age_seconds", "connect_failures", "paused_until", "paced_until",
+)  # fmt: skip
+FAR = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Opening:
-    """From `at` on, up to `slots` messages may be sent to `endpoint`, which has something pending."""
+    """From `at` on, up to `slots` messages may be sent to `endpoint`, which has something pending.
+
+    `endpoint` has the columns LOOKED_AT.
+    """
 
     endpoint: WebhookEndpoint
     at: datetime
     slots: int
 
 
-def pending(lane: str) -> QuerySet[WebhookDelivery]:
-    return WebhookDelivery.objects.filter(state="pending", **LANES[lane])
-
-
-def openings(lane: str, now: datetime, busy: Collection[Message] = ()) -> list[Opening]:
-    """One for each enabled endpoint with something pending, soonest first.
-
-    `busy` is what the caller has in flight itself.
-    """
-    first = pending(lane).filter(endpoint=OuterRef("pk")).order_by("next_attempt_at").values("next_attempt_at")[:1]
-    endpoints = WebhookEndpoint.objects.filter(enabled=True).order_by("pk").annotate(first_at=Subquery(first))
-    waiting = [endpoint for endpoint in endpoints if endpoint.first_at is not None]
-    if not waiting:
-        return []
-    flights = _in_flight(now, busy)
-    found = [_opening(endpoint, endpoint.first_at, flights[endpoint.pk], now) for endpoint in waiting]
-    return sorted(found, key=lambda opening: opening.at)
-
-
-def next_moment(now: datetime) -> datetime | None:
-    """When the sender has something to do next, in either lane; now or earlier means at once."""
-    firsts = (opening.at for lane in LANES for opening in openings(lane, now)[:1])
-    return min(firsts, default=None)
-
-
 @dataclass
-class _Flights:
+class Flights:
     """Messages of one endpoint under way; `lease_end` is the soonest of those that others send."""
 
     count: int = 0
     lease_end: datetime | None = None
 
 
-def _in_flight(now: datetime, busy: Collection[Message]) -> defaultdict[int, _Flights]:
-    flights: defaultdict[int, _Flights] = defaultdict(_Flights)
-    for endpoint, _ in busy:
-        flights[endpoint].count += 1
-    ours = {delivery for _, deliveries in busy for delivery in deliveries}
-    for endpoint, delivery, lease in _leases(now):
-        if delivery not in ours:
-            flights[endpoint].count += 1
-            flights[endpoint].lease_end = min(flights[endpoint].lease_end or lease, lease)
-    return flights
+def pending(lane: str) -> QuerySet[WebhookDelivery]:
+    return WebhookDelivery.objects.filter(state="pending", **LANES[lane])
 
 
-def _leases(now: datetime) -> Iterator[tuple[int, str, datetime]]:
-    leased = WebhookDelivery.objects.filter(lease_until__isnull=False, lease_until__gt=now)
-    for endpoint, delivery, until in leased.values_list("endpoint_id", "pk", "lease_until"):
-        if until is not None:
-            yield endpoint, delivery, until
+def waiting(lane: str) -> list[WebhookEndpoint]:
+    """The enabled endpoints with something pending, with `first_at`, the moment of the first."""
+    first = pending(lane).filter(endpoint=OuterRef("pk")).order_by("next_attempt_at").values("next_attempt_at")[:1]
+    enabled = WebhookEndpoint.objects.filter(enabled=True).order_by("pk").only(*LOOKED_AT)
+    return [endpoint for endpoint in enabled.annotate(first_at=Subquery(first)) if endpoint.first_at is not None]
 
 
-def health_of(endpoint: WebhookEndpoint) -> Health:
-    return Health(
-        connect_failures=endpoint.connect_failures,
-        paused_until=endpoint.paused_until,
-        failing_since=endpoint.failing_since,
-        failed_messages=endpoint.failed_messages,
-        last_success_at=endpoint.last_success_at,
-    )
+def leases(now: datetime) -> list[Lease]:
+    """What senders hold at present."""
+    held = WebhookDelivery.objects.filter(lease_until__isnull=False, lease_until__gt=now)
+    found = held.values_list("endpoint_id", "pk", "lease_until")
+    return [(endpoint, delivery, until) for endpoint, delivery, until in found if until is not None]
 
 
-def _opening(endpoint: WebhookEndpoint, first: datetime, flights: _Flights, now: datetime) -> Opening:
+def flights(foreign: Iterable[Lease], own: Iterable[Message] = ()) -> defaultdict[int, Flights]:
+    """By endpoint: the caller's `own` messages, and the leases of others."""
+    found: defaultdict[int, Flights] = defaultdict(Flights)
+    for endpoint, _ in own:
+        found[endpoint].count += 1
+    for endpoint, _, until in foreign:
+        found[endpoint].count += 1
+        found[endpoint].lease_end = min(found[endpoint].lease_end or until, until)
+    return found
+
+
+def openings(
+    endpoints: Iterable[WebhookEndpoint], under_way: Mapping[int, Flights], now: datetime
+) -> list[Opening]:
+    """One for each of `waiting`, soonest first."""
+    found = [_opening(endpoint, under_way.get(endpoint.pk, Flights()), now) for endpoint in endpoints]
+    return sorted(found, key=lambda opening: opening.at)
+
+
+def next_moment(lane: str, now: datetime) -> datetime | None:
+    """When a sender has something to do next; now or earlier means at once."""
+    endpoints = waiting(lane)
+    return openings(endpoints, flights(leases(now)), now)[0].at if endpoints else None
+
+
+def _opening(endpoint: WebhookEndpoint, under_way: Flights, now: datetime) -> Opening:
+    first: datetime = endpoint.first_at  # type: ignore[attr-defined]  # annotated
     at = max(first, pace.ready_at(endpoint.paced_until, endpoint.rate_per_second, now))
     if endpoint.paused_until:
         at = max(at, endpoint.paused_until)
-    most = health_of(endpoint).most_at_a_time
-    free = min(endpoint.max_concurrency, most or endpoint.max_concurrency) - flights.count
+    most = 1 if endpoint.connect_failures >= OPENS_AFTER else endpoint.max_concurrency
+    free = most - under_way.count
     if free <= 0:
-        # Whoever ends a flight rings; failing that, the end of its lease is the next chance.
-        return Opening(endpoint, max(at, flights.lease_end or datetime.max.replace(tzinfo=at.tzinfo)), 0)
+        # Whoever ends a flight looks again or rings; failing that, the end of its lease is the next chance.
+        return Opening(endpoint, max(at, under_way.lease_end or FAR), 0)
     return Opening(endpoint, at, min(free, pace.allowed(endpoint.paced_until, endpoint.rate_per_second, now)))

@@ -30,11 +30,6 @@ class Health:
     def is_open(self) -> bool:
         return self.connect_failures >= OPENS_AFTER
 
-    @property
-    def most_at_a_time(self) -> int | None:
-        """None: as many as the endpoint takes."""
-        return 1 if self.is_open else None
-
     def succeeded(self, now: datetime) -> Health:
         return Health(paused_until=self.paused_until if not self.is_open else None, last_success_at=now)
 

@@ -19,12 +19,17 @@ from core.doorbell import ring
 from programs import events
 from programs.models import ProgramEvent
 
+from . import rows
 from .matching import Mute, Subject, Target, silenced_by, wants
-from .models import WebhookDelivery, WebhookEndpoint, WebhookMute
+from .models import WebhookDelivery, WebhookEndpoint, WebhookMute, message_id
 
 BELL = "outbox"
-State = WebhookDelivery.State
+State, Trigger = WebhookDelivery.State, WebhookDelivery.Trigger
 Version = tuple[int, int, int]
+COLUMNS = (
+    "id", "endpoint_id", "event_id", "state", "reason", "created_at", "finished_at", "next_attempt_at",
+    "next_trigger", "attempt_count", "round_count", "crash_count",
+)  # fmt: skip
 NOTHING: tuple[Version, tuple[Target, ...]] = ((-1, -1, -1), ())
 
 _compiled = NOTHING  # as it was committed, shared by all threads
@@ -57,9 +62,9 @@ def fan_out(*, event: ProgramEvent, **kwargs: Any) -> None:
     if not routes.targets:
         return
     about = subject(event)
-    rows = [_delivery(target, event, routes.mutes) for target in routes.targets if wants(target, about)]
-    if rows:
-        WebhookDelivery.objects.bulk_create(rows)
+    found = [_row(target, event, routes.mutes) for target in routes.targets if wants(target, about)]
+    if found:
+        rows.insert(WebhookDelivery, COLUMNS, found)
         routes.has_work = True
 
 
@@ -88,15 +93,14 @@ def subject(event: ProgramEvent) -> Subject:
     return Subject(event.type, event.severity, event.program_id, tags, lambda: events.as_json(event))
 
 
-def _delivery(target: Target, event: ProgramEvent, mutes: tuple[Mute, ...]) -> WebhookDelivery:
+def _row(target: Target, event: ProgramEvent, mutes: tuple[Mute, ...]) -> tuple[Any, ...]:
     now = timezone.now()
-    row = WebhookDelivery(endpoint_id=target.id, event=event, created_at=now)
     if mute := silenced_by(mutes, target.id, event.program_id, event.timestamp):
-        row.state, row.finished_at = State.CANCELLED, now
-        row.reason = f"muted: {mute.reason}" if mute.reason else "muted"
+        reason = f"muted: {mute.reason}" if mute.reason else "muted"
+        fate: tuple[Any, ...] = (State.CANCELLED, reason, now, now, None)
     else:
-        row.next_attempt_at = now + target.bundle
-    return row
+        fate = (State.PENDING, "", now, None, now + target.bundle)
+    return (message_id(), target.id, event.pk, *fate, Trigger.EVENT, 0, 0, 0)
 
 
 def _targets() -> tuple[Target, ...]:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import doorbell
 
 from . import outbox, tickets
-from .agenda import LANES, openings
+from .agenda import LANES, next_moment
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Pump:
                     waiting.cancel()
         finally:
             stopping.cancel()
-            await loop.run_in_executor(self._thread, connection.close)
+            await loop.run_in_executor(self._thread, _disconnect)
             self._thread.shutdown()
 
     def _look_safely(self) -> float:
@@ -66,11 +66,11 @@ class Pump:
         return max(SHORTEST_WAIT, min(LOOK_SECONDS, *pauses))
 
     def _look_at(self, lane: str, now: datetime) -> float:
-        soonest = next(iter(openings(lane, now)), None)
+        soonest = next_moment(lane, now)
         if soonest is None:
             return LOOK_SECONDS
-        if soonest.at > now:
-            return (soonest.at - now).total_seconds()
+        if soonest > now:
+            return (soonest - now).total_seconds()
         if tickets.is_held(lane, now):
             doorbell.ring(tickets.bell(lane))
         else:
@@ -84,6 +84,11 @@ class Pump:
             return
         self._asked[job] = now
         tickets.queue_once(job, f"webhooks.tasks.{job}", now)
+
+
+def _disconnect() -> None:
+    """`connection` is another one in each thread: it must be looked up in the one that used it."""
+    connection.close()
 
 
 def _deadman_seconds() -> float | None:

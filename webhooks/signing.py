@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
@@ -45,5 +46,6 @@ def _sign(message_id: str, timestamp: int, body: bytes, secret: str) -> str:
     return "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
 
 
+@lru_cache(maxsize=256)
 def _key(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(PREFIX), validate=True)

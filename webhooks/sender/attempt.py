@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 LATE_AFTER = timedelta(seconds=60)
 LONGEST_ERROR = 500
 ANSWERED = frozenset({"malformed", "failed"})  # somebody is there; every other kind means that nobody answered
-SHORTEST_SECRET = 6  # blanking every short word of a URL would make an answer unreadable
 
 
 @dataclass(frozen=True)
@@ -138,18 +137,8 @@ def _explained(response: OutgoingResponse, verdict: Verdict) -> str:
 
 def _presentable(outcome: Outcome, duration_ms: int) -> Outcome:
     """Without secrets, without what a terminal or a database cannot take, and not too long."""
-    hidden = _hidden(outcome.parcel.destination)
+    hidden = list(outcome.parcel.destination.hidden)
     response = CONTROL.sub("\N{REPLACEMENT CHARACTER}", mask(mask_text(outcome.response), hidden))
-    error = printable(mask(mask_text(outcome.error), hidden))[:LONGEST_ERROR]
+    error = printable(mask(mask_text(outcome.error), hidden))[:LONGEST_ERROR] if outcome.error else ""
     duration = duration_ms if outcome.duration_ms is None else outcome.duration_ms
     return replace(outcome, response=response, error=error, duration_ms=duration)
-
-
-def _hidden(destination: Destination) -> list[str]:
-    """The credentials of an endpoint: its URL as a whole, the parts of its path and query, its secret settings."""
-    parts = urlsplit(destination.url)
-    found = [destination.url, destination.secret, destination.old_secret, parts.query, parts.path.strip("/")]
-    found += parts.path.split("/")
-    if destination.transport is not None:
-        found += [str(destination.settings.get(name, "")) for name in destination.transport.secret_fields()]
-    return [text for text in found if len(text) >= SHORTEST_SECRET]

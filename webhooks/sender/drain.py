@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -22,8 +22,8 @@ from django.utils import timezone
 
 from core import doorbell
 from core.http import Client
-from webhooks import outbox, tickets
-from webhooks.agenda import Lane, openings
+from webhooks import agenda, outbox, tickets
+from webhooks.agenda import Lane, Lease, Message
 
 from .attempt import Outcome, deliver
 from .parcels import Claimer, Parcel, fill
@@ -38,6 +38,8 @@ MOST_IN_FLIGHT = {Lane.REGULAR: 256, Lane.SUSPECT: 1}
 LINGER = timedelta(seconds=1)  # rather than end and be queued again at once
 LOOK_SECONDS = 1.0
 SHORTEST_WAIT = 0.005  # lets a few answers come together, so that a transaction is worth it
+EMPTY_WAIT = 0.05
+LEASES_EVERY = timedelta(seconds=1)
 DATABASE_RETRY_SECONDS = 0.5
 
 
@@ -57,6 +59,8 @@ class Books:
         self._lane = lane
         self._holder = secrets.token_hex(8)
         self._claimer = Claimer(lane)
+        self._foreign: list[Lease] = []
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     def begin(self) -> bool:
         close_old_connections()
@@ -70,29 +74,38 @@ class Books:
         with transaction.atomic():
             if outcomes:
                 record(outcomes, now)
-            if time_is_up or not tickets.renew(self._lane, self._holder, now):
-                tickets.give_back(self._lane, self._holder)
-                return Round(claims=False)
-            found = self._claim(in_flight)
+            is_ours = tickets.renew(self._lane, self._holder, now)
+            found = self._claim(in_flight, now) if is_ours and not time_is_up else Round(claims=False)
             fill(found.parcels)
             if not found.claims:
+                self._claimer.note_pace(now)
                 tickets.give_back(self._lane, self._holder)
         return found
 
-    def _claim(self, in_flight: list[Parcel]) -> Round:
-        now = timezone.now()
-        messages = [parcel.message for parcel in in_flight]
-        reap(now, [delivery for _, deliveries in messages for delivery in deliveries])
+    def _claim(self, in_flight: list[Parcel], now: datetime) -> Round:
         room = MOST_IN_FLIGHT[Lane(self._lane)] - len(in_flight)
         if room <= 0:
             return Round()
-        parcels = self._claimer.claim(openings(self._lane, now, messages), room, now)
-        busy = [*messages, *(parcel.message for parcel in parcels)]
-        upcoming = openings(self._lane, now, busy)
-        soonest = upcoming[0].at - now if upcoming else None
-        if soonest is not None and soonest <= LINGER:
-            return Round(parcels, max(soonest.total_seconds(), SHORTEST_WAIT))
-        return Round(parcels, claims=bool(busy))
+        messages = [parcel.message for parcel in in_flight]
+        self._look_at_leases(messages, now)
+        endpoints = agenda.waiting(self._lane)
+        self._claimer.recall_pace(endpoints)
+        openings = agenda.openings(endpoints, agenda.flights(self._foreign, messages), now)
+        parcels = self._claimer.claim(openings, room, now)
+        soonest = min(self._claimer.ready_again, *(o.at for o in openings if o.at > now), agenda.FAR) - now
+        if parcels or in_flight or soonest <= LINGER:
+            return Round(parcels, max(min(soonest.total_seconds(), LOOK_SECONDS), SHORTEST_WAIT))
+        # What is due and yet was not to be had: expired, or in somebody else's hands for a moment.
+        return Round(look_in=EMPTY_WAIT, claims=any(o.at <= now for o in openings))
+
+    def _look_at_leases(self, own: list[Message], now: datetime) -> None:
+        """Now and then is enough: others seldom hold any, and dead senders' are not urgent."""
+        if timedelta() <= now - self._looked_at < LEASES_EVERY:
+            return
+        self._looked_at = now
+        ours = {delivery for _, deliveries in own for delivery in deliveries}
+        reap(now, ours)
+        self._foreign = [lease for lease in agenda.leases(now) if lease[1] not in ours]
 
     def write(self, outcomes: list[Outcome]) -> None:
         with transaction.atomic():
@@ -178,7 +191,7 @@ class Drain:
                 if self._age() > END_SECONDS - DATABASE_RETRY_SECONDS:
                     raise
                 log.warning("webhooks.no_database", error=str(error))
-                await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._books.close)
                 await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 
 from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
 from webhooks import bodies, pace, transports
-from webhooks.agenda import Lane, Opening, pending
+from webhooks.agenda import FAR, Lane, Opening, pending
 from webhooks.defaults import MESSAGE_MAX_AGE_SECONDS
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.schedule import is_expired
@@ -22,6 +23,7 @@ from webhooks.transports.base import Transport
 
 LEASE_MARGIN = timedelta(seconds=15)  # beyond the time a request may take: for writing down what came
 LARGEST_BUNDLE = 50
+SHORTEST_SECRET = 6  # blanking every short word of a URL would make an answer unreadable
 State = WebhookDelivery.State
 
 
@@ -39,11 +41,12 @@ class Destination:
     old_secret: str = field(default="", repr=False)
     old_secret_until: datetime | None = None
     unusable: str = ""
+    hidden: tuple[str, ...] = field(default=(), repr=False)  # its credentials, as they might stand in an answer
 
     @classmethod
     def of(cls, endpoint: WebhookEndpoint) -> Destination:
         try:
-            return cls(
+            found = cls(
                 id=endpoint.pk,
                 name=endpoint.name,
                 timeout=endpoint.timeout_seconds,
@@ -54,6 +57,7 @@ class Destination:
                 old_secret=endpoint.old_secret,
                 old_secret_until=endpoint.old_secret_until,
             )
+            return replace(found, hidden=_credentials(found))
         except (SecretUnreadableError, UnknownKindError) as error:
             return cls(id=endpoint.pk, name=endpoint.name, unusable=str(error))
 
@@ -65,6 +69,15 @@ class Destination:
     def max_age(self, endpoint: WebhookEndpoint) -> float | None:
         is_chat = self.transport is not None and self.transport.is_chat
         return endpoint.max_age_seconds or (MESSAGE_MAX_AGE_SECONDS if is_chat else None)
+
+
+def _credentials(destination: Destination) -> tuple[str, ...]:
+    """The URL as a whole, the parts of its path and query, the signing secrets and the secret settings."""
+    parts = urlsplit(destination.url)
+    found = [destination.url, destination.secret, destination.old_secret, parts.query, *parts.path.split("/")]
+    if destination.transport is not None:
+        found += [str(destination.settings.get(name, "")) for name in destination.transport.secret_fields()]
+    return tuple(text for text in found if len(text) >= SHORTEST_SECRET)
 
 
 @dataclass(frozen=True)
@@ -93,89 +106,125 @@ class Parcel:
         return self.destination.id, tuple(item.delivery for item in self.items)
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """Rows picked for an endpoint, not leased yet."""
+
+    destination: Destination
+    rows: list[Any]
+    is_bundle: bool
+
+
 class Claimer:
     """Takes turns, so that whoever has much to get does not go before the others every time."""
 
     def __init__(self, lane: str) -> None:
         self._lane = lane
         self._turn = 0
-        self._known: dict[tuple[int, int], Destination] = {}
+        self._known: dict[int, tuple[int, Destination]] = {}
+        self._paced: dict[int, datetime] = {}
+        self.ready_again = FAR  # when the rate of an endpoint that was just claimed for allows more
+
+    def recall_pace(self, endpoints: Iterable[WebhookEndpoint]) -> None:
+        """What this sender has sent counts at once; the column learns of it when the sender ends."""
+        for endpoint in endpoints:
+            if (ours := self._paced.get(endpoint.pk)) is not None:
+                endpoint.paced_until = max(ours, endpoint.paced_until or ours)
+
+    def note_pace(self, now: datetime) -> None:
+        for pk, until in self._paced.items():
+            if until > now:
+                WebhookEndpoint.objects.filter(pk=pk).update(paced_until=until)
 
     def claim(self, openings: Iterable[Opening], room: int, now: datetime) -> list[Parcel]:
-        """At most `room` parcels, leased. Call it inside `atomic()`; `fill` them once that is committed."""
+        """At most `room` parcels, leased. Call it inside `atomic()`, and send nothing before that is committed."""
         open_now = [opening for opening in openings if opening.at <= now and opening.slots > 0]
         self._turn += 1
+        self.ready_again = FAR
         start = self._turn % len(open_now) if open_now else 0
-        parcels: list[Parcel] = []
+        drafts: list[_Draft] = []
         for opening in open_now[start:] + open_now[:start]:
-            if len(parcels) < room:
-                parcels += self._of(opening, min(opening.slots, room - len(parcels)), now)
-        return parcels
+            if room > 0:
+                drafts.append(draft := self._draft(opening, min(opening.slots, room), now))
+                room -= 1 if draft.is_bundle else len(draft.rows)
+        return _leased(drafts, now)
 
-    def _of(self, opening: Opening, most: int, now: datetime) -> list[Parcel]:
+    def _draft(self, opening: Opening, most: int, now: datetime) -> _Draft:
         endpoint = opening.endpoint
         destination = self._destination(endpoint)
-        bundles = endpoint.bundle_seconds > 0 and self._lane == Lane.REGULAR
-        rows = _due(endpoint, self._lane, now, bundles)[: LARGEST_BUNDLE if bundles else most]
-        fresh = _without_expired(list(rows), destination.max_age(endpoint), now)
-        if not fresh:
-            return []
-        lease = now + timedelta(seconds=endpoint.timeout_seconds) + LEASE_MARGIN
-        claimed = _lease(fresh, lease)
-        groups = [tuple(claimed)] if bundles else [(item,) for item in claimed]
-        rate = endpoint.rate_per_second
-        endpoint.paced_until = pace.after(endpoint.paced_until, rate, now, len(groups))
-        WebhookEndpoint.objects.filter(pk=endpoint.pk).update(paced_until=endpoint.paced_until)
-        return [Parcel(destination, items, lease) for items in groups]
+        is_bundle = endpoint.bundle_seconds > 0 and self._lane == Lane.REGULAR
+        rows = list(_due(endpoint, self._lane, now, is_bundle)[: LARGEST_BUNDLE if is_bundle else most])
+        fresh = _without_expired(rows, destination.max_age(endpoint), now)
+        sent = min(len(fresh), 1) if is_bundle else len(fresh)
+        paced = self._paced[endpoint.pk] = pace.after(endpoint.paced_until, endpoint.rate_per_second, now, sent)
+        ready = pace.ready_at(paced, endpoint.rate_per_second, now)
+        if ready > now and len(rows) >= most:
+            self.ready_again = min(self.ready_again, ready)
+        return _Draft(destination, fresh, is_bundle)
 
     def _destination(self, endpoint: WebhookEndpoint) -> Destination:
-        key = (endpoint.pk, endpoint.revision)
-        if key not in self._known:
-            self._known[key] = Destination.of(endpoint)
-        return self._known[key]
+        revision, destination = self._known.get(endpoint.pk, (-1, None))
+        if destination is None or revision != endpoint.revision:
+            destination = Destination.of(WebhookEndpoint.objects.get(pk=endpoint.pk))
+            self._known[endpoint.pk] = endpoint.revision, destination
+        return destination
 
 
-def _due(endpoint: WebhookEndpoint, lane: str, now: datetime, bundles: bool) -> QuerySet[WebhookDelivery]:
+def _due(endpoint: WebhookEndpoint, lane: str, now: datetime, is_bundle: bool) -> Any:
     """Oldest first. A bundle takes along what came after the first of it and has not been tried yet."""
     ready = Q(next_attempt_at__lte=now)
-    if bundles:
+    if is_bundle:
         window = now + timedelta(seconds=endpoint.bundle_seconds)
         ready |= Q(round_count=0, lease_until=None, next_attempt_at__lte=window)
     rows = pending(lane).filter(ready, endpoint=endpoint).order_by("next_attempt_at", "pk")
     if connection.features.has_select_for_update_skip_locked:
         rows = rows.select_for_update(skip_locked=True, of=("self",))
-    return rows.annotate(event_at=F("event__timestamp"))
+    return rows.values_list(
+        "pk", "event_id", "event__timestamp", "attempt_count", "round_count", "next_trigger", named=True
+    )
 
 
 def _without_expired(rows: list[Any], max_age: float | None, now: datetime) -> list[Any]:
-    expired = [row.pk for row in rows if row.next_trigger != "manual" and is_expired(row.event_at, max_age, now)]
+    expired = {r.pk for r in rows if r.next_trigger != "manual" and is_expired(r.event__timestamp, max_age, now)}
     if expired:
         WebhookDelivery.objects.filter(pk__in=expired).update(
             state=State.EXPIRED, finished_at=now, next_attempt_at=None, reason="the event is too old to be told"
         )
-    return [row for row in rows if row.pk not in set(expired)]
+    return [row for row in rows if row.pk not in expired]
 
 
-def _lease(rows: list[Any], until: datetime) -> list[Item]:
-    """Compare and set: only rows that are as they were read become ours."""
-    ids = [row.pk for row in rows]
+def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
+    """One statement for all endpoints that allow the same time, as most do."""
+    parcels: list[Parcel] = []
+    for timeout in {draft.destination.timeout for draft in drafts if draft.rows}:
+        alike = [draft for draft in drafts if draft.destination.timeout == timeout and draft.rows]
+        until = now + timedelta(seconds=timeout) + LEASE_MARGIN
+        ours = _lease([row.pk for draft in alike for row in draft.rows], until)
+        for draft in alike:
+            items = tuple(_item(row) for row in draft.rows if row.pk in ours)
+            groups = [items] if draft.is_bundle and items else [(item,) for item in items]
+            parcels += [Parcel(draft.destination, group, until) for group in groups]
+    return parcels
+
+
+def _lease(ids: list[str], until: datetime) -> set[str]:
+    """Compare and set: only rows that nobody else holds become ours. Returns which."""
     taken = WebhookDelivery.objects.filter(pk__in=ids, state=State.PENDING, lease_until=None).update(
         lease_until=until,
         next_attempt_at=until,
         attempt_count=F("attempt_count") + 1,
         round_count=F("round_count") + 1,
     )
-    if taken != len(ids):
-        ours = set(WebhookDelivery.objects.filter(pk__in=ids, lease_until=until).values_list("pk", flat=True))
-        rows = [row for row in rows if row.pk in ours]
-    return [_item(row) for row in rows]
+    if taken == len(ids):
+        return set(ids)
+    return set(WebhookDelivery.objects.filter(pk__in=ids, lease_until=until).values_list("pk", flat=True))
 
 
 def _item(row: Any) -> Item:
     return Item(
         delivery=row.pk,
         event=row.event_id,
-        event_at=row.event_at,
+        event_at=row.event__timestamp,
         number=row.attempt_count + 1,
         tries=row.round_count + 1,
         trigger=row.next_trigger,

@@ -9,8 +9,7 @@ from typing import Any
 
 import structlog
 
-from webhooks import schedule, services
-from webhooks.agenda import health_of
+from webhooks import rows, schedule, services
 from webhooks.circuit import Health
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.outcomes import Verdict
@@ -23,7 +22,14 @@ State, Trigger = WebhookDelivery.State, WebhookDelivery.Trigger
 SUCCESS_NOTED_EVERY = timedelta(seconds=30)
 CRASHES = 3
 LONGEST_REASON = 300
-ATTEMPT_FIELDS = ("started_at", "duration_ms", "status", "error_class", "error", "response", "peer")
+LOOKED_AT = (
+    "name", "retry_schedule", "last_error", "enabled_at", "connect_failures", "paused_until", "failing_since",
+    "failed_messages", "last_success_at",
+)  # fmt: skip
+ATTEMPT_COLUMNS = (
+    "delivery_id", "number", "trigger", "started_at", "duration_ms", "status", "error_class", "error", "response",
+    "peer",
+)  # fmt: skip
 
 Columns = dict[str, Any]
 
@@ -32,41 +38,38 @@ def record(outcomes: list[Outcome], now: datetime) -> None:
     """Call it inside `atomic()`. Endpoints and deliveries that were removed meanwhile are left out."""
     ids = [item.delivery for outcome in outcomes for item in outcome.parcel.items]
     endpoints = _endpoints(outcomes)
-    rows = {row.pk: row for row in WebhookDelivery.objects.select_for_update().filter(pk__in=ids)}
-    pairs = [(outcome, item) for outcome in outcomes for item in outcome.parcel.items if item.delivery in rows]
+    found = _rows(ids)
+    pairs = [(outcome, item) for outcome in outcomes for item in outcome.parcel.items if item.delivery in found]
     _note_attempts(pairs)
     delivered = [item.delivery for outcome, item in pairs if outcome.verdict is Verdict.DELIVERED]
     _finish_delivered(delivered, now)
     for outcome, item in pairs:
         if outcome.verdict is not Verdict.DELIVERED:
-            _go_on(rows[item.delivery], outcome, item, endpoints[outcome.parcel.destination.id], now)
+            _go_on(found[item.delivery], outcome, item, endpoints[outcome.parcel.destination.id], now)
     for pk, endpoint in endpoints.items():
         _note_health(endpoint, [o for o in outcomes if o.parcel.destination.id == pk], now)
 
 
 def _endpoints(outcomes: Iterable[Outcome]) -> dict[int, WebhookEndpoint]:
     wanted = {outcome.parcel.destination.id for outcome in outcomes}
-    return {
-        row.pk: row for row in WebhookEndpoint.objects.select_for_update().filter(pk__in=wanted).order_by("pk")
-    }
+    found = WebhookEndpoint.objects.select_for_update().filter(pk__in=wanted).order_by("pk").only(*LOOKED_AT)
+    return {row.pk: row for row in found}
+
+
+def _rows(ids: list[str]) -> dict[str, Any]:
+    found = WebhookDelivery.objects.select_for_update().filter(pk__in=ids)
+    return {row.pk: row for row in found.values_list("pk", "state", "lease_until", named=True)}
 
 
 def _note_attempts(pairs: Iterable[tuple[Outcome, Item]]) -> None:
     """A late answer replaces the note that the sender had been lost."""
-    WebhookAttempt.objects.bulk_create(
-        (
-            WebhookAttempt(
-                delivery_id=item.delivery,
-                number=item.number,
-                trigger=item.trigger,
-                **{name: getattr(outcome, name) for name in ATTEMPT_FIELDS},
-            )
-            for outcome, item in pairs
-        ),
-        update_conflicts=True,
-        unique_fields=["delivery", "number"],
-        update_fields=ATTEMPT_FIELDS,
-    )
+    found = (_attempt(outcome, item) for outcome, item in pairs)
+    rows.insert(WebhookAttempt, ATTEMPT_COLUMNS, found, replacing=("delivery_id", "number"))
+
+
+def _attempt(o: Outcome, i: Item) -> tuple[Any, ...]:
+    came = (o.started_at, o.duration_ms, o.status, o.error_class, o.error, o.response, o.peer)
+    return (i.delivery, i.number, i.trigger, *came)
 
 
 def _finish_delivered(ids: list[str], now: datetime) -> None:
@@ -80,7 +83,7 @@ def _finish_delivered(ids: list[str], now: datetime) -> None:
 # --- What was not delivered -----------------------------------------------------------------------------
 
 
-def _go_on(row: WebhookDelivery, outcome: Outcome, item: Item, endpoint: WebhookEndpoint, now: datetime) -> None:
+def _go_on(row: Any, outcome: Outcome, item: Item, endpoint: WebhookEndpoint, now: datetime) -> None:
     """Nothing to do when somebody else decided meanwhile, or another sender has taken the row over."""
     if row.lease_until != outcome.parcel.lease_until:
         return
@@ -121,7 +124,7 @@ AFTER: dict[Verdict, Callable[[Outcome, Item, WebhookEndpoint, datetime], Column
 
 
 def _note_health(endpoint: WebhookEndpoint, outcomes: list[Outcome], now: datetime) -> None:
-    before = health_of(endpoint)
+    before = _health_of(endpoint)
     health = before
     for outcome in outcomes:
         health = _after(health, outcome, now)
@@ -132,6 +135,16 @@ def _note_health(endpoint: WebhookEndpoint, outcomes: list[Outcome], now: dateti
         services.switch_off(endpoint, reason="the receiver answered 410 Gone", cancel_pending=True)
     elif health.is_hopeless(now, endpoint.enabled_at):
         services.switch_off(endpoint, reason="nothing was delivered for 5 days", cancel_pending=False)
+
+
+def _health_of(endpoint: WebhookEndpoint) -> Health:
+    return Health(
+        connect_failures=endpoint.connect_failures,
+        paused_until=endpoint.paused_until,
+        failing_since=endpoint.failing_since,
+        failed_messages=endpoint.failed_messages,
+        last_success_at=endpoint.last_success_at,
+    )
 
 
 def _is_news(before: Health, after: Health) -> bool:
