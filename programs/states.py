@@ -34,7 +34,8 @@ MOVES: dict[State, frozenset[State]] = {
         {State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}
     ),
     State.RUNNING: frozenset({State.STARTING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}),
-    State.BACKOFF: frozenset({State.STARTING, State.STOPPED, State.FATAL}),
+    # From itself: the start that followed the delay failed for a passing reason.
+    State.BACKOFF: frozenset({State.STARTING, State.STOPPED, State.BACKOFF, State.FATAL}),
     State.STOPPING: frozenset({State.STOPPED, State.STARTING, State.BACKOFF, State.EXITED, State.FATAL}),
     State.EXITED: frozenset({State.STARTING, State.STOPPED, State.BACKOFF, State.FATAL}),
     State.FATAL: frozenset({State.STARTING, State.STOPPED}),

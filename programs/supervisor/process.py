@@ -67,6 +67,8 @@ class ManagedProcess(StateRecorder):
         has_new_probes = program.probes != self.program.probes
         self.program = program
         if has_new_probes and self.run and self.state is State.RUNNING:
+            self._put(Entry(self.key, {"health": ""}))  # what earlier probes said counts no more
+            self._around.changed(self.key)
             self.health.begin(self.run.log_start)
 
     # --- Wishes -----------------------------------------------------------------------------------------

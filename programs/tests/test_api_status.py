@@ -79,5 +79,7 @@ def test_it_costs_three_queries_with_the_look_at_the_token(api: Api, django_asse
     for number in range(20):
         running(define(f"p{number}"))
     api.get("/status")  # notes the use of the token, once a minute
+    program = define("new")
+    running(program)
     with django_assert_num_queries(3):
         api.get("/status")

@@ -227,7 +227,7 @@ def test_everything_at_once_is_put_together_once_for_a_revision(
     django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = timezone.now()
-    monkeypatch.setattr(status.timezone, "now", lambda: at)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: at)
     host()
     program = services.save_definition({"name": "web", "command": "true"}, actor="tester").program
     status.report_as_json()

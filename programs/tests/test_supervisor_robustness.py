@@ -165,6 +165,15 @@ def test_a_passing_failure_to_start_backs_off_although_it_is_the_first(agent: Ag
     assert not ProgramEvent.objects.filter(program=program, type="program.fatal").exists()
 
 
+def test_a_passing_failure_to_start_is_tried_again_until_it_has_passed(agent: AgentBox, busy: Any) -> None:
+    path, release = busy
+    program = define("busy", f"{path} 1000", backoff_initial=0.2, backoff_max=0.3, max_restarts=0)
+    assert "Text file busy" in wait_state(program, "backoff").reason
+    wait_event(program, "program.backoff", 2)
+    release()
+    wait_state(program, "running")
+
+
 def test_a_log_folder_replaced_by_a_file_does_not_keep_a_crashed_program_down(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid

@@ -70,3 +70,10 @@ def test_a_failing_liveness_probe_counts_as_a_crash(agent: AgentBox) -> None:
     assert all(event.data["meaning"].startswith("unhealthy: exec false") for event in crashed)
     assert (crashed.count(), events.filter(type="program.backoff").count()) == (3, 1)
     assert agent.survivors() == []
+
+
+def test_probes_taken_away_take_their_verdict_along(agent: AgentBox) -> None:
+    program = define("web", SLEEP, probes=[NOBODY_LISTENS])
+    wait_event(program, "program.unhealthy")
+    services.save_definition({"probes": []}, actor="tester", program=Program.objects.get(pk=program.pk))
+    wait_for(lambda: row(program).health == "", "the verdict to be forgotten")
