@@ -121,7 +121,7 @@ class Feed:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self._thread.submit(connection.close)
+            self._thread.submit(_let_go)
 
     async def _run(self) -> None:
         async with doorbell.listen("web") as self._bell:
@@ -149,7 +149,7 @@ class Feed:
             messages = await asyncio.get_running_loop().run_in_executor(self._thread, self._reading.advance)
         except Exception:  # whatever it is: those who watch must not stay without a feed
             log.exception("feed.not_read")
-            self._thread.submit(connection.close)
+            self._thread.submit(_let_go)
             await asyncio.sleep(IDLE_SECONDS)
             return []
         self._is_ready.set()
@@ -198,6 +198,11 @@ class Reading:
             text = _text(message)
             self._snapshot = (text, report["revision"], time.monotonic())
         return text
+
+
+def _let_go() -> None:
+    """Looked up here and not by the caller: every thread has a connection of its own behind that name."""
+    connection.close()
 
 
 def _events(after: int, up_to: int) -> list[Message]:

@@ -8,7 +8,7 @@ from unittest.mock import DEFAULT, Mock
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from core import doorbell
 from programs import events, feed, services, status
@@ -151,6 +151,13 @@ async def test_the_feed_rests_when_nobody_watches() -> None:
     async with feed.current().watch():
         assert len(asyncio.all_tasks()) > len(before)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_resting_feed_holds_no_connection() -> None:
+    async with feed.current().watch():
+        pass
+    found = feed.current()._thread.submit(lambda: connection.connection)
+    assert await asyncio.wrap_future(found) is None
 
 
 async def test_one_that_leaves_does_not_stop_the_feed_for_others() -> None:
