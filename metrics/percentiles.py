@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import connection
@@ -16,23 +15,30 @@ ROWS_AT_ONCE = 2000
 Key = tuple[int, int]  # owner, bucket
 
 
-@dataclass
 class Spread:
-    """What was seen so far of one bucket, in the stored unit."""
+    """What was seen of one bucket, in the stored unit."""
 
-    counts: dict[int, int] = field(default_factory=dict)
-    low: float = float("inf")
-    high: float = float("-inf")
+    __slots__ = ("blobs", "high", "low", "points")
 
-    def note(self, counts: Mapping[int, int], low: float, high: float) -> None:
-        for bin_, count in counts.items():
-            self.counts[bin_] = self.counts.get(bin_, 0) + count
-        self.low, self.high = min(self.low, low), max(self.high, high)
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+        self.points: list[float] = []
+        self.blobs: list[bytes] = []
 
-    def at(self, share: float, scale: histogram.Scale) -> float | None:
-        """Bins are a few percent wide, so the answer is held between what really was."""
-        value = histogram.percentile(self.counts, share, scale)
-        return None if value is None else min(max(value, self.low), self.high)
+    def note(self, low: float, high: float) -> None:
+        if low < self.low:
+            self.low = low
+        if high > self.high:
+            self.high = high
+
+    def at(self, shares: Iterable[float], scale: histogram.Scale) -> list[float]:
+        """Empty without points. Bins are a few percent wide, so each is held between what really was."""
+        counts = histogram.add_up(self.blobs)
+        for point in self.points:
+            bin_ = scale.bin_of(point)
+            counts[bin_] = counts.get(bin_, 0) + 1
+        found = [histogram.percentile(counts, share, scale) for share in shares]
+        return [min(max(value, self.low), self.high) for value in found if value is not None]
 
 
 def percentiles(
@@ -45,12 +51,9 @@ def percentiles(
     kind, wanted = measure.distribution, list(shares)
     if kind is None:
         return {}
-    found = {}
-    for key, spread in sorted(_spreads(source, segments, kind, step).items()):
-        values = [value for share in wanted if (value := spread.at(share, kind.scale)) is not None]
-        if values:
-            found[key] = [measure.shown(value * kind.unit) for value in values]
-    return found
+    spreads = _spreads(source, segments, kind, step)
+    found = ((key, spreads[key].at(wanted, kind.scale)) for key in sorted(spreads))
+    return {key: [measure.shown(value * kind.unit) for value in values] for key, values in found if values}
 
 
 def _spreads(
@@ -60,9 +63,17 @@ def _spreads(
     for segment in segments:
         is_raw = segment.tier is RAW
         for owner, bucket, stored, low, high in _rows(_query(source, segment, kind, step)):
-            if stored is not None:
-                counts = {kind.scale.bin_of(float(stored)): 1} if is_raw else histogram.add_up([stored])
-                spreads.setdefault((owner, bucket), Spread()).note(counts, low, high)
+            if stored is None:
+                continue
+            spread = spreads.get((owner, bucket))
+            if spread is None:
+                spread = spreads[owner, bucket] = Spread(low, high)
+            else:
+                spread.note(low, high)
+            if is_raw:
+                spread.points.append(float(stored))
+            else:
+                spread.blobs.append(stored)
     return spreads
 
 

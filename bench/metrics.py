@@ -1,0 +1,321 @@
+"""Questions about history, asked of this monitor and of Prometheus with the same data, over HTTP in one run.
+
+usage: python -m bench.metrics [--calls 100] [--json FILE]
+
+Needs prometheus and promtool on PATH (Debian: prometheus). Makes 1.9 million rows in a temporary folder: a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psutil
+
+from bench.contenders.ours import INHERITED, PROJECT, USER
+from bench.processes import free_port, start
+from bench.supervise import machine, say, workplace
+from bench.table import align, ratio
+from bench.waiting import BenchError, wait_until
+
+HOUR, DAY = 3600, 86_400
+CONFIGURATION = "global: {scrape_interval: 1h}\n"
+EXPORT_READ = 1 << 16
+LAST = 590  # of the points in ten minutes
+LEAN = {"DJANGO_SETTINGS_MODULE": "monitor_site.settings", "MONITOR_APPS": "lean"}
+FILL = (
+    "import sys, django; from pathlib import Path; django.setup(); "
+    "from bench.history import main; main(Path(sys.argv[1]))"
+)
+
+
+class Server:
+    """One that answers JSON over a kept connection."""
+
+    def __init__(self, process: psutil.Process, port: int, log: Path, headers: dict[str, str]) -> None:
+        self.process, self.headers = process, headers
+        self.http = HTTPConnection("127.0.0.1", port, timeout=120)
+        wait_until(self.is_listening, seconds=60, failing="a server did not start", log=log)
+
+    def is_listening(self) -> bool:
+        try:
+            self.http.connect()
+        except OSError:
+            self.http.close()
+            return False
+        return True
+
+    def open(self, path: str, **headers: str) -> HTTPResponse:
+        self.http.request("GET", path, headers=self.headers | headers)
+        answer = self.http.getresponse()
+        if answer.status != 200:
+            raise BenchError(f"{path} answered {answer.status}: {answer.read()[:500].decode()}")
+        return answer
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.open(path).read())
+
+    def median_ms(self, path: str, calls: int) -> float:
+        """Of asking and reading the whole answer, not of decoding it."""
+        times = []
+        for _ in range(calls):
+            began = time.perf_counter()
+            self.open(path).read()
+            times.append((time.perf_counter() - began) * 1000)
+        return statistics.median(times)
+
+
+# --- Setting up -----------------------------------------------------------------------------------------
+
+
+def run(argv: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        argv, env=environment, capture_output=True, text=True, timeout=600, check=False, cwd=PROJECT
+    )
+    if done.returncode:
+        raise BenchError(f"{' '.join(argv[:4])} failed: {(done.stderr or done.stdout).strip()[-1000:]}")
+    return done.stdout
+
+
+def launch_ours(directory: Path, samples: Path) -> Server:
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+        "DATA_DIR": str(directory / "data"),
+        "DJANGO_SUPERUSER_USERNAME": USER,
+        "DJANGO_SUPERUSER_PASSWORD": secrets.token_urlsafe(24),
+        "DJANGO_SUPERUSER_EMAIL": "bench@example.com",
+    }
+    manage = [sys.executable, str(PROJECT / "manage.py")]
+    run([*manage, "prepare"], environment)
+    run([sys.executable, "-c", FILL, str(samples)], environment | LEAN)
+    key = run([*manage, "token", "create", "--user", USER, "--scope", "read"], environment).split()[-1]
+    port, log = free_port(), directory / "web.log"
+    web = start([*manage, "web", "--bind", f"127.0.0.1:{port}"], log=log, environment=environment)
+    return Server(web, port, log, {"Authorization": f"Bearer {key}"})
+
+
+def launch_prometheus(directory: Path, samples: Path) -> Server:
+    data, configuration = directory / "tsdb", directory / "prometheus.yml"
+    configuration.write_text(CONFIGURATION)
+    create = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h"]
+    run([*create, str(samples), str(data)], dict(os.environ))
+    port, log = free_port(), directory / "prometheus.log"
+    options = [
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={data}",
+        "--storage.tsdb.retention.time=10y",
+    ]
+    process = start(["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"], log=log)
+    server = Server(process, port, log, {})
+    wait_until(lambda: is_ready(server), seconds=60, failing="Prometheus did not become ready", log=log)
+    return server
+
+
+def is_ready(server: Server) -> bool:
+    server.http.request("GET", "/-/ready")
+    answer = server.http.getresponse()
+    answer.read()
+    return answer.status == 200
+
+
+# --- Questions ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    label: str
+    limit_ms: float | None
+    ours: str
+    theirs: str | None
+
+
+def range_query(expression: str, start_at: int, end: int, step: int) -> str:
+    values = {"query": expression, "start": start_at, "end": end, "step": step}
+    return f"/api/v1/query_range?{urlencode(values)}"
+
+
+def instant_query(expression: str, at: int) -> str:
+    return f"/api/v1/query?{urlencode({'query': expression, 'time': at})}"
+
+
+def questions(first_id: int, now: int) -> list[Question]:
+    """Prometheus has of the first program every point, as it would have scraped it, and minutes of a hundred.
+
+    A range of its looks back and holds both its ends: the ten minutes from 12:00 are the 590 s before 12:09:50.
+    """
+    end = now - now % 600
+    start_at, month = end - 168 * HOUR, now - 30 * DAY
+    hundred, ten = (",".join(str(first_id + number) for number in range(count)) for count in (100, 10))
+    one = f"/api/metrics/{first_id}?start={start_at}&end={end}&step=600&metrics=cpu_percent"
+    theirs = 'avg_over_time(point_cpu_percent{program="p0000"}[590s])'
+    day = "minute_cpu_percent[1d]"
+    figures = f"avg_over_time({day}) or max_over_time({day}) or quantile_over_time(0.95, {day})"
+    hourly = f"/api/metrics/query?start={month}&step=3600&metrics=cpu_percent&programs={ten}"
+    return [
+        Question(
+            "168 h of one program by 10 min",
+            None,
+            one,
+            range_query(theirs, start_at + LAST, end - 600 + LAST, 600),
+        ),
+        Question("the same with min, max and p95", None, f"{one}&aggregates=avg,min,max,p95", None),
+        Question(
+            "24 h of 100 programs: avg, max, p95",
+            50,
+            f"/api/metrics/summary?hours=24&programs={hundred}",
+            instant_query(figures, now),
+        ),
+        Question("24 h of all 1,000 programs", None, "/api/metrics/summary?hours=24&limit=1000", None),
+        Question(
+            "30 d of 1,000 programs: top 10",
+            150,
+            f"/api/metrics/summary?start={month}&limit=10",
+            instant_query("topk(10, avg_over_time(hour_cpu_percent[30d]))", now),
+        ),
+        Question(
+            "30 d of 10 programs by hour",
+            None,
+            hourly,
+            range_query('hour_cpu_percent{program=~"p000."}', month, now, HOUR),
+        ),
+    ]
+
+
+def check_same(ours: Server, theirs: Server, asked: Question) -> None:
+    """Both must hold the same data, or their times mean nothing. Raises BenchError."""
+    points = ours.get(asked.ours)["series"]["cpu_percent"]["avg"]
+    samples = theirs.get(asked.theirs or "")["data"]["result"][0]["values"]
+    if len(points) != len(samples):
+        raise BenchError(f"{len(points)} points of ours are {len(samples)} of Prometheus")
+    for (at, value), (sampled_at, sample) in zip(points, samples, strict=True):
+        if at + LAST != sampled_at or abs(value - float(sample)) > 0.02:
+            raise BenchError(f"at {at} ours says {value}, Prometheus {sample} at {sampled_at}")
+
+
+# --- Export ---------------------------------------------------------------------------------------------
+
+
+def own_memory(process: psutil.Process) -> int:
+    found = process.memory_info()
+    return int(found.rss - found.shared)
+
+
+@contextmanager
+def highest_memory(process: psutil.Process) -> Iterator[list[int]]:
+    """Bytes of memory: before, and the highest during it. Pages of the mapped database file are not counted."""
+    found = [own_memory(process)] * 2
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.02):
+            found[1] = max(found[1], own_memory(process))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def export(server: Server, query: str, **headers: str) -> tuple[float, float, float]:
+    """Seconds, MB received and MB by which the server grew."""
+    with highest_memory(server.process) as memory:
+        began = time.perf_counter()
+        answer, received = server.open(f"/api/metrics/export?{query}", **headers), 0
+        while piece := answer.read(EXPORT_READ):
+            received += len(piece)
+        seconds = time.perf_counter() - began
+    return seconds, received / 1e6, (memory[1] - memory[0]) / 1e6
+
+
+def lines_of(answer: HTTPResponse) -> int:
+    return sum(piece.count(b"\n") for piece in iter(lambda: answer.read(EXPORT_READ), b""))
+
+
+EXPORTS: dict[str, tuple[str, dict[str, str]]] = {
+    "jsonl": ("tier=minute&format=jsonl", {}),
+    "jsonl, gzip": ("tier=minute&format=jsonl", {"Accept-Encoding": "gzip"}),
+    "csv": ("tier=minute&format=csv", {}),
+}
+
+
+# --- The run --------------------------------------------------------------------------------------------
+
+
+def ask_all(ours: Server, theirs: Server, asked: list[Question], calls: int) -> list[list[str]]:
+    lines = [["", "ours", "Prometheus", "budget"]]
+    for question in asked:
+        own = ours.median_ms(question.ours, calls)
+        peer = theirs.median_ms(question.theirs, calls) if question.theirs else None
+        shown = "-" if peer is None else f"{peer:.1f} ms (x{ratio(peer / own)})"
+        limit = "-" if question.limit_ms is None else f"{question.limit_ms:.0f} ms"
+        lines.append([question.label, f"{own:.1f} ms", shown, limit])
+    return lines
+
+
+def export_all(ours: Server, start_at: int) -> list[list[str]]:
+    rows = lines_of(ours.open(f"/api/metrics/export?tier=minute&start={start_at}"))
+    lines = [[f"export of {rows:,} minutes", "rows/s", "MB", "memory grew by"]]
+    for label, (query, headers) in EXPORTS.items():
+        seconds, received, grown = export(ours, f"{query}&start={start_at}", **headers)
+        lines.append([label, f"{rows / seconds:,.0f}", f"{received:.0f}", f"{grown:.1f} MB"])
+    return lines
+
+
+def measure(directory: Path, calls: int) -> list[list[list[str]]]:
+    samples = directory / "samples.txt"
+    say("making history ...")
+    ours = launch_ours(directory, samples)
+    say("loading it into Prometheus ...")
+    theirs = launch_prometheus(directory, samples)
+    first_id = min(item["id"] for item in ours.get("/api/programs?per_page=1&ordering=id")["items"])
+    now = int(time.time())
+    asked = questions(first_id, now)
+    check_same(ours, theirs, asked[0])
+    say("asking ...")
+    # All the minutes there are: a week and the part of a day that comes before it.
+    first_day = (now - 7 * DAY) // DAY * DAY
+    return [ask_all(ours, theirs, asked, calls), export_all(ours, first_day)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.metrics", description=__doc__)
+    parser.add_argument("--calls", type=int, default=100, help="how often each question is asked (default 100)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables there")
+    options = parser.parse_args(argv)
+    if missing := [name for name in ("prometheus", "promtool") if shutil.which(name) is None]:
+        parser.error(f"{missing[0]} is not on PATH")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    about = machine()
+    try:
+        with workplace() as directory:
+            tables = measure(directory, options.calls)
+    except BenchError as error:
+        say(str(error))
+        return 1
+    print(f"{about} at the start\n")
+    print("\n\n".join(align(lines) for lines in tables))
+    if options.json:
+        options.json.write_text(json.dumps({"machine": about, "tables": tables}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
