@@ -64,7 +64,7 @@ class Recorder:
             self._drop_oldest()
         self._put_batch(self._write)
 
-    def add_host(self, timestamp: int, host: HostUsage | None, vitals: AgentVitals) -> None:
+    def add_host(self, timestamp: int, host: HostUsage | None, vitals: AgentVitals | None) -> None:
         """What comes once an interval; written together with the next sample."""
         if host:
             host.host_id, host.timestamp = self._host_id, timestamp
@@ -74,7 +74,7 @@ class Recorder:
 
     def _drop_oldest(self) -> None:
         """While the database is away the newest points are worth more than the oldest."""
-        number = self.waiting_points
+        number = _points(self._waiting)
         while number > MOST_WAITING:
             timestamp = next(iter(self._waiting))
             gone = len(self._waiting.pop(timestamp).points)
@@ -84,7 +84,9 @@ class Recorder:
 
     @property
     def waiting_points(self) -> int:
-        return sum(len(interval.points) for interval in self._waiting.values())
+        """Measured and not yet in the database."""
+        with self._lock:
+            return _points(self._waiting) + _points(self._in_hand)
 
     # --- The writer thread ------------------------------------------------------------------------------
 
@@ -141,6 +143,10 @@ class Recorder:
         if is_all and not self._in_hand:
             self._rollup.step(until)
             transaction.on_commit(lambda: self._put_batch(self._roll_up) if self._rollup.is_due(until) else None)
+
+
+def _points(intervals: Mapping[int, Interval]) -> int:
+    return sum(len(interval.points) for interval in intervals.values())
 
 
 def _add(points: dict[int, Values], program: int, values: Values) -> None:

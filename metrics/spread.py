@@ -8,7 +8,9 @@ from typing import NamedTuple
 from .sampler import TreeUsage
 from .values import Values
 
-SNAP_SHARE = 0.25  # a sample that reaches less than this part of itself over a line of the grid is cut there
+# A sample that reaches over a line of the grid by less than this part of itself and of the interval is cut there.
+SNAP_SHARE = 0.25
+SNAP_INTERVAL = 0.1
 LONGEST_SECONDS = 60  # of a sample that took longer; how it went before that nobody saw, so it is a gap
 
 
@@ -38,7 +40,8 @@ def spread(start: float, end: float, width: int) -> list[Piece]:
 def snapped(moment: float, other_end: float, width: int) -> float:
     """One end of a sample, moved onto the line of the grid if that is near."""
     line = round(moment / width) * width
-    return float(line) if abs(moment - line) < SNAP_SHARE * abs(moment - other_end) else moment
+    reach = min(SNAP_SHARE * abs(moment - other_end), SNAP_INTERVAL * width)
+    return float(line) if abs(moment - line) < reach else moment
 
 
 def parts(usage: TreeUsage, pieces: Sequence[Piece]) -> Iterator[tuple[int, Values]]:
