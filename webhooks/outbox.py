@@ -30,6 +30,7 @@ COLUMNS = (
     "id", "endpoint_id", "event_id", "state", "reason", "created_at", "finished_at", "next_attempt_at",
     "next_trigger", "attempt_count", "round_count", "crash_count",
 )  # fmt: skip
+LATEST_NEWS = timedelta(days=1)  # the agent writes what happened while there was no database, when there is one
 NOTHING: tuple[Version, tuple[Target, ...]] = ((-1, -1, -1), ())
 
 _compiled = NOTHING  # as it was committed, shared by all threads
@@ -43,11 +44,8 @@ class _Routes:
     """
 
     def __init__(self, *, is_changed: bool) -> None:
-        self.has_work = False
-        self.read(is_changed=is_changed)
-
-    def read(self, *, is_changed: bool) -> None:
         """`is_changed`: by this transaction itself, so nobody else may believe it yet."""
+        self.has_work = False
         self.targets = _compile() if is_changed else _targets()
         self.mutes = _mutes() if self.targets else ()
 
@@ -70,22 +68,17 @@ def fan_out(*, event: ProgramEvent, **kwargs: Any) -> None:
 
 def forget() -> None:
     """To be called after a change of endpoints or mutes: later events of this transaction must see it."""
-    if (routes := _present_routes()) is not None:
-        routes.read(is_changed=True)
-    else:
-        transaction.on_commit(_Routes(is_changed=True))
+    transaction.on_commit(_Routes(is_changed=True))
 
 
 def _routes() -> _Routes:
-    if (present := _present_routes()) is not None:
-        return present
+    """The newest of this transaction; Django drops those of savepoints that were rolled back."""
+    for _, callback, *_ in reversed(connection.run_on_commit):
+        if isinstance(callback, _Routes):
+            return callback
     routes = _Routes(is_changed=False)
     transaction.on_commit(routes)
     return routes
-
-
-def _present_routes() -> _Routes | None:
-    return next((entry[1] for entry in connection.run_on_commit if isinstance(entry[1], _Routes)), None)
 
 
 def subject(event: ProgramEvent) -> Subject:
@@ -130,7 +123,7 @@ def target_of(endpoint: WebhookEndpoint) -> Target:
 
 
 def _mutes() -> tuple[Mute, ...]:
-    current = WebhookMute.objects.filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now() - timedelta(hours=1)))
+    current = WebhookMute.objects.filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now() - LATEST_NEWS))
     return tuple(map(mute_of, current))
 
 

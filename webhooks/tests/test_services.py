@@ -1,0 +1,188 @@
+"""The verbs: making, changing and removing endpoints, sending again, silence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from standardwebhooks import Webhook
+
+from core.models import AuditEntry
+from programs.models import ProgramEvent
+from webhooks import retention, services, signing
+from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.sender.parcels import Destination
+
+from .rig import endpoint, happen, program
+
+pytestmark = pytest.mark.django_db
+URL = "http://127.0.0.1:9/hook"
+DISCORD = "https://discord.com/api/webhooks/1/abcdefgh"
+
+
+def save(row: WebhookEndpoint | None = None, **values: Any) -> services.Saved:
+    if row is None:
+        values = {"name": "ops", "url": URL, **values}
+    return services.save_endpoint(values, actor="tester", endpoint=row)
+
+
+def test_a_signing_endpoint_gets_a_secret_that_is_told_once() -> None:
+    saved = save()
+    signing.check_secret(saved.secret)
+    assert save(saved.endpoint, name="other").secret == ""
+    stored = WebhookEndpoint.objects.get()
+    assert stored.secret == saved.secret
+    assert saved.secret not in stored.encrypted_secret and URL not in stored.encrypted_url
+
+
+def test_the_audit_trail_names_the_fields_and_no_values() -> None:
+    saved = save(url="http://127.0.0.1:9/T0P-SECRET-PATH")
+    entry = AuditEntry.objects.get(action="webhook.created")
+    assert entry.target == "ops"
+    assert "T0P-SECRET-PATH" not in str(entry.data) and saved.secret not in str(entry.data)
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"url": "ftp://example.com/"}, "url"),
+        ({"url": "http://169.254.169.254/"}, "url"),
+        ({"url": 5}, "url"),
+        ({"format": "pigeon"}, "format"),
+        ({"format": "../standard"}, "format"),
+        ({"settings": {"no": "such"}}, "settings"),
+        ({"settings": []}, "settings"),
+        ({"events": []}, "events"),
+        ({"conditions": {"attr": 1}}, "conditions"),
+        ({"timeout_seconds": 300}, "timeout_seconds"),
+        ({"retry_schedule": "often"}, "retry_schedule"),
+        ({"min_severity": "panic"}, "min_severity"),
+        ({"name": ""}, "name"),
+        ({"encrypted_url": "x"}, "encrypted_url"),
+        ({"connect_failures": 1}, "connect_failures"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_field(values: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        save(**values)
+    assert field in refused.value.message_dict
+    assert not WebhookEndpoint.objects.exists()
+
+
+def test_set_true_keeps_the_stored_address_and_changes_the_rest() -> None:
+    row = save().endpoint
+    save(row, url={"set": True}, settings={"set": True}, rate_per_second=2)
+    stored = WebhookEndpoint.objects.get()
+    assert (stored.url, stored.rate_per_second) == (URL, 2)
+
+
+def test_changing_an_endpoint_leaves_what_the_sender_wrote_meanwhile() -> None:
+    row = save().endpoint
+    WebhookEndpoint.objects.update(connect_failures=4, last_error="refused")
+    save(row, name="renamed")
+    stored = WebhookEndpoint.objects.get()
+    assert (stored.name, stored.connect_failures, stored.last_error) == ("renamed", 4, "refused")
+
+
+def test_switching_on_again_cancels_what_waited_unless_it_is_to_be_resumed() -> None:
+    row = endpoint(retry_schedule=[5])
+    for resume, state in ((False, "cancelled"), (True, "pending")):
+        happen("agent.started")
+        services.switch_off(row, reason="enough", cancel_pending=False)
+        assert WebhookEndpoint.objects.get().disabled_reason == "enough"
+        services.save_endpoint({"enabled": True}, actor="tester", endpoint=row, resume=resume)
+        assert WebhookDelivery.objects.latest("event__seq").state == state
+    assert WebhookEndpoint.objects.get().disabled_reason == ""
+
+
+def test_switching_off_twice_tells_once() -> None:
+    row = endpoint()
+    for _ in range(2):
+        services.switch_off(row, reason="gone", cancel_pending=True)
+    event = ProgramEvent.objects.get(type="webhook.disabled")
+    assert (event.severity, event.data) == ("error", {"webhook": "ops", "reason": "gone"})
+    assert AuditEntry.objects.filter(action="webhook.disabled").count() == 1
+
+
+def test_after_a_rotation_both_secrets_sign_for_a_day() -> None:
+    saved = save()
+    new = services.rotate_secret(saved.endpoint, actor="tester")
+    destination = Destination.of(WebhookEndpoint.objects.get())
+    now = timezone.now()
+    headers = signing.headers("msg_1", int(now.timestamp()), b"{}", destination.secrets(now))
+    for secret in (saved.secret, new):
+        Webhook(secret).verify(b"{}", headers)
+    assert destination.secrets(now + timedelta(hours=25)) == [new]
+
+
+def ended(state: str, **columns: Any) -> WebhookDelivery:
+    happen("agent.started")
+    delivery = WebhookDelivery.objects.latest("event__seq")
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        state=state, next_attempt_at=None, round_count=9, crash_count=3, **columns
+    )
+    return delivery
+
+
+def test_recovering_sends_again_what_ended_badly_and_nothing_else() -> None:
+    row = endpoint()
+    since = timezone.now() - timedelta(hours=1)
+    bad = {ended(state).pk for state in ("failed", "exhausted", "blocked", "expired", "dead")}
+    for state in ("delivered", "cancelled"):
+        ended(state)
+    ended("failed", created_at=since - timedelta(seconds=1))
+    ended("failed", next_trigger="test")
+    assert services.failed_since(row, since).count() == 5
+    assert services.recover(row, since=since, actor="tester") == 5
+    pending = WebhookDelivery.objects.filter(state="pending", next_trigger="manual", round_count=0, crash_count=0)
+    assert set(pending.values_list("pk", flat=True)) == bad
+
+
+def test_replaying_delivers_what_has_no_delivery_or_was_muted() -> None:
+    web = program()
+    happen("program.crashed", web)
+    row = endpoint(events=["program.crashed", "agent.*"])
+    happen("program.crashed", web)
+    mute = services.mute(actor="tester")
+    happen("agent.lost")
+    services.unmute(mute, actor="tester")
+    happen("program.running", web)
+    since = timezone.now() - timedelta(hours=1)
+    assert [event.type for event in services.missing_since(row, since)] == ["program.crashed", "agent.lost"]
+    assert services.replay_missing(row, since=since, actor="tester") == 2
+    assert services.missing_since(row, since) == []
+    assert WebhookDelivery.objects.filter(state="pending").count() == 3
+
+
+def test_an_endpoint_that_is_off_cannot_be_tested() -> None:
+    with pytest.raises(ValidationError):
+        services.send_test(endpoint(enabled=False), actor="tester")
+
+
+@pytest.mark.parametrize(
+    "values", [{"cron": "every day"}, {"ends_at": timezone.now() - timedelta(days=1)}, {"reason": "x" * 201}]
+)
+def test_a_mute_that_means_nothing_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        services.mute(actor="tester", **values)
+
+
+def test_old_deliveries_are_forgotten_and_pending_ones_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "KEEP_OF_ENDPOINT", 3)
+    monkeypatch.setattr(retention, "BATCH", 2)
+    endpoint()
+    endpoint(name="old")
+    now = timezone.now()
+    for state in ("delivered", "failed", "pending", "delivered", "delivered", "delivered"):
+        ended(state)
+    WebhookDelivery.objects.filter(endpoint__name="old").update(created_at=now - timedelta(days=31))
+    gone = retention.prune(now)
+    left = list(WebhookDelivery.objects.order_by("event__seq").values_list("endpoint__name", "state"))
+    assert left.count(("ops", "delivered")) == 3 and ("ops", "pending") in left
+    assert [name for name, _ in left].count("old") == WebhookDelivery.objects.filter(
+        endpoint__name="old", state="pending"
+    ).count()
+    assert gone > 0 and retention.prune(now) == 0
