@@ -6,8 +6,10 @@ a second later has the same points. A bucket without rows has no point: a gap is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -119,11 +121,13 @@ def series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, S
     segments = tiers.segments(asked.start, asked.end, asked.tier, source.complete_until(), now)
     wanted = [(name, aggregate) for name in chosen for aggregate in chosen[name] if aggregate not in PERCENTILES]
     found: dict[int, Series] = {}
-    for owner, bucket, *values in _rows(_aggregate(source, segments, asked.step, wanted)) if wanted else ():
-        own = found.get(owner) or found.setdefault(owner, empty(chosen))
-        for (name, aggregate), value in zip(wanted, values, strict=True):
-            if value is not None:
-                own[name][aggregate].append([bucket, source.measures[name].shown(value)])
+    rows = _rows(_aggregate(source, segments, asked.step, wanted)) if wanted else []
+    for owner, group in groupby(rows, itemgetter(0)):
+        own, own_rows = empty(chosen), list(group)
+        for column, (name, aggregate) in enumerate(wanted, 2):
+            shown = source.measures[name].shown
+            own[name][aggregate] = [[row[1], shown(row[column])] for row in own_rows if row[column] is not None]
+        found[owner] = own
     for name, aggregates in chosen.items():
         if shares := {aggregate: PERCENTILES[aggregate] for aggregate in aggregates if aggregate in PERCENTILES}:
             spread = percentiles(source, segments, source.measures[name], shares.values(), asked.step)
@@ -159,7 +163,8 @@ def united(source: Source, segments: Sequence[Segment], columns: str) -> Sql:
     return text, [value for _, values in parts for value in values]
 
 
-def _rows(query: Sql) -> Iterator[tuple[Any, ...]]:
+def _rows(query: Sql) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(*query)
-        yield from cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
