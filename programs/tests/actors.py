@@ -40,7 +40,15 @@ class AgentBox:
         self.output = folder / "agent.out"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str, wait: bool = True, **environment: str) -> AgentBox:
+    def start_dying(self, at: int, within: str) -> None:
+        """An agent that ends itself by SIGKILL at that line of code after it has entered the function `within`."""
+        self.start(
+            wait=False, script=MANAGE.parent / "programs/tests/dying_agent.py", DIE_AT=str(at), DIE_IN=within
+        )
+
+    def start(
+        self, *arguments: str, wait: bool = True, script: Path | None = None, **environment: str
+    ) -> AgentBox:
         already = ProgramEvent.objects.filter(type="agent.started").count()
         environment = {
             **os.environ,
@@ -51,7 +59,10 @@ class AgentBox:
         }
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(MANAGE), "agent", *arguments], env=environment, stdout=output, stderr=output
+                [sys.executable, *([str(script)] if script else [str(MANAGE), "agent", *arguments])],
+                env=environment,
+                stdout=output,
+                stderr=output,
             )
         if wait:
             wait_for(lambda: ProgramEvent.objects.filter(type="agent.started").count() > already, self)

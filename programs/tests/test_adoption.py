@@ -176,8 +176,7 @@ def test_a_running_process_is_adopted_in_place(agent: AgentBox, stranger: subpro
     assert wait_state(program, "running").pid == stranger.pid
     assert program.command == "sleep 1000"
     wait_for(lambda: Program.objects.get(pk=program.pk).desired_state == "running")
-    stranger.kill()
-    stranger.wait()
+    stranger.kill()  # and it stays a zombie, since nobody waits for it
     wait_event(program, "program.restarted")
     assert wait_state(program, "running").pid != stranger.pid
 
@@ -204,6 +203,33 @@ def test_stop_programs_ends_them_and_the_next_agent_starts_them(box: AgentBox) -
     assert stopped["web"] < stopped["db"]
     box.start()
     wait_state(web, "running")
+
+
+@pytest.mark.parametrize("at", [1, 6, 14, 30, 45, 60, 80, 110])
+def test_an_agent_killed_at_any_line_of_a_start_starts_once(box: AgentBox, at: int) -> None:
+    program = define("web", SLEEP)
+    box.start_dying(at, "_start")
+    assert box.process is not None
+    assert box.process.wait(timeout=20) == -signal.SIGKILL
+    box.start()
+    process = wait_state(program, "running")
+    assert [survivor.pid for survivor in box.survivors()] == [process.pid]
+
+
+@pytest.mark.parametrize("at", [1, 8, 20, 40, 70, 120])
+def test_an_agent_killed_at_any_line_of_a_stop_leaves_nothing(box: AgentBox, at: int) -> None:
+    program = define("web", "sh -c 'sleep 1000 & sleep 1001'", autostart=False)
+    box.start()
+    ask(program, Verb.START)
+    wait_state(program, "running")
+    box.kill()
+    ask(program, Verb.STOP)
+    box.start_dying(at, "_stop")
+    assert box.process is not None
+    assert box.process.wait(timeout=20) == -signal.SIGKILL
+    box.start()
+    wait_state(program, "stopped")
+    wait_for(lambda: not box.survivors(), "the tree to be gone")
 
 
 def test_kills_at_random_moments_double_and_lose_nothing(box: AgentBox) -> None:

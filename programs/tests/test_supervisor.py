@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -338,3 +339,12 @@ def test_three_hundred_programs_survive_an_exit_storm(agent: AgentBox) -> None:
     )
     assert len(agent.survivors()) == 300
     assert ProgramEvent.objects.filter(program=program, type="program.crashed").count() == 300
+
+
+def test_a_port_that_is_taken_is_told_by_the_programs_last_words(agent: AgentBox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = f"{sys.executable} -m http.server {port} --bind 127.0.0.1"
+        program = define("web", command, max_restarts=1, backoff_initial=0.1, start_seconds=5)
+        wait_state(program, "fatal")
+    assert "Address already in use" in Incident.objects.filter(program=program)[0].log_lines[-1]

@@ -1,0 +1,39 @@
+"""`manage.py agent` that kills itself at the `DIE_AT`-th line of supervising after it entered `DIE_IN`."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+WATCHED = str(MANAGE.parent / "programs" / "supervisor")
+at, trigger = int(os.environ["DIE_AT"]), os.environ["DIE_IN"]
+lines, is_armed = 0, False
+
+
+def count(frame: FrameType, event: str, _argument: object) -> Any:
+    global lines
+    if event == "line":
+        lines += 1
+        if lines == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return count
+
+
+def enter(frame: FrameType, _event: str, _argument: object) -> Any:
+    global is_armed
+    if not frame.f_code.co_filename.startswith(WATCHED):
+        return None
+    is_armed = is_armed or frame.f_code.co_name == trigger
+    return count(frame, "call", None) if is_armed else None
+
+
+sys.path.insert(0, str(MANAGE.parent))
+sys.argv = [str(MANAGE), "agent"]
+sys.settrace(enter)
+runpy.run_path(str(MANAGE), run_name="__main__")
