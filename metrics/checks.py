@@ -14,7 +14,7 @@ MINUTE = 60
 def record_seconds(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A point must not reach over the end of a minute, where the next tier begins."""
     seconds = settings.RECORD_SECONDS
-    if seconds >= 1 and MINUTE % seconds == 0:
+    if seconds >= 1 and seconds == int(seconds) and MINUTE % seconds == 0:
         return []
     hint = "Take 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60."
     return [Error("RECORD_SECONDS must be whole and divide a minute.", hint=hint, id="metrics.E001")]
