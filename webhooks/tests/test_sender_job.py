@@ -1,0 +1,198 @@
+"""The job as a whole: handing over, lost databases, sharing the work, and the sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from core.models import Heartbeat
+from core.rotation import re_encrypt_all
+from core.secrets import decrypt
+from programs import hosts
+from webhooks import tasks
+from webhooks.models import JobTicket, WebhookDelivery, WebhookEndpoint
+from webhooks.sender import drain as job
+
+from . import receiver as answers
+from .receiver import Receiver
+from .rig import attempts, endpoint, happen, only_delivery, send
+
+pytestmark = pytest.mark.usefixtures("outbox")
+
+
+class InBackground:
+    """The job in a thread of its own, as it runs in a worker."""
+
+    def __init__(self) -> None:
+        self.thread = threading.Thread(target=send)
+        self.thread.start()
+
+    def join(self) -> None:
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def wait_for(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_happens_while_it_works_is_sent_by_the_same_job(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hang", answers.hang), "hang", timeout_seconds=3, events=["agent.started"])
+    endpoint(receiver.url("/ok"), "ok", events=["agent.lost"])
+    happen("agent.started")
+    running = InBackground()
+    wait_for(lambda: receiver.at("/hang"))
+    happen("agent.lost")
+    begun = time.monotonic()
+    wait_for(lambda: receiver.at("/ok"))
+    assert time.monotonic() - begun < 2, "it did not wait for the one that hangs"
+    running.join()
+
+
+def test_a_job_whose_time_is_up_hands_over_and_finishes_what_is_under_way(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CLAIM_SECONDS", 0.5)
+    endpoint(
+        receiver.script("/hang", answers.hang), timeout_seconds=4, max_concurrency=2, events=["agent.started"]
+    )
+    endpoint(receiver.url("/ok"), "ok", events=["agent.lost"])
+    for _ in range(3):
+        happen("agent.started")
+    first = InBackground()
+    wait_for(lambda: JobTicket.objects.filter(holder="", queued_at=None).exists())
+    assert len(receiver.at("/hang")) == 2
+    happen("agent.lost")
+    begun = time.monotonic()
+    send()
+    assert receiver.at("/ok")[0].at - begun < 2
+    assert len(receiver.at("/hang")) == 2, "both places were taken by the first job"
+    first.join()
+    hung = WebhookDelivery.objects.filter(endpoint__name="ops", attempt_count=1)
+    assert [attempts(row)[0][3] for row in hung] == ["timeout", "timeout"]
+
+
+def test_answers_that_come_while_the_database_is_locked_are_written_afterwards(receiver: Receiver) -> None:
+    endpoint(receiver.url())
+    lock = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None, check_same_thread=False)
+
+    async def lock_and_answer(request: Any) -> Any:
+        lock.execute("BEGIN IMMEDIATE")
+        threading.Timer(3, lock.execute, ["ROLLBACK"]).start()
+        return await answers.status(200)(request)
+
+    receiver.scripts["/ok"] = [lock_and_answer]
+    happen("agent.started")
+    send()
+    lock.close()
+    assert (only_delivery().state, attempts(only_delivery())) == ("delivered", [(1, "event", 200, "")])
+
+
+def test_answers_survive_a_table_that_is_gone_for_a_while(receiver: Receiver) -> None:
+    endpoint(receiver.url())
+    other = sqlite3.connect(connection.settings_dict["NAME"], timeout=10, check_same_thread=False)
+
+    def rename(old: str, new: str) -> None:
+        with other:
+            other.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    async def away(request: Any) -> Any:
+        await asyncio.to_thread(rename, "webhooks_webhookattempt", "away")
+        threading.Timer(1, rename, ["away", "webhooks_webhookattempt"]).start()
+        return await answers.status(200)(request)
+
+    receiver.scripts["/ok"] = [away]
+    happen("agent.started")
+    send()
+    other.close()
+    assert only_delivery().state == "delivered"
+    assert len(receiver.received) == 1
+
+
+def test_two_jobs_side_by_side_send_everything_once(receiver: Receiver) -> None:
+    for number in range(4):
+        endpoint(receiver.url(f"/{number}"), f"e{number}", max_concurrency=10)
+    for _ in range(50):
+        happen("agent.started")
+    jobs = [InBackground() for _ in range(3)]
+    for running in jobs:
+        running.join()
+    send()
+    ids = [one.id for one in receiver.received]
+    assert len(ids) == len(set(ids)) == 200
+    assert WebhookDelivery.objects.filter(state="delivered").count() == 200
+
+
+def test_ten_of_twenty_that_hang_do_not_slow_the_others(receiver: Receiver) -> None:
+    for number in range(10):
+        endpoint(receiver.script(f"/hang{number}", answers.hang), f"hang{number}", timeout_seconds=3)
+        endpoint(receiver.url(f"/ok{number}"), f"ok{number}")
+    for _ in range(5):
+        happen("agent.started")
+    begun = time.monotonic()
+    send()
+    healthy = [one.at - begun for one in receiver.received if one.path.startswith("/ok")]
+    assert len(healthy) == 50
+    assert sorted(healthy)[47] < 2
+
+
+def test_an_endpoint_that_never_answers_is_soon_left_alone(receiver: Receiver) -> None:
+    row = endpoint(receiver.script("/hang", answers.hang), timeout_seconds=1, max_concurrency=5)
+    for _ in range(12):
+        happen("agent.started")
+    send()
+    row.refresh_from_db()
+    assert row.connect_failures >= 5
+    assert len(receiver.received) < 12
+
+
+def test_new_keys_encrypt_every_secret_of_an_endpoint_anew(receiver: Receiver) -> None:
+    row = endpoint(receiver.url())
+    from core import rotation
+
+    before = WebhookEndpoint.objects.values("encrypted_url", "encrypted_secret", "revision").get()
+    rotation.add_key()
+    (tally,) = [tally for tally in re_encrypt_all() if "webhook" in tally.name]
+    rotation.keep_newest_key()
+    after = WebhookEndpoint.objects.values("encrypted_url", "encrypted_secret", "revision").get()
+    assert (tally.seen, tally.changed) == (2, 2)
+    assert after["encrypted_url"] != before["encrypted_url"] and after["revision"] > before["revision"]
+    assert decrypt(after["encrypted_url"]) == receiver.url()
+    row.refresh_from_db()
+    happen("agent.started")
+    send()
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("agent_writes", "code", "noted"), [(True, 200, True), (True, 500, False), (False, 200, False)]
+)
+def test_the_sign_of_life_comes_only_while_all_is_well(
+    receiver: Receiver, settings: Any, agent_writes: bool, code: int, noted: bool
+) -> None:
+    settings.DEADMAN_URL = receiver.script("/ping", code)
+    host = hosts.this_host()
+    host.heartbeat_at = timezone.now() if agent_writes else None
+    host.save()
+    tasks.deadman()
+    assert len(receiver.received) == agent_writes
+    assert Heartbeat.objects.filter(name="deadman").exists() is noted
+
+
+def test_a_sign_of_life_into_the_void_is_only_a_warning(settings: Any) -> None:
+    settings.DEADMAN_URL = "http://127.0.0.1:9/ping"
+    host = hosts.this_host()
+    host.heartbeat_at = timezone.now()
+    host.save()
+    tasks.deadman()
+    assert not Heartbeat.objects.filter(name="deadman").exists()
