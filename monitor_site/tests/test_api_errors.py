@@ -112,7 +112,7 @@ def test_an_error_of_ours_tells_nothing_and_is_logged(
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("the secret is hunter2-hunter2")
 
-    monkeypatch.setattr("programs.status.report", broken)
+    monkeypatch.setattr("programs.status.report_as_json", broken)
     found = problem(api.send("GET", "/status"), 500)
     assert "hunter2" not in json.dumps(found)
     assert "Traceback" not in json.dumps(found)

@@ -155,10 +155,17 @@ def test_what_an_earlier_cluster_left_is_ended_before_a_new_one_starts(jobs: Job
     assert len(jobs.installation.processes()) == 7
 
 
+def name_of(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def test_a_child_that_a_job_left_in_its_own_session_does_not_survive(jobs: Jobs) -> None:
     daemon = "import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)"
     jobs.queue("subprocess.call", [sys.executable, "-c", daemon])
-    wait_until(lambda: any(process.name() == "sleep" for process in jobs.installation.processes()))
+    wait_until(lambda: any(name_of(process) == "sleep" for process in jobs.installation.processes()))
     jobs.guard.terminate()
     assert jobs.guard.wait(6) == 0
     assert jobs.installation.processes() == []

@@ -160,6 +160,7 @@ def test_only_the_api_answers_with_tags() -> None:
 
 
 @ours
+@pytest.mark.django_db
 def test_what_breaks_under_the_api_without_ninja_is_a_problem_too() -> None:
     answer = Client(raise_request_exception=False).get("/api/breaks")
     assert (answer.status_code, answer["Content-Type"]) == (500, PROBLEM)

@@ -390,7 +390,7 @@ class ManagedProcess(StateRecorder):
         run.watch = platform.watch(run.who, self._exit_noticed)
         self.run, self.state = run, state
         values = {**self._running_values(run), "state": state.value, "reason": ""}
-        self.note("program.adopted", {"pid": run.who.pid, "state": self.state}, **values)
+        self.note("program.adopted", {"pid": run.who.pid, "state": self.state}, self.actor, **values)
         if self.state is State.STOPPING:
             self.state = State.RUNNING
             self._stop("stop went on after the agent was away")

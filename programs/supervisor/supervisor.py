@@ -252,8 +252,7 @@ class Supervisor:
                 launch.write_console(*process.key, str(intent.data["text"]))
             except OSError as error:
                 data["error"] = error.strerror or str(error)
-            process.actor = intent.actor
-            process.note("program.input", data)
+            process.note("program.input", data, intent.actor)
 
     def _reconcile(self, program_id: int) -> None:
         self._look_at_needs(program_id)
