@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,32 @@ def test_a_thousand_programs_are_started_and_stopped(agent: AgentBox) -> None:
     ask(program, Verb.STOP)
     wait_for(lambda: not program.processes.exclude(state="stopped").exists(), "all to stop", 120)
     assert agent.survivors() == []
+
+
+@pytest.fixture
+def unwritable() -> Iterator[Callable[[bool], None]]:
+    """Makes the database's files immutable, which stops root as well, and writable again."""
+    files = [str(path) for path in Path(connection.settings_dict["NAME"]).parent.glob("test*.sqlite3*")]
+
+    def switch(is_on: bool) -> None:
+        done = subprocess.run(["chattr", "+i" if is_on else "-i", *files], capture_output=True)
+        if done.returncode and "CI" not in os.environ:
+            pytest.skip("needs root and a file system with attributes")
+        assert done.returncode == 0, done.stderr
+
+    yield switch
+    subprocess.run(["chattr", "-i", *files], capture_output=True, check=False)
+
+
+def test_an_unwritable_database_file_delays_only_the_record(
+    agent: AgentBox, unwritable: Callable[[bool], None]
+) -> None:
+    program = define("web", SLEEP, stable_seconds=0, max_restarts=0)
+    pid = wait_state(program, "running").pid
+    assert pid is not None
+    unwritable(True)
+    kill(pid)
+    (new,) = wait_for(lambda: children(agent) - {pid})
+    time.sleep(1)
+    unwritable(False)
+    assert wait_event(program, "program.restarted").data["pid"] == new
