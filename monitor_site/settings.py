@@ -222,5 +222,6 @@ LOGGING: dict[str, Any] = {
         "django": {"handlers": []},
         "django.server": {"handlers": [], "propagate": True},
         "django.request": {"level": "ERROR"},  # the request log has every 4xx already
+        "django-q": {"level": "WARNING"},  # it tells of every job that is put in
     },
 }

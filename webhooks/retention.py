@@ -1,4 +1,4 @@
-"""Forgets deliveries and their attempts: those older than a month, and all but an endpoint's newest 1,000."""
+"""Forgets deliveries and their attempts: those older than a month, and all but an endpoint's newest 10,000."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from .models import WebhookDelivery, WebhookEndpoint
 
 KEEP = timedelta(days=30)
-KEEP_OF_ENDPOINT = 1_000
+KEEP_OF_ENDPOINT = 10_000
 BATCH = 500  # keeps each transaction short
 
 
@@ -25,6 +25,15 @@ def prune(now: datetime) -> int:
             older = Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=pk)
             gone += _delete(done.filter(older, endpoint=endpoint))
     return gone
+
+
+def reaches_back_to(endpoint: WebhookEndpoint, now: datetime) -> datetime:
+    """Since when every delivery is still known. What lies before may have been delivered and forgotten."""
+    own = WebhookDelivery.objects.filter(endpoint=endpoint)
+    if own.count() < KEEP_OF_ENDPOINT:
+        return now - KEEP
+    oldest = own.order_by("created_at").values_list("created_at", flat=True).first()
+    return max(oldest or now, now - KEEP)
 
 
 def _delete(rows: QuerySet[WebhookDelivery]) -> int:

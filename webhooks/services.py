@@ -24,7 +24,7 @@ from core.models import Sequence
 from programs import events
 from programs.models import Program, ProgramEvent
 
-from . import matching, outbox, signing, transports
+from . import matching, outbox, retention, signing, transports
 from .models import WebhookDelivery, WebhookEndpoint, WebhookMute
 from .placeholders import TemplateError
 from .transports.base import SettingsError
@@ -260,7 +260,8 @@ def _send_again(rows: QuerySet[WebhookDelivery]) -> int:
 
 def missing_since(endpoint: WebhookEndpoint, since: datetime) -> list[ProgramEvent]:
     """What `replay_missing` would send: events it wants by its present rules and has no delivery of, or a muted
-    one; oldest first."""
+    one; oldest first. Not from before the memory of deliveries reaches: those may have been delivered."""
+    since = max(since, retention.reaches_back_to(endpoint, timezone.now()))
     target = outbox.target_of(endpoint)
     has_row = WebhookDelivery.objects.filter(endpoint=endpoint, event=OuterRef("pk")).exclude(
         state=State.CANCELLED

@@ -15,8 +15,8 @@ from django_q.tasks import async_task
 
 from .models import JobTicket
 
-HOLD = timedelta(seconds=10)  # renewed with every round of a sender
-QUEUE_PATIENCE = timedelta(seconds=15)
+HOLD = timedelta(seconds=4)  # renewed with every round of a sender, which are a second apart at most
+QUEUE_PATIENCE = timedelta(seconds=5)
 LATEST_ROWS = 20
 
 enqueue: Callable[..., str] = async_task

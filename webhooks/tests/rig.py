@@ -13,7 +13,7 @@ from programs import events, services
 from programs.models import Program, ProgramEvent
 from webhooks import services as webhooks
 from webhooks.agenda import Lane
-from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.models import JobTicket, WebhookDelivery, WebhookEndpoint
 from webhooks.sender.drain import drain
 
 SCHEDULE = [60, 600, 3600]
@@ -54,6 +54,7 @@ def pass_time(seconds: float) -> None:
         last_success_at=F("last_success_at") - step,
         enabled_at=F("enabled_at") - step,
     )
+    JobTicket.objects.update(held_until=F("held_until") - step, queued_at=F("queued_at") - step)
     ProgramEvent.objects.update(timestamp=F("timestamp") - step)
 
 

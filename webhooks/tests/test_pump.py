@@ -46,7 +46,7 @@ def test_without_anything_to_send_nothing_is_queued(look: Any) -> None:
 def test_what_is_due_queues_one_job_however_often_it_looks(look: Any) -> None:
     endpoint()
     happen("agent.started")
-    for seconds in (0, 1, 14, 16, 60, 3600):
+    for seconds in (0, 1, 4, 6, 60, 3600):
         look(seconds)
     assert queued() == [DRAIN]
 
@@ -56,9 +56,9 @@ def test_a_job_that_was_fetched_and_never_began_is_queued_again(look: Any) -> No
     happen("agent.started")
     look()
     OrmQ.objects.update(lock=timezone.now() + timedelta(seconds=240))  # as django-q2 does when a worker takes it
-    look(10)
+    look(4)
     assert len(queued()) == 1, "it may still begin"
-    look(16)
+    look(6)
     assert len(queued()) == 2
 
 
@@ -70,8 +70,8 @@ def test_a_job_at_work_is_rung_and_no_other_is_queued(look: Any, monkeypatch: py
     monkeypatch.setattr(doorbell, "ring", rung.append)
     look()
     assert (queued(), rung) == ([], ["job-regular"])
-    look(11)
-    assert queued() == [DRAIN], "it has not been heard of for ten seconds"
+    look(5)
+    assert queued() == [DRAIN], "it has not been heard of for four seconds"
 
 
 def test_only_one_job_of_a_lane_can_be_at_work() -> None:

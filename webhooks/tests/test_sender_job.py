@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
 import sqlite3
 import threading
 import time
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from core.models import Heartbeat
@@ -19,10 +22,11 @@ from programs import hosts
 from webhooks import tasks
 from webhooks.models import JobTicket, WebhookDelivery, WebhookEndpoint
 from webhooks.sender import drain as job
+from webhooks.transports.standard.transport import Standard
 
 from . import receiver as answers
 from .receiver import Receiver
-from .rig import attempts, endpoint, happen, only_delivery, send
+from .rig import attempts, endpoint, happen, only_delivery, pass_time, send
 
 pytestmark = pytest.mark.usefixtures("outbox")
 
@@ -196,3 +200,39 @@ def test_a_sign_of_life_into_the_void_is_only_a_warning(settings: Any) -> None:
     host.save()
     tasks.deadman()
     assert not Heartbeat.objects.filter(name="deadman").exists()
+
+
+def run_in_child_that_dies_of(type_: str) -> int | None:
+    """The job in a process of its own, which SIGKILLs itself when it renders an event of that type."""
+
+    def work() -> None:
+        render = Standard.render
+
+        def deadly(self: Standard, body: Any, url: str, settings: Any) -> Any:
+            if body["type"] == type_:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return render(self, body, url, settings)
+
+        Standard.render = deadly  # type: ignore[method-assign]
+        send()
+        send("suspect")
+
+    connections.close_all()
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(30)
+    return child.exitcode
+
+
+def test_a_delivery_that_kills_its_sender_takes_no_other_with_it(receiver: Receiver) -> None:
+    endpoint(receiver.url(), max_concurrency=10)
+    for type_ in ("agent.started", "program.crashed", "agent.lost"):
+        happen(type_)
+    codes = []
+    for _ in range(4):
+        codes.append(run_in_child_that_dies_of("program.crashed"))
+        pass_time(30)
+    assert codes == [-signal.SIGKILL] * 3 + [0]
+    states = dict(WebhookDelivery.objects.values_list("event__type", "state"))
+    assert states == {"agent.started": "delivered", "program.crashed": "dead", "agent.lost": "delivered"}
+    assert "program.crashed" not in {one.json["type"] for one in receiver.received}

@@ -157,6 +157,20 @@ def test_replaying_delivers_what_has_no_delivery_or_was_muted() -> None:
     assert WebhookDelivery.objects.filter(state="pending").count() == 3
 
 
+def test_what_may_have_been_delivered_and_forgotten_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = endpoint()
+    now = timezone.now()
+    for age in (40, 20, 10):
+        happen("agent.started")
+        ProgramEvent.objects.filter(deliveries__created_at__gt=now).update(timestamp=now - timedelta(days=age))
+        WebhookDelivery.objects.filter(created_at__gt=now).update(created_at=now - timedelta(days=age))
+    WebhookDelivery.objects.exclude(created_at__gt=now - timedelta(days=11)).delete()
+    year = now - timedelta(days=365)
+    assert len(services.missing_since(row, year)) == 1
+    monkeypatch.setattr(retention, "KEEP_OF_ENDPOINT", 1)
+    assert services.missing_since(row, year) == []
+
+
 def test_an_endpoint_that_is_off_cannot_be_tested() -> None:
     with pytest.raises(ValidationError):
         services.send_test(endpoint(enabled=False), actor="tester")
