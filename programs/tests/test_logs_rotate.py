@@ -136,7 +136,7 @@ def test_a_flood_stays_within_its_share_of_the_disk(log: LogFile) -> None:
         writer.kill()
         writer.wait()
     assert end_of(log) > 4 * limit * backups
-    kept = numbers(log, first_is_torn=True)
+    kept = numbers(log, first_is_torn=True)[:-1]  # the kill may have cut the last one
     assert kept == list(range(kept[0], kept[-1] + 1))
 
 
