@@ -48,28 +48,27 @@ def parts(usage: TreeUsage, pieces: Sequence[Piece]) -> Iterator[tuple[int, Valu
     """The use, by timestamp. Together the parts are exactly the whole; nothing where nothing could be compared."""
     if not usage.covered_ms:
         return
+    whole = _values(usage)
+    if len(pieces) == 1:
+        yield pieces[0].timestamp, whole
+        return
     for piece in pieces:
-        cpu = round(100 * usage.cpu_percent)
-        memory = usage.memory_bytes
         yield (
             piece.timestamp,
-            Values(
-                samples=1,
+            whole._replace(
                 covered_ms=_share(usage.covered_ms, piece),
                 cpu_ms=_share(usage.cpu_ms, piece),
-                cpu_min=cpu,
-                cpu_max=cpu,
-                cpu_last=cpu,
-                memory_sum=memory,
-                memory_min=memory,
-                memory_max=memory,
-                memory_last=memory,
-                threads_max=usage.threads,
-                open_files_max=usage.open_files,
                 read_bytes=_share_if_told(usage.read_bytes, piece),
                 write_bytes=_share_if_told(usage.write_bytes, piece),
             ),
         )
+
+
+def _values(usage: TreeUsage) -> Values:
+    percent, memory, threads, cpu_ms, covered_ms, open_files, read_bytes, write_bytes = usage
+    cpu = round(100 * percent)
+    memories, rest = (memory,) * 4, (threads, open_files, read_bytes, write_bytes)
+    return Values(1, covered_ms, cpu_ms, cpu, cpu, cpu, *memories, *rest)
 
 
 def _share(amount: int, piece: Piece) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import connection
@@ -35,32 +34,14 @@ class Values(NamedTuple):
         return 10_000 * self.cpu_ms / self.covered_ms if self.covered_ms else 0.0
 
 
-def _added(old: int | None, new: int | None) -> int | None:
-    return new if old is None else old if new is None else old + new
+SUM = "{old} + {new}"
+MIN = "CASE WHEN {new} < {old} THEN {new} ELSE {old} END"
+MAX = "CASE WHEN {new} > {old} THEN {new} ELSE {old} END"
+LAST = "{new}"
+SUM_IF_TOLD = "COALESCE({old} + {new}, {old}, {new})"
+MAX_IF_TOLD = "CASE WHEN {old} IS NULL OR {new} > {old} THEN {new} ELSE {old} END"
 
-
-def _higher(old: int | None, new: int | None) -> int | None:
-    return new if old is None else old if new is None else max(old, new)
-
-
-def _newer(old: int, new: int) -> int:
-    return new
-
-
-class Rule(NamedTuple):
-    """How an earlier and a later value become one: in Python, and the same in SQL that every database speaks."""
-
-    merge: Callable[..., int | None]
-    sql: str
-
-
-SUM = Rule(operator.add, "{old} + {new}")
-MIN = Rule(min, "CASE WHEN {new} < {old} THEN {new} ELSE {old} END")
-MAX = Rule(max, "CASE WHEN {new} > {old} THEN {new} ELSE {old} END")
-LAST = Rule(_newer, "{new}")
-SUM_IF_TOLD = Rule(_added, "COALESCE({old} + {new}, {old}, {new})")
-MAX_IF_TOLD = Rule(_higher, "CASE WHEN {old} IS NULL OR {new} > {old} THEN {new} ELSE {old} END")
-
+# How the columns of an earlier and a later row become one, in SQL that every database speaks.
 RULES = {
     "count": SUM,
     "covered_ms": SUM,
@@ -79,12 +60,33 @@ RULES = {
 }
 KEY = ("period", "program_id", "timestamp")
 HISTOGRAMS = ("cpu_histogram", "memory_histogram")
-_MERGES = [rule.merge for rule in RULES.values()]
 Row = tuple[int | bytes | None, ...]
 
 
 def merged(earlier: Values, later: Values) -> Values:
-    return Values._make([merge(old, new) for merge, old, new in zip(_MERGES, earlier, later, strict=True)])
+    """The same in memory. Spelt out, for it is done for every program in every tick: a third of a loop's time."""
+    # fmt: off
+    (count, covered, cpu, cpu_min, cpu_max, _, memory, memory_min, memory_max, _,
+     threads, files, read, written) = earlier
+    (n_count, n_covered, n_cpu, n_cpu_min, n_cpu_max, cpu_last, n_memory, n_memory_min, n_memory_max, memory_last,
+     n_threads, n_files, n_read, n_written) = later
+    # fmt: on
+    return Values(
+        count + n_count,
+        covered + n_covered,
+        cpu + n_cpu,
+        n_cpu_min if n_cpu_min < cpu_min else cpu_min,
+        n_cpu_max if n_cpu_max > cpu_max else cpu_max,
+        cpu_last,
+        memory + n_memory,
+        n_memory_min if n_memory_min < memory_min else memory_min,
+        n_memory_max if n_memory_max > memory_max else memory_max,
+        memory_last,
+        n_threads if n_threads > threads else threads,
+        n_files if files is None or (n_files is not None and n_files > files) else files,
+        n_read if read is None else read if n_read is None else read + n_read,
+        n_written if written is None else written if n_written is None else written + n_written,
+    )
 
 
 # --- Into the database ----------------------------------------------------------------------------------
@@ -94,9 +96,7 @@ def add_to_points(period: int, timestamp: int, points: Mapping[int, Values]) -> 
     """Makes the point of each program (by id), or adds to the one that is there."""
     rows = [(period, program, timestamp, *values) for program, values in points.items()]
     table = connection.ops.quote_name(ResourceUsage._meta.db_table)
-    changes = {
-        name: rule.sql.format(old=f"{table}.{name}", new=f"excluded.{name}") for name, rule in RULES.items()
-    }
+    changes = {name: rule.format(old=f"{table}.{name}", new=f"excluded.{name}") for name, rule in RULES.items()}
     _upsert(ResourceUsage, (*KEY, *RULES), changes, rows)
 
 

@@ -12,6 +12,7 @@ from .base import Key, Root, Sample
 DEEPEST = 1000  # a table read while processes come and go may hold a circle
 
 Family = dict[int, Sample]
+Known = tuple[int, Key | None]  # kernel start, owner
 
 
 class Families:
@@ -19,7 +20,7 @@ class Families:
 
     def __init__(self, marker_of: Callable[[int], str | None]) -> None:
         self._marker_of = marker_of
-        self._known: dict[int, tuple[int, Key | None]] = {}  # pid → kernel start, owner
+        self._known: dict[int, Known] = {}  # by pid
 
     def gather(self, table: Mapping[int, Sample], roots: Mapping[Key, Root]) -> dict[Key, Family]:
         """The processes of each root that is alive, the root among them."""
@@ -29,9 +30,9 @@ class Families:
         look = _Look(table, mains, roots, self._known, self._marker_of)
         families: dict[Key, Family] = {key: {} for key in mains.values()}
         for pid, sample in table.items():
-            family = families.get(owner) if (owner := look.owner_of(pid)) else None
-            if family is not None:
-                family[pid] = sample
+            owner = look.owner_of(pid)
+            if owner in families:
+                families[owner][pid] = sample
         self._known = look.found
         return families
 
@@ -52,43 +53,36 @@ class _Look:
         table: Mapping[int, Sample],
         mains: dict[int, Key],
         roots: Mapping[Key, Root],
-        known: Mapping[int, tuple[int, Key | None]],
+        known: Mapping[int, Known],
         marker_of: Callable[[int], str | None],
     ) -> None:
         self.table = table
         self.mains = mains
-        self.found: dict[int, tuple[int, Key | None]] = {}
+        self.found: dict[int, Known] = {}
         self._known = known
         self._marker_of = marker_of
         self._marked = {root.marker: key for key, root in roots.items() if root.marker}
 
     def owner_of(self, pid: int) -> Key | None:
-        if pid in self.found:
-            return self.found[pid][1]
-        path: list[Sample] = []
         owner: Key | None = None
+        strangers: list[Sample] = []
         sample = self.table.get(pid)
-        while sample and len(path) < DEEPEST:
-            path.append(sample)
+        while sample and len(strangers) < DEEPEST:
             if settled := self._settled(sample):
+                self.found[sample.pid] = settled
                 owner = settled[1]
                 break
+            strangers.append(sample)
             sample = self.table.get(sample.ppid)
-        for sample in reversed(path):
-            owner = self._note(sample, owner)
+        for sample in reversed(strangers):
+            owner = owner or self._marked.get(self._marker_of(sample.pid) or "")
+            self.found[sample.pid] = (sample.kernel_start, owner)
         return owner
 
-    def _settled(self, sample: Sample) -> tuple[int, Key | None] | None:
+    def _settled(self, sample: Sample) -> Known | None:
         """What is certain about a process without looking at its ancestors."""
         pid, start = sample.pid, sample.kernel_start
         if (main := self.mains.get(pid)) or (main := self.mains.get(sample.session)):
             return (start, main)
         known = self.found.get(pid) or self._known.get(pid)
         return known if known and known[0] == start else None
-
-    def _note(self, sample: Sample, inherited: Key | None) -> Key | None:
-        """`inherited` is what the parent, or the process itself, is known to belong to."""
-        settled = self._settled(sample)
-        owner = settled[1] if settled else inherited or self._marked.get(self._marker_of(sample.pid) or "")
-        self.found[sample.pid] = (sample.kernel_start, owner)
-        return owner

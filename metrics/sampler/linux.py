@@ -8,6 +8,7 @@ import resource
 from .base import Extras, Sample
 
 TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
+LINE = 1024  # more than its fifty-two numbers can take
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # Since Linux 6.2 the size of /proc/<pid>/fd is the number of open files; listing them takes five times as long.
 FOLDER_TELLS_COUNT = os.stat("/proc/self/fd").st_size > 0  # noqa: PTH116
@@ -21,26 +22,28 @@ class LinuxReader:
 
     def __init__(self) -> None:
         self._files: dict[int, int] = {}
-        self._seen: dict[int, tuple[bytes, Sample]] = {}
+        self._lines: dict[int, bytes] = {}
+        self._samples: dict[int, Sample] = {}
         self._most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
 
     def read(self) -> dict[int, Sample]:
-        seen = {}
+        samples, lines = {}, {}
         for name in os.listdir("/proc"):  # noqa: PTH208  (names only; Path objects would double the cost)
             if name.isdigit() and (line := self._line(pid := int(name))):
-                before = self._seen.get(pid)
-                # What sleeps looks the same as before, byte for byte.
-                seen[pid] = before if before and before[0] == line else (line, _parse(pid, line))
-        self._seen = seen
-        for pid in self._files.keys() - seen.keys():
+                # What sleeps looks the same as before, byte for byte, and is not read again.
+                samples[pid] = self._samples[pid] if self._lines.get(pid) == line else _parse(pid, line)
+                lines[pid] = line
+        self._samples, self._lines = samples, lines
+        for pid in self._files.keys() - samples.keys():
             os.close(self._files.pop(pid))
-        return {pid: sample for pid, (_, sample) in seen.items()}
+        return samples
 
     def _line(self, pid: int) -> bytes:
+        """As /proc has it; nothing when there is no such process any more."""
         file = self._files.get(pid)
         if file is not None:
             try:
-                return os.pread(file, 1024, 0)
+                return os.pread(file, LINE, 0)
             except ProcessLookupError:
                 os.close(self._files.pop(pid))
         try:
@@ -51,7 +54,7 @@ class LinuxReader:
 
     def _first_line(self, pid: int, file: int) -> bytes:
         try:
-            line = os.pread(file, 1024, 0)
+            line = os.pread(file, LINE, 0)
         except ProcessLookupError:
             line = b""
         if line and len(self._files) < self._most_files:
@@ -68,7 +71,7 @@ class LinuxReader:
         for file in self._files.values():
             os.close(file)
         self._files.clear()
-        self._seen.clear()
+        self._samples, self._lines = {}, {}
 
 
 def _parse(pid: int, line: bytes) -> Sample:

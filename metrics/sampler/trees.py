@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,13 +45,15 @@ def now() -> Moment:
 
 @dataclass
 class Tree:
-    """What was counted of an instance, and until when."""
+    """What was counted of an instance, and until when; `memory_bytes` and `threads` are of its last members."""
 
     root_start: int
     counted: Moment
     cpu: Account
     read: Account
     written: Account
+    memory_bytes: int = 0
+    threads: int = 0
 
     @classmethod
     def counting_from(cls, moment: Moment, root: Sample, members: Family) -> Tree:
@@ -104,31 +106,36 @@ class Sampler:
         return Tree.counting_from(started, root, {})
 
     def _with_extras(self, tree: Tree, family: Family, usage: TreeUsage, moment: Moment) -> TreeUsage:
-        read = [(sample, self._reader.extras(sample.pid)) for sample in family.values()]
+        open_files: int | None = None
+        read: dict[int, Bytes] = {}
+        written: dict[int, Bytes] = {}
+        for pid, sample in family.items():
+            extras = self._reader.extras(pid)
+            if extras.open_files is not None:
+                open_files = (open_files or 0) + extras.open_files
+            if extras.read_bytes is not None and extras.write_bytes is not None:
+                read[pid] = Bytes(pid, sample.ppid, sample.kernel_start, extras.read_bytes)
+                written[pid] = Bytes(pid, sample.ppid, sample.kernel_start, extras.write_bytes)
         return usage._replace(
-            open_files=_sum(extras.open_files for _, extras in read),
-            read_bytes=_bytes(tree.read, moment, ((sample, extras.read_bytes) for sample, extras in read)),
-            write_bytes=_bytes(tree.written, moment, ((sample, extras.write_bytes) for sample, extras in read)),
+            open_files=open_files,
+            read_bytes=tree.read.spent(read, moment.since_boot) if read else None,
+            write_bytes=tree.written.spent(written, moment.since_boot) if written else None,
         )
 
 
 def _count(tree: Tree, family: Family, moment: Moment) -> TreeUsage:
-    memory = sum(sample.memory_bytes for sample in family.values())
-    threads = sum(sample.threads for sample in family.values())
+    is_asleep = tree.threads and family == tree.cpu.members  # of most trees, most of the time
+    if not is_asleep:
+        tree.memory_bytes = sum(sample.memory_bytes for sample in family.values())
+        tree.threads = sum(sample.threads for sample in family.values())
     seconds = moment.running - tree.counted.running
     if seconds < SHORTEST_SECONDS:
-        return TreeUsage(0.0, memory, threads)
+        return TreeUsage(0.0, tree.memory_bytes, tree.threads)
     tree.counted = moment
+    if is_asleep:
+        tree.cpu.since = moment.since_boot
+        return TreeUsage(0.0, tree.memory_bytes, tree.threads, 0, round(seconds * 1000))
     # Where the kernel hides a child until it is waited for, an old one's time would arrive as if it were new.
     spent = min(tree.cpu.spent(family, moment.since_boot), round(seconds * 1000 * (CORES + 1)))
-    return TreeUsage(round(spent / seconds / 10, 2), memory, threads, spent, round(seconds * 1000))
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None
-
-
-def _bytes(account: Account, moment: Moment, values: Iterable[tuple[Sample, int | None]]) -> int | None:
-    told = {s.pid: Bytes(s.pid, s.ppid, s.kernel_start, value) for s, value in values if value is not None}
-    return account.spent(told, moment.since_boot) if told else None
+    percent = round(spent / seconds / 10, 2)
+    return TreeUsage(percent, tree.memory_bytes, tree.threads, spent, round(seconds * 1000))
