@@ -27,6 +27,7 @@ Message = tuple[int, tuple[str, ...]]  # endpoint id, and the ids of the deliver
 Lease = tuple[int, str, datetime]  # endpoint id, delivery id, until when
 # Worded as the conditions of the two partial indexes, which only then are used.
 LANES: dict[str, dict[str, Any]] = {Lane.REGULAR: {"crash_count": 0}, Lane.SUSPECT: {"crash_count__gt": 0}}
+LANES_SQL = {Lane.REGULAR: "crash_count = 0", Lane.SUSPECT: "crash_count > 0"}
 LOOKED_AT = (
     "name", "format", "revision", "timeout_seconds", "max_concurrency", "rate_per_second", "bundle_seconds",
     "max_age_seconds", "connect_failures", "paused_until", "paced_until",

@@ -99,7 +99,7 @@ def _told_late(transport: Transport[Any], body: Body, item: Item, now: datetime)
 def _signed(request: OutgoingRequest, item: Item, destination: Destination, now: datetime) -> OutgoingRequest:
     signature = signing.headers(item.delivery, int(now.timestamp()), request.body, destination.secrets(now))
     theirs = {name: value for name, value in request.headers.items() if name.lower() not in signature}
-    return replace(request, headers={**theirs, **signature})
+    return OutgoingRequest(request.method, request.url, theirs | signature, request.body)
 
 
 def _answered(

@@ -26,7 +26,7 @@ from webhooks import agenda, outbox, tickets
 from webhooks.agenda import Lane, Lease, Message
 
 from .attempt import Outcome, deliver
-from .parcels import Claimer, Parcel, fill
+from .parcels import Bodies, Claimer, Parcel
 from .results import reap, record
 
 log = structlog.get_logger(__name__)
@@ -59,6 +59,7 @@ class Books:
         self._lane = lane
         self._holder = secrets.token_hex(8)
         self._claimer = Claimer(lane)
+        self._bodies = Bodies()
         self._foreign: list[Lease] = []
         self._looked_at = datetime.min.replace(tzinfo=UTC)
 
@@ -76,7 +77,7 @@ class Books:
                 record(outcomes, now)
             is_ours = tickets.renew(self._lane, self._holder, now)
             found = self._claim(in_flight, now) if is_ours and not time_is_up else Round(claims=False)
-            fill(found.parcels)
+            self._bodies.put_into(found.parcels)
             if not found.claims:
                 self._claimer.note_pace(now)
                 tickets.give_back(self._lane, self._holder)

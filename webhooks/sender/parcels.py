@@ -8,21 +8,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import connection
-from django.db.models import F, Q
+from django.db.models import F
 
 from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
 from webhooks import bodies, pace, transports
-from webhooks.agenda import FAR, Lane, Opening, pending
+from webhooks.agenda import FAR, Lane, Opening
 from webhooks.defaults import MESSAGE_MAX_AGE_SECONDS
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.schedule import is_expired
 from webhooks.transports import UnknownKindError
 from webhooks.transports.base import Transport
 
+from .due import Due, due_rows
+
 LEASE_MARGIN = timedelta(seconds=15)  # beyond the time a request may take: for writing down what came
 LARGEST_BUNDLE = 50
+MOST_BODIES = 500
 SHORTEST_SECRET = 6  # blanking every short word of a URL would make an answer unreadable
 State = WebhookDelivery.State
 
@@ -111,7 +113,7 @@ class _Draft:
     """Rows picked for an endpoint, not leased yet."""
 
     destination: Destination
-    rows: list[Any]
+    rows: list[Due]
     is_bundle: bool
 
 
@@ -153,7 +155,7 @@ class Claimer:
         endpoint = opening.endpoint
         destination = self._destination(endpoint)
         is_bundle = endpoint.bundle_seconds > 0 and self._lane == Lane.REGULAR
-        rows = list(_due(endpoint, self._lane, now, is_bundle)[: LARGEST_BUNDLE if is_bundle else most])
+        rows = due_rows(endpoint, self._lane, now, LARGEST_BUNDLE if is_bundle else most, is_bundle=is_bundle)
         fresh = _without_expired(rows, destination.max_age(endpoint), now)
         sent = min(len(fresh), 1) if is_bundle else len(fresh)
         paced = self._paced[endpoint.pk] = pace.after(endpoint.paced_until, endpoint.rate_per_second, now, sent)
@@ -170,27 +172,13 @@ class Claimer:
         return destination
 
 
-def _due(endpoint: WebhookEndpoint, lane: str, now: datetime, is_bundle: bool) -> Any:
-    """Oldest first. A bundle takes along what came after the first of it and has not been tried yet."""
-    ready = Q(next_attempt_at__lte=now)
-    if is_bundle:
-        window = now + timedelta(seconds=endpoint.bundle_seconds)
-        ready |= Q(round_count=0, lease_until=None, next_attempt_at__lte=window)
-    rows = pending(lane).filter(ready, endpoint=endpoint).order_by("next_attempt_at", "pk")
-    if connection.features.has_select_for_update_skip_locked:
-        rows = rows.select_for_update(skip_locked=True, of=("self",))
-    return rows.values_list(
-        "pk", "event_id", "event__timestamp", "attempt_count", "round_count", "next_trigger", named=True
-    )
-
-
-def _without_expired(rows: list[Any], max_age: float | None, now: datetime) -> list[Any]:
-    expired = {r.pk for r in rows if r.next_trigger != "manual" and is_expired(r.event__timestamp, max_age, now)}
+def _without_expired(rows: list[Due], max_age: float | None, now: datetime) -> list[Due]:
+    expired = {r.delivery for r in rows if r.trigger != "manual" and is_expired(r.event_at, max_age, now)}
     if expired:
         WebhookDelivery.objects.filter(pk__in=expired).update(
             state=State.EXPIRED, finished_at=now, next_attempt_at=None, reason="the event is too old to be told"
         )
-    return [row for row in rows if row.pk not in expired]
+    return [row for row in rows if row.delivery not in expired]
 
 
 def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
@@ -199,9 +187,9 @@ def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
     for timeout in {draft.destination.timeout for draft in drafts if draft.rows}:
         alike = [draft for draft in drafts if draft.destination.timeout == timeout and draft.rows]
         until = now + timedelta(seconds=timeout) + LEASE_MARGIN
-        ours = _lease([row.pk for draft in alike for row in draft.rows], until)
+        ours = _lease([row.delivery for draft in alike for row in draft.rows], until)
         for draft in alike:
-            items = tuple(_item(row) for row in draft.rows if row.pk in ours)
+            items = tuple(_item(row) for row in draft.rows if row.delivery in ours)
             groups = [items] if draft.is_bundle and items else [(item,) for item in items]
             parcels += [Parcel(draft.destination, group, until) for group in groups]
     return parcels
@@ -220,21 +208,24 @@ def _lease(ids: list[str], until: datetime) -> set[str]:
     return set(WebhookDelivery.objects.filter(pk__in=ids, lease_until=until).values_list("pk", flat=True))
 
 
-def _item(row: Any) -> Item:
-    return Item(
-        delivery=row.pk,
-        event=row.event_id,
-        event_at=row.event__timestamp,
-        number=row.attempt_count + 1,
-        tries=row.round_count + 1,
-        trigger=row.next_trigger,
-    )
+def _item(row: Due) -> Item:
+    return Item(row.delivery, row.event, row.event_at, row.attempts + 1, row.tries + 1, row.trigger)
 
 
-def fill(parcels: list[Parcel]) -> None:
-    """Puts in the bodies: one look for all events, however many endpoints get them."""
-    wanted = {item.event for parcel in parcels for item in parcel.items}
-    found = bodies.build(ProgramEvent.objects.filter(pk__in=wanted).select_related("program__host"))
-    for parcel in parcels:
-        parcel.items = tuple(item for item in parcel.items if item.event in found)
-        parcel.bodies = [found[item.event] for item in parcel.items]
+class Bodies:
+    """Those made last: one event mostly goes to several endpoints, and to each as soon as it has room."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, bodies.Body] = {}
+
+    def put_into(self, parcels: list[Parcel]) -> None:
+        """A removed event takes its deliveries along, so what has no body any more is not sent."""
+        wanted = {item.event for parcel in parcels for item in parcel.items}
+        if new := wanted - self._made.keys():
+            if len(self._made) > MOST_BODIES:
+                self._made = {event: body for event, body in self._made.items() if event in wanted}
+            rows = ProgramEvent.objects.filter(pk__in=new).select_related("program__host")
+            self._made |= bodies.build(rows)
+        for parcel in parcels:
+            parcel.items = tuple(item for item in parcel.items if item.event in self._made)
+            parcel.bodies = [self._made[item.event] for item in parcel.items]
