@@ -46,6 +46,8 @@ Readings = Mapping[int, Reading]  # by pid
 class Account:
     """One counter of one tree. What started before `since` (seconds after boot) counts from first sight."""
 
+    __slots__ = ("members", "since")
+
     def __init__(self, since: float, members: Readings) -> None:
         self.since = since
         self.members = members

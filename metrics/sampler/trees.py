@@ -43,7 +43,7 @@ def now() -> Moment:
     return Moment(time.monotonic(), platform.now())
 
 
-@dataclass
+@dataclass(slots=True)
 class Tree:
     """What was counted of an instance, and until when; `memory_bytes` and `threads` are of its last members."""
 
