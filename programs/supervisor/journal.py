@@ -230,8 +230,7 @@ class Journal:
             except (OperationalError, InterfaceError) as error:
                 connection.close()
                 log.warning("journal.batch_put_off", error=str(error))
-                self._batches.appendleft(write)
-                return
+                self._batches.append(write)
             except Exception:  # one that cannot be written must not hold up the others
                 log.exception("journal.batch_refused")
 
