@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 SIGNALS: dict[int, tuple[str, str]] = {
     1: ("SIGHUP", "its terminal or session went away"),
     2: ("SIGINT", "it was interrupted, as by Ctrl+C"),
@@ -30,14 +32,8 @@ SIGNALS: dict[int, tuple[str, str]] = {
 SIGNAL_MEANINGS = dict(SIGNALS.values())
 
 EXIT_CODES: dict[int, str] = {
-    1: "a general error; its log should say which (Python and Java: an exception nobody caught)",
+    1: "a general error; its log should say which",
     2: "wrong arguments, or a wrong use of a shell command",
-    3: "Node.js: its own code could not be read; other programs: see their manual",
-    5: "Node.js: a fatal error in V8; other programs: see their manual",
-    7: "Node.js: the handler of uncaught errors failed; other programs: see their manual",
-    9: "Node.js: an option it does not know; other programs: see their manual",
-    12: "Node.js: a wrong debugger option; other programs: see their manual",
-    13: "Node.js: a top-level await that never settled; other programs: see their manual",
     64: "it was called in a wrong way (usage)",
     65: "its input data is wrong",
     66: "an input file is missing or cannot be read",
@@ -53,13 +49,32 @@ EXIT_CODES: dict[int, str] = {
     76: "the other side answered in a way the protocol does not allow",
     77: "it lacks a permission",
     78: "its configuration is wrong",
-    120: "Python could not write out its last output",
     124: "a time limit ran out (timeout)",
     125: "the tool that starts the program failed itself (docker, timeout, env)",
     126: "the command was found but cannot be executed (permission, or not a program)",
     127: "the shell did not find the command",
     128: "it ended with a code that is not valid",
-    255: "an error without a code of its own (-1); ssh: the connection failed",
+    255: "an error without a code of its own (-1)",
+}
+
+# What a runtime says with its codes, by the name of the executable without its version.
+RUNTIME_CODES: dict[str, dict[int, str]] = {
+    "java": {1: "an exception nobody caught, or the JVM could not start; its log should say which"},
+    "node": {
+        1: "an exception nobody caught; its log should say which",
+        3: "Node.js could not read its own code",
+        5: "a fatal error in V8",
+        7: "the handler of uncaught errors failed itself",
+        9: "an option Node.js does not know",
+        12: "a wrong debugger option",
+        13: "a top-level await that never settled",
+    },
+    "python": {
+        1: "an exception nobody caught; its log should say which",
+        2: "wrong arguments, or the script cannot be opened",
+        120: "Python could not write out its last output",
+    },
+    "ssh": {255: "the connection failed"},
 }
 
 # The ends of signals that a shell, or a program with a handler, hands on as 128 + number.
@@ -92,17 +107,23 @@ NTSTATUS: dict[int, str] = {
     0xE0434352: "a .NET exception nobody caught",
     0xE06D7363: "a C++ exception nobody caught",
 }
+_ALIASES = {"nodejs": "node", "pypy": "python", "pythonw": "python", "javaw": "java"}
 NOT_SEEN = "It ended while nobody looked; how is not known"
 OUT_OF_MEMORY = "Killed by the kernel because memory ran out (out-of-memory killer)"
 
 
-def exit_meaning(exit_code: int | None, exit_signal: str | None, out_of_memory: bool = False) -> str:
-    """One sentence without a full stop. `exit_signal` is a name like `SIGSEGV`; both None when nobody saw it."""
+def exit_meaning(
+    exit_code: int | None, exit_signal: str | None, out_of_memory: bool = False, executable: str = ""
+) -> str:
+    """One sentence without a full stop. `exit_signal` is a name like `SIGSEGV`; both None when nobody saw it.
+
+    `executable`, a name or path, tells what a code means that each runtime uses in its own way.
+    """
     if out_of_memory:
         return OUT_OF_MEMORY
     if exit_signal:
         return _signal_meaning(exit_signal)
-    return NOT_SEEN if exit_code is None else _code_meaning(exit_code)
+    return NOT_SEEN if exit_code is None else _code_meaning(exit_code, executable)
 
 
 def _signal_meaning(given: str) -> str:
@@ -111,17 +132,23 @@ def _signal_meaning(given: str) -> str:
     return f"Killed by {name}: {meaning}" if meaning else f"Killed by {name}"
 
 
-def _code_meaning(code: int) -> str:
+def _code_meaning(code: int, executable: str) -> str:
     if code == 0:
         return "Ended normally (exit code 0)"
     if not 0 <= code <= 255:
         return _windows_meaning(code & 0xFFFFFFFF)
-    if code in EXIT_CODES:
-        return f"Exit code {code}: {EXIT_CODES[code]}"
+    if meaning := _runtime_codes(executable).get(code) or EXIT_CODES.get(code):
+        return f"Exit code {code}: {meaning}"
     if (number := code - 128) in SIGNALS:
         name, meaning = SIGNALS[number]
         return f"Exit code {code} (128+{number}, {name}): {HANDED_ON.get(code, meaning)}"
     return f"Exit code {code}: the program's own; its manual or log should say more"
+
+
+def _runtime_codes(executable: str) -> dict[int, str]:
+    """Of `/usr/bin/python3.11` those of python."""
+    name = PurePath(executable).name.lower().removesuffix(".exe").rstrip("0123456789.")
+    return RUNTIME_CODES.get(_ALIASES.get(name, name), {})
 
 
 def _windows_meaning(code: int) -> str:

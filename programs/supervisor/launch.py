@@ -218,6 +218,11 @@ def _words(program: Program, index: int, path: str, directory: str) -> tuple[str
     return executable, words
 
 
+def executable(program: Program) -> str:
+    """The first word of its command; of a command for a shell, the shell. For telling people: never fails."""
+    return SHELL if program.shell else program.command.partition(" ")[0].strip("'\"")
+
+
 def _executable(name: str, path: str, directory: str) -> str:
     if os.sep not in name:
         found = shutil.which(name, path=path)

@@ -9,7 +9,7 @@ import pytest
 
 from programs import events
 from programs.meaning import duration, exit_meaning, ordinal, summary
-from programs.meaning.exits import EXIT_CODES, NTSTATUS, SIGNALS
+from programs.meaning.exits import EXIT_CODES, NTSTATUS, RUNTIME_CODES, SIGNALS
 from programs.meaning.summaries import SUMMARIES
 from programs.models import Incident
 
@@ -21,7 +21,7 @@ from programs.models import Incident
     [
         (0, None, "Ended normally (exit code 0)"),
         (1, None, "Exit code 1: a general error"),
-        (3, None, "Exit code 3: Node.js"),
+        (3, None, "Exit code 3: the program's own"),
         (78, None, "Exit code 78: its configuration is wrong"),
         (99, None, "Exit code 99: the program's own"),
         (126, None, "Exit code 126: the command was found but cannot be executed"),
@@ -41,6 +41,21 @@ def test_an_end_is_explained(code: int | None, signal: str | None, words: str) -
     assert exit_meaning(code, signal, False).startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("executable", "code", "words"),
+    [
+        ("node", 13, "Exit code 13: a top-level await"),
+        ("/usr/bin/python3.11", 120, "Exit code 120: Python could not write"),
+        ("C:/Python/python.exe", 1, "Exit code 1: an exception nobody caught"),
+        ("sh", 13, "Exit code 13: the program's own"),
+        ("node", 78, "Exit code 78: its configuration is wrong"),
+        ("", 7, "Exit code 7: the program's own"),
+    ],
+)
+def test_a_code_means_what_the_runtime_that_ran_means_by_it(executable: str, code: int, words: str) -> None:
+    assert exit_meaning(code, None, executable=executable).startswith(words)
+
+
 @pytest.mark.parametrize("code", [0xC0000005, 0xC0000005 - 2**32])
 def test_a_status_of_windows_is_explained_with_or_without_sign(code: int) -> None:
     meaning = exit_meaning(code, None, False)
@@ -56,6 +71,8 @@ def test_every_explanation_fits_its_column() -> None:
     longest = Incident._meta.get_field("meaning").max_length or 0
     assert all(0 < len(exit_meaning(code, None, False)) <= longest for code in codes)
     assert all(len(exit_meaning(None, name, False)) <= longest for name, _ in SIGNALS.values())
+    for runtime, meanings in RUNTIME_CODES.items():
+        assert all(len(exit_meaning(code, None, executable=runtime)) <= longest for code in meanings)
 
 
 # --- Events ---
