@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -94,12 +95,26 @@ def test_the_password_from_the_environment_is_not_handed_down(monkeypatch: pytes
 
 def running(installation: Installation) -> dict[str, psutil.Process]:
     """The main processes by the name of their command."""
-    found = {}
+    found: dict[str, psutil.Process] = {}
     for process in installation.processes():
-        command = process.cmdline()
-        if "manage.py" in command[1] and process.pid == os.getpgid(process.pid) and command[2] not in found:
-            found[command[2]] = process
+        with contextlib.suppress(psutil.Error, ProcessLookupError):  # it ended meanwhile
+            name = command_of(process)
+            if name and process.pid == os.getpgid(process.pid):
+                found.setdefault(name, process)
     return found
+
+
+def complete(parts: dict[str, psutil.Process]) -> dict[str, psutil.Process]:
+    """The parts when none is missing."""
+    return parts if set(parts) == {"serve", "agent", "web", "jobs"} else {}
+
+
+def command_of(process: psutil.Process) -> str:
+    """The command of manage.py; nothing for others, and while a process starts or ends and has no words."""
+    match process.cmdline():
+        case [_, script, name, *_] if script.endswith("manage.py"):
+            return str(name)
+    return ""
 
 
 def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) -> None:
@@ -111,8 +126,7 @@ def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) 
     link = re.search(r"http://\S+/setup/\S+/", installation.printed())
     assert link
     assert b"Make the account" in urllib.request.urlopen(link[0], timeout=10).read()
-    first = running(installation)
-    assert set(first) == {"serve", "agent", "web", "jobs"}
+    first = wait_until(lambda: complete(running(installation)))
     first["web"].kill()
     wait_until(lambda: running(installation).get("web", first["web"]) != first["web"])
     wait_until(lambda: installation.query("select 1 from core_heartbeat where name = 'jobs'"))

@@ -60,11 +60,6 @@ class Stage:
         text = self.diary.read_text() if self.diary.exists() else ""
         return [line for line in text.splitlines() if word in line]
 
-    def living(self) -> set[str]:
-        return {
-            process.environ()["PART"] for process in self.installation.processes() if "PART" in process.environ()
-        }
-
 
 @pytest.fixture
 def stage(empty_installation: Installation) -> Stage:

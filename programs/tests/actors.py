@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -94,8 +95,7 @@ class AgentBox:
         if self.process and self.process.poll() is None:
             self.kill()
         if (self.folder / "installation").exists():
-            for process in self.survivors():
-                process.kill()
+            end_all(self.survivors)
 
 
 def _mark(process: psutil.Process) -> str:
@@ -105,6 +105,21 @@ def _mark(process: psutil.Process) -> str:
         return str(process.environ().get("PROGRAM_MONITOR", ""))
     except psutil.Error:
         return ""
+
+
+def end_all(find: Callable[[], list[psutil.Process]]) -> None:
+    """Kills until `find` gives nobody: who was just killed may have started another or taken one along."""
+    deadline = time.monotonic() + PATIENCE
+    while found := find():
+        assert time.monotonic() < deadline, found
+        for process in found:
+            end(process)
+
+
+def end(process: psutil.Process) -> None:
+    """SIGKILL, unless it has ended already."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def define(name: str, command: str, **fields: Any) -> Program:

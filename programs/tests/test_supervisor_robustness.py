@@ -64,6 +64,19 @@ def test_an_agent_under_another_host_name_kills_nothing(box: AgentBox) -> None:
     assert wait_event(program, "program.adopted").data["pid"] == pid
 
 
+def test_an_agent_that_has_started_has_its_mark_before_it_needs_it(agent: AgentBox) -> None:
+    assert len(agent.marker) == 16
+
+
+def test_a_mark_that_cannot_be_used_is_told_at_the_start(box: AgentBox) -> None:
+    (box.folder / "installation").write_text("0123456789abcdef")
+    (box.folder / "installation").chmod(0o644)
+    box.start(wait=False)
+    assert box.process is not None
+    assert box.process.wait(timeout=20) == 1
+    assert "cannot be used" in repr(box) and "run: chmod 600" in repr(box)
+
+
 def test_malformed_marks_of_strangers_do_not_keep_the_agent_from_starting(agent: AgentBox) -> None:
     agent.kill()
     ours = agent.marker

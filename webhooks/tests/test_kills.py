@@ -17,7 +17,7 @@ from django.db import connection
 
 from programs.models import ProgramEvent
 from programs.states import Verb
-from programs.tests.actors import MANAGE, AgentBox, ask, define, wait_for, wait_state
+from programs.tests.actors import MANAGE, AgentBox, ask, define, end, end_all, wait_for, wait_state
 from webhooks.models import WebhookDelivery
 
 from .receiver import Receiver
@@ -73,7 +73,7 @@ class Stack:
         victim = psutil.Process(self.processes[name].pid)
         if name == "jobs":
             victim = random.choice([victim, *victim.children(recursive=True)])
-        victim.kill()
+        end(victim)
         if victim.pid == self.processes[name].pid:
             self.processes[name].wait()
 
@@ -95,14 +95,14 @@ class Stack:
 
     def end(self) -> None:
         self.agent.clean_up()
-        for process in filter(self._is_ours, psutil.process_iter()):
-            process.kill()
+        end_all(lambda: [process for process in psutil.process_iter() if self._is_ours(process)])
         for started in self.processes.values():
             started.wait()
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get(MARK) == str(self.folder)
+            is_marked = process.environ().get(MARK) == str(self.folder)
+            return is_marked and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 
@@ -165,7 +165,7 @@ def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_u
     wait_for(lambda: len(receiver.received) >= 5, "the first deliveries")
     guard = psutil.Process(stack.processes["jobs"].pid)
     for process in guard.children(recursive=True):
-        process.kill()
+        end(process)
     wait_for(all_delivered, explain(stack), 90)
     counts = Counter(one.id for one in receiver.received if one.json["type"] == "agent.lost")
     assert len(counts) == 40

@@ -38,8 +38,15 @@ async def client() -> AsyncIterator[Client]:
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
     yield
-    left = [child for child in psutil.Process().children() if "apprise.child" in " ".join(child.cmdline())]
-    assert left == []
+    assert [child for child in psutil.Process().children() if "apprise.child" in words_of(child)] == []
+
+
+def words_of(process: psutil.Process) -> str:
+    """Its command line; nothing when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 async def send(client: Client, url: str, deadline: float = 15) -> Any:
