@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.clients.bare_posts import post
+from bench.processes import LineClient
+from bench.webhooks import quantile
+
+
+def test_the_receiver_notes_every_body_and_how_many_connections_brought_them(tmp_path: Path) -> None:
+    receiver = LineClient([sys.executable, "-m", "bench.clients.receiver"], log=tmp_path / "log")
+    url = f"http://127.0.0.1:{receiver.ask('port')['port']}/ok"
+    bodies = [json.dumps({"id": f"evt_{number}", "filling": "x" * 100_000}) for number in range(6)]
+
+    post([url], bodies, at_a_time=2, keeps=True)
+    kept = receiver.ask("take")
+    post([url], bodies, at_a_time=2, keeps=False)
+    new = receiver.ask("take")
+    receiver.process.communicate(timeout=10)
+
+    assert sorted(event for _, _, event in kept["arrivals"]) == [f"evt_{number}" for number in range(6)]
+    assert (kept["connections"], new["connections"]) == (2, 6)
+
+
+def test_paths_with_hang_in_them_get_no_answer_and_hold_up_no_other(tmp_path: Path) -> None:
+    receiver = LineClient([sys.executable, "-m", "bench.clients.receiver"], log=tmp_path / "log")
+    base = f"http://127.0.0.1:{receiver.ask('port')['port']}"
+
+    with socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2]))) as hanging:
+        hanging.sendall(b'POST /hang HTTP/1.1\r\nContent-Length: 15\r\n\r\n{"id": "evt_1"}')
+        post([f"{base}/ok"], ['{"id": "evt_2"}'], at_a_time=1, keeps=True)
+        hanging.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            hanging.recv(1)
+    arrivals = receiver.ask("take")["arrivals"]
+    receiver.process.communicate(timeout=10)
+
+    assert [(path, event) for _, path, event in arrivals] == [("/hang", "evt_1"), ("/ok", "evt_2")]
+
+
+def test_a_quantile_of_few_values_is_one_of_them() -> None:
+    assert [quantile([3.0, 1.0, 2.0], share) for share in (0.0, 0.5, 0.95, 1.0)] == [1.0, 2.0, 3.0, 3.0]
