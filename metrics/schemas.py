@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from django.core.exceptions import ValidationError
 from ninja import Field, Schema
+from pydantic import ConfigDict
 
 from core.rest.inputs import Moment
 
@@ -15,6 +16,8 @@ from .tiers import BY_NAME
 
 MAX_HOURS = 168
 DEFAULT_HOURS = 24
+MAX_LIVE_HOURS = 31 * 24
+STEP = r"^(auto|[1-9][0-9]{0,7})$"
 MAX_PROGRAMS = 1000
 SQLITE_INTEGER = 2**63 - 1
 
@@ -42,7 +45,7 @@ class Window(Schema):
 
 
 class Chart(Window):
-    step: str = Field("auto", pattern=r"^(auto|[1-9][0-9]{0,7})$", description="Seconds from point to point")
+    step: str = Field("auto", pattern=STEP, description="Seconds from point to point")
     metrics: str = Field("", max_length=500, description="With commas between: cpu_percent,memory_bytes")
     aggregates: str = Field("avg", max_length=200, description="With commas between: avg,min,max,p95,last")
     compare: Literal["previous"] | None = Field(None, description="Also the same length of time just before")
@@ -80,6 +83,26 @@ class ChartOfMany(Chart, ManyPrograms):
 
 class ChartOfHost(Chart):
     host: str = Field("", max_length=100, description="Its name; the default host without it")
+
+
+class LiveChart(Schema):
+    """The query of a socket that goes on with a chart."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    hours: float = Field(1, gt=0, le=MAX_LIVE_HOURS, description="How far back the chart reaches")
+    step: str = Field("auto", pattern=STEP)
+    metrics: str = Field("", max_length=500)
+    aggregates: str = Field("avg,min,max", max_length=200)
+    since: Moment | None = Field(None, description="The newest point that is known already")
+
+    @property
+    def step_seconds(self) -> int | None:
+        return None if self.step == "auto" else int(self.step)
+
+
+class LiveChartOfHost(LiveChart):
+    host: str = Field("", max_length=100)
 
 
 class SummaryQuery(Window, ManyPrograms):

@@ -62,6 +62,8 @@ class Handler(ASGIHandler):
 
 django.setup(set_prefix=False)  # the next import needs the apps
 
-from programs.consumers import routes  # noqa: E402
+from metrics.consumers import routes as metrics_routes  # noqa: E402
+from programs.consumers import routes as programs_routes  # noqa: E402
 
-application = ProtocolTypeRouter({"http": KeptThreads(Handler()), "websocket": URLRouter(routes)})
+sockets = URLRouter([*programs_routes, *metrics_routes])
+application = ProtocolTypeRouter({"http": KeptThreads(Handler()), "websocket": sockets})

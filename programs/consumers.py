@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
@@ -31,6 +31,7 @@ from .payloads import ErrorMessage, Lines
 from .watching import NoSeatError, seats, while_allowed
 
 log = structlog.get_logger(__name__)
+Q = TypeVar("Q", bound=Schema)
 LONGEST_MESSAGE = 64 * 1024
 BAD_QUERY, UNKNOWN, REFUSED, GONE, TOO_MANY = 4400, 4401, 4403, 4404, 4429
 
@@ -77,6 +78,13 @@ class Socket(AsyncWebsocketConsumer):
             self.open.enter_context(seats.one_for(principal))
         except NoSeatError:
             raise RefusedError(TOO_MANY) from None
+
+    def query_as(self, kind: type[Q]) -> Q:
+        """The query of the address. Raises RefusedError where it makes no sense."""
+        try:
+            return kind.model_validate(dict(parse_qsl(self.scope["query_string"].decode("latin1"))))
+        except ValidationError:
+            raise RefusedError(BAD_QUERY) from None
 
     async def serve(self) -> None:
         try:
@@ -158,36 +166,44 @@ class LogQuery(Schema):
     instance: int | None = Field(None, ge=0, le=65_535)
 
 
-class LogSocket(Socket):
-    """The last lines of a program, then each as it is written."""
+class ProgramSocket(Socket):
+    """About the one program that the address names; ends when that is removed."""
 
     recheck_seconds = 5.0
-    output: Output
-    query: LogQuery
+    program: Program
 
     async def admit(self) -> None:
         await super().admit()
-        try:
-            self.query = LogQuery.model_validate(dict(parse_qsl(self.scope["query_string"].decode("latin1"))))
-        except ValidationError:
-            raise RefusedError(BAD_QUERY) from None
-        self.output = await database_sync_to_async(self.find_output)()
+        await database_sync_to_async(self.prepare)()
 
-    def find_output(self) -> Output:
+    def prepare(self) -> None:
+        """Raises RefusedError. Has the database."""
         program = Program.objects.filter(pk=self.scope["url_route"]["kwargs"]["program_id"]).first()
         if program is None:
             raise RefusedError(GONE)
-        return Output(program, self.query.instance)
+        self.program = program
+
+    def is_still_allowed(self) -> bool:
+        if not Program.objects.filter(pk=self.program.pk).exists():
+            raise RefusedError(GONE)
+        return super().is_still_allowed()
+
+
+class LogSocket(ProgramSocket):
+    """The last lines of a program, then each as it is written."""
+
+    output: Output
+    query: LogQuery
+
+    def prepare(self) -> None:
+        self.query = self.query_as(LogQuery)
+        super().prepare()
+        self.output = Output(self.program, self.query.instance)
 
     async def messages(self) -> AsyncGenerator[str, None]:
         async for lines in self.output.follow(tail=self.query.tail):
             message: Lines = {"type": "lines", "lines": lines}
             yield orjson.dumps(message).decode()
-
-    def is_still_allowed(self) -> bool:
-        if not Program.objects.filter(pk=self.output.program.pk).exists():
-            raise RefusedError(GONE)
-        return super().is_still_allowed()
 
 
 routes = [

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
-from django.test import Client
 
 from core import doorbell
 from core.access import Role, create_token, set_role
@@ -24,14 +20,14 @@ from programs.logs.paths import LogFile
 from programs.models import Program
 from programs.watching import SEATS, seats
 
-from .api_rig import define, host, person, running, token
+from .api_rig import define, host, person, running
+from .socket_rig import OWN_ORIGIN, SocketRig, bearer, close_code, receive, session_of, token_async
 
 pytestmark = pytest.mark.django_db(transaction=True)
-define_async, host_async, token_async = sync_to_async(define), sync_to_async(host), sync_to_async(token)
+define_async, host_async = sync_to_async(define), sync_to_async(host)
 STATUS = "/ws/status/"
-HOST = (b"host", b"localhost:8000")
-OWN_ORIGIN = (b"origin", b"http://localhost:8000")
-Headers = list[tuple[bytes, bytes]]
+rig = SocketRig(routes)
+socket, opened, refusal = rig.socket, rig.opened, rig.refusal
 
 
 @pytest.fixture(autouse=True)
@@ -39,58 +35,6 @@ def own_folders(tmp_path: Path, settings: Any) -> None:
     settings.RUN_DIR = tmp_path / "run"
     settings.LOG_DIR = tmp_path / "logs"
     seats._taken.clear()
-
-
-def bearer(clear: str) -> tuple[bytes, bytes]:
-    return (b"authorization", f"Bearer {clear}".encode())
-
-
-@sync_to_async
-def session_of(user: User) -> tuple[bytes, bytes]:
-    client = Client()
-    client.force_login(user)
-    return (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode())
-
-
-def socket(path: str, *headers: tuple[bytes, bytes]) -> WebsocketCommunicator:
-    return WebsocketCommunicator(URLRouter(routes), path, headers=[HOST, *headers])
-
-
-@asynccontextmanager
-async def opened(path: str, *headers: tuple[bytes, bytes]) -> AsyncIterator[WebsocketCommunicator]:
-    found = socket(path, *(headers or [bearer(await token_async(Role.READ))]))
-    assert (await found.connect(timeout=5))[0]
-    try:
-        yield found
-    finally:
-        await found.disconnect(timeout=5)
-
-
-async def refusal(path: str, *headers: tuple[bytes, bytes]) -> int:
-    """The code it is closed with before it is accepted."""
-    found = socket(path, *headers)
-    is_open, code = await found.connect(timeout=5)
-    assert not is_open
-    await found.disconnect()
-    assert isinstance(code, int)
-    return code
-
-
-async def close_code(found: WebsocketCommunicator, seconds: float = 5) -> int:
-    """The code of the close that comes, whatever is sent before."""
-    async with asyncio.timeout(seconds):
-        while (message := await found.receive_output(seconds))["type"] != "websocket.close":
-            pass
-    code: int = message["code"]
-    return code
-
-
-async def receive(found: WebsocketCommunicator, type_: str) -> Any:
-    async with asyncio.timeout(5):
-        while True:
-            message = json.loads(await found.receive_from(timeout=5))
-            if message["type"] == type_:
-                return message
 
 
 # --- Who is let in --------------------------------------------------------------------------------------
