@@ -1,6 +1,6 @@
 """What is told about an event: the JSON that signed deliveries carry and chat messages are made from.
 
-{"id": "evt_…", "type": "program.crashed", "timestamp": "…Z", "seq": 41,
+{"id": "evt_…", "schema_version": 1, "type": "program.crashed", "timestamp": "…Z", "seq": 41,
  "data": {"program": {"id", "name", "description", "tags"} or null,
           "process": {"index", …} or null,
           "event": the event as the API shows it,
@@ -27,6 +27,7 @@ from programs.meaning import summary
 from programs.models import Host, Incident, ProgramEvent
 
 log = structlog.get_logger(__name__)
+SCHEMA_VERSION = 1  # rises when something in a body is taken away or changes its meaning, not when more is told
 LARGEST = 64 * 1024
 LOG_LINES = 10
 LONGEST_LINE = 500
@@ -86,7 +87,17 @@ def _body(event: ProgramEvent, known: _Known) -> Body:
         "summary": summary(event.type, event.program_name, event.data),
         "link": _link(event, incident),
     }
-    return {"id": event.uid, "type": event.type, "timestamp": shown["timestamp"], "seq": event.seq, "data": data}
+    return {**_head(event, shown), "data": data}
+
+
+def _head(event: ProgramEvent, shown: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": event.uid,
+        "schema_version": SCHEMA_VERSION,
+        "type": event.type,
+        "timestamp": shown["timestamp"],
+        "seq": event.seq,
+    }
 
 
 def _program(event: ProgramEvent) -> dict[str, Any] | None:
@@ -146,14 +157,7 @@ def _thin(event: ProgramEvent) -> Body:
     name = {"id": event.program_id, "name": event.program_name} if event.program_name else None
     shown = {**events.as_json(event), "data": {}}
     data = {"program": name, "process": None, "event": shown, "host": settings.HOST_NAME, "summary": str(event)}
-    told = {
-        "id": event.uid,
-        "type": event.type,
-        "timestamp": shown["timestamp"],
-        "seq": event.seq,
-        "truncated": True,
-    }
-    return {**told, "data": data}
+    return {**_head(event, shown), "truncated": True, "data": data}
 
 
 def _fitting(body: Body) -> Body:

@@ -69,6 +69,9 @@ class Mute:
     def covers(self, endpoint: int, program: int | None, at: datetime) -> bool:
         if self.endpoint not in (None, endpoint) or self.program not in (None, program):
             return False
+        return self.is_active(at)
+
+    def is_active(self, at: datetime) -> bool:
         return self.starts_at <= at and (self.ends_at is None or at < self.ends_at) and self._in_window(at)
 
     def _in_window(self, at: datetime) -> bool:

@@ -50,7 +50,16 @@ class WebhookEndpoint(models.Model):
     max_concurrency = models.PositiveSmallIntegerField(default=4, validators=[validation.concurrency])
     rate_per_second = models.FloatField(default=10, validators=[validation.rate])
     bundle_seconds = models.FloatField(default=0, validators=[validation.bundle])
-    max_age_seconds = models.PositiveIntegerField(null=True, blank=True, help_text=_("Empty: as the format says."))
+    max_age_seconds = models.PositiveIntegerField(
+        null=True, blank=True, validators=[validation.max_age], help_text=_("Empty: as the format says.")
+    )
+
+    verify_tls = models.BooleanField(default=True)
+    ca_certificates = models.TextField(
+        blank=True,
+        validators=[validation.certificates],
+        help_text=_("In PEM; they count instead of the system's authorities."),
+    )
 
     disabled_reason = models.CharField(max_length=300, blank=True, editable=False)
     connect_failures = models.PositiveIntegerField(default=0, editable=False)
@@ -218,7 +227,9 @@ class WebhookMute(models.Model):
         validators=[validation.cron],
         help_text=_("Maintenance begins at these moments"),
     )
-    cron_seconds = models.PositiveIntegerField(default=3600, help_text=_("and lasts this long."))
+    cron_seconds = models.PositiveIntegerField(
+        default=3600, validators=[validation.window], help_text=_("and lasts this long.")
+    )
     reason = models.CharField(max_length=200, blank=True)
     actor = models.CharField(max_length=150, blank=True, editable=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -14,6 +15,7 @@ from . import conditions as rules
 from .patterns import is_pattern
 
 LONGEST_SCHEDULE = 50
+LONGEST_CERTIFICATES = 100_000
 LONGEST_GAP = 7 * 86_400
 
 
@@ -58,6 +60,26 @@ def rate(value: float) -> None:
 
 def bundle(value: float) -> None:
     _between(value, 0, 3600, "seconds")
+
+
+def max_age(value: int) -> None:
+    _between(value, 1, 366 * 86_400, "seconds")
+
+
+def window(value: int) -> None:
+    _between(value, 1, 7 * 86_400, "seconds")
+
+
+def certificates(value: str) -> None:
+    """One or several certificates in PEM, and nothing that is a private key."""
+    if "PRIVATE KEY" in value:
+        raise ValidationError("This holds a private key; give the certificate of the authority alone.")
+    if len(value) > LONGEST_CERTIFICATES:
+        raise ValidationError(f"Must be at most {LONGEST_CERTIFICATES} characters.")
+    try:
+        ssl.create_default_context(cadata=value)
+    except (ssl.SSLError, ValueError, TypeError) as error:
+        raise ValidationError("These are no certificates in PEM (-----BEGIN CERTIFICATE----- …).") from error
 
 
 def _between(value: float, low: float, high: float, unit: str) -> None:

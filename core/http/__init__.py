@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .messages import OutgoingRequest, OutgoingResponse, RefusedError, TransportError, check_headers
+from .messages import VERIFIED, OutgoingRequest, OutgoingResponse, RefusedError, Tls, TransportError, check_headers
 from .policy import NETWORKS, Policy
 from .urls import check_url, masked_url
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NETWORKS",
+    "VERIFIED",
     "Client",
     "OutgoingRequest",
     "OutgoingResponse",
     "Policy",
     "RefusedError",
+    "Tls",
     "TransportError",
     "check_headers",
     "check_url",

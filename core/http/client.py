@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
+from functools import lru_cache
 from typing import Any, Self
 
 import aiohttp
@@ -12,7 +14,7 @@ from aiohttp.client_reqrep import ClientResponse
 from django.conf import settings
 
 from .failures import transport_error
-from .messages import OutgoingRequest, OutgoingResponse, RefusedError, check_headers
+from .messages import OutgoingRequest, OutgoingResponse, RefusedError, Tls, check_headers
 from .policy import Policy
 from .resolver import GuardedResolver
 from .urls import check_url
@@ -99,6 +101,7 @@ class Client:
             headers=_with_own(request.headers),
             data=request.body or None,
             allow_redirects=False,
+            ssl=_ssl(request.tls),
         ) as response:
             head = await _head(response)
             return OutgoingResponse(
@@ -108,6 +111,13 @@ class Client:
                 duration_ms=round((time.monotonic() - started) * 1000),
                 peer=getattr(response, "peer", ""),
             )
+
+
+@lru_cache(maxsize=64)
+def _ssl(tls: Tls) -> ssl.SSLContext | bool:
+    if not tls.verify:
+        return False
+    return ssl.create_default_context(cadata=tls.authorities) if tls.authorities else True
 
 
 async def _head(response: ClientResponse) -> bytes:

@@ -17,6 +17,20 @@ FRAMING = frozenset(
 
 
 @dataclass(frozen=True)
+class Tls:
+    """Whose certificates are believed: the system's authorities, or those in `authorities` (PEM) instead.
+
+    Without `verify` everybody is, whoever they are.
+    """
+
+    verify: bool = True
+    authorities: str = field(default="", repr=False)
+
+
+VERIFIED = Tls()
+
+
+@dataclass(frozen=True)
 class OutgoingRequest:
     """`repr` shows the method alone: a chat's token stands in the URL, others in headers."""
 
@@ -24,6 +38,7 @@ class OutgoingRequest:
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    tls: Tls = field(default=VERIFIED, repr=False)
 
 
 @dataclass(frozen=True)

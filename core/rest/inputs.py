@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from ninja import Schema
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 
+from core.moments import iso as iso
+
 
 class Input(Schema):
     """A request body. Fields it does not name are refused."""
@@ -44,8 +46,3 @@ QueryIdentifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
 # ISO 8601, UTC unless it says otherwise; or Unix seconds.
 Moment = Annotated[datetime, BeforeValidator(_plus_restored), AfterValidator(_in_utc)]
 SearchText = Annotated[str, AfterValidator(_no_nul), Field(max_length=200)]
-
-
-def iso(moment: datetime | None) -> str | None:
-    """As every time is shown: ISO 8601 in UTC, with a Z."""
-    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from core.http import Client, OutgoingRequest, Policy, RefusedError, TransportError, send
+from core.http import Client, OutgoingRequest, Policy, RefusedError, Tls, TransportError, send
 
 from .http_rig import OK, certificate, free_port, serving
 
@@ -242,6 +242,33 @@ async def test_a_certificate_of_an_authority_the_machine_trusts_is_accepted(tmp_
             subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
         )
     assert done.stdout.strip() == "200", done.stderr
+
+
+def public_part(path: Path) -> str:
+    return path.read_text().partition("-----BEGIN PRIVATE")[0]
+
+
+async def test_an_authority_of_the_request_counts_instead_of_the_systems(client: Client, tmp_path: Path) -> None:
+    tls, path = certificate(tmp_path, "localhost")
+    other = tmp_path / "other"
+    other.mkdir()
+    _, stranger = certificate(other, "localhost")
+    async with serving(tls=tls) as server:
+        url = server.url(host="localhost", scheme="https")
+        trusted = OutgoingRequest("POST", url, body=b"{}", tls=Tls(authorities=public_part(path)))
+        assert (await client.send(trusted)).status == 200
+        wrong = OutgoingRequest("POST", url, body=b"{}", tls=Tls(authorities=public_part(stranger)))
+        with pytest.raises(TransportError) as refused:
+            await client.send(wrong)
+        assert refused.value.kind == "tls"
+
+
+async def test_verification_can_be_left_out_for_one_request(client: Client, tmp_path: Path) -> None:
+    tls, _ = certificate(tmp_path, "elsewhere.example")
+    async with serving(tls=tls) as server:
+        url = server.url(host="localhost", scheme="https")
+        assert (await client.send(OutgoingRequest("POST", url, body=b"{}", tls=Tls(verify=False)))).status == 200
+        assert (await failure(client, url)).kind == "tls"
 
 
 # --- The guard ------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ async def _deliver(parcel: Parcel, client: Client, now: datetime) -> Outcome:
     destination = parcel.destination
     if destination.transport is None:
         raise TemplateError(destination.unusable)
-    request = _request(destination.transport, parcel, now)
+    request = replace(_request(destination.transport, parcel, now), tls=destination.tls)
     response = await destination.transport.send(client, request, deadline=destination.timeout)
     return _answered(destination.transport, parcel, now, response)
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.db.models import F
 
+from core.http import VERIFIED, Tls
 from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
 from webhooks import bodies, pace, transports
@@ -42,6 +43,7 @@ class Destination:
     secret: str = field(default="", repr=False)
     old_secret: str = field(default="", repr=False)
     old_secret_until: datetime | None = None
+    tls: Tls = VERIFIED
     unusable: str = ""
     hidden: tuple[str, ...] = field(default=(), repr=False)  # its credentials, as they might stand in an answer
 
@@ -58,6 +60,7 @@ class Destination:
                 secret=endpoint.secret,
                 old_secret=endpoint.old_secret,
                 old_secret_until=endpoint.old_secret_until,
+                tls=Tls(endpoint.verify_tls, endpoint.ca_certificates),
             )
             return replace(found, hidden=_credentials(found))
         except (SecretUnreadableError, UnknownKindError) as error:

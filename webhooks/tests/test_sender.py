@@ -29,6 +29,7 @@ def test_an_event_arrives_as_json_that_standardwebhooks_verifies(receiver: Recei
     (got,) = [one for one in receiver.received if one.json["id"] == event.uid]
     body = Webhook(saved.secret).verify(got.body, got.headers)
     assert (body["id"], body["type"], body["seq"]) == (event.uid, "program.crashed", event.seq)
+    assert body["schema_version"] == 1
     assert body["data"]["process"]["exit_code"] == 3
     assert body["data"]["program"]["name"] == "web"
     assert "web" in body["data"]["summary"]

@@ -6,14 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.utils import timezone
 from standardwebhooks import Webhook
 
+from core.access import Principal, Role
 from core.models import AuditEntry
-from programs.models import ProgramEvent
-from webhooks import retention, services, signing
+from programs.models import Program, ProgramEvent
+from programs.tests.api_rig import person
+from webhooks import agenda, retention, services, signing
+from webhooks.agenda import Lane
 from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.payloads import shown_url
+from webhooks.sender.due import due_rows
 from webhooks.sender.parcels import Destination
 
 from .rig import endpoint, happen, program
@@ -70,6 +75,86 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(values: dict[str, Any
         save(**values)
     assert field in refused.value.message_dict
     assert not WebhookEndpoint.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["no PEM", "-----BEGIN PRIVATE KEY-----\nx", "é", "x" * 100_001])
+def test_what_is_no_certificate_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        save(ca_certificates=text)
+    assert set(refused.value.message_dict) == {"ca_certificates"}
+
+
+def asker(*, is_superuser: bool) -> Principal:
+    user = person(Role.ADMIN)
+    user.is_superuser = is_superuser
+    return Principal(user=user, role=Role.ADMIN, actor="alice")
+
+
+def test_only_a_superuser_may_stop_verifying_certificates() -> None:
+    row = save().endpoint
+    with pytest.raises(PermissionDenied):
+        services.save_endpoint({"verify_tls": False}, actor=asker(is_superuser=False), endpoint=row)
+    assert WebhookEndpoint.objects.get().verify_tls
+    row.refresh_from_db()
+    services.save_endpoint({"verify_tls": False}, actor=asker(is_superuser=True), endpoint=row)
+    services.save_endpoint({"rate_per_second": 3}, actor=asker(is_superuser=False), endpoint=row)
+    assert not Destination.of(WebhookEndpoint.objects.get()).tls.verify
+
+
+@pytest.mark.parametrize("values", [{"verify_tls": False}, {"ca_certificates": "x"}])
+def test_a_format_that_dials_by_itself_has_no_certificates_of_its_own(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        save(format="apprise", url="json://127.0.0.1:9/", **values)
+    assert refused.value.message_dict.keys() == values.keys()
+
+
+def test_the_shown_address_given_back_keeps_the_stored_one() -> None:
+    row = save(url=DISCORD, format="discord").endpoint
+    save(row, url=shown_url(row), name="renamed")
+    assert WebhookEndpoint.objects.get().url == DISCORD
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example/••••••", "••••••"])
+def test_another_address_that_is_blanked_out_is_refused(url: str) -> None:
+    row = save(url=DISCORD, format="discord").endpoint
+    with pytest.raises(ValidationError) as refused:
+        save(row, url=url)
+    assert "url" in refused.value.message_dict
+
+
+def test_programs_must_be_there_when_they_are_named_and_may_go_later() -> None:
+    web = program()
+    with pytest.raises(ValidationError) as refused:
+        save(programs=[web.pk, 4711])
+    assert refused.value.message_dict == {"programs": ["There is no program 4711."]}
+    row = save(programs=[web.pk]).endpoint
+    Program.everything.filter(pk=web.pk).delete()
+    assert save(row, programs=[web.pk]).endpoint.programs == [web.pk]
+
+
+def test_switching_on_again_can_be_made_to_ask_what_becomes_of_what_waits() -> None:
+    row = endpoint()
+    happen("agent.started")
+    services.switch_off(row, reason="enough", cancel_pending=False)
+    with pytest.raises(ValidationError) as asked:
+        services.save_endpoint({"enabled": True}, actor="tester", endpoint=row, resume=None)
+    assert "resume" in asked.value.message_dict
+    assert not WebhookEndpoint.objects.get().enabled
+    WebhookDelivery.objects.update(state="delivered")
+    services.save_endpoint({"enabled": True}, actor="tester", endpoint=row, resume=None)
+    assert WebhookEndpoint.objects.get().enabled
+
+
+def test_an_address_that_cannot_be_read_any_more_can_be_given_anew() -> None:
+    row = save().endpoint
+    WebhookEndpoint.objects.update(encrypted_url="gone")
+    row.refresh_from_db()
+    with pytest.raises(ValidationError) as refused:
+        save(row, name="renamed")
+    assert "url" in refused.value.message_dict
+    row.refresh_from_db()
+    save(row, url=DISCORD)
+    assert WebhookEndpoint.objects.get().url == DISCORD
 
 
 def test_set_true_keeps_the_stored_address_and_changes_the_rest() -> None:
@@ -171,9 +256,52 @@ def test_what_may_have_been_delivered_and_forgotten_is_not_replayed(monkeypatch:
     assert services.missing_since(row, year) == []
 
 
-def test_an_endpoint_that_is_off_cannot_be_tested() -> None:
+def test_nothing_is_queued_by_hand_for_an_endpoint_that_is_off() -> None:
+    row = endpoint()
+    delivery = ended("failed")
+    row.enabled = delivery.endpoint.enabled = False
+    since = timezone.now() - timedelta(hours=1)
+    for act in (
+        lambda: services.send_test(row, actor="tester"),
+        lambda: services.redeliver(delivery, actor="tester"),
+        lambda: services.recover(row, since=since, actor="tester"),
+        lambda: services.replay_missing(row, since=since, actor="tester"),
+    ):
+        with pytest.raises(ValidationError):
+            act()
+
+
+def test_a_test_goes_before_what_waits_and_does_not_wait_for_the_next_probe() -> None:
+    row = endpoint()
+    happen("agent.started")
+    later = timezone.now() + timedelta(minutes=1)
+    WebhookEndpoint.objects.update(connect_failures=5, paused_until=later)
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now() - timedelta(days=1))
+    delivery = services.send_test(row, actor="tester")
+    (waiting,) = agenda.waiting(Lane.REGULAR)
+    assert waiting.paused_until is None
+    (first,) = due_rows(waiting, Lane.REGULAR, timezone.now(), 1, is_bundle=False)
+    assert first.delivery == delivery.pk
+
+
+def test_a_mute_can_be_changed_and_must_still_mean_something() -> None:
+    row = services.mute(actor="tester", reason="move")
+    services.change_mute(row, {"cron": "0 3 * * *", "cron_seconds": 600}, actor="tester")
+    row.refresh_from_db()
+    assert (row.cron, row.cron_seconds, row.reason) == ("0 3 * * *", 600, "move")
+    assert AuditEntry.objects.filter(action="webhook.mute_changed").count() == 1
     with pytest.raises(ValidationError):
-        services.send_test(endpoint(enabled=False), actor="tester")
+        services.change_mute(row, {"ends_at": row.starts_at}, actor="tester")
+
+
+def test_more_missing_events_than_the_log_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    happen("agent.started")
+    happen("agent.started")
+    row = endpoint()
+    monkeypatch.setattr(retention, "KEEP_OF_ENDPOINT", 1)
+    with pytest.raises(ValidationError) as refused:
+        services.missing_since(row, timezone.now() - timedelta(hours=1))
+    assert "since" in refused.value.message_dict
 
 
 @pytest.mark.parametrize(

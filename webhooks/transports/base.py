@@ -45,7 +45,8 @@ class Transport(ABC, Generic[S]):
     """How events become requests of one kind, and what the answers of its service mean.
 
     `is_chat`: read by people, so late messages expire and many can be bundled. `is_signed`: Standard Webhooks
-    headers are added to what `render` returns. Stateless: one instance serves all endpoints.
+    headers are added to what `render` returns. `dials_itself`: not through our client, so an endpoint's own
+    certificates mean nothing to it. Stateless: one instance serves all endpoints.
     """
 
     kind: ClassVar[str]
@@ -53,6 +54,7 @@ class Transport(ABC, Generic[S]):
     url_hint: ClassVar[str] = "https://…"
     is_chat: ClassVar[bool] = True
     is_signed: ClassVar[bool] = False
+    dials_itself: ClassVar[bool] = False
     Settings: type[S]
 
     def schema(self) -> dict[str, Any]:

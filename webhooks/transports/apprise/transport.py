@@ -40,6 +40,7 @@ class AppriseTransport(Transport[AppriseSettings]):
     kind = "apprise"
     label = "Other service (Apprise URL)"
     url_hint = "ntfy://…, mailtos://…, gotify://…, pover://…"
+    dials_itself = True
     Settings = AppriseSettings
 
     def __init__(self) -> None:
