@@ -32,6 +32,9 @@ def main() -> None:
     else:
         from django.core.management import execute_from_command_line
 
+        from core import errors
+
+        errors.begin(sys.argv[1] if len(sys.argv) > 1 else "help")
         execute_from_command_line(sys.argv)
 
 

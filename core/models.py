@@ -1,4 +1,4 @@
-"""Who may do what, who did what, and the one counter that orders everything that happens."""
+"""Who may do what, who did what, what went wrong, and the one counter that orders everything that happens."""
 
 from __future__ import annotations
 
@@ -141,3 +141,33 @@ class AuditEntry(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("an audit entry is never removed")
+
+
+class ErrorGroup(models.Model):
+    """Errors of the monitor itself that nobody handled and that went wrong in the same way, counted.
+
+    Words (`message`, `traceback`, `place` …) are those of the last one. See `core.errors`.
+    """
+
+    fingerprint = models.CharField(max_length=16, unique=True, editable=False)
+    kind = models.CharField(max_length=200)
+    culprit = models.CharField(max_length=200, blank=True)
+    process = models.CharField(max_length=40)
+    place = models.CharField(max_length=200, blank=True)
+    host = models.CharField(max_length=100, blank=True)
+    version = models.CharField(max_length=40, blank=True)
+    message = models.CharField(max_length=500, blank=True)
+    traceback = models.TextField(blank=True)
+    count = models.PositiveBigIntegerField(default=1)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(db_index=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        ordering = ["-last_seen_at"]
+        verbose_name = _("error")
+        verbose_name_plural = _("errors")
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.culprit}" if self.culprit else self.kind

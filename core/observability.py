@@ -11,7 +11,8 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -22,7 +23,9 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .background_log import BackgroundHandler
+from .errors.watch import ErrorHandler, tell
 from .masking import mask_text, masked
+from .places import request_in_hand
 
 log = structlog.get_logger(__name__)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -38,11 +41,16 @@ def configure(process_name: str, *, background: bool = False) -> None:
     """
     _process["name"] = process_name
     root = logging.getLogger()
-    root.setLevel(settings.LOG_LEVEL if settings.LOG_LEVEL in LEVELS else "INFO")
+    level = logging.getLevelName(settings.LOG_LEVEL if settings.LOG_LEVEL in LEVELS else "INFO")
+    root.setLevel(min(level, logging.ERROR))  # errors are counted, also where people want to read of none
+    writers = [handler for handler in root.handlers if not isinstance(handler, ErrorHandler)]
     if background:
         handler = BackgroundHandler()
-        handler.setFormatter(root.handlers[0].formatter if root.handlers else None)
-        root.handlers = [handler]
+        handler.setFormatter(writers[0].formatter if writers else None)
+        root.handlers = [handler, *(other for other in root.handlers if other not in writers)]
+        writers = [handler]
+    for writer in writers:
+        writer.setLevel(level)
 
 
 def set_up(config: dict[str, Any]) -> None:
@@ -51,6 +59,7 @@ def set_up(config: dict[str, Any]) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            _tell_of_error,
             *COMMON,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -70,6 +79,16 @@ def line_formatter(kind: str) -> logging.Formatter:
             _mask_line,
         ],
     )
+
+
+def _tell_of_error(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Before the exception becomes text. What the standard library logs comes to `ErrorHandler`."""
+    given = event.get("exc_info")
+    if given and method in ("error", "exception", "critical"):
+        error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+        if error is not None:
+            tell(error, f"program {event['program']}" if "program" in event else "")
+    return event
 
 
 def _add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -143,13 +162,22 @@ class RequestLogMiddleware:
         if self.is_async:
             return self._answer_async(request)
         began = time.perf_counter()
-        with bound_contextvars(request_id=self._id_of(request)):
+        with self._in_hand(request):
             return self._noted(request, self.get_response(request), began)
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         began = time.perf_counter()
-        with bound_contextvars(request_id=self._id_of(request)):
+        with self._in_hand(request):
             return self._noted(request, await self.get_response(request), began)
+
+    @contextmanager
+    def _in_hand(self, request: HttpRequest) -> Iterator[None]:
+        token = request_in_hand.set(request)
+        try:
+            with bound_contextvars(request_id=self._id_of(request)):
+                yield
+        finally:
+            request_in_hand.reset(token)
 
     def _id_of(self, request: HttpRequest) -> str:
         given = request.headers.get(REQUEST_ID_HEADER, "")

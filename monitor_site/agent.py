@@ -14,7 +14,9 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseFault
+from structlog.contextvars import bind_contextvars
 
+from core import errors
 from metrics.collector import Collector
 from metrics.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
@@ -44,22 +46,27 @@ async def run(*, stop_programs: bool) -> None:
     supervisor = Supervisor(host, Path(settings.RUN_DIR))
     stop = asyncio.Event()
     supervising = asyncio.create_task(supervisor.run(stop))
-    beside = [asyncio.create_task(_keep_running(service, stop)) for service in _services(supervisor)]
+    errors.ledger.leave_writing_to_others()
+    services = _services(supervisor)
+    beside = [asyncio.create_task(_keep_running(name, service, stop)) for name, service in services.items()]
     await _first_of(asked.wait(), supervising)
     if stop_programs and not supervising.done():
         await supervisor.stop_programs()
     stop.set()
-    await asyncio.gather(supervising, *beside)
+    try:
+        await asyncio.gather(supervising, *beside)
+    finally:
+        await asyncio.to_thread(errors.ledger.close)
 
 
-def _services(supervisor: Supervisor) -> list[Service]:
-    return [
-        LogKeeper(supervisor.logs).run,
-        Collector(supervisor).run,
-        Retention(supervisor.journal.put_batch).run,
-        Pump().run,
-        lambda stop: _beat(supervisor, stop),
-    ]
+def _services(supervisor: Supervisor) -> dict[str, Service]:
+    return {
+        "logs": LogKeeper(supervisor.logs).run,
+        "collector": Collector(supervisor).run,
+        "retention": Retention(supervisor.journal.put_batch).run,
+        "webhooks": Pump().run,
+        "heartbeat": lambda stop: _beat(supervisor, stop),
+    }
 
 
 async def _first_of(asked: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
@@ -80,8 +87,9 @@ async def _host(asked: asyncio.Event) -> Host | None:
     return None
 
 
-async def _keep_running(service: Service, stop: asyncio.Event) -> None:
+async def _keep_running(name: str, service: Service, stop: asyncio.Event) -> None:
     """A fault in sampling or log keeping is told and overcome; supervising goes on beside it."""
+    bind_contextvars(service=name)  # in this task's own context
     while not stop.is_set():
         try:
             await service(stop)
@@ -93,6 +101,8 @@ async def _keep_running(service: Service, stop: asyncio.Event) -> None:
 async def _beat(supervisor: Supervisor, stop: asyncio.Event) -> None:
     while not stop.is_set():
         supervisor.beat()
+        if errors.ledger.is_waiting:
+            supervisor.journal.put_batch(errors.ledger.write)
         try:
             await asyncio.wait_for(stop.wait(), HEARTBEAT_SECONDS)
         except TimeoutError:

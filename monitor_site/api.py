@@ -19,6 +19,7 @@ from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 from ninja.types import DictStrAny
 
+from core.errors.api import router as errors_router
 from core.rest import authority
 from metrics.api import router as metrics_router
 from programs.api import router as programs_router
@@ -123,4 +124,5 @@ api.add_decorator(note_parameters, mode="view")
 api.add_router("", programs_router)
 api.add_router("/metrics", metrics_router)
 api.add_router("/system", system_router)
+api.add_router("/system", errors_router)
 problems.install(api)

@@ -216,8 +216,11 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "core.observability.line_formatter", "kind": LOG_FORMAT}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "errors": {"class": "core.errors.watch.ErrorHandler", "level": "ERROR"},
+    },
+    "root": {"handlers": ["stderr", "errors"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": []},
         "django.server": {"handlers": [], "propagate": True},

@@ -89,6 +89,12 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
             Entry(_("Audit"), "policy", "core.AuditEntry"),
         ],
     ),
+    (
+        _("Monitor"),
+        [
+            Entry(_("Errors"), "bug_report", "core.ErrorGroup"),
+        ],
+    ),
 ]
 
 

@@ -8,17 +8,20 @@ import django
 
 django.setup()
 
-from core import locks  # noqa: E402
+from core import errors, locks  # noqa: E402
 from core.observability import configure  # noqa: E402
 from monitor_site.jobs import marker  # noqa: E402
 from monitor_site.jobs.config import GuardConfig  # noqa: E402
 from monitor_site.jobs.guard import Guard  # noqa: E402
+from monitor_site.jobs.reporting import report_jobs  # noqa: E402
 from monitor_site.serving.signals import Signals  # noqa: E402
 
 
 def main() -> None:
     marker.ensure_marked()
+    errors.begin("jobs")
     configure("jobs")
+    report_jobs()
     with Signals() as signals, locks.hold("jobs") as lock:
 
         def after_fork() -> None:

@@ -18,6 +18,9 @@ READ, OPERATE, ADMIN = Role.READ, Role.OPERATE, Role.ADMIN
 NEEDED: dict[tuple[str, str], Role | None] = {
     ("GET", "/api/system/health"): None,
     ("GET", "/api/system"): READ,
+    ("GET", "/api/system/errors"): READ,
+    ("GET", "/api/system/errors/{error_id}"): ADMIN,
+    ("POST", "/api/system/errors/{error_id}/resolve"): OPERATE,
     ("GET", "/api/status"): READ,
     ("GET", "/api/status/{program_id}"): READ,
     ("GET", "/api/events"): READ,
@@ -70,7 +73,7 @@ def test_what_forgets_to_name_a_role_is_for_administrators() -> None:
 def is_let_in(client: Client, method: str, path: str) -> bool:
     """Whether the call got past the door; what it then does with the empty body is another matter."""
     host()
-    answer = client.generic(method, path.format(program_id=define().pk, incident_id=1))
+    answer = client.generic(method, path.format(program_id=define().pk, incident_id=1, error_id=1))
     assert answer.status_code < 500
     return answer.status_code not in (401, 403)
 

@@ -14,6 +14,7 @@ from core.observability import configure
 from monitor_site.jobs import marker
 from monitor_site.jobs.config import GuardConfig
 from monitor_site.jobs.guard import Guard
+from monitor_site.jobs.reporting import report_jobs
 from monitor_site.serving.signals import Signals
 
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         marker.ensure_marked()
         configure("jobs")
         quieten_cluster()
+        report_jobs()
         autodiscover_modules("tasks")  # loaded once here, and shared by every worker
         try:
             with Signals() as signals, locks.hold("jobs") as lock:

@@ -1,0 +1,57 @@
+"""Where errors are seen: in the log of whoever caught them last, or when nobody did."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+import structlog
+
+from core.places import current_place
+
+from .pending import Ledger
+
+log = structlog.get_logger(__name__)
+ledger = Ledger()
+Listener = Callable[[BaseException, str], None]
+listeners: list[Listener] = [ledger.note]
+
+
+def begin(process: str) -> None:
+    """Called once when a process starts; `process` is the command it runs."""
+    ledger.open(process)
+    sys.excepthook = _process_failed
+    threading.excepthook = _thread_failed
+
+
+def tell(error: BaseException, place: str = "") -> None:
+    """Hands `error` to everyone who keeps count. Never raises."""
+    for listener in listeners:
+        listener(error, place or current_place())
+
+
+class ErrorHandler(logging.Handler):
+    """For what the standard library logs; structlog's own events come by `core.observability`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        is_foreign = not isinstance(record.msg, dict)
+        if is_foreign and record.exc_info and record.exc_info[1] is not None:
+            tell(record.exc_info[1])
+
+
+def _process_failed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # structlog as it comes shows local variables, and secrets are among them. Ctrl-C is no error.
+    if isinstance(error, Exception) and structlog.is_configured():
+        log.critical("process.failed", exc_info=error)
+        ledger.close()
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None and failure.exc_type is not SystemExit:
+        name = failure.thread.name if failure.thread else ""
+        log.error("thread.failed", thread=name, exc_info=failure.exc_value)
