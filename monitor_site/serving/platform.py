@@ -14,6 +14,9 @@ from typing import Any
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 ]
+# `nohup` asks for these to stay ignored. That a shell's `&` ignores SIGINT only keeps Ctrl-C away: who sends one
+# to this process means it.
+NOHUP_SIGNALS = [signal.SIGHUP] if sys.platform != "win32" else []
 CHILD_SIGNALS = [signal.SIGCHLD] if sys.platform != "win32" else []
 HAS_PIDFD = hasattr(os, "pidfd_open")
 SCANS = 20  # a process may fork while the others are being killed, so looking once is not enough

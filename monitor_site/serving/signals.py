@@ -8,7 +8,7 @@ import socket
 from types import TracebackType
 from typing import Any
 
-from .platform import CHILD_SIGNALS, STOP_SIGNALS
+from .platform import CHILD_SIGNALS, NOHUP_SIGNALS, STOP_SIGNALS
 
 
 def _note(number: int, frame: Any) -> None:
@@ -31,7 +31,7 @@ class Signals:
         self._writer.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in [*STOP_SIGNALS, *CHILD_SIGNALS]:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asked for SIGHUP to be ignored
+            if number not in NOHUP_SIGNALS or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, _note)
         return self
 

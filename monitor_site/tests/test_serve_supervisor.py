@@ -143,18 +143,30 @@ def test_parts_notice_that_their_supervisor_was_killed(stage: Stage) -> None:
     assert supervisor.wait(1) == -signal.SIGKILL
 
 
-def test_an_ignored_hangup_stays_ignored(stage: Stage) -> None:
+def started_by_a_shell_that_ignores(name: str, stage: Stage) -> subprocess.Popen[bytes]:
     stage.add("web", OBEDIENT)
-    command = f'trap "" HUP; exec "{sys.executable}" -m monitor_site.tests.run_stand_ins "$0"'
+    command = f'trap "" {name}; exec "{sys.executable}" -m monitor_site.tests.run_stand_ins "$0"'
     supervisor = subprocess.Popen(
         ["/bin/sh", "-c", command, json.dumps(stage.parts)],
         env=stage.installation.environment,
         start_new_session=True,
     )
     wait_until(lambda: stage.lines("web started"))
+    return supervisor
+
+
+def test_an_ignored_hangup_stays_ignored(stage: Stage) -> None:
+    supervisor = started_by_a_shell_that_ignores("HUP", stage)
     supervisor.send_signal(signal.SIGHUP)
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(5) == 0
+    assert stage.lines("stopped") == ["web stopped"]
+
+
+def test_one_started_in_a_scripts_background_stops_at_sigint(stage: Stage) -> None:
+    supervisor = started_by_a_shell_that_ignores("INT", stage)
+    supervisor.send_signal(signal.SIGINT)
+    assert supervisor.wait(20) == 0
     assert stage.lines("stopped") == ["web stopped"]
 
 
