@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 folder = tempfile.mkdtemp(prefix="monitor-tests-")
@@ -17,6 +18,9 @@ def remove() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# Tests start hundreds of Python processes: none of them shall compile the whole product again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ["DATA_DIR"] = folder
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
 os.environ["HOST_NAME"] = "testhost"
