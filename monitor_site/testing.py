@@ -1,4 +1,7 @@
-"""Loaded by pytest before the settings: every test process gets a data folder of its own, gone afterwards."""
+"""Loaded by pytest before the settings: every test process gets a data folder of its own, gone afterwards.
+
+What each test would do again with the same result is done once for all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 folder = tempfile.mkdtemp(prefix="monitor-tests-")
 owner = os.getpid()
@@ -35,3 +41,23 @@ for name in (
     "WEBHOOK_NETWORK",
 ):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_at_the_static_files() -> Iterator[None]:
+    """Each client of a test builds its own middleware; finding these files took longer than most requests."""
+    from servestatic.middleware import ServeStaticMiddleware
+
+    look = ServeStaticMiddleware.add_files_from_finders
+    first: list[ServeStaticMiddleware] = []
+
+    def look_once(middleware: ServeStaticMiddleware) -> None:
+        if not first:
+            look(middleware)
+            first.append(middleware)
+        middleware.files = first[0].files
+        middleware.directories = first[0].directories
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", look_once)
+        yield
