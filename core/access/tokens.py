@@ -6,12 +6,13 @@ import hashlib
 import re
 import secrets
 import string
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -23,7 +24,10 @@ from .roles import Role, granted_level, role_of
 
 SHAPE = re.compile(r"(?P<prefix>pm_[0-9a-z]{8})_[A-Za-z0-9_-]{43}")
 PREFIX_ALPHABET = string.ascii_lowercase + string.digits
+# Stand in for what a statement is asked with.
 NOBODY = -1
+ANY_DIGEST = "digest"
+ANY_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
 NOTE_USE_EVERY = timedelta(minutes=1)
 
 
@@ -95,34 +99,49 @@ def authenticate_token(clear: str) -> Principal | None:
     if not SHAPE.fullmatch(clear):
         return None
     now = timezone.now()
-    token = (
-        ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), digest=digest(clear))
-        .filter(user__is_active=True)
-        .select_related("user")
-        .annotate(owner_level=_owner_level())
-        .order_by()
-        .first()
-    )
-    if token is None:
+    user = _look_up(digest(clear), now)
+    level = user and (Role.ADMIN if user.is_superuser else user.owner_level)
+    if user is None or not level:
         return None
-    level = Role.ADMIN if token.user.is_superuser else token.owner_level
-    if not level:
-        return None
-    _note_use(token, now)
-    role = min(Role(level), Role.named(token.scope))
-    return Principal(token.user, role, token_actor(token.user.get_username(), token.name), token.prefix)
+    _note_use(user.token_id, user.token_last_used_at, now)
+    role = min(Role(level), Role.named(user.token_scope))
+    return Principal(user, role, token_actor(user.get_username(), user.token_name), user.token_prefix)
+
+
+def _look_up(hashed: str, now: datetime) -> Any:
+    """The owner of the token as a User, with the columns of `_statement` besides; None when there is none."""
+    sql, values = _statement()
+    moments = connection.ops.adapt_datetimefield_value(ANY_MOMENT), connection.ops.adapt_datetimefield_value(now)
+    known = {ANY_DIGEST: hashed, moments[0]: moments[1]}
+    return next(iter(User.objects.raw(sql, [known.get(value, value) for value in values])), None)
 
 
 @cache
+def _statement() -> tuple[str, tuple[Any, ...]]:
+    """The look-up in SQL, put together once: that takes Django 1.1 ms, and the database a tenth of it.
+
+    So every request can ask anew, and a token that was revoked is refused at once.
+    """
+    is_in_time = Q(api_tokens__expires_at=None) | Q(api_tokens__expires_at__gt=ANY_MOMENT)
+    columns = {f"token_{name}": F(f"api_tokens__{name}") for name in ("id", "name", "scope", "prefix", "last_used_at")}
+    found = User.objects.filter(is_in_time, api_tokens__digest=ANY_DIGEST, is_active=True).order_by()
+    return found.annotate(**columns, owner_level=_owner_level()).query.sql_with_params()
+
+
 def _owner_level() -> RawSQL:
-    """`granted_level` of a token's owner as SQL, put together once: that took 1.5 of the look-up's 1.9 ms."""
+    """`granted_level` of the row's own user."""
     sql, values = granted_level(NOBODY).query.sql_with_params()
-    owner = f"{connection.ops.quote_name(ApiToken._meta.db_table)}.{connection.ops.quote_name('user_id')}"
+    owner = f"{connection.ops.quote_name(User._meta.db_table)}.{connection.ops.quote_name('id')}"
     with_owner = sql % tuple(owner if value == NOBODY else "%s" for value in values)
     return RawSQL(with_owner, [value for value in values if value != NOBODY])  # noqa: S611  (no input in it)
 
 
-def _note_use(token: ApiToken, now: datetime) -> None:
+def _note_use(token_id: int, last_used_at: datetime | None, now: datetime) -> None:
     stale = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTE_USE_EVERY)
-    if token.last_used_at is None or token.last_used_at <= now - NOTE_USE_EVERY:
-        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
+    if last_used_at is None or _in_utc(last_used_at) <= now - NOTE_USE_EVERY:
+        ApiToken.objects.filter(stale, pk=token_id).update(last_used_at=now)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """SQLite's times are in UTC without saying so."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
