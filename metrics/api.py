@@ -18,6 +18,7 @@ from core.rest import authority
 from core.rest.authority import Call
 from core.rest.credentials import Credentials
 from programs.models import Host, Program
+from programs.status import is_present
 from programs.watching import SEATS, seats
 
 from . import export, queries, summary
@@ -39,7 +40,6 @@ from .schemas import (
 router = Router(tags=["metrics"])
 DEFAULT_METRICS = {"programs": ["cpu_percent", "memory_bytes"], "hosts": ["cpu_percent", "memory_used_bytes"]}
 RECHECK_SECONDS = 5.0
-LARGEST_ID = 2**63 - 1
 
 
 def _now() -> int:
@@ -58,7 +58,7 @@ def _json(found: Mapping[str, Any]) -> HttpResponse:
 @router.get("/{int:program_id}", auth=authority.READ, response=SeriesOut)
 def history_of_program(request: HttpRequest, program_id: int, chart: Query[Chart]) -> HttpResponse:
     """What one program used. The step is a multiple of what was kept for that time, so it may come out larger."""
-    if not (0 < program_id <= LARGEST_ID and Program.objects.filter(pk=program_id).exists()):
+    if not is_present(program_id):
         raise Http404(f"There is no program {program_id}.")
     chosen = queries.choose(
         OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)

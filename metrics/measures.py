@@ -1,6 +1,7 @@
 """What can be asked for of programs and hosts, and where the rows of it are.
 
-The expressions are aggregates over the rows of one bucket. `newest` is 1 in the latest of them.
+The expressions are templates of SQL: `OF_MANY` makes them aggregates over the rows of one bucket, where `newest`
+is 1 in the latest of them, and `OF_ONE` what they come to for a bucket of one row.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .tiers import Segment, Tier
 
 MOST_SEEKS = 5000  # beyond that it is quicker to read everything in between
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+OF_MANY = {"sum": "sum", "min": "min", "max": "max", "last": "max(CASE WHEN newest = 1 THEN ", "end": " END)"}
+OF_ONE = {"sum": "", "min": "", "max": "", "last": "(", "end": ")"}
 Sql = tuple[str, list[Any]]
 
 
@@ -39,10 +42,13 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Measure:
+    """`is_exact`: the database gives plain numbers as they go out, so that thousands of them need no more work."""
+
     columns: tuple[str, ...]
     aggregates: Mapping[str, str]
     digits: int = 0
     distribution: Distribution | None = None
+    is_exact: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,27 +60,38 @@ class Measure:
 
 
 def _last(column: str) -> str:
-    return f"max(CASE WHEN newest = 1 THEN {column} END)"
+    return f"{{last}}{column}{{end}}"
 
 
 def _highest(column: str) -> Measure:
-    return Measure((column,), {"max": f"max({column})"})
+    return Measure((column,), {"max": f"{{max}}({column})"}, is_exact=True)
+
+
+def _hundredths(whole: str) -> str:
+    return f"CAST({whole} AS double precision) / 100"
+
+
+def _quotient(over: str, under: str) -> str:
+    """Rounded, in whole numbers: the sums of PostgreSQL do not divide like those of SQLite."""
+    top, bottom = f"CAST({over} AS bigint)", f"CAST({under} AS bigint)"
+    return f"({top} + {bottom} / 2) / NULLIF({bottom}, 0)"
 
 
 def _rate(column: str, seconds: str, *needed: str) -> Measure:
     """Of a counter: per second of the time for which there are samples."""
-    return Measure((column, *needed), {"avg": f"1.0 * sum({column}) / NULLIF({seconds}, 0)"}, digits=1)
+    return Measure((column, *needed), {"avg": f"1.0 * {{sum}}({column}) / NULLIF({seconds}, 0)"}, digits=1)
 
 
 CPU = Measure(
     columns=("cpu_ms", "covered_ms", "cpu_min", "cpu_max", "cpu_last"),
     aggregates={
-        "avg": "100.0 * sum(cpu_ms) / NULLIF(sum(covered_ms), 0)",
-        "min": "min(cpu_min) / 100.0",
-        "max": "max(cpu_max) / 100.0",
-        "last": f"{_last('cpu_last')} / 100.0",
+        "avg": _hundredths(_quotient("{sum}(cpu_ms) * 10000", "{sum}(covered_ms)")),
+        "min": _hundredths("{min}(cpu_min)"),
+        "max": _hundredths("{max}(cpu_max)"),
+        "last": _hundredths(_last("cpu_last")),
     },
     digits=2,
+    is_exact=True,
     distribution=Distribution(
         "cpu_histogram", "10000.0 * cpu_ms / NULLIF(covered_ms, 0)", "cpu_min", "cpu_max", histogram.CPU, 0.01
     ),
@@ -82,11 +99,12 @@ CPU = Measure(
 MEMORY = Measure(
     columns=("memory_sum", "count", "memory_min", "memory_max", "memory_last"),
     aggregates={
-        "avg": "1.0 * sum(memory_sum) / sum(count)",
-        "min": "min(memory_min)",
-        "max": "max(memory_max)",
+        "avg": _quotient("{sum}(memory_sum)", "{sum}(count)"),
+        "min": "{min}(memory_min)",
+        "max": "{max}(memory_max)",
         "last": _last("memory_last"),
     },
+    is_exact=True,
     distribution=Distribution(
         "memory_histogram", "1.0 * memory_sum / count", "memory_min", "memory_max", histogram.MEMORY, 1
     ),
@@ -96,21 +114,21 @@ OF_PROGRAMS: Mapping[str, Measure] = {
     "memory_bytes": MEMORY,
     "threads": _highest("threads_max"),
     "open_files": _highest("open_files_max"),
-    "read_bytes_per_second": _rate("read_bytes", "sum(covered_ms) / 1000.0", "covered_ms"),
-    "write_bytes_per_second": _rate("write_bytes", "sum(covered_ms) / 1000.0", "covered_ms"),
+    "read_bytes_per_second": _rate("read_bytes", "{sum}(covered_ms) / 1000.0", "covered_ms"),
+    "write_bytes_per_second": _rate("write_bytes", "{sum}(covered_ms) / 1000.0", "covered_ms"),
 }
 
 
 def _gauge(column: str, *, highest: str = "", digits: int = 0) -> Measure:
     """Rows hold averages over `count` points."""
-    aggregates = {"avg": f"1.0 * sum({column} * count) / sum(count)", "last": _last(column)}
+    aggregates = {"avg": f"1.0 * {{sum}}({column} * count) / {{sum}}(count)", "last": _last(column)}
     if highest:
-        aggregates["max"] = f"max({highest})"
+        aggregates["max"] = f"{{max}}({highest})"
     return Measure((column, "count", *([highest] if highest else [])), aggregates, digits)
 
 
 def _host_rate(column: str) -> Measure:
-    return _rate(column, f"sum(count) * {float(settings.RECORD_SECONDS)}", "count")
+    return _rate(column, f"{{sum}}(count) * {float(settings.RECORD_SECONDS)}", "count")
 
 
 OF_HOSTS: Mapping[str, Measure] = {

@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from . import tiers
-from .measures import PERCENTILES, Measure, Source, Sql
+from .measures import OF_MANY, OF_ONE, PERCENTILES, Measure, Source, Sql
 from .percentiles import percentiles
 from .tiers import DAY_SECONDS, HOUR_SECONDS, RAW, TIERS, Segment, Tier
 
@@ -125,8 +125,7 @@ def series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, S
     for owner, group in groupby(rows, itemgetter(0)):
         own, own_rows = empty(chosen), list(group)
         for column, (name, aggregate) in enumerate(wanted, 2):
-            shown = source.measures[name].shown
-            own[name][aggregate] = [[row[1], shown(row[column])] for row in own_rows if row[column] is not None]
+            own[name][aggregate] = _points(own_rows, column, source.measures[name])
         found[owner] = own
     for name, aggregates in chosen.items():
         if shares := {aggregate: PERCENTILES[aggregate] for aggregate in aggregates if aggregate in PERCENTILES}:
@@ -142,8 +141,29 @@ def empty(chosen: Chosen) -> Series:
     return {name: {aggregate: [] for aggregate in aggregates} for name, aggregates in chosen.items()}
 
 
+def _points(rows: Sequence[tuple[Any, ...]], column: int, measure: Measure) -> list[list[float]]:
+    if measure.is_exact:
+        return [[row[1], row[column]] for row in rows if row[column] is not None]
+    return [[row[1], measure.shown(row[column])] for row in rows if row[column] is not None]
+
+
 def _aggregate(source: Source, segments: Sequence[Segment], step: int, wanted: Sequence[tuple[str, str]]) -> Sql:
-    """One row for each owner and bucket, in that order."""
+    """One row for each owner and bucket."""
+    # Nothing is to be added up where a row is a bucket, and grouping them takes longer than reading them.
+    whole = [segment for segment in segments if segment.tier is not RAW and segment.tier.width == step]
+    parts = [_single(source, segment, wanted) for segment in whole]
+    if others := [segment for segment in segments if segment not in whole]:
+        parts.append(_grouped(source, others, step, wanted))
+    return " UNION ALL ".join(text for text, _ in parts), [value for _, values in parts for value in values]
+
+
+def _single(source: Source, segment: Segment, wanted: Sequence[tuple[str, str]]) -> Sql:
+    shown = ", ".join(source.measures[name].aggregates[aggregate].format(**OF_ONE) for name, aggregate in wanted)
+    rows, values = source.rows(segment)
+    return f"SELECT {source.owner}, timestamp, {shown} {rows}", values
+
+
+def _grouped(source: Source, segments: Sequence[Segment], step: int, wanted: Sequence[tuple[str, str]]) -> Sql:
     measures = [source.measures[name] for name, _ in wanted]
     columns = sorted({column for measure in measures for column in measure.columns})
     bucket = f"timestamp - timestamp %% {step} AS bucket"
@@ -151,9 +171,8 @@ def _aggregate(source: Source, segments: Sequence[Segment], step: int, wanted: S
     if any(aggregate == "last" for _, aggregate in wanted):
         order = f"PARTITION BY {source.owner}, bucket ORDER BY timestamp DESC"
         rows = f"SELECT rows_of.*, row_number() OVER ({order}) AS newest FROM ({rows}) AS rows_of"  # noqa: S608  (names)
-    shown = ", ".join(source.measures[name].aggregates[aggregate] for name, aggregate in wanted)
-    grouped = f"GROUP BY {source.owner}, bucket ORDER BY {source.owner}, bucket"
-    return f"SELECT {source.owner}, bucket, {shown} FROM ({rows}) AS found {grouped}", values  # noqa: S608  (names)
+    shown = ", ".join(source.measures[name].aggregates[aggregate].format(**OF_MANY) for name, aggregate in wanted)
+    return f"SELECT {source.owner}, bucket, {shown} FROM ({rows}) AS found GROUP BY {source.owner}, bucket", values  # noqa: S608  (names)
 
 
 def united(source: Source, segments: Sequence[Segment], columns: str) -> Sql:
@@ -164,7 +183,10 @@ def united(source: Source, segments: Sequence[Segment], columns: str) -> Sql:
 
 
 def _rows(query: Sql) -> list[tuple[Any, ...]]:
+    """By owner and time. They come nearly sorted, so this is quicker than having the database do it."""
     with connection.cursor() as cursor:
         cursor.execute(*query)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
+    rows.sort(key=itemgetter(1))
+    rows.sort(key=itemgetter(0))
     return rows

@@ -12,7 +12,7 @@ from django.db.models import Count
 from programs.models import Program, ProgramEvent
 
 from . import tiers
-from .measures import CPU, MEMORY, Programs
+from .measures import CPU, MEMORY, OF_MANY, Programs
 from .moments import from_unix
 from .percentiles import percentiles
 from .queries import united
@@ -21,9 +21,12 @@ from .tiers import RAW, TIERS, Segment, Tier
 LEAST_BUCKETS = 20  # of the coarsest tier within a window, so that moving its start to a bucket's adds 5 % at most
 P95 = 0.95
 COLUMNS = ("covered_ms", "cpu_ms", "cpu_max", "count", "memory_sum", "memory_max")
-TOTALS = (
-    f"sum(covered_ms), {CPU.aggregates['avg']}, {CPU.aggregates['max']}, "
-    f"{MEMORY.aggregates['avg']}, {MEMORY.aggregates['max']}"
+TOTALS = ", ".join(
+    wanted.format(**OF_MANY)
+    for wanted in (
+        *("{sum}(covered_ms)", CPU.aggregates["avg"], CPU.aggregates["max"]),
+        *(MEMORY.aggregates["avg"], MEMORY.aggregates["max"]),
+    )
 )
 
 
@@ -113,18 +116,17 @@ def _items(asked: Window, segments: Sequence[Segment], now: int, ids: Sequence[i
 
 def _item(pk: int, name: str, figures: Sequence[Any], uptime_ratio: float, restarts: int) -> Item:
     cpu_average, cpu_highest, memory_average, memory_highest = figures
-    is_known = memory_average is not None
     return {
         "id": pk,
         "name": name,
         "cpu_percent": {
-            "avg": None if cpu_average is None else CPU.shown(cpu_average),
-            "max": CPU.shown(cpu_highest) if is_known else None,
+            "avg": cpu_average,
+            "max": cpu_highest,
             "p95": None,
         },
         "memory_bytes": {
-            "avg": MEMORY.shown(memory_average) if is_known else None,
-            "max": MEMORY.shown(memory_highest) if is_known else None,
+            "avg": memory_average,
+            "max": memory_highest,
             "p95": None,
         },
         "uptime_ratio": uptime_ratio,

@@ -65,7 +65,7 @@ MIDDLEWARE = [
     "metrics.timing.RequestTimingMiddleware",
     "monitor_site.middleware.SecurityHeaders",
     "monitor_site.middleware.Security",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "monitor_site.middleware.StaticFiles",
     "monitor_site.middleware.Compression",
     "monitor_site.middleware.ApiManners",
     "monitor_site.middleware.ApiConditionalGet",

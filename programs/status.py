@@ -100,6 +100,12 @@ def one_program(program_id: int) -> ProgramStatus | None:
     return next(_read(pulse(), "AND p.id = %s", (program_id,)), None)
 
 
+def is_present(program_id: int) -> bool:
+    """Whether there is such a program. In SQL, as Django takes six times as long to ask."""
+    present = "SELECT 1 FROM programs_program WHERE id = %s AND removed_at IS NULL"
+    return 0 < program_id <= LARGEST_ID and bool(_rows(present, (program_id,)))
+
+
 def _read(seen: Pulse, condition: str, values: Sequence[Any]) -> Iterator[ProgramStatus]:
     for _, own in groupby(_rows(QUERY.format(condition=condition), values), itemgetter(0)):
         yield _remembered(list(own), seen)

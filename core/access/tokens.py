@@ -123,7 +123,9 @@ def _statement() -> tuple[str, tuple[Any, ...]]:
     So every request can ask anew, and a token that was revoked is refused at once.
     """
     is_in_time = Q(api_tokens__expires_at=None) | Q(api_tokens__expires_at__gt=ANY_MOMENT)
-    columns = {f"token_{name}": F(f"api_tokens__{name}") for name in ("id", "name", "scope", "prefix", "last_used_at")}
+    columns = {
+        f"token_{name}": F(f"api_tokens__{name}") for name in ("id", "name", "scope", "prefix", "last_used_at")
+    }
     found = User.objects.filter(is_in_time, api_tokens__digest=ANY_DIGEST, is_active=True).order_by()
     return found.annotate(**columns, owner_level=_owner_level()).query.sql_with_params()
 

@@ -15,6 +15,8 @@ from monitor_site.environment import bind_parts
 from monitor_site.serving import address
 
 log = structlog.get_logger(__name__)
+# New objects between two looks for garbage. By itself Python looks after 700: several times in each long answer.
+GARBAGE_AFTER = 20_000
 
 
 class Command(BaseCommand):
@@ -43,6 +45,7 @@ class Command(BaseCommand):
         configure("web")  # after the application, which sets Django up once more and with it the logs
         gc.collect()
         gc.freeze()  # what is loaded by now stays: no need to look through it again and again
+        gc.set_threshold(GARBAGE_AFTER)
         url = address.public_url(host, port, settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS)
         server = WebServer(application, host, port, on_listening=lambda: log.info("web.listening", url=url))
         server.run()

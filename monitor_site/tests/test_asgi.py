@@ -1,0 +1,119 @@
+"""The application as a server sees it: which requests go through a thread in one go, and that nothing is lost."""
+
+# The test tools of asgiref have no types.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from django.core.signals import request_finished, request_started
+
+from monitor_site.asgi import InOneGo, application, is_synchronous
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def scope(path: str, method: str = "GET") -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+    }
+
+
+@async_to_sync
+async def answer(path: str, method: str = "GET", body: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
+    communicator = ApplicationCommunicator(application, scope(path, method))
+    await communicator.send_input({"type": "http.request", "body": body})
+    head = await communicator.receive_output(timeout=30)
+    rest = await communicator.receive_output(timeout=30)
+    await communicator.wait(timeout=30)
+    return head["status"], dict(head["headers"]), rest["body"]
+
+
+@contextmanager
+def threads_of_signals() -> Iterator[list[tuple[str, str]]]:
+    seen: list[tuple[str, str]] = []
+
+    def started(**_: Any) -> None:
+        seen.append(("started", threading.current_thread().name))
+
+    def finished(**_: Any) -> None:
+        seen.append(("finished", threading.current_thread().name))
+
+    request_started.connect(started)
+    request_finished.connect(finished)
+    try:
+        yield seen
+    finally:
+        request_started.disconnect(started)
+        request_finished.disconnect(finished)
+
+
+@pytest.mark.parametrize("path", ["/api/status", "/api/metrics/1", "/api/programs", "/api/no/such/address"])
+def test_what_does_not_await_goes_in_one_go(path: str) -> None:
+    assert is_synchronous(path)
+
+
+@pytest.mark.parametrize("path", ["/api/metrics/export", "/api/programs/1/logs", "/admin/", "/static/x.css", "/"])
+def test_what_awaits_and_what_is_for_people_goes_the_usual_way(path: str) -> None:
+    assert not is_synchronous(path)
+
+
+def test_a_refusal_is_whole_with_all_headers_of_the_middleware() -> None:
+    status, headers, body = answer("/api/status")
+    assert (status, orjson.loads(body)["status"]) == (401, 401)
+    assert headers[b"Content-Type"] == b"application/problem+json"
+    assert {b"Content-Security-Policy", b"X-Content-Type-Options", b"X-Request-ID"} <= headers.keys()
+
+
+def test_an_unknown_address_is_a_problem_document() -> None:
+    status, _, body = answer("/api/no/such/address")
+    assert (status, orjson.loads(body)["title"]) == (404, "Not Found")
+
+
+def test_a_body_arrives() -> None:
+    status, _, body = answer("/api/programs", "POST", b'{"name": "x", "command": "true"}')
+    assert (status, orjson.loads(body)["title"]) == (401, "Unauthorized")
+
+
+def test_the_connection_is_looked_after_before_and_after_in_the_thread_of_the_view() -> None:
+    with threads_of_signals() as seen:
+        answer("/api/status")
+    assert [name for name, _ in seen] == ["started", "finished"]
+    assert len({thread for _, thread in seen}) == 1
+    assert seen[0][1] != threading.main_thread().name
+
+
+def test_a_view_that_breaks_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("programs.status.pulse", broken)
+    monkeypatch.setattr("core.rest.authority.Session.authenticate", lambda *_: True)
+    status, _, body = answer("/api/status")
+    assert (status, orjson.loads(body)["title"]) == (500, "Internal Server Error")
+
+
+def test_files_are_left_to_the_usual_way() -> None:
+    names = [type(getattr(middleware, "__wrapped__", middleware)).__name__ for middleware in chain(InOneGo())]
+    assert "StaticFiles" not in names
+    assert "RequestLogMiddleware" in names
+
+
+def chain(handler: Any) -> Iterator[Any]:
+    found = handler._middleware_chain
+    while found is not None:
+        found = getattr(found, "__wrapped__", found)
+        yield found
+        found = getattr(found, "get_response", None)
