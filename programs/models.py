@@ -266,6 +266,12 @@ class ProgramEvent(models.Model):
             models.Index(fields=["-timestamp", "-seq"]),
             models.Index(fields=["program", "-timestamp"]),
             models.Index(fields=["type", "-timestamp"]),
+            # What every message about an end asks: how often was this program restarted lately?
+            models.Index(
+                fields=["program", "timestamp"],
+                condition=models.Q(type="program.restarted"),
+                name="event_restarts",
+            ),
         ]
 
     def __str__(self) -> str:

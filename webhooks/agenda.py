@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
-
-from . import pace
+from . import pace, rows
 from .circuit import OPENS_AFTER
 from .models import WebhookDelivery, WebhookEndpoint
 
@@ -26,23 +24,41 @@ class Lane(StrEnum):
 Message = tuple[int, tuple[str, ...]]  # endpoint id, and the ids of the deliveries that go out together
 Lease = tuple[int, str, datetime]  # endpoint id, delivery id, until when
 # Worded as the conditions of the two partial indexes, which only then are used.
-LANES: dict[str, dict[str, Any]] = {Lane.REGULAR: {"crash_count": 0}, Lane.SUSPECT: {"crash_count__gt": 0}}
-LANES_SQL = {Lane.REGULAR: "crash_count = 0", Lane.SUSPECT: "crash_count > 0"}
-LOOKED_AT = (
-    "name", "format", "revision", "timeout_seconds", "max_concurrency", "rate_per_second", "bundle_seconds",
-    "max_age_seconds", "connect_failures", "paused_until", "paced_until",
-)  # fmt: skip
+LANES = {Lane.REGULAR: "crash_count = 0", Lane.SUSPECT: "crash_count > 0"}
+WAITING = """
+SELECT e.id, e.name, e.revision, e.max_concurrency, e.rate_per_second, e.bundle_seconds, e.max_age_seconds,
+    e.connect_failures, e.paused_until, e.paced_until,
+    (SELECT d.next_attempt_at FROM {delivery} d
+     WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.{lane}
+     ORDER BY d.next_attempt_at LIMIT 1) AS first_at
+FROM {endpoint} e WHERE e.enabled ORDER BY e.id
+"""
+TABLES = {"delivery": WebhookDelivery._meta.db_table, "endpoint": WebhookEndpoint._meta.db_table}
 FAR = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An enabled endpoint with something pending; `first_at` is the moment of the first."""
+
+    pk: int
+    name: str
+    revision: int
+    max_concurrency: int
+    rate_per_second: float
+    bundle_seconds: float
+    max_age_seconds: int | None
+    connect_failures: int
+    paused_until: datetime | None
+    paced_until: datetime | None
+    first_at: datetime
 
 
 @dataclass(frozen=True)
 class Opening:
-    """From `at` on, up to `slots` messages may be sent to `endpoint`, which has something pending.
+    """From `at` on, up to `slots` messages may be sent to `endpoint`."""
 
-    `endpoint` has the columns LOOKED_AT.
-    """
-
-    endpoint: WebhookEndpoint
+    endpoint: Waiting
     at: datetime
     slots: int
 
@@ -55,15 +71,17 @@ class Flights:
     lease_end: datetime | None = None
 
 
-def pending(lane: str) -> QuerySet[WebhookDelivery]:
-    return WebhookDelivery.objects.filter(state="pending", **LANES[lane])
+def waiting(lane: str) -> list[Waiting]:
+    found = rows.fetch(WAITING.format(**TABLES, lane=LANES[Lane(lane)]), ())
+    return [_waiting(*row) for row in found if row[-1] is not None]
 
 
-def waiting(lane: str) -> list[WebhookEndpoint]:
-    """The enabled endpoints with something pending, with `first_at`, the moment of the first."""
-    first = pending(lane).filter(endpoint=OuterRef("pk")).order_by("next_attempt_at").values("next_attempt_at")[:1]
-    enabled = WebhookEndpoint.objects.filter(enabled=True).order_by("pk").only(*LOOKED_AT)
-    return [endpoint for endpoint in enabled.annotate(first_at=Subquery(first)) if endpoint.first_at is not None]
+def _waiting(*columns: Any) -> Waiting:
+    found = Waiting(*columns)
+    found.paused_until = rows.moment_or_none(found.paused_until)
+    found.paced_until = rows.moment_or_none(found.paced_until)
+    found.first_at = rows.moment(found.first_at)
+    return found
 
 
 def leases(now: datetime) -> list[Lease]:
@@ -84,9 +102,7 @@ def flights(foreign: Iterable[Lease], own: Iterable[Message] = ()) -> defaultdic
     return found
 
 
-def openings(
-    endpoints: Iterable[WebhookEndpoint], under_way: Mapping[int, Flights], now: datetime
-) -> list[Opening]:
+def openings(endpoints: Iterable[Waiting], under_way: Mapping[int, Flights], now: datetime) -> list[Opening]:
     """One for each of `waiting`, soonest first."""
     found = [_opening(endpoint, under_way.get(endpoint.pk, Flights()), now) for endpoint in endpoints]
     return sorted(found, key=lambda opening: opening.at)
@@ -98,9 +114,8 @@ def next_moment(lane: str, now: datetime) -> datetime | None:
     return openings(endpoints, flights(leases(now)), now)[0].at if endpoints else None
 
 
-def _opening(endpoint: WebhookEndpoint, under_way: Flights, now: datetime) -> Opening:
-    first: datetime = endpoint.first_at  # type: ignore[attr-defined]  # annotated
-    at = max(first, pace.ready_at(endpoint.paced_until, endpoint.rate_per_second, now))
+def _opening(endpoint: Waiting, under_way: Flights, now: datetime) -> Opening:
+    at = max(endpoint.first_at, pace.ready_at(endpoint.paced_until, endpoint.rate_per_second, now))
     if endpoint.paused_until:
         at = max(at, endpoint.paused_until)
     most = 1 if endpoint.connect_failures >= OPENS_AFTER else endpoint.max_concurrency

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import doorbell
 
 from . import outbox, tickets
-from .agenda import LANES, next_moment
+from .agenda import Lane, next_moment
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
@@ -62,7 +62,7 @@ class Pump:
         """Queues what is due; seconds until the next look."""
         self._now_and_then("deadman", _deadman_seconds(), now)
         self._now_and_then("prune", PRUNE_SECONDS, now)
-        pauses = [self._look_at(lane, now) for lane in LANES]
+        pauses = [self._look_at(lane, now) for lane in Lane]
         return max(SHORTEST_WAIT, min(LOOK_SECONDS, *pauses))
 
     def _look_at(self, lane: str, now: datetime) -> float:

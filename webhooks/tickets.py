@@ -13,11 +13,13 @@ from django.db.models import Q, QuerySet
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from . import rows
 from .models import JobTicket
 
 HOLD = timedelta(seconds=4)  # renewed with every round of a sender, which are a second apart at most
 QUEUE_PATIENCE = timedelta(seconds=5)
 LATEST_ROWS = 20
+RENEW = f"UPDATE {JobTicket._meta.db_table} SET held_until = %s WHERE name = %s AND holder = %s"  # noqa: S608
 
 enqueue: Callable[..., str] = async_task
 
@@ -77,7 +79,7 @@ def take(name: str, holder: str, now: datetime) -> bool:
 
 def renew(name: str, holder: str, now: datetime) -> bool:
     """False when somebody else has it by now."""
-    return bool(JobTicket.objects.filter(name=name, holder=holder).update(held_until=now + HOLD))
+    return bool(rows.change(RENEW, [now + HOLD, name, holder]))
 
 
 def give_back(name: str, holder: str) -> None:

@@ -94,6 +94,7 @@ def judged(text: str) -> tuple[Reach, str]:
 # --- Spellings in URLs ----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def literal(host: str) -> Address | None:
     """The address that resolvers read out of `host`, however it is spelt; None for a name.
 

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.client_reqrep import ClientResponse
 from django.conf import settings
 
+from .connector import Connector, wants_new, was_kept
 from .failures import transport_error
 from .messages import OutgoingRequest, OutgoingResponse, RefusedError, Tls, check_headers
 from .policy import Policy
@@ -24,6 +25,9 @@ MOST_READ = 64 * 1024
 MOST_KEPT = 4 * 1024
 # Names what we set ourselves; an answer that is not compressed cannot grow beyond what was read.
 OWN_HEADERS = ("Content-Type", "User-Agent", "Accept-Encoding", "Accept")
+
+
+GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 
 
 class _Response(ClientResponse):
@@ -38,21 +42,14 @@ class _Response(ClientResponse):
 
 
 class Client:
-    """A session for many requests, one connection each. Use it as `async with`, within one event loop."""
+    """A session for many requests; it keeps connections for a moment. Use it as `async with`, in one loop."""
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy.from_settings()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            resolver=GuardedResolver(self.policy),
-            use_dns_cache=False,
-            socket_factory=self._socket,
-            # A kept connection would go on to an address that its name no longer has.
-            force_close=True,
-            limit=0,
-        )
+        connector = Connector(GuardedResolver(self.policy), socket_factory=self._socket)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -81,16 +78,31 @@ class Client:
         """
         if self._session is None:
             raise RuntimeError("Client is used outside of `async with`")
-        check_url(request.url, self.policy)
+        _check_url(request.url, self.policy)
         check_headers(request.headers)
         started = time.monotonic()
         try:
             async with asyncio.timeout(deadline):
-                return await self._exchange(self._session, request, started)
+                return await self._sent(self._session, request, started)
         except aiohttp.InvalidURL:
             raise RefusedError("The URL cannot be used.") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise transport_error(error, deadline) from error
+
+    async def _sent(
+        self, session: aiohttp.ClientSession, request: OutgoingRequest, started: float
+    ) -> OutgoingResponse:
+        """A kept connection that ends before it answers had mostly been closed before it was asked."""
+        try:
+            return await self._exchange(session, request, started)
+        except GONE:
+            if not was_kept.get():
+                raise
+        new = wants_new.set(True)
+        try:
+            return await self._exchange(session, request, started)
+        finally:
+            wants_new.reset(new)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: OutgoingRequest, started: float
@@ -111,6 +123,12 @@ class Client:
                 duration_ms=round((time.monotonic() - started) * 1000),
                 peer=getattr(response, "peer", ""),
             )
+
+
+@lru_cache(maxsize=256)
+def _check_url(url: str, policy: Policy) -> None:
+    """The same few are asked for again and again. What decides is the address that is dialled in the end."""
+    check_url(url, policy)
 
 
 @lru_cache(maxsize=64)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 FailureKind = Literal["dns", "refused", "timeout", "tls", "reset", "malformed", "failed"]
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # They decide where a message ends or who reads it: the client alone sets them.
 FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect"}
@@ -72,9 +74,14 @@ class TransportError(Exception):
 def check_headers(headers: Mapping[str, str]) -> None:
     """Raises RefusedError for what cannot be a header, or would change where the message goes or ends."""
     for name, value in headers.items():
-        if not TOKEN.fullmatch(name):
-            raise RefusedError(f"{name!r} is no name of a header.")
-        if name.lower() in FRAMING or name.lower().startswith("proxy-"):
-            raise RefusedError(f"The header {name} is set by the monitor itself.")
-        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+        _check_name(name)
+        if CONTROL.search(value):
             raise RefusedError(f"The header {name} holds a line break or another control character.")
+
+
+@lru_cache(maxsize=256)
+def _check_name(name: str) -> None:
+    if not TOKEN.fullmatch(name):
+        raise RefusedError(f"{name!r} is no name of a header.")
+    if name.lower() in FRAMING or name.lower().startswith("proxy-"):
+        raise RefusedError(f"The header {name} is set by the monitor itself.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from core.masking import MASK
@@ -31,6 +32,7 @@ def check_url(url: str, policy: Policy) -> None:
         raise RefusedError(f"Write the address as {address}, not as {host}.")
 
 
+@lru_cache(maxsize=256)
 def _parts(url: str) -> SplitResult:
     if len(url) > LONGEST:
         raise RefusedError(f"The URL is longer than {LONGEST} characters.")

@@ -8,13 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db.models import F
-
 from core.http import VERIFIED, Tls
 from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
-from webhooks import bodies, pace, transports
-from webhooks.agenda import FAR, Lane, Opening
+from webhooks import bodies, pace, rows, transports
+from webhooks.agenda import FAR, TABLES, Lane, Opening, Waiting
 from webhooks.defaults import MESSAGE_MAX_AGE_SECONDS
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.schedule import is_expired
@@ -28,6 +26,11 @@ LARGEST_BUNDLE = 50
 MOST_BODIES = 500
 SHORTEST_SECRET = 6  # blanking every short word of a URL would make an answer unreadable
 State = WebhookDelivery.State
+LEASE = """
+UPDATE {delivery} SET lease_until = %s, next_attempt_at = %s, attempt_count = attempt_count + 1,
+    round_count = round_count + 1
+WHERE id IN ({ids}) AND state = 'pending' AND lease_until IS NULL
+"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Destination:
         has_old = self.old_secret and self.old_secret_until is not None and now < self.old_secret_until
         return [self.secret, self.old_secret] if has_old else [self.secret]
 
-    def max_age(self, endpoint: WebhookEndpoint) -> float | None:
+    def max_age(self, endpoint: Waiting) -> float | None:
         is_chat = self.transport is not None and self.transport.is_chat
         return endpoint.max_age_seconds or (MESSAGE_MAX_AGE_SECONDS if is_chat else None)
 
@@ -130,7 +133,7 @@ class Claimer:
         self._paced: dict[int, datetime] = {}
         self.ready_again = FAR  # when the rate of an endpoint that was just claimed for allows more
 
-    def recall_pace(self, endpoints: Iterable[WebhookEndpoint]) -> None:
+    def recall_pace(self, endpoints: Iterable[Waiting]) -> None:
         """What this sender has sent counts at once; the column learns of it when the sender ends."""
         for endpoint in endpoints:
             if (ours := self._paced.get(endpoint.pk)) is not None:
@@ -158,16 +161,16 @@ class Claimer:
         endpoint = opening.endpoint
         destination = self._destination(endpoint)
         is_bundle = endpoint.bundle_seconds > 0 and self._lane == Lane.REGULAR
-        rows = due_rows(endpoint, self._lane, now, LARGEST_BUNDLE if is_bundle else most, is_bundle=is_bundle)
-        fresh = _without_expired(rows, destination.max_age(endpoint), now)
+        due = due_rows(endpoint, self._lane, now, LARGEST_BUNDLE if is_bundle else most, is_bundle=is_bundle)
+        fresh = _without_expired(due, destination.max_age(endpoint), now)
         sent = min(len(fresh), 1) if is_bundle else len(fresh)
         paced = self._paced[endpoint.pk] = pace.after(endpoint.paced_until, endpoint.rate_per_second, now, sent)
         ready = pace.ready_at(paced, endpoint.rate_per_second, now)
-        if ready > now and len(rows) >= most:
+        if ready > now and len(due) >= most:
             self.ready_again = min(self.ready_again, ready)
         return _Draft(destination, fresh, is_bundle)
 
-    def _destination(self, endpoint: WebhookEndpoint) -> Destination:
+    def _destination(self, endpoint: Waiting) -> Destination:
         revision, destination = self._known.get(endpoint.pk, (-1, None))
         if destination is None or revision != endpoint.revision:
             destination = Destination.of(WebhookEndpoint.objects.get(pk=endpoint.pk))
@@ -175,13 +178,13 @@ class Claimer:
         return destination
 
 
-def _without_expired(rows: list[Due], max_age: float | None, now: datetime) -> list[Due]:
-    expired = {r.delivery for r in rows if r.trigger != "manual" and is_expired(r.event_at, max_age, now)}
+def _without_expired(due: list[Due], max_age: float | None, now: datetime) -> list[Due]:
+    expired = {r.delivery for r in due if r.trigger != "manual" and is_expired(r.event_at, max_age, now)}
     if expired:
         WebhookDelivery.objects.filter(pk__in=expired).update(
             state=State.EXPIRED, finished_at=now, next_attempt_at=None, reason="the event is too old to be told"
         )
-    return [row for row in rows if row.delivery not in expired]
+    return [row for row in due if row.delivery not in expired]
 
 
 def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
@@ -200,13 +203,7 @@ def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
 
 def _lease(ids: list[str], until: datetime) -> set[str]:
     """Compare and set: only rows that nobody else holds become ours. Returns which."""
-    taken = WebhookDelivery.objects.filter(pk__in=ids, state=State.PENDING, lease_until=None).update(
-        lease_until=until,
-        next_attempt_at=until,
-        attempt_count=F("attempt_count") + 1,
-        round_count=F("round_count") + 1,
-    )
-    if taken == len(ids):
+    if rows.change(LEASE.format(**TABLES, ids=rows.places(ids)), [until, until, *ids]) == len(ids):
         return set(ids)
     return set(WebhookDelivery.objects.filter(pk__in=ids, lease_until=until).values_list("pk", flat=True))
 
@@ -227,8 +224,7 @@ class Bodies:
         if new := wanted - self._made.keys():
             if len(self._made) > MOST_BODIES:
                 self._made = {event: body for event, body in self._made.items() if event in wanted}
-            rows = ProgramEvent.objects.filter(pk__in=new).select_related("program__host")
-            self._made |= bodies.build(rows)
+            self._made |= bodies.build(ProgramEvent.objects.filter(pk__in=new).select_related("program__host"))
         for parcel in parcels:
             parcel.items = tuple(item for item in parcel.items if item.event in self._made)
             parcel.bodies = [self._made[item.event] for item in parcel.items]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from webhooks import rows, schedule, services
+from webhooks.agenda import TABLES
 from webhooks.circuit import Health
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.outcomes import Verdict
@@ -22,48 +26,83 @@ State, Trigger = WebhookDelivery.State, WebhookDelivery.Trigger
 SUCCESS_NOTED_EVERY = timedelta(seconds=30)
 CRASHES = 3
 LONGEST_REASON = 300
-LOOKED_AT = (
-    "name", "retry_schedule", "last_error", "enabled_at", "connect_failures", "paused_until", "failing_since",
-    "failed_messages", "last_success_at",
-)  # fmt: skip
 ATTEMPT_COLUMNS = (
     "delivery_id", "number", "trigger", "started_at", "duration_ms", "status", "error_class", "error", "response",
     "peer",
 )  # fmt: skip
 
+ENDPOINTS = """
+SELECT id, last_error, retry_schedule, enabled_at, connect_failures, paused_until, failing_since, failed_messages,
+    last_success_at
+FROM {endpoint} WHERE id IN ({ids}) ORDER BY id {lock}
+"""
+DELIVERIES = "SELECT id, state, lease_until FROM {delivery} WHERE id IN ({ids}) ORDER BY id {lock}"
+DELIVERED = """
+UPDATE {delivery} SET state = 'delivered', finished_at = %s, next_attempt_at = NULL, lease_until = NULL,
+    reason = ''
+WHERE id IN ({ids})
+"""
+
 Columns = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """What became of a delivery while it was sent."""
+
+    pk: str
+    state: str
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What its row says of an endpoint. `schedule` is JSON: only failures read it."""
+
+    pk: int
+    last_error: str
+    schedule: str
+    enabled_at: datetime
+    health: Health
+
+    @classmethod
+    def of(cls, pk: int, error: str, schedule: str, *health: Any) -> Noted:
+        enabled, failures, paused, failing, failed, success = health
+        paused, failing, success = map(rows.moment_or_none, (paused, failing, success))
+        return cls(pk, error, schedule, rows.moment(enabled), Health(failures, paused, failing, failed, success))
 
 
 def record(outcomes: list[Outcome], now: datetime) -> None:
     """Call it inside `atomic()`. Endpoints and deliveries that were removed meanwhile are left out."""
-    ids = [item.delivery for outcome in outcomes for item in outcome.parcel.items]
-    endpoints = _endpoints(outcomes)
-    found = _rows(ids)
-    pairs = [(outcome, item) for outcome in outcomes for item in outcome.parcel.items if item.delivery in found]
+    endpoints = _endpoints({outcome.parcel.destination.id for outcome in outcomes})
+    pairs = [(outcome, item) for outcome in outcomes for item in outcome.parcel.items]
+    found = _rows([item.delivery for _, item in pairs])
+    pairs = [(outcome, item) for outcome, item in pairs if item.delivery in found]
     _note_attempts(pairs)
-    delivered = [item.delivery for outcome, item in pairs if outcome.verdict is Verdict.DELIVERED]
-    _finish_delivered(delivered, now)
+    _finish_delivered([item.delivery for outcome, item in pairs if outcome.verdict is Verdict.DELIVERED], now)
     for outcome, item in pairs:
         if outcome.verdict is not Verdict.DELIVERED:
             _go_on(found[item.delivery], outcome, item, endpoints[outcome.parcel.destination.id], now)
-    for pk, endpoint in endpoints.items():
-        _note_health(endpoint, [o for o in outcomes if o.parcel.destination.id == pk], now)
+    by_endpoint = defaultdict(list)
+    for outcome in outcomes:
+        by_endpoint[outcome.parcel.destination.id].append(outcome)
+    for endpoint in endpoints.values():
+        _note_health(endpoint, by_endpoint[endpoint.pk], now)
 
 
-def _endpoints(outcomes: Iterable[Outcome]) -> dict[int, WebhookEndpoint]:
-    wanted = {outcome.parcel.destination.id for outcome in outcomes}
-    found = WebhookEndpoint.objects.select_for_update().filter(pk__in=wanted).order_by("pk").only(*LOOKED_AT)
+def _endpoints(ids: set[int]) -> dict[int, Noted]:
+    statement = ENDPOINTS.format(**TABLES, ids=rows.places([*ids]), lock=rows.locking("FOR UPDATE"))
+    found = (Noted.of(*row) for row in rows.fetch(statement, ids))
     return {row.pk: row for row in found}
 
 
-def _rows(ids: list[str]) -> dict[str, Any]:
-    found = WebhookDelivery.objects.select_for_update().filter(pk__in=ids)
-    return {row.pk: row for row in found.values_list("pk", "state", "lease_until", named=True)}
+def _rows(ids: list[str]) -> dict[str, Row]:
+    statement = DELIVERIES.format(**TABLES, ids=rows.places(ids), lock=rows.locking("FOR UPDATE"))
+    return {id_: Row(id_, state, rows.moment_or_none(lease)) for id_, state, lease in rows.fetch(statement, ids)}
 
 
 def _note_attempts(pairs: Iterable[tuple[Outcome, Item]]) -> None:
     """A late answer replaces the note that the sender had been lost."""
-    found = (_attempt(outcome, item) for outcome, item in pairs)
+    found = [_attempt(outcome, item) for outcome, item in pairs]
     rows.insert(WebhookAttempt, ATTEMPT_COLUMNS, found, replacing=("delivery_id", "number"))
 
 
@@ -75,15 +114,13 @@ def _attempt(o: Outcome, i: Item) -> tuple[Any, ...]:
 def _finish_delivered(ids: list[str], now: datetime) -> None:
     """Whatever somebody decided about them meanwhile: the receiver has them."""
     if ids:
-        WebhookDelivery.objects.filter(pk__in=ids).update(
-            state=State.DELIVERED, finished_at=now, next_attempt_at=None, lease_until=None, reason=""
-        )
+        rows.change(DELIVERED.format(**TABLES, ids=rows.places(ids)), [now, *ids])
 
 
 # --- What was not delivered -----------------------------------------------------------------------------
 
 
-def _go_on(row: Any, outcome: Outcome, item: Item, endpoint: WebhookEndpoint, now: datetime) -> None:
+def _go_on(row: Row, outcome: Outcome, item: Item, endpoint: Noted, now: datetime) -> None:
     """Nothing to do when somebody else decided meanwhile, or another sender has taken the row over."""
     if row.lease_until != outcome.parcel.lease_until:
         return
@@ -93,17 +130,17 @@ def _go_on(row: Any, outcome: Outcome, item: Item, endpoint: WebhookEndpoint, no
     WebhookDelivery.objects.filter(pk=row.pk).update(**columns)
 
 
-def _retry(outcome: Outcome, item: Item, endpoint: WebhookEndpoint, now: datetime) -> Columns:
+def _retry(outcome: Outcome, item: Item, endpoint: Noted, now: datetime) -> Columns:
     if item.trigger == Trigger.TEST:
         return _ended(State.FAILED, outcome, now)
     dice = random.Random(outcome.started_at.isoformat()).random()  # noqa: S311  (one throw for all of a bundle)
-    gap = schedule.gap(endpoint.retry_schedule, item.tries, dice=dice, retry_after=outcome.wait)
+    gap = schedule.gap(json.loads(endpoint.schedule), item.tries, dice=dice, retry_after=outcome.wait)
     if gap is None:
         return _ended(State.EXHAUSTED, outcome, now)
     return {"next_attempt_at": now + timedelta(seconds=gap), "next_trigger": Trigger.RETRY, "reason": ""}
 
 
-def _end_as(state: WebhookDelivery.State) -> Callable[[Outcome, Item, WebhookEndpoint, datetime], Columns]:
+def _end_as(state: WebhookDelivery.State) -> Callable[[Outcome, Item, Noted, datetime], Columns]:
     return lambda outcome, item, endpoint, now: _ended(state, outcome, now)
 
 
@@ -111,7 +148,7 @@ def _ended(state: WebhookDelivery.State, outcome: Outcome, now: datetime) -> Col
     return {"state": state, "finished_at": now, "next_attempt_at": None, "reason": outcome.error[:LONGEST_REASON]}
 
 
-AFTER: dict[Verdict, Callable[[Outcome, Item, WebhookEndpoint, datetime], Columns]] = {
+AFTER: dict[Verdict, Callable[[Outcome, Item, Noted, datetime], Columns]] = {
     Verdict.RETRY: _retry,
     Verdict.THROTTLED: _retry,
     Verdict.GONE: _end_as(State.FAILED),
@@ -123,28 +160,22 @@ AFTER: dict[Verdict, Callable[[Outcome, Item, WebhookEndpoint, datetime], Column
 # --- The endpoints --------------------------------------------------------------------------------------
 
 
-def _note_health(endpoint: WebhookEndpoint, outcomes: list[Outcome], now: datetime) -> None:
-    before = _health_of(endpoint)
-    health = before
+def _note_health(endpoint: Noted, outcomes: list[Outcome], now: datetime) -> None:
+    health = endpoint.health
     for outcome in outcomes:
         health = _after(health, outcome, now)
     error = next((o.error for o in reversed(outcomes) if o.error), "") if outcomes[-1].error else ""
-    if _is_news(before, health) or error != endpoint.last_error:
+    if _is_news(endpoint.health, health) or error != endpoint.last_error:
         WebhookEndpoint.objects.filter(pk=endpoint.pk).update(**vars(health), last_error=error)
     if any(outcome.verdict is Verdict.GONE for outcome in outcomes):
-        services.switch_off(endpoint, reason="the receiver answered 410 Gone", cancel_pending=True)
+        _switch_off(endpoint, "the receiver answered 410 Gone", cancel_pending=True)
     elif health.is_hopeless(now, endpoint.enabled_at):
-        services.switch_off(endpoint, reason="nothing was delivered for 5 days", cancel_pending=False)
+        _switch_off(endpoint, "nothing was delivered for 5 days", cancel_pending=False)
 
 
-def _health_of(endpoint: WebhookEndpoint) -> Health:
-    return Health(
-        connect_failures=endpoint.connect_failures,
-        paused_until=endpoint.paused_until,
-        failing_since=endpoint.failing_since,
-        failed_messages=endpoint.failed_messages,
-        last_success_at=endpoint.last_success_at,
-    )
+def _switch_off(endpoint: Noted, reason: str, *, cancel_pending: bool) -> None:
+    row = WebhookEndpoint.objects.get(pk=endpoint.pk)
+    services.switch_off(row, reason=reason, cancel_pending=cancel_pending)
 
 
 def _is_news(before: Health, after: Health) -> bool:

@@ -20,7 +20,7 @@ from core.rotation import re_encrypt_all
 from core.secrets import decrypt
 from programs import hosts
 from webhooks import tasks
-from webhooks.models import JobTicket, WebhookDelivery, WebhookEndpoint
+from webhooks.models import JobTicket, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.sender import drain as job
 from webhooks.transports.standard.transport import Standard
 
@@ -51,15 +51,14 @@ def wait_for(condition: Any, seconds: float = 10) -> None:
 
 
 def test_what_happens_while_it_works_is_sent_by_the_same_job(receiver: Receiver) -> None:
-    endpoint(receiver.script("/hang", answers.hang), "hang", timeout_seconds=3, events=["agent.started"])
+    endpoint(receiver.script("/hang", answers.hang), "hang", timeout_seconds=5, events=["agent.started"])
     endpoint(receiver.url("/ok"), "ok", events=["agent.lost"])
     happen("agent.started")
     running = InBackground()
     wait_for(lambda: receiver.at("/hang"))
     happen("agent.lost")
-    begun = time.monotonic()
     wait_for(lambda: receiver.at("/ok"))
-    assert time.monotonic() - begun < 2, "it did not wait for the one that hangs"
+    assert not WebhookAttempt.objects.filter(delivery__endpoint__name="hang").exists(), "it waited for nobody"
     running.join()
 
 
@@ -138,16 +137,26 @@ def test_two_jobs_side_by_side_send_everything_once(receiver: Receiver) -> None:
 
 
 def test_ten_of_twenty_that_hang_do_not_slow_the_others(receiver: Receiver) -> None:
+    is_over = threading.Event()
+
+    async def hang(request: Any) -> Any:
+        while not is_over.is_set():
+            await asyncio.sleep(0.05)
+        return await answers.status(200)(request)
+
     for number in range(10):
-        endpoint(receiver.script(f"/hang{number}", answers.hang), f"hang{number}", timeout_seconds=3)
+        endpoint(receiver.script(f"/hang{number}", hang), f"hang{number}", timeout_seconds=30)
         endpoint(receiver.url(f"/ok{number}"), f"ok{number}")
     for _ in range(5):
         happen("agent.started")
-    begun = time.monotonic()
-    send()
-    healthy = [one.at - begun for one in receiver.received if one.path.startswith("/ok")]
-    assert len(healthy) == 50
-    assert sorted(healthy)[47] < 2
+    running = InBackground()
+    try:
+        healthy = WebhookDelivery.objects.filter(endpoint__name__startswith="ok", state="delivered")
+        wait_for(lambda: healthy.count() == 50, 25)
+        assert not WebhookDelivery.objects.filter(endpoint__name__startswith="hang", state="delivered").exists()
+    finally:
+        is_over.set()
+        running.join()
 
 
 def test_an_endpoint_that_never_answers_is_soon_left_alone(receiver: Receiver) -> None:
