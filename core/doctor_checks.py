@@ -19,13 +19,13 @@ from django.utils import timezone
 
 from . import rotation
 from .doctor import Finding, fail, ok, register, warn
+from .heartbeats import jobs_are_alive, jobs_heartbeat
 from .locks import is_held
-from .models import AuditEntry, Heartbeat
+from .models import AuditEntry
 from .secrets import SecretUnreadableError, keys, keys_path
 
 MEGABYTE = 1024 * 1024
 DISK_FAIL, DISK_WARN = 100 * MEGABYTE, 1024 * MEGABYTE
-JOBS_SILENT_AFTER = timedelta(seconds=60)
 FEW_OPEN_FILES = 4096
 # No clock that is right shows a moment before this program was written.
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -167,8 +167,8 @@ def _bind_parts(bind: str) -> tuple[str, int]:
 
 @register
 def jobs() -> Iterator[Finding]:
-    at = Heartbeat.objects.filter(name="jobs").values_list("at", flat=True).first()
-    if at is not None and timezone.now() - at < JOBS_SILENT_AFTER:
+    at = jobs_heartbeat()
+    if jobs_are_alive(at, timezone.now()):
         yield ok("jobs.alive", "Jobs are being worked on.")
     elif is_held("serve") or is_held("jobs"):
         since = f"since {at:%Y-%m-%d %H:%M:%S} UTC" if at else "ever"

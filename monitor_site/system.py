@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -15,14 +15,13 @@ from django_q.models import OrmQ
 from ninja import Router, Schema
 from ninja.errors import HttpError
 
-from core.models import Heartbeat
+from core.heartbeats import jobs_are_alive, jobs_heartbeat
 from core.rest import authority
 from core.rest.inputs import iso
 from programs.hosts import is_alive
 from programs.models import Host
 
 router = Router(tags=["system"])
-JOBS_SILENT_AFTER = timedelta(seconds=60)
 BYTES_OF_DATABASE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
@@ -83,8 +82,7 @@ def _agents() -> list[dict[str, Any]]:
 
 
 def _jobs() -> dict[str, Any]:
-    at = Heartbeat.objects.filter(name="jobs").values_list("at", flat=True).first()
-    return {"alive": at is not None and timezone.now() - at < JOBS_SILENT_AFTER, "queued": OrmQ.objects.count()}
+    return {"alive": jobs_are_alive(jobs_heartbeat(), timezone.now()), "queued": OrmQ.objects.count()}
 
 
 def _database() -> dict[str, Any]:

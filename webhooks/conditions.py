@@ -112,9 +112,19 @@ def _check_comparison(condition: Mapping[str, Any]) -> None:
     if unknown := condition.keys() - {"attr", "op", "value"}:
         raise ConditionError(f"A comparison has attr, op and value, not {', '.join(sorted(unknown))}.")
     attr, op = condition["attr"], condition.get("op", "eq")
-    if not isinstance(attr, str) or not attr or "value" not in condition:
+    if not isinstance(attr, str) or not attr or "\x00" in attr or "value" not in condition:
         raise ConditionError('"attr" must be a path such as data.exit_code, and there must be a "value".')
     if not isinstance(op, str) or op not in OPERATORS:
         raise ConditionError(f'"op" must be one of {", ".join(OPERATORS)}.')
+    if not _is_plain(condition["value"]):
+        raise ConditionError('"value" must be a text, a number, true, false, null, or a list of such.')
     if op == "in" and not isinstance(condition["value"], list):
         raise ConditionError('"in" needs a list as its "value".')
+
+
+def _is_plain(value: Any) -> bool:
+    """What a database can hold and a person can read."""
+    return all(
+        each is None or (isinstance(each, str) and "\x00" not in each) or isinstance(each, bool | int | float)
+        for each in (value if isinstance(value, list) else [value])
+    )

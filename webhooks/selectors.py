@@ -11,8 +11,14 @@ from programs.models import ProgramEvent
 from .models import WebhookDelivery, WebhookEndpoint, WebhookMute
 
 
-def endpoints() -> QuerySet[WebhookEndpoint]:
-    return WebhookEndpoint.objects.order_by("name")
+def endpoints(*, search: str = "", kind: str = "", enabled: bool | None = None) -> QuerySet[WebhookEndpoint]:
+    """By name; those with `search` in it, of the format `kind`, switched on or off."""
+    found = WebhookEndpoint.objects.order_by("name")
+    if search:
+        found = found.filter(name__icontains=search)
+    if kind:
+        found = found.filter(format=kind)
+    return found if enabled is None else found.filter(enabled=enabled)
 
 
 def deliveries() -> QuerySet[WebhookDelivery]:

@@ -10,14 +10,15 @@ from .subcommand import Subcommand
 
 @dataclass(frozen=True)
 class Entry:
-    """`path` is `module:Class` within this package, imported on use: a start time of its own each is not paid."""
+    """`path` is `module:Class` within `package`, imported on use: a start time of its own each is not paid."""
 
     path: str
     help: str
+    package: str = __package__
 
     def load(self) -> Subcommand:
         module, _, name = self.path.partition(":")
-        made: Subcommand = getattr(import_module(f".{module}", __package__), name)()
+        made: Subcommand = getattr(import_module(f".{module}", self.package), name)()
         return made
 
 

@@ -1,4 +1,4 @@
-"""`manage.py program …` in this process, on the test's database, with what it said and its exit code."""
+"""`manage.py program …` and its likes in this process, on the test database: what was said, and the exit code."""
 
 from __future__ import annotations
 
@@ -38,13 +38,17 @@ class PersonsScreen(io.StringIO):
 
 
 def program(*words: str, stdin: str = "", answers: str | None = None) -> Done:
+    return command("program", *words, stdin=stdin, answers=answers)
+
+
+def command(name: str, *words: str, stdin: str = "", answers: str | None = None) -> Done:
     """Runs it. With `answers` a person sits there, who types them; otherwise `stdin` is a pipe with that text."""
     out = io.StringIO() if answers is None else PersonsScreen()
     err = io.StringIO()
     keyboard = io.StringIO(stdin) if answers is None else PersonsKeyboard(answers)
     with patch.object(sys, "stdin", keyboard):
         try:
-            call_command("program", *words, stdout=out, stderr=err)
+            call_command(name, *words, stdout=out, stderr=err)
         except SystemExit as end:
             return Done(int(end.code or 0), out.getvalue(), err.getvalue())
         except CommandError as error:  # what argparse ends with exit code 2 on a real command line

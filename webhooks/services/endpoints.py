@@ -19,6 +19,7 @@ from core.models import Sequence
 from core.secrets import SecretUnreadableError
 from programs import events
 from programs.models import Program
+from programs.services import ConflictError
 from webhooks import outbox, signing, transports
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.payloads import shown_url
@@ -222,7 +223,14 @@ def switch_off(endpoint: WebhookEndpoint, *, reason: str, cancel_pending: bool, 
 
 
 def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
-    """The new secret, in clear this once. For a day everything is signed with the old one as well."""
+    """The new secret, in clear this once. For a day everything is signed with the old one as well.
+
+    Raises ConflictError when messages of its format are not signed.
+    """
+    if not transports.get(endpoint.format).is_signed:
+        raise ConflictError(
+            f"{endpoint.name} has no secret: messages of the format {endpoint.format} bear no signature."
+        )
     with transaction.atomic():
         secret = signing.new_secret()
         endpoint.encrypted_old_secret = endpoint.encrypted_secret

@@ -13,6 +13,7 @@ from core.access.audit import audit
 from core.doorbell import ring_on_commit
 from programs import events
 from programs.models import ProgramEvent
+from programs.services import ConflictError
 from webhooks import matching, outbox, retention
 from webhooks.circuit import OPENS_AFTER
 from webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -25,14 +26,14 @@ BEFORE_ALL_OTHERS = timedelta(days=365)
 
 
 def _require_enabled(endpoint: WebhookEndpoint, what_for: str) -> None:
-    """Raises ValidationError: what is queued for an endpoint that is off would wait without a word."""
+    """Raises ConflictError: what is queued for an endpoint that is off would wait without a word."""
     if not endpoint.enabled:
-        raise ValidationError(f"The endpoint is switched off; switch it on to {what_for}.")
+        raise ConflictError(f"{endpoint.name} is switched off; switch it on to {what_for}.")
 
 
 def send_test(endpoint: WebhookEndpoint, *, actor: Actor) -> WebhookDelivery:
     """Queues a `webhook.test` event for this endpoint alone; it is tried once, now, even if the endpoint is muted
-    or cannot be reached. Raises ValidationError while the endpoint is switched off.
+    or cannot be reached. Raises ConflictError while the endpoint is switched off.
     """
     _require_enabled(endpoint, "test it")
     now = timezone.now()
@@ -51,7 +52,7 @@ def send_test(endpoint: WebhookEndpoint, *, actor: Actor) -> WebhookDelivery:
 def redeliver(delivery: WebhookDelivery, *, actor: Actor) -> WebhookDelivery:
     """Sends it again with the same id, whatever became of it; if that fails, the schedule begins anew.
 
-    Raises ValidationError while the endpoint is switched off.
+    Raises ConflictError while the endpoint is switched off.
     """
     _require_enabled(delivery.endpoint, "send this again")
     with transaction.atomic():
@@ -71,7 +72,7 @@ def failed_since(endpoint: WebhookEndpoint, since: datetime) -> QuerySet[Webhook
 def recover(endpoint: WebhookEndpoint, *, since: datetime, actor: Actor) -> int:
     """Sends everything in `failed_since` again; how many. The endpoint's rate keeps it from being flooded.
 
-    Raises ValidationError while the endpoint is switched off.
+    Raises ConflictError while the endpoint is switched off.
     """
     _require_enabled(endpoint, "send there again")
     with transaction.atomic():
@@ -116,7 +117,10 @@ def missing_since(endpoint: WebhookEndpoint, since: datetime) -> list[ProgramEve
 
 
 def replay_missing(endpoint: WebhookEndpoint, *, since: datetime, actor: Actor) -> int:
-    """Delivers `missing_since`; how many. May be repeated: what has a delivery by then is left out."""
+    """Delivers `missing_since`; how many. May be repeated: what has a delivery by then is left out.
+
+    Raises ValidationError as that does, ConflictError while the endpoint is switched off.
+    """
     _require_enabled(endpoint, "send there again")
     missing = missing_since(endpoint, since)
     for start in range(0, len(missing), BATCH):

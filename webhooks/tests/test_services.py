@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from core.access import Principal, Role
 from core.models import AuditEntry
 from programs.models import Program, ProgramEvent
+from programs.services import ConflictError
 from programs.tests.api_rig import person
 from webhooks import agenda, retention, services, signing
 from webhooks.agenda import Lane
@@ -203,6 +204,13 @@ def test_after_a_rotation_both_secrets_sign_for_a_day() -> None:
     assert destination.secrets(now + timedelta(hours=25)) == [new]
 
 
+def test_where_nothing_is_signed_there_is_no_secret_to_rotate() -> None:
+    row = save(url=DISCORD, format="discord").endpoint
+    with pytest.raises(ConflictError):
+        services.rotate_secret(row, actor="tester")
+    assert not WebhookEndpoint.objects.get().encrypted_secret
+
+
 def ended(state: str, **columns: Any) -> WebhookDelivery:
     happen("agent.started")
     delivery = WebhookDelivery.objects.latest("event__seq")
@@ -267,7 +275,7 @@ def test_nothing_is_queued_by_hand_for_an_endpoint_that_is_off() -> None:
         lambda: services.recover(row, since=since, actor="tester"),
         lambda: services.replay_missing(row, since=since, actor="tester"),
     ):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ConflictError):
             act()
 
 

@@ -1,0 +1,110 @@
+"""A command of subcommands: each is loaded when it is asked for, and every failure ends in a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError
+
+from core.secrets import SecretUnreadableError
+from programs.services import ConflictError
+
+from .exits import Exit, FailedError, UsageError
+from .registry import Entry
+from .subcommand import Subcommand
+from .terminal import Terminal
+from .validation_text import validation_lines
+
+
+class SubcommandParser(CommandParser):
+    """Loads its subcommand when it is to parse for it: the others cost nothing."""
+
+    def __init__(self, *, entry: Entry, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
+        self._entry = entry
+        self._subcommand: Subcommand | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._subcommand is None:
+            self._subcommand = self._entry.load()
+            self._subcommand.add_arguments(self)
+            self.set_defaults(run=self._subcommand.run, usage=self.format_usage())
+        try:
+            arranged = self._subcommand.arranged(args or [])
+        except UsageError as error:
+            self.error(str(error))
+        found, unknown = super().parse_known_args(arranged, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the usage of this subcommand
+        return found, unknown
+
+
+class SubcommandsCommand(BaseCommand):
+    subcommands: Mapping[str, Entry]
+    requires_system_checks = []  # `serve` and `check` make them; a status has no time for that
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        subcommands = parser.add_subparsers(
+            dest="subcommand", required=True, metavar="SUBCOMMAND", parser_class=SubcommandParser
+        )
+        for name, entry in self.subcommands.items():
+            subcommands.add_parser(name, help=entry.help, description=_sentence(entry.help), entry=entry)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        chosen = Namespace(**options)
+        try:
+            code = chosen.run(chosen, Terminal(self))
+        except BrokenPipeError:
+            code = _reader_left()
+        except KeyboardInterrupt:
+            code = self._fail("Interrupted; what was asked for goes on.", Exit.INTERRUPTED)
+        except tuple(EXPLAINED) as error:
+            if chosen.traceback:
+                raise
+            usage = chosen.usage if isinstance(error, UsageError) else ""
+            code = self._fail(usage + _explained(error), getattr(error, "exit", Exit.FAILED))
+        if code is not Exit.DONE:
+            sys.exit(code)
+
+    def _fail(self, text: str, code: Exit) -> Exit:
+        self.stderr.write(text)
+        return code
+
+
+def _database_text(error: Exception) -> str:
+    if "no such table" in str(error) or "does not exist" in str(error):
+        return "The database is not prepared yet: `manage.py serve` does that at its start."
+    return f"The database cannot be used: {error}"
+
+
+# What ends a command with a sentence; everything else is a fault of ours and shows its traceback.
+EXPLAINED: dict[type[Exception], Callable[[Any], str]] = {
+    FailedError: str,
+    ConflictError: str,
+    ValidationError: lambda error: "\n".join(validation_lines(error)),
+    DatabaseError: _database_text,
+    SecretUnreadableError: str,
+    PermissionError: str,
+    # Not which one: it may be a secret.
+    UnicodeEncodeError: lambda error: "One of the texts given is not in UTF-8.",
+}
+
+
+def _explained(error: Exception) -> str:
+    return next(text(error) for kind, text in EXPLAINED.items() if isinstance(error, kind))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _reader_left() -> Exit:
+    """`program list | head -1`: nobody reads on, and the interpreter must not stumble over that at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.DONE

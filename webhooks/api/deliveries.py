@@ -1,0 +1,149 @@
+"""Deliveries with every try; tests, and sending again one, what failed, or what is missing. For operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest
+from django.utils import timezone
+from ninja import Query, Router, Status
+
+from core.rest import authority
+from core.rest.authority import Call
+from core.rest.lists import Page
+from programs.api.filters import of_types
+from programs.schemas import PageOut
+from webhooks import selectors, services, waiting
+from webhooks.models import WebhookDelivery
+from webhooks.payloads import delivery_json
+from webhooks.schemas import (
+    AllDeliveriesListing,
+    CountOut,
+    DeliveryListing,
+    DeliveryOut,
+    OutcomeOut,
+    SinceIn,
+    Wait,
+)
+
+from .endpoints import endpoint_or_404
+
+router = Router()
+FIELDS = tuple(DeliveryOut.model_fields)
+ORDER = {"created_at": "created_at"}
+OUTCOMES = {200: OutcomeOut, 202: OutcomeOut}
+
+
+def delivery_or_404(delivery_id: str) -> WebhookDelivery:
+    found = selectors.deliveries_with_attempts().filter(pk=delivery_id).first() if delivery_id.isascii() else None
+    if found is None:
+        raise Http404("There is no such delivery.")
+    return found
+
+
+# --- Looking --------------------------------------------------------------------------------------------
+
+
+@router.get("/webhooks/{int:webhook_id}/deliveries", auth=authority.READ, response=PageOut)
+def deliveries_of_webhook(request: HttpRequest, webhook_id: int, listing: Query[DeliveryListing]) -> Page:
+    """Newest first, each with all its tries. `search` looks at the names of programs."""
+    return _page(selectors.deliveries().filter(endpoint=endpoint_or_404(webhook_id)), listing)
+
+
+@router.get("/webhooks/deliveries", auth=authority.READ, response=PageOut)
+def all_deliveries(request: HttpRequest, listing: Query[AllDeliveriesListing]) -> Page:
+    """Deliveries to all endpoints, newest first."""
+    found = selectors.deliveries()
+    return _page(found.filter(endpoint=listing.webhook) if listing.webhook else found, listing)
+
+
+def _page(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> Page:
+    fields = listing.chosen_fields(FIELDS)
+    (column,) = listing.order(ORDER, "-created_at")[:1]
+    with_attempts = fields is None or "attempts" in fields
+    found = _filtered(found, listing).order_by(column, "-id" if column.startswith("-") else "id")
+    rows, count = listing.rows(found.prefetch_related("attempts") if with_attempts else found)
+    return listing.answer([delivery_json(row, attempts=with_attempts) for row in rows], count, fields)
+
+
+def _filtered(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> QuerySet[WebhookDelivery]:
+    found = found.filter(_of_states(listing.state), of_types(listing.type, "event__type"))
+    if listing.program:
+        found = found.filter(event__program=listing.program)
+    if listing.search:
+        found = found.filter(event__program_name__icontains=listing.search)
+    if listing.since:
+        found = found.filter(created_at__gte=listing.since)
+    return found.filter(created_at__lt=listing.until) if listing.until else found
+
+
+def _of_states(text: str) -> Q:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    known = WebhookDelivery.State.values
+    if unknown := [word for word in words if word not in known]:
+        raise ValidationError({"state": f"There is no state {unknown[0]}; known: {', '.join(known)}."})
+    return Q(state__in=words) if words else Q()
+
+
+@router.get("/webhooks/deliveries/{delivery_id}", auth=authority.READ, response=DeliveryOut)
+def get_delivery(request: HttpRequest, delivery_id: str) -> dict[str, Any]:
+    return delivery_json(delivery_or_404(delivery_id))
+
+
+# --- Sending --------------------------------------------------------------------------------------------
+
+
+@router.post("/webhooks/{int:webhook_id}/test", auth=authority.OPERATE, response=OUTCOMES)
+async def test_webhook(request: Call, webhook_id: int, query: Query[Wait]) -> Status[dict[str, Any]]:
+    """Sends a `webhook.test` event, once. 200 when it has been tried, whatever came of it; 202 when not yet."""
+    delivery = await sync_to_async(_test)(webhook_id, request)
+    return await _outcome(delivery.pk, 0, query.wait)
+
+
+def _test(webhook_id: int, request: Call) -> WebhookDelivery:
+    return services.send_test(endpoint_or_404(webhook_id), actor=request.auth)
+
+
+@router.post("/webhooks/deliveries/{delivery_id}/redeliver", auth=authority.OPERATE, response=OUTCOMES)
+async def redeliver(request: Call, delivery_id: str, query: Query[Wait]) -> Status[dict[str, Any]]:
+    """Sends it again with the same id. 200 when it has been tried, whatever came of it; 202 when not yet."""
+    before = await sync_to_async(_redeliver)(delivery_id, request)
+    return await _outcome(before.pk, before.attempt_count, query.wait)
+
+
+def _redeliver(delivery_id: str, request: Call) -> WebhookDelivery:
+    return services.redeliver(delivery_or_404(delivery_id), actor=request.auth)
+
+
+async def _outcome(pk: str, attempts: int, seconds: float) -> Status[dict[str, Any]]:
+    now = await waiting.until_settled_async(pk, attempts, seconds)
+    if now is None:
+        raise Http404("The webhook was removed.")
+    answer = {"detail": await sync_to_async(waiting.told)(now, timezone.now()), "delivery": delivery_json(now)}
+    return Status(200 if waiting.is_settled(now, attempts) else 202, answer)
+
+
+@router.post("/webhooks/{int:webhook_id}/recover", auth=authority.OPERATE, response=CountOut)
+def recover(request: Call, webhook_id: int, body: SinceIn) -> dict[str, Any]:
+    """Sends again what ended undelivered since then, at the endpoint's rate. `dry_run` only counts it."""
+    endpoint = endpoint_or_404(webhook_id)
+    if body.dry_run:
+        count = services.failed_since(endpoint, body.since).count()
+    else:
+        count = services.recover(endpoint, since=body.since, actor=request.auth)
+    return {"count": count, "dry_run": body.dry_run}
+
+
+@router.post("/webhooks/{int:webhook_id}/replay", auth=authority.OPERATE, response=CountOut)
+def replay(request: Call, webhook_id: int, body: SinceIn) -> dict[str, Any]:
+    """Sends the events since then that it wants and never got: from before it was there, or muted. `dry_run` only
+    counts them."""
+    endpoint = endpoint_or_404(webhook_id)
+    if body.dry_run:
+        count = len(services.missing_since(endpoint, body.since))
+    else:
+        count = services.replay_missing(endpoint, since=body.since, actor=request.auth)
+    return {"count": count, "dry_run": body.dry_run}

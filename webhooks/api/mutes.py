@@ -1,0 +1,95 @@
+"""`/webhooks/mutes`: silence for a while, and maintenance windows. For operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from ninja import Query, Router, Status
+
+from core.rest import authority
+from core.rest.authority import Call
+from core.rest.lists import Page
+from programs.models import Program
+from programs.schemas import PageOut
+from webhooks import selectors, services
+from webhooks.models import WebhookEndpoint, WebhookMute
+from webhooks.payloads import mute_json
+from webhooks.schemas import MuteChangesIn, MuteListing, MuteOut
+
+router = Router()
+FIELDS = tuple(MuteOut.model_fields)
+ORDER = {"id": "id", "starts_at": "starts_at", "ends_at": "ends_at"}
+LARGEST_ID = 2**63 - 1
+
+
+def mute_or_404(mute_id: int) -> WebhookMute:
+    found = selectors.mutes().filter(pk=mute_id).first() if 0 < mute_id <= LARGEST_ID else None
+    if found is None:
+        raise Http404(f"There is no mute {mute_id}.")
+    return found
+
+
+@router.get("/webhooks/mutes", auth=authority.READ, response=PageOut)
+def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> Page:
+    """The newest first. `search` looks at the reason."""
+    columns, fields = listing.order(ORDER, "-starts_at"), listing.chosen_fields(FIELDS)
+    now = timezone.now()
+    found = selectors.mutes()
+    if listing.current is not None:
+        is_over = Q(ends_at__lte=now)
+        found = found.exclude(is_over) if listing.current else found.filter(is_over)
+    if listing.search:
+        found = found.filter(reason__icontains=listing.search)
+    rows, count = listing.rows(found.order_by(*columns, "-id"))
+    return listing.answer([mute_json(row, now) for row in rows], count, fields)
+
+
+@router.post("/webhooks/mutes", auth=authority.OPERATE, response={201: MuteOut})
+def create_mute(request: Call, response: HttpResponse, body: MuteChangesIn) -> Status[dict[str, Any]]:
+    """What happens meanwhile is kept as a cancelled delivery, and can be sent after all with `replay`."""
+    made = services.mute(actor=request.auth, **_values(body))
+    response["Location"] = f"{request.path}/{made.pk}"
+    return Status(201, mute_json(made, timezone.now()))
+
+
+@router.get("/webhooks/mutes/{int:mute_id}", auth=authority.READ, response=MuteOut)
+def get_mute(request: HttpRequest, mute_id: int) -> dict[str, Any]:
+    return mute_json(mute_or_404(mute_id), timezone.now())
+
+
+@router.patch("/webhooks/mutes/{int:mute_id}", auth=authority.OPERATE, response=MuteOut)
+def change_mute(request: Call, mute_id: int, body: MuteChangesIn) -> dict[str, Any]:
+    """Changes the given fields, for the events from now on."""
+    values = _values(body)
+    if "starts_at" in values and values["starts_at"] is None:
+        values["starts_at"] = timezone.now()
+    return mute_json(services.change_mute(mute_or_404(mute_id), values, actor=request.auth), timezone.now())
+
+
+@router.delete("/webhooks/mutes/{int:mute_id}", auth=authority.OPERATE, response={204: None})
+def lift_mute(request: Call, mute_id: int) -> Status[None]:
+    services.unmute(mute_or_404(mute_id), actor=request.auth)
+    return Status(204, None)
+
+
+def _values(body: MuteChangesIn) -> dict[str, Any]:
+    """What was given, as the service takes it. Raises ValidationError for what is not there."""
+    given = body.model_dump(exclude_unset=True)
+    if "webhook" in given:
+        given["endpoint"] = _named(WebhookEndpoint, given.pop("webhook"), "webhook")
+    if "program" in given:
+        given["program"] = _named(Program, given["program"], "program")
+    return given
+
+
+def _named(model: Any, pk: int | None, field: str) -> Any:
+    if pk is None:
+        return None
+    found = model.objects.filter(pk=pk).first()
+    if found is None:
+        raise ValidationError({field: f"There is no {field} {pk}."})
+    return found

@@ -1,0 +1,70 @@
+"""What would be sent: rendered with a real event or a made-up one, and not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from programs.models import ProgramEvent
+
+from . import bodies, transports
+from .selectors import last_event
+from .transports import NOWHERE, TemplateError
+from .transports.base import SettingsError
+
+SAMPLE = {
+    "pid": 4711,
+    "exit_code": 1,
+    "exit_signal": None,
+    "meaning": "Exit code 1: it ended with an error",
+    "out_of_memory": False,
+    "uptime_seconds": 4.2,
+}
+SAMPLE_LOG = ["Connecting to db:5432 …", "ERROR could not connect: connection refused"]
+
+Preview = dict[str, Any]
+
+
+def preview(
+    kind: str, settings: Mapping[str, Any], *, url: str = "", event: ProgramEvent | None = None
+) -> Preview:
+    """`{"event": {"id", "type"}, "sample", "signed", "request": {"method", "url", "headers", "body"}}`.
+
+    Without an `event` the last one of a program is told, and where there is none a made-up crash, which `sample`
+    says. Secrets are blanked. Raises ValidationError, with the name of the field that cannot be used.
+    """
+    event = event or last_event()
+    body = bodies.build_one(event) if event else sample_body(timezone.now())
+    try:
+        request = transports.preview(kind, settings, body, url or NOWHERE)
+    except transports.UnknownKindError as error:
+        raise ValidationError({"format": str(error)}) from error
+    except (TemplateError, SettingsError) as error:
+        raise ValidationError({"settings": str(error)}) from error
+    return {
+        "event": {"id": body["id"], "type": body["type"]},
+        "sample": event is None,
+        "signed": transports.get(kind).is_signed,
+        "request": request,
+    }
+
+
+def sample_body(now: datetime) -> bodies.Body:
+    """A crash of a program that does not exist."""
+    event = ProgramEvent(
+        seq=0,
+        type="program.crashed",
+        severity=ProgramEvent.Severity.ERROR,
+        program_name="example",
+        process_index=0,
+        timestamp=now,
+        actor="agent",
+        data=SAMPLE,
+    )
+    body = bodies.build_one(event)
+    body["data"]["process"] |= {"restarts_last_hour": 2, "log_lines": SAMPLE_LOG}
+    return body

@@ -1,0 +1,296 @@
+"""Deliveries by the API: the log, tests, and sending again."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from core.access import Role
+from core.models import AuditEntry, Heartbeat
+from programs.models import Host
+from programs.tests.api_rig import Api, host
+from webhooks import services
+from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+
+from .api_rig import fields_of
+from .receiver import Receiver
+from .rig import endpoint, happen, program, send
+
+HOUR_AGO = timedelta(hours=1)
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api(Role.OPERATE)
+
+
+def log(row: WebhookEndpoint, state: str = "delivered", tries: int = 1) -> WebhookDelivery:
+    """A delivery with its tries, as outbox and sender write them."""
+    now = timezone.now()
+    made = WebhookDelivery.objects.create(
+        endpoint=row, event=happen("agent.started"), state=state, finished_at=now, attempt_count=tries
+    )
+    for number in range(1, tries + 1):
+        WebhookAttempt.objects.create(
+            delivery=made, number=number, trigger="event" if number == 1 else "retry", started_at=now,
+            duration_ms=7, status=503, error_class="status", error="answered 503", response="busy",
+            peer="10.0.0.7",
+        )  # fmt: skip
+    return made
+
+
+# --- The log --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_delivery_is_shown_with_its_event_and_every_try(api: Api) -> None:
+    made = log(endpoint(events=["no.such"]), "exhausted", tries=2)
+    shown = api.get(f"/webhooks/deliveries/{made.pk}")
+    assert shown["event"]["id"] == made.event.uid and shown["event"]["type"] == "agent.started"
+    assert (shown["state"], shown["webhook"]["name"], shown["next_attempt_at"]) == ("exhausted", "ops", None)
+    assert shown["attempts"][1] == {
+        "number": 2,
+        "trigger": "retry",
+        "started_at": shown["attempts"][1]["started_at"],
+        "duration_ms": 7,
+        "status": 503,
+        "error_class": "status",
+        "error": "answered 503",
+        "response": "busy",
+        "peer": "10.0.0.7",
+    }
+
+
+@pytest.mark.django_db
+def test_while_it_is_under_way_the_end_of_the_lease_is_not_told_as_the_next_try(api: Api) -> None:
+    endpoint()
+    happen("agent.started")
+    later = timezone.now() + timedelta(seconds=30)
+    WebhookDelivery.objects.update(lease_until=later, next_attempt_at=later)
+    (shown,) = api.get("/webhooks/deliveries")["items"]
+    assert (shown["sending"], shown["next_attempt_at"]) == (True, None)
+
+
+@pytest.mark.django_db
+def test_the_log_is_filtered_by_state_type_program_and_time(api: Api) -> None:
+    row, web = endpoint(), program()
+    WebhookDelivery.objects.all().delete()
+    happen("program.crashed", web)
+    happen("agent.lost")
+    WebhookDelivery.objects.filter(event__type="agent.lost").update(
+        state="delivered", created_at=timezone.now() - HOUR_AGO
+    )
+    base = f"/webhooks/{row.pk}/deliveries"
+
+    def types(query: str) -> list[str]:
+        return [item["event"]["type"] for item in api.get(f"{base}?{query}")["items"]]
+
+    assert types("") == ["program.crashed", "agent.lost"]
+    assert types("ordering=created_at") == ["agent.lost", "program.crashed"]
+    assert types("state=delivered,failed") == ["agent.lost"]
+    assert types("type=program.*") == ["program.crashed"]
+    assert types(f"program={web.pk}") == ["program.crashed"]
+    assert types("search=WE") == ["program.crashed"]
+    moment = (timezone.now() - timedelta(minutes=1)).timestamp()
+    assert types(f"since={moment}") == ["program.crashed"]
+    assert types(f"until={moment}") == ["agent.lost"]
+
+
+@pytest.mark.django_db
+def test_the_log_of_all_endpoints_can_be_that_of_one(api: Api) -> None:
+    one, two = endpoint(name="one"), endpoint(name="two")
+    happen("agent.started")
+    assert api.get("/webhooks/deliveries?fields=id")["count"] == 2
+    assert api.get(f"/webhooks/deliveries?webhook={two.pk}")["items"][0]["webhook"] == {
+        "id": two.pk,
+        "name": "two",
+    }
+    assert api.get(f"/webhooks/{one.pk}/deliveries")["count"] == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query", ["state=lost", "ordering=state", "fields=lease_until", "program=0", "since=soon"]
+)
+def test_the_log_takes_what_it_allows_and_nothing_else(api: Api, query: str) -> None:
+    assert api("GET", f"/webhooks/deliveries?{query}")[0] == 422
+
+
+@pytest.mark.django_db
+def test_a_page_of_the_log_takes_one_more_query_for_all_its_tries(
+    api: Api, django_assert_max_num_queries: Any
+) -> None:
+    row = endpoint(events=["no.such"])
+    for _ in range(5):
+        log(row, tries=3)
+    with django_assert_max_num_queries(6):  # the token's two, its use, count, rows, tries
+        found = api.get("/webhooks/deliveries")
+    assert [len(item["attempts"]) for item in found["items"]] == [3] * 5
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("pk", ["msg_unknown", "%00", "ü", "x" * 300])
+def test_an_unknown_delivery_is_not_found(api: Api, pk: str) -> None:
+    for method, path in (("GET", ""), ("POST", "/redeliver")):
+        assert api(method, f"/webhooks/deliveries/{pk}{path}")[0] == 404
+
+
+# --- Sending --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that does its work as soon as somebody waits for it."""
+    started: list[threading.Thread] = []
+
+    def sleep(seconds: float) -> None:
+        if not started:
+            thread = threading.Thread(target=send)
+            started.append(thread)
+            thread.start()
+            thread.join()
+
+    async def awaited(seconds: float) -> None:
+        sleep(seconds)
+
+    monkeypatch.setattr("webhooks.waiting.asyncio.sleep", awaited)
+
+
+@pytest.mark.usefixtures("outbox", "jobs")
+def test_a_test_says_what_the_receiver_answered(receiver: Receiver) -> None:
+    row = endpoint(receiver.script("/hook", 204))
+    status, answer = Api(Role.OPERATE)("POST", f"/webhooks/{row.pk}/test")
+    assert status == 200, answer
+    assert answer["detail"].startswith("Delivered: answered 204 in ")
+    (tried,) = answer["delivery"]["attempts"]
+    assert (tried["trigger"], tried["status"], tried["peer"]) == ("test", 204, "127.0.0.1")
+    assert receiver.at("/hook")[0].json["type"] == "webhook.test"
+
+
+@pytest.mark.usefixtures("outbox", "jobs")
+def test_a_test_that_fails_is_not_repeated_and_says_why(receiver: Receiver) -> None:
+    row = endpoint(receiver.script("/hook", 500))
+    status, answer = Api(Role.OPERATE)("POST", f"/webhooks/{row.pk}/test")
+    assert (status, answer["delivery"]["state"]) == (200, "failed")
+    assert "answered 500" in answer["detail"]
+
+
+@pytest.mark.usefixtures("outbox", "jobs")
+def test_sending_again_uses_the_same_id_and_says_when_it_is_tried_next(receiver: Receiver) -> None:
+    row = endpoint(receiver.script("/hook", 500), events=["no.such"])
+    made = log(row, "exhausted")
+    status, answer = Api(Role.OPERATE)("POST", f"/webhooks/deliveries/{made.pk}/redeliver")
+    assert (status, answer["delivery"]["state"]) == (200, "pending")
+    assert answer["delivery"]["next_attempt_at"] is not None and "to be tried again" in answer["detail"]
+    assert [tried["trigger"] for tried in answer["delivery"]["attempts"]] == ["event", "manual"]
+    assert receiver.at("/hook")[0].id == made.pk
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("agent", "jobs_at", "said"),
+    [
+        (False, None, "the agent is silent"),
+        (True, None, "no job was finished so far"),
+        (True, timedelta(minutes=5), "no job was finished since"),
+        (True, timedelta(), "it is its turn soon"),
+    ],
+)
+def test_a_test_that_nobody_sends_says_what_does_not_run(
+    api: Api, agent: bool, jobs_at: timedelta | None, said: str
+) -> None:
+    Host.objects.all().delete()
+    host(is_alive=agent)
+    if jobs_at is not None:
+        Heartbeat.objects.create(name="jobs", at=timezone.now() - jobs_at)
+    status, answer = api("POST", f"/webhooks/{endpoint().pk}/test?wait=0")
+    assert (status, answer["delivery"]["state"]) == (202, "pending")
+    assert answer["detail"].startswith("Not sent yet: ") and said in answer["detail"]
+
+
+@pytest.mark.django_db
+def test_a_test_that_the_receiver_holds_up_says_until_when(api: Api) -> None:
+    host()
+    Heartbeat.objects.create(name="jobs", at=timezone.now())
+    row = endpoint()
+    WebhookEndpoint.objects.update(paused_until=timezone.now() + HOUR_AGO)
+    assert "asked to be left alone until" in api("POST", f"/webhooks/{row.pk}/test?wait=0")[1]["detail"]
+
+
+@pytest.mark.django_db
+def test_nothing_is_sent_by_hand_to_an_endpoint_that_is_off(api: Api) -> None:
+    row = endpoint(enabled=False)
+    made, since = log(row, "failed"), {"since": "2026-01-01T00:00:00Z"}
+    for path, body in (
+        (f"/webhooks/{row.pk}/test", None),
+        (f"/webhooks/deliveries/{made.pk}/redeliver", None),
+        (f"/webhooks/{row.pk}/recover", since),
+        (f"/webhooks/{row.pk}/replay", since),
+    ):
+        status, answer = api("POST", path, body)
+        assert status == 409 and "switched off" in answer["detail"], path
+
+
+@pytest.mark.django_db
+def test_recovering_counts_first_and_then_sends(api: Api) -> None:
+    row = endpoint(events=["no.such"])
+    for state in ("failed", "exhausted", "delivered"):
+        log(row, state)
+    body = {"since": (timezone.now() - HOUR_AGO).isoformat()}
+    path = f"/webhooks/{row.pk}/recover"
+    assert api("POST", path, {**body, "dry_run": True}) == (200, {"count": 2, "dry_run": True})
+    assert not WebhookDelivery.objects.filter(state="pending").exists()
+    assert api("POST", path, body) == (200, {"count": 2, "dry_run": False})
+    assert WebhookDelivery.objects.filter(state="pending", next_trigger="manual").count() == 2
+    assert AuditEntry.objects.get(action="webhook.recovered").data["count"] == 2
+
+
+@pytest.mark.django_db
+def test_replaying_counts_first_and_then_sends_what_never_was(api: Api) -> None:
+    happen("agent.started")
+    row = endpoint(events=["agent.*"])
+    happen("agent.started")
+    body, path = {"since": (timezone.now() - HOUR_AGO).isoformat()}, f"/webhooks/{row.pk}/replay"
+    assert api("POST", path, {**body, "dry_run": True}) == (200, {"count": 1, "dry_run": True})
+    assert WebhookDelivery.objects.count() == 1
+    assert api("POST", path, body) == (200, {"count": 1, "dry_run": False})
+    assert WebhookDelivery.objects.filter(state="pending").count() == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("body", [{}, {"since": "soon"}, {"since": "2026-01-01", "x": 1}, {"since": None}])
+def test_since_when_must_be_said(api: Api, body: dict[str, Any]) -> None:
+    status, answer = api("POST", f"/webhooks/{endpoint().pk}/recover", body)
+    assert status == 422 and fields_of(answer)
+
+
+@pytest.mark.django_db
+def test_health_has_the_figures_and_a_strip_of_24_hours(api: Api) -> None:
+    row = endpoint(events=["no.such"])
+    log(row)
+    log(row, "failed")
+    shown = api.get(f"/webhooks/{row.pk}/health")
+    assert (shown["success_ratio"], shown["duration_ms"], shown["counts"]["failed"]) == (0.5, {"p95": 7}, 1)
+    assert (shown["hours"], len(shown["strip"]), shown["circuit"]["state"]) == (24, 24, "closed")
+    (listed,) = api.get("/webhooks/health?fields=id,name,success_ratio")["items"]
+    assert listed == {"id": row.pk, "name": "ops", "success_ratio": 0.5}
+
+
+@pytest.mark.django_db
+def test_the_health_of_a_page_takes_three_queries_more(api: Api, django_assert_max_num_queries: Any) -> None:
+    for number in range(4):
+        log(endpoint(name=f"ops {number}", events=["no.such"]))
+    with django_assert_max_num_queries(8):
+        assert api.get("/webhooks/health")["count"] == 4
+
+
+@pytest.mark.django_db
+def test_an_endpoint_that_was_switched_off_says_so(api: Api) -> None:
+    row = endpoint()
+    services.switch_off(row, reason="the receiver answered 410 Gone", cancel_pending=True)
+    shown = api.get(f"/webhooks/{row.pk}/health")
+    assert (shown["condition"], shown["disabled_reason"]) == ("off", "the receiver answered 410 Gone")

@@ -1,0 +1,277 @@
+"""`manage.py webhook`: endpoints from a terminal."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from core.models import AuditEntry
+from programs.cli.subcommand import Subcommand
+from programs.tests.program_command import Done, command
+from webhooks import services
+from webhooks.cli.registry import SUBCOMMANDS
+from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute
+
+from .api_rig import DISCORD, URL, stored
+from .receiver import Receiver
+from .rig import endpoint, happen, program, send
+
+CHAT = "https://api.telegram.org/bot123456:abc-DEF"
+
+
+def webhook(*words: str, stdin: str = "", answers: str | None = None) -> Done:
+    return command("webhook", *words, stdin=stdin, answers=answers)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_can_be_loaded_and_explains_itself(name: str) -> None:
+    assert isinstance(SUBCOMMANDS[name].load(), Subcommand)
+    assert SUBCOMMANDS[name].help
+
+
+# --- Defining -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_add_prints_the_secret_once_and_nothing_else_on_stdout_but_the_id() -> None:
+    done = webhook(
+        "add", "ops", URL, "--event", "program.crashed", "--event", "alert.*", "--min-severity", "warning"
+    )
+    row = stored()
+    assert done.code == 0, done.err
+    assert done.lines[1:] == [row.secret]
+    assert (row.events, row.min_severity, row.url) == (["program.crashed", "alert.*"], "warning", URL)
+    assert AuditEntry.objects.get(action="webhook.created").actor.endswith("(command line)")
+
+
+@pytest.mark.django_db
+def test_the_address_need_not_be_an_argument_that_others_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert webhook("add", "one", "-", stdin=f"{URL}\n").code == 0
+    monkeypatch.setenv("HOOK", DISCORD)
+    assert webhook("add", "two", "--url-env", "HOOK", "--format", "discord").code == 0
+    assert [row.url for row in WebhookEndpoint.objects.order_by("name")] == [URL, DISCORD]
+    assert webhook("add", "three", "--url-env", "NOT_SET").code == 1
+
+
+@pytest.mark.django_db
+def test_settings_programs_and_tags_are_options() -> None:
+    web = program()
+    words = ["--format", "telegram", "--set", "chat_id=@ops", "--set", "silent_below_error=true"]
+    done = webhook("add", "ops", CHAT, *words, "--program", "web", "--tag", "prod", "--bundle-seconds", "30")
+    row = stored()
+    assert done.code == 0, done.err
+    assert row.settings == {"chat_id": "@ops", "silent_below_error": True}
+    assert (row.programs, row.tags, row.bundle_seconds) == ([web.pk], ["prod"], 30)
+
+
+@pytest.mark.django_db
+def test_an_endpoint_can_be_given_as_json(tmp_path: Path) -> None:
+    file = tmp_path / "hook.json"
+    file.write_text(json.dumps({"name": "ops", "url": URL, "tags": ["prod"]}))
+    shown = webhook("add", "--json", str(file), "--min-severity", "error").json
+    assert (shown["tags"], shown["min_severity"], shown["secret"]) == (["prod"], "error", stored().secret)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["add", "ops"], 2, "url must be given"),
+        (["add", "ops", "ftp://x"], 1, "url: "),
+        (["add", "ops", URL, "--format", "pigeon"], 1, "format: "),
+        (["add", "ops", URL, "--set", "chat"], 2, "NAME=VALUE"),
+        (["add", "ops", URL, "--program", "nobody"], 1, "no program nobody"),
+        (["add", "--json", "/no/such/file"], 1, "cannot be read"),
+        (["show", "nobody"], 1, "There is no webhook nobody."),
+        (["show", "9" * 30], 1, "There is no webhook"),
+        (["deliveries", "-n", "0"], 2, "between 1 and"),
+        (["redeliver", "msg_none"], 1, "There is no delivery msg_none."),
+        (["unmute", "4711"], 1, "There is no mute 4711"),
+        (["recover", "nobody", "--since", "soon"], 2, "is no moment"),
+        (["fly"], 2, "fly"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_sentence(words: list[str], code: int, said: str) -> None:
+    done = webhook(*words)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert not WebhookEndpoint.objects.exists()
+
+
+@pytest.mark.django_db
+def test_json_that_is_none_is_refused() -> None:
+    assert webhook("add", "--json", "-", stdin="{").code == 1
+    assert webhook("add", "--json", "-", stdin="[]").code == 1
+    assert (
+        "no such field" in webhook("add", "--json", "-", stdin='{"name": "x", "url": "http://x.y/", "nix": 1}').err
+    )
+
+
+@pytest.mark.django_db
+def test_switching_on_asks_what_becomes_of_what_waits() -> None:
+    row = endpoint()
+    happen("agent.started")
+    assert webhook("disable", "ops").out == "ops: off\n"
+    asked = webhook("enable", "ops")
+    assert (asked.code, "1 deliveries have waited" in asked.err) == (1, True)
+    assert webhook("enable", str(row.pk), "--resume").code == 0
+    assert WebhookDelivery.objects.get().state == "pending"
+    assert webhook("enable", "ops").out == "ops: already on\n"
+
+
+@pytest.mark.django_db
+def test_rotate_prints_the_new_secret() -> None:
+    endpoint()
+    assert webhook("rotate", "ops").lines == [stored().secret]
+
+
+@pytest.mark.django_db
+def test_remove_asks_and_without_a_terminal_wants_yes() -> None:
+    endpoint()
+    assert webhook("remove", "ops").code == 1
+    assert webhook("remove", "ops", answers="n\n").code == 1
+    assert WebhookEndpoint.objects.exists()
+    assert webhook("remove", "ops", "--yes").out == "ops: removed\n"
+    assert not WebhookEndpoint.objects.exists()
+
+
+# --- Looking --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_list_shows_how_deliveries_do_and_no_secret() -> None:
+    services.save_endpoint({"name": "ops", "url": URL, "events": ["*"]}, actor="tester")
+    happen("agent.started")
+    done = webhook("list")
+    assert done.lines[1].split()[:6] == ["ops", "standard", "idle", "-", "-", "1"]
+    (shown,) = webhook("list", "--json").json
+    assert (shown["health"]["counts"]["pending"], shown["secret"]) == (1, {"set": True})
+    for text in (done.out, webhook("list", "--json").out, webhook("show", "ops").out):
+        assert "T0P-SECRET" not in text and stored().secret not in text
+
+
+@pytest.mark.django_db
+def test_without_endpoints_it_says_how_to_make_one() -> None:
+    done = webhook("list")
+    assert (done.code, done.out, "webhook add" in done.err) == (0, "", True)
+
+
+@pytest.mark.django_db
+def test_deliveries_are_shown_with_what_came_of_them_and_filtered() -> None:
+    endpoint()
+    happen("program.crashed", program())
+    newest = WebhookDelivery.objects.get(event__type="program.crashed")
+    WebhookDelivery.objects.filter(pk=newest.pk).update(state="cancelled", reason="muted: night")
+    assert "Cancelled: muted: night" in webhook("deliveries", "ops").lines[1]
+    assert [row["id"] for row in webhook("deliveries", "--state", "cancelled", "--json").json] == [newest.pk]
+    assert len(webhook("deliveries", "-n", "1").lines) == 2
+    assert webhook("deliveries", "--state", "dead").out == ""
+
+
+@pytest.mark.django_db
+def test_preview_shows_the_request_and_sends_nothing() -> None:
+    endpoint()
+    done = webhook("preview", "ops")
+    assert done.lines[0] == "POST http://127.0.0.1:9/"
+    assert "made up" in done.err and '"program.crashed"' in done.out
+    event = happen("program.started", program())
+    assert webhook("preview", "ops", "--event", event.uid, "--json").json["event"]["id"] == event.uid
+    assert webhook("preview", "ops", "--event", "evt_none").code == 1
+
+
+# --- Sending --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that does its work once, as soon as somebody waits for it."""
+    done: list[bool] = []
+
+    def sleep(seconds: float) -> None:
+        if not done:
+            done.append(True)
+            thread = threading.Thread(target=send)
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr("webhooks.waiting.time.sleep", sleep)
+
+
+@pytest.mark.usefixtures("outbox", "jobs")
+@pytest.mark.parametrize(
+    ("answer", "code", "said"), [(200, 0, "Delivered: answered 200"), (404, 1, "answered 404")]
+)
+def test_a_test_waits_for_the_answer(receiver: Receiver, answer: int, code: int, said: str) -> None:
+    endpoint(receiver.script("/hook", answer))
+    done = webhook("test", "ops")
+    assert (done.code, said in done.out) == (code, True), done.out
+
+
+@pytest.mark.usefixtures("outbox", "jobs")
+def test_sending_again_waits_for_the_answer(receiver: Receiver) -> None:
+    endpoint(receiver.url(), events=["agent.started"])
+    happen("agent.started")
+    delivery = WebhookDelivery.objects.get()
+    WebhookDelivery.objects.update(state="failed", next_attempt_at=None)
+    done = webhook("redeliver", delivery.pk, "--json")
+    assert (done.code, done.json[0]["state"]) == (0, "delivered")
+
+
+@pytest.mark.django_db
+def test_a_test_that_nobody_sends_fails_and_says_why() -> None:
+    endpoint()
+    done = webhook("test", "ops", "--timeout", "0")
+    assert (done.code, "the agent is silent" in done.out) == (1, True)
+
+
+@pytest.mark.django_db
+def test_what_is_off_is_not_tested() -> None:
+    endpoint(enabled=False)
+    done = webhook("test", "ops")
+    assert (done.code, "switched off" in done.err) == (1, True)
+
+
+@pytest.mark.django_db
+def test_recovering_says_how_many_there_are_and_sends_them() -> None:
+    happen("agent.started")
+    endpoint(events=["agent.started"])
+    happen("agent.started")
+    WebhookDelivery.objects.update(state="exhausted")
+    assert webhook("recover", "ops", "--since", "1h", "--dry-run").out == "ops: 1 failed message would be sent\n"
+    assert webhook("recover", "ops", "--since", "1h", "--missing", "--dry-run", "--json").json["count"] == 1
+    assert webhook("recover", "ops", "--since", "1h").out == "ops: 1 failed message will be sent\n"
+    assert webhook("recover", "ops", "--since", "1h", "--missing").code == 0
+    assert WebhookDelivery.objects.filter(state="pending").count() == 2
+
+
+# --- Silence --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_silence_for_a_while_is_listed_and_lifted() -> None:
+    endpoint()
+    done = webhook("mute", "ops", "--for", "2h", "--reason", "moving")
+    assert done.code == 0 and done.out.startswith("ops is silent: from ")
+    row = WebhookMute.objects.get()
+    assert row.ends_at == row.starts_at + timedelta(hours=2)
+    assert [shown["reason"] for shown in webhook("mutes", "--json").json] == ["moving"]
+    assert webhook("unmute", str(row.pk)).out == f"mute {row.pk}: lifted\n"
+    assert webhook("mutes").err == "Nothing is muted.\n"
+
+
+@pytest.mark.django_db
+def test_a_maintenance_window_of_a_program_can_be_made() -> None:
+    program()
+    shown: Any = webhook("mute", "--program", "web", "--cron", "0 3 * * *", "--window", "30m", "--json").json
+    row = WebhookMute.objects.get()
+    assert (row.cron, row.cron_seconds, shown["program"]) == ("0 3 * * *", 1800, row.program_id)
+    assert "0 3 * * * for 30m" in webhook("mutes").out
+    assert webhook("mute", "--cron", "nightly").code == 1
+    ended = timezone.now() - timedelta(hours=1)
+    WebhookMute.objects.update(starts_at=ended - timedelta(hours=1), ends_at=ended)
+    assert webhook("mutes").out == "" and len(webhook("mutes", "--all").lines) == 2
