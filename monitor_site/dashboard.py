@@ -35,19 +35,19 @@ def troubled(request: HttpRequest) -> str:
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Adds the counts by state, what needs a look, and the latest incidents. For those who may read."""
+    """Adds the counts by state, what needs a look, the latest incidents and the hosts."""
     context["title"] = _("Overview")
     if not has_role(request.user, Role.READ):
         return context
     shown = status.every_program(status.pulse())
     now = timezone.now()
+    every_host = list(Host.objects.order_by("name"))
     return context | {
         "state_counts": count_states(shown),
         "verb_table": json.dumps(VERB_TABLE),
         "attention": [(one, state_badge(one), word(one)) for one in shown if needs_a_look(one)][:MOST_SHOWN],
-        "silent_hosts": [
-            host for host in Host.objects.order_by("name") if not hosts.is_alive(host.heartbeat_at, now)
-        ],
+        "hosts": every_host,
+        "silent_hosts": [host for host in every_host if not hosts.is_alive(host.heartbeat_at, now)],
         "latest_incidents": Incident.objects.all()[:MOST_INCIDENTS],
     }
 

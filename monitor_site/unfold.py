@@ -56,6 +56,7 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
             Entry(_("Events"), "list_alt", "programs.ProgramEvent"),
             Entry(_("Incidents"), "report", "programs.Incident"),
             Entry(_("Hosts"), "dns", "programs.Host"),
+            Entry(_("History"), "history", "metrics.RecordedProgram"),
             Entry(_("Adopt a process"), "person_add", "programs.Program", "{model}_adopt", "add"),
         ],
     ),

@@ -17,6 +17,8 @@ from programs.models import Host, Process, Program
 from programs.payloads import ProgramStatus
 from programs.states import ATTENTION, VERBS, State
 
+from . import extensions
+
 RANKS = {state: rank for rank, state in enumerate(ATTENTION)}
 QUIET_RANK = RANKS[State.STOPPED]  # also of a program that has no process row yet
 TROUBLED = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
@@ -24,7 +26,10 @@ VERB_TABLE = {state.value: sorted(verbs) for state, verbs in VERBS.items()}
 
 
 class LiveChangeList(ChangeList):
-    """Gives each row its status object, and the page the number of programs in each state: two queries in all."""
+    """Gives each row its status object, and the page the number of programs in each state: two queries in all.
+
+    One more for each column that was added.
+    """
 
     state_counts: list[tuple[State, int]]
     has_programs: bool
@@ -34,6 +39,7 @@ class LiveChangeList(ChangeList):
         known = {shown["id"]: shown for shown in status.every_program(status.pulse())}
         for program in self.result_list:
             program.live = known.get(program.pk)
+        extensions.load(self.result_list)
         self.has_programs = bool(known)
         if not self.has_active_filters and not self.query:
             self.full_result_count = self.result_count

@@ -20,6 +20,7 @@ from programs.models import Program
 from programs.payloads import ProcessStatus
 from programs.states import ALIVE, State
 
+from . import extensions
 from .columns import cpu_text, memory_text, state_badge, uptime_cell
 from .event_text import event_text
 from .history import NOTHING, label, value_text
@@ -52,6 +53,7 @@ def context(program: Program) -> dict[str, Any]:
         "waiting": waiting_for_restart(program),
         "has_console": program.stdin == Program.Stdin.CONSOLE,
         "can_scale": program.instances_max > program.instances_min,
+        "panels": extensions.panels,
         **activity(program),
     }
 

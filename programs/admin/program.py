@@ -22,7 +22,7 @@ from programs import definition, services
 from programs.forms import GROUPS, ProgramForm, cautions
 from programs.models import Host, Program
 
-from . import adoption, history, live, overview
+from . import adoption, extensions, history, live, overview
 from .columns import ProgramColumns
 from .filters import HostFilter, StateFilter, TagFilter, search
 from .removal import RemovalPages
@@ -72,8 +72,9 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
     ) -> tuple[QuerySet[Program], bool]:
         return search(queryset, search_term), False
 
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        columns = self.list_display if Host.objects.count() < 2 else (*self.list_display, "on_host")
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        columns = extensions.with_columns(self.list_display)
+        columns = columns if Host.objects.count() < 2 else (*columns, "on_host")
         return (*columns, "buttons") if self.has_operate_permission(request) else columns
 
     def get_urls(self) -> list[URLPattern]:
@@ -86,9 +87,8 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         return [*self.verb_urls(), *adopt, activity, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(
-            request, {**(extra_context or {}), "verb_table": json.dumps(live.VERB_TABLE)}
-        )
+        more = {"verb_table": json.dumps(live.VERB_TABLE), "added_scripts": extensions.scripts()}
+        return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """`?copy=5` begins with the definition of program 5; nothing else is taken from the address."""

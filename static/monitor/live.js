@@ -79,6 +79,11 @@ function showProgram(program, elements, verbs) {
   }
 }
 
+// Scripts of other parts of a page listen for these instead of opening a socket of their own.
+function announce(name, detail) {
+  document.dispatchEvent(new CustomEvent(name, { detail }));
+}
+
 // `bar` carries the table of verbs by state and the place for the state of the connection.
 export function followStatus(bar, { onPrograms = () => {}, onRemoved = () => {}, onEvent = () => {} } = {}) {
   const verbs = JSON.parse(bar.dataset.verbs);
@@ -91,6 +96,7 @@ export function followStatus(bar, { onPrograms = () => {}, onRemoved = () => {},
     revision = message.revision;
     for (const program of message.programs) showProgram(program, elements, verbs);
     onPrograms(message.programs, message.type === "snapshot");
+    announce("monitor:programs", message.programs);
   }
 
   const handlers = {
@@ -103,7 +109,10 @@ export function followStatus(bar, { onPrograms = () => {}, onRemoved = () => {},
       take(message);
       onRemoved(message.removed);
     },
-    event: (message) => onEvent(message.event),
+    event(message) {
+      onEvent(message.event);
+      announce("monitor:event", message.event);
+    },
   };
 
   const socket = openSocket("/ws/status/", {

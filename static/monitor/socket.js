@@ -5,20 +5,21 @@ const LONGEST_PAUSE = 15000;
 const STABLE_AFTER = 5000;
 const FINAL = new Set([4401, 4403, 4404]); // not known, not allowed, gone: coming back would not help
 
+// `path` may be a function: where to go on is then asked anew for each connection.
 export function openSocket(path, { onMessage, onState }) {
-  const address = new URL(path, window.location.href);
-  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
   let socket = null, pause = FIRST_PAUSE, timer = null, closed = false;
 
   function connect() {
     timer = null;
+    const address = new URL(typeof path === "function" ? path() : path, window.location.href);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     socket = new WebSocket(address);
     let opened = 0;
     socket.onopen = () => {
       opened = Date.now();
       onState("open");
     };
-    socket.onmessage = (event) => onMessage(JSON.parse(event.data));
+    socket.onmessage = (event) => closed || onMessage(JSON.parse(event.data));
     socket.onclose = (event) => {
       if (closed) return;
       if (FINAL.has(event.code)) {
@@ -48,6 +49,8 @@ export function openSocket(path, { onMessage, onState }) {
     close: () => {
       closed = true;
       clearTimeout(timer);
+      document.removeEventListener("visibilitychange", retryNow);
+      window.removeEventListener("online", retryNow);
       socket.close();
     },
   };

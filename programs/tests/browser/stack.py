@@ -83,7 +83,7 @@ class Stack:
 
     def _manage(self, *arguments: str) -> None:
         done = self._popen(str(settings.BASE_DIR / "manage.py"), *arguments)
-        done.communicate(timeout=60)
+        done.communicate(timeout=300)
         assert done.returncode == 0, (self.data / "stderr").read_text()
 
     def _popen(self, *arguments: str) -> subprocess.Popen[str]:
@@ -109,7 +109,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,0 +1,144 @@
+"""The recorded rows themselves, tier by tier. Django's own lists need a single column as key, and they count."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from metrics.models import RecordedProgram, Usage
+from metrics.moments import from_unix
+from metrics.rows import Key, Page, Wanted, page
+from metrics.tiers import BY_NAME, RAW, Tier
+from programs.admin.records import ReadOnlyAdmin, moment
+from programs.formatting import bytes_text, percent_text
+from programs.models import Program
+
+KEY = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
+TIER_TITLES = {
+    "raw": gettext_lazy("Points"),
+    "minute": gettext_lazy("Minutes"),
+    "ten_minutes": gettext_lazy("Ten minutes"),
+    "hour": gettext_lazy("Hours"),
+    "day": gettext_lazy("Days"),
+}
+NOTHING = "—"
+
+
+class HistoryForm(forms.Form):
+    """What the page is narrowed down to."""
+
+    program = forms.ModelChoiceField(
+        Program.objects.order_by("name"),
+        label=gettext_lazy("Program"),
+        required=False,
+        empty_label=gettext_lazy("All programs"),
+        widget=UnfoldAdminSelectWidget(),
+    )
+    start = forms.DateTimeField(
+        label=gettext_lazy("From (UTC)"),
+        required=False,
+        widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
+    end = forms.DateTimeField(
+        label=gettext_lazy("Up to (UTC)"),
+        required=False,
+        widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
+
+    def wanted(self, tier: Tier, now: int, below: Key | None) -> Wanted:
+        """Without a time, everything that is kept. Dates that make no sense narrow nothing; the form says so."""
+        given = self.cleaned_data if self.is_valid() else {}
+        program, start, end = given.get("program"), given.get("start"), given.get("end")
+        oldest, newest = now - tier.kept_seconds - tier.period_seconds, now + tier.width
+        return Wanted(
+            tier,
+            max(oldest, _seconds(start)) if start else oldest,
+            min(newest, _seconds(end)) if end else newest,
+            program.pk if program else None,
+            below,
+        )
+
+
+@admin.register(RecordedProgram)
+class HistoryAdmin(ReadOnlyAdmin):
+    """One page for all tiers, in the place of a list of which programs have history."""
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path("", self.admin_site.admin_view(self.changelist_view), name="metrics_recordedprogram_changelist")
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        tier = BY_NAME.get(request.GET.get("tier", ""), RAW)
+        form = HistoryForm(request.GET)
+        found = page(form.wanted(tier, int(time.time()) + 1, _key(request.GET.get("below", ""))))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("History"),
+            "tiers": [(name, title, _query(request, tier=name)) for name, title in TIER_TITLES.items()],
+            "tier": tier,
+            "form": form,
+            "rows": _cells(found.rows),
+            "older": _older(request, found),
+            "newest": _query(request) if "below" in request.GET else "",
+        }
+        return TemplateResponse(request, "admin/metrics/history.html", context)
+
+
+def _seconds(at: datetime) -> int:
+    return int(at.replace(tzinfo=UTC).timestamp())
+
+
+def _key(text: str) -> Key | None:
+    found = KEY.fullmatch(text)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def _older(request: HttpRequest, found: Page) -> str:
+    return _query(request, below=".".join(map(str, found.below))) if found.below else ""
+
+
+def _query(request: HttpRequest, **changes: str) -> str:
+    """The address of the same page with these changes; always from its first row unless they say otherwise."""
+    kept = {name: request.GET[name] for name in ("tier", "program", "start", "end") if request.GET.get(name)}
+    return f"?{urlencode(kept | changes)}"
+
+
+def _cells(rows: Sequence[Usage]) -> list[tuple[Program | None, int, list[Any]]]:
+    """Each row's program (None: removed), its id, and the cells."""
+    programs = Program.objects.in_bulk({row.program_id for row in rows})
+    return [(programs.get(row.program_id), row.program_id, _of_row(row)) for row in rows]
+
+
+def _of_row(row: Usage) -> list[Any]:
+    average = percent_text(100 * row.cpu_ms / row.covered_ms) if row.covered_ms else NOTHING
+    return [
+        moment(from_unix(row.timestamp)),
+        row.count,
+        average,
+        f"{percent_text(row.cpu_min / 100)} to {percent_text(row.cpu_max / 100)}",
+        bytes_text(row.memory_sum / row.count) if row.count else NOTHING,
+        f"{bytes_text(row.memory_min)} to {bytes_text(row.memory_max)}",
+        row.threads_max,
+        NOTHING if row.open_files_max is None else row.open_files_max,
+        NOTHING if row.read_bytes is None else bytes_text(row.read_bytes),
+        NOTHING if row.write_bytes is None else bytes_text(row.write_bytes),
+    ]

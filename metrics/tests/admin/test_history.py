@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from metrics.tests.history import steadily, used
+from metrics.tiers import DAY, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, Tier
+from programs.tests.admin.conftest import MakeProgram
+
+PAGE = "/admin/metrics/recordedprogram/"
+
+
+def now(tier: Tier) -> int:
+    return tier.floor(int(time.time()))
+
+
+def names(client: Client, query: str) -> list[str]:
+    return [row[0].name if row[0] else "removed" for row in client.get(PAGE + query).context["rows"]]
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_every_tier_can_be_looked_at_by_who_may_read(viewer: Client, program: MakeProgram, tier: Tier) -> None:
+    used(tier, program("web"), now(tier), cpu=12.5, memory=1536 * 1024)
+    text = viewer.get(f"{PAGE}?tier={tier.name}").content.decode()
+    for wanted in ("web", "12.5 %", "1.5 MB", "12.5 % to 12.5 %"):
+        assert wanted in text
+
+
+def test_it_is_narrowed_to_a_program_and_a_time(viewer: Client, program: MakeProgram) -> None:
+    web, db = program("web"), program("db")
+    used(HOUR, web, now(HOUR) - 7200)
+    used(HOUR, web, now(HOUR))
+    used(HOUR, db, now(HOUR))
+    assert names(viewer, f"?tier=hour&program={web.pk}") == ["web", "web"]
+    at = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(now(HOUR) - 3600))
+    assert sorted(names(viewer, f"?tier=hour&start={at}")) == ["db", "web"]
+    assert names(viewer, f"?tier=hour&end={at}") == ["web"]
+
+
+def test_older_rows_are_one_link_away_and_so_are_the_newest(viewer: Client, program: MakeProgram) -> None:
+    web = program("web")
+    steadily(RAW, web, range(now(RAW) - 1500, now(RAW), 10))
+    first = viewer.get(f"{PAGE}?program={web.pk}")
+    assert first.context["newest"] == ""
+    second = viewer.get(PAGE + first.context["older"])
+    assert len(first.context["rows"]) + len(second.context["rows"]) == 150
+    assert second.context["older"] == ""
+    assert second.context["newest"] == f"?program={web.pk}"
+
+
+def test_rows_of_a_program_that_is_gone_are_named_by_its_number(viewer: Client) -> None:
+    used(DAY, 4711, now(DAY))
+    assert "removed (4711)" in viewer.get(f"{PAGE}?tier=day").content.decode()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?tier=nonsense", "?below=x", "?below=1.2", f"?below={'9' * 30}.1.1", "?below=9.9.9", "?unknown=1"],
+)
+def test_nonsense_in_the_address_does_no_harm(viewer: Client, program: MakeProgram, query: str) -> None:
+    used(RAW, program("web"), now(RAW))
+    assert viewer.get(PAGE + query).status_code == 200
+
+
+@pytest.mark.parametrize("query", ["?program=999", "?program=x", "?start=yesterday", "?end=2026-99-99T00:00"])
+def test_a_filter_that_makes_no_sense_is_said(viewer: Client, program: MakeProgram, query: str) -> None:
+    assert 'class="row-error"' in viewer.get(PAGE + query).content.decode()
+
+
+def test_it_asks_as_often_for_many_programs_as_for_one(viewer: Client, program: MakeProgram) -> None:
+    used(MINUTE, program("p0"), now(MINUTE))
+    viewer.get(f"{PAGE}?tier=minute")
+    with CaptureQueriesContext(connection) as few:
+        viewer.get(f"{PAGE}?tier=minute")
+    for number in range(1, 20):
+        used(MINUTE, program(f"p{number}"), now(MINUTE))
+    with CaptureQueriesContext(connection) as many:
+        viewer.get(f"{PAGE}?tier=minute")
+    assert len(few) == len(many) <= 10
+    assert not any("COUNT(" in query["sql"].upper() and "resourceusage" in query["sql"] for query in many)
+
+
+def test_nobody_else_may_look_and_nobody_may_write(client: Client, admin: Client, viewer: Client) -> None:
+    assert client.get(PAGE).headers["Location"].startswith("/admin/login/")
+    nobody = Client()
+    nobody.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert nobody.get(PAGE).status_code == 403
+    assert admin.get(f"{PAGE}add/").status_code == 404
+    used(TEN_MINUTES, 1, now(TEN_MINUTES))
+    assert admin.post(PAGE, {"action": "delete_selected"}).status_code == 405

@@ -1,0 +1,232 @@
+// Charts of a program or a machine: what was, from the API, and what comes, over a socket.
+
+import { openSocket } from "../socket.js";
+import { momentText } from "./axes.js";
+import { Drawing } from "./drawing.js";
+import { Points } from "./points.js";
+
+const HOUR = 3600;
+const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
+const DEFAULT_RANGE = "1h";
+const LONGEST_HOURS = 168; // that the API counts in hours
+const LONGEST_PAUSE = 60000;
+const MOST_EVENTS = 200;
+const EVENTS = {
+  "program.crashed": { word: "crashed", tone: "error" },
+  "program.fatal": { word: "gave up", tone: "error" },
+  "program.restarted": { word: "restarted", tone: "warning" },
+};
+const CONNECTION = { open: "Live", lost: "Connection lost, trying again…", refused: "No live updates: please log in again" };
+const NOTHING = "Nothing was recorded in this time.";
+
+const now = () => Date.now() / 1000;
+
+async function load(address, parameters) {
+  const response = await fetch(`${address}?${new URLSearchParams(parameters)}`, { headers: { Accept: "application/json" } });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.detail || response.statusText);
+  return answer;
+}
+
+// What is chosen stands in the address, so that it can be kept, sent to somebody and gone back to.
+const settings = {
+  get: (name) => new URLSearchParams(window.location.search).get(name),
+  set(name, value) {
+    const address = new URL(window.location.href);
+    if (value) address.searchParams.set(name, value);
+    else address.searchParams.delete(name);
+    window.history.replaceState(null, "", address);
+  },
+};
+
+export function chartPanel(panel) {
+  const find = (name) => panel.querySelector(`[data-charts-${name}]`);
+  const all = (name) => [...panel.querySelectorAll(`[data-charts-${name}]`)];
+  const groups = all("group"), connection = find("connection"), note = find("note");
+  const drawings = new Map();
+  let range = settings.get("range") in RANGES ? settings.get("range") : DEFAULT_RANGE;
+  let show = groups.some((group) => group.dataset.chartsGroup === settings.get("show")) ? settings.get("show") : groups[0].dataset.chartsGroup;
+  let withPercentile = settings.get("p95") === "1";
+  let points = new Points(), events = [], socket = null, turn = 0, timer = null, isLoaded = false;
+
+  const length = () => RANGES[range];
+  const figures = () => [...groups.find((group) => group.dataset.chartsGroup === show).querySelectorAll("[data-chart]")];
+  const more = () => (find("host") ? { host: find("host").value } : {});
+
+  function question() {
+    const aggregates = [panel.dataset.aggregates, ...(withPercentile ? ["p95"] : [])];
+    return { metrics: figures().map((figure) => figure.dataset.chart).join(","), aggregates: aggregates.join(","), ...more() };
+  }
+
+  function drawing(figure) {
+    if (!drawings.has(figure)) drawings.set(figure, new Drawing(figure));
+    return drawings.get(figure);
+  }
+
+  // --- Pictures and words -------------------------------------------------------------------------------
+
+  function draw() {
+    const to = now(), from = to - length();
+    points.forgetBefore(from);
+    const shown = events.filter((event) => event.time >= from);
+    for (const figure of figures()) {
+      const one = drawing(figure);
+      one.show({ points, from, to, events: shown, withPercentile });
+      const words = summary(figure, one.unit);
+      figure.querySelector("[data-chart-summary]").textContent = words;
+      one.canvas.setAttribute("aria-label", `${figure.dataset.title}: ${words || NOTHING}`);
+      if (isLoaded) say(figure, words ? "" : NOTHING);
+    }
+    if (find("events")) find("events").textContent = eventSummary(shown);
+  }
+
+  function summary(figure, unit) {
+    const metrics = figure.dataset.chart.split(","), labels = (figure.dataset.labels || "").split(",");
+    const parts = metrics.map((metric, index) => {
+      const found = points.summary(metric);
+      if (!found) return "";
+      const { average, highest } = found;
+      const text = average === highest.value ? unit.write(average) : `average ${unit.write(average)}, highest ${unit.write(highest.value)} at ${momentText(highest.time, length(), points.step)}`;
+      return metrics.length > 1 ? `${labels[index]}: ${text}` : text;
+    });
+    return parts.filter(Boolean).join("; ");
+  }
+
+  function eventSummary(shown) {
+    const counted = Object.values(EVENTS).map(({ word }) => [word, shown.filter((event) => event.word === word).length]);
+    const parts = counted.filter(([, count]) => count).map(([word, count]) => `${word} ${count === 1 ? "once" : `${count} times`}`);
+    return parts.length ? `In this time it ${parts.join(", ")}.` : "";
+  }
+
+  function say(figure, text) {
+    const place = figure.querySelector("[data-chart-empty]");
+    place.textContent = text;
+    place.hidden = !text;
+  }
+
+  function fail(error) {
+    note.querySelector("span").textContent = `The history cannot be read: ${error.message}`;
+    note.hidden = false;
+    for (const figure of figures()) say(figure, "");
+  }
+
+  // --- What was, then what comes ------------------------------------------------------------------------
+
+  async function begin() {
+    const mine = ++turn;
+    stop();
+    isLoaded = false;
+    points = new Points();
+    note.hidden = true;
+    for (const figure of figures()) say(figure, "Loading…");
+    const hours = length() / HOUR, start = Math.floor(now() - length());
+    const window_ = hours > LONGEST_HOURS ? { start } : { hours };
+    try {
+      const [found, happened] = await Promise.all([load(panel.dataset.history, { ...question(), ...window_ }), loadEvents(start)]);
+      if (mine !== turn) return;
+      points.begin({ ...found, start: 0 });
+      events = happened;
+      isLoaded = true;
+      draw();
+      follow();
+    } catch (error) {
+      if (mine === turn) fail(error);
+    }
+  }
+
+  async function loadEvents(start) {
+    if (!panel.dataset.events) return [];
+    const types = Object.keys(EVENTS).join(",");
+    const { items } = await load(panel.dataset.events, { type: types, since: start, per_page: MOST_EVENTS, fields: "type,timestamp,data" });
+    return items.map(marker);
+  }
+
+  function marker({ type, timestamp, data }) {
+    const reason = data.meaning || data.reason;
+    return { ...EVENTS[type], time: Date.parse(timestamp) / 1000, text: EVENTS[type].word + (reason ? `: ${reason}` : "") };
+  }
+
+  // Asked for each connection anew, so after a loss it goes on from the newest point there is.
+  function address() {
+    const since = points.rows.size ? { since: points.newest } : {};
+    return `${panel.dataset.socket}?${new URLSearchParams({ ...question(), hours: length() / HOUR, step: points.step, ...since })}`;
+  }
+
+  function follow() {
+    if (document.hidden) return;
+    socket = openSocket(address, {
+      onMessage(message) {
+        if (message.type === "history") points.begin(message);
+        if (message.type === "points") points.add(message.series);
+        draw();
+      },
+      onState(state) {
+        connection.textContent = CONNECTION[state];
+        connection.dataset.state = state;
+      },
+    });
+    timer = setInterval(draw, Math.min(LONGEST_PAUSE, Math.max(1000, (1000 * length()) / 500)));
+  }
+
+  function stop() {
+    socket?.close();
+    socket = null;
+    clearInterval(timer);
+  }
+
+  // --- What people choose -------------------------------------------------------------------------------
+
+  function press(name, chosen) {
+    for (const button of all(name)) button.setAttribute("aria-pressed", String(button.value === chosen));
+  }
+
+  function showChoice() {
+    press("range", range);
+    press("show", show);
+    press("p95", withPercentile ? "1" : "");
+    for (const group of groups) {
+      group.hidden = group.dataset.chartsGroup !== show;
+      if (!group.hidden && find("p95")) find("p95").hidden = !("percentiles" in group.dataset);
+    }
+  }
+
+  const choose = {
+    chartsRange: (value) => settings.set("range", (range = value)),
+    chartsShow: (value) => settings.set("show", (show = value)),
+    chartsP95: () => settings.set("p95", (withPercentile = !withPercentile) ? "1" : ""),
+    chartsAgain: () => {},
+  };
+
+  panel.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    const name = button && Object.keys(choose).find((one) => one in button.dataset);
+    if (!name) return;
+    choose[name](button.value);
+    showChoice();
+    begin();
+  });
+  find("host")?.addEventListener("change", () => settings.set("host", find("host").value) || begin());
+  panel.addEventListener("chart:said", (event) => (find("said").textContent = event.detail));
+
+  // A page that nobody sees holds no connection; it catches up when it is looked at.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) stop();
+    else if (isLoaded && !socket) follow();
+  });
+  document.addEventListener("monitor:event", ({ detail }) => {
+    if (!panel.dataset.events || detail.program?.id !== Number(panel.dataset.program) || !(detail.type in EVENTS)) return;
+    events.push(marker(detail));
+    if (isLoaded) draw();
+  });
+  new MutationObserver(() => drawings.forEach((one) => one.takeColours())).observe(document.documentElement, {
+    attributes: true,
+    attributeFilter: ["class"],
+  });
+
+  const host = settings.get("host");
+  if (find("host") && [...find("host").options].some((option) => option.value === host)) find("host").value = host;
+  showChoice();
+  begin();
+}
+
+document.querySelectorAll("[data-charts]").forEach(chartPanel);
