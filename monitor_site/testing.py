@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ def remove() -> None:
 # Tests start hundreds of Python processes: none of them shall compile the whole product again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# In the background a shell ignores Ctrl-C, and so would everything that tests start and press it for.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["DATA_DIR"] = folder
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
 os.environ["HOST_NAME"] = "testhost"

@@ -21,7 +21,7 @@ def test_the_receiver_notes_every_body_and_how_many_connections_brought_them(tmp
     kept = receiver.ask("take")
     post([url], bodies, at_a_time=2, keeps=False)
     new = receiver.ask("take")
-    receiver.process.communicate(timeout=10)
+    receiver.process.communicate(timeout=60)
 
     assert sorted(event for _, _, event in kept["arrivals"]) == [f"evt_{number}" for number in range(6)]
     assert (kept["connections"], new["connections"]) == (2, 6)
@@ -38,7 +38,7 @@ def test_paths_with_hang_in_them_get_no_answer_and_hold_up_no_other(tmp_path: Pa
         with pytest.raises(BlockingIOError):
             hanging.recv(1)
     arrivals = receiver.ask("take")["arrivals"]
-    receiver.process.communicate(timeout=10)
+    receiver.process.communicate(timeout=60)
 
     assert [(path, event) for _, path, event in arrivals] == [("/hang", "evt_1"), ("/ok", "evt_2")]
 

@@ -52,7 +52,7 @@ class Installation:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def succeed(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +61,7 @@ class Installation:
         return done
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        with closing(sqlite3.connect(self.database, timeout=20)) as opened, opened:
+        with closing(sqlite3.connect(self.database, timeout=60)) as opened, opened:
             return opened.execute(statement, values).fetchall()
 
     def users(self) -> list[str]:

@@ -332,6 +332,6 @@ def test_a_backup_that_is_ended_leaves_nothing_behind(installation: Installation
     while not list(target.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert list(target.iterdir()) == []
     assert process.returncode == 128 + signal.SIGTERM

@@ -93,7 +93,7 @@ def test_keys_are_rotated_and_old_ones_dropped_when_asked(data_dir: Path, db: No
 
 def test_two_rotations_at_once_do_not_lose_a_key(installation: Installation) -> None:
     racers = [installation.start("rotate_keys") for _ in range(3)]
-    codes = [(racer.communicate(timeout=60), racer.returncode)[1] for racer in racers]
+    codes = [(racer.communicate(timeout=120), racer.returncode)[1] for racer in racers]
     keys = (installation.data / "secrets.key").read_text().split()
     assert 0 in codes
     assert len(keys) == len(set(keys)) == 1 + codes.count(0)

@@ -252,7 +252,7 @@ def test_a_forked_child_does_not_write_what_its_parent_noted(ledger: Ledger) -> 
 # --- Its thread -----------------------------------------------------------------------------------------
 
 
-def wait_for(look: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(look: Callable[[], Any], seconds: float = 60.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until

@@ -116,7 +116,7 @@ def run_program(tmp_path: Path, *arguments: str, **environment: str) -> str:
     env |= {"MONITOR_APPS": "lean", "LOG_FORMAT": "json"} | environment
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(
-        command, env=env, cwd=django_settings.BASE_DIR, capture_output=True, text=True, check=True, timeout=30
+        command, env=env, cwd=django_settings.BASE_DIR, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == ""
     return done.stderr

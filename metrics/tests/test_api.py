@@ -277,4 +277,4 @@ def test_a_reader_who_hangs_up_frees_the_place(monkeypatch: pytest.MonkeyPatch) 
             await asyncio.sleep(0.01)
         return taken
 
-    assert asyncio.run(asyncio.wait_for(export(), 5))
+    assert asyncio.run(asyncio.wait_for(export(), 60))

@@ -87,7 +87,7 @@ def test_a_real_load_is_measured_within_five_percent_of_the_kernels_accounting(b
     leaky = python("leaky", LEAK_A_MEGABYTE_A_SECOND)
     forking = python("forking", FORK_SHORT_LIVED_CHILDREN)
     for program in (busy, forking):
-        wait_for(lambda p=program: recorded_cpu(p) > 1.8 and is_idle(p), agent, 60)  # type: ignore[misc]
+        wait_for(lambda p=program: recorded_cpu(p) > 1.8 and is_idle(p), agent)  # type: ignore[misc]
         assert recorded_cpu(program) == pytest.approx(accounted_cpu(program), rel=0.05)
     points = list(ResourceUsage.objects.filter(program=leaky).order_by("timestamp"))[1:-1]
     seconds = points[-1].timestamp - points[0].timestamp
@@ -177,7 +177,7 @@ def test_an_agent_that_is_stopped_writes_what_it_has(box: AgentBox) -> None:
 
 def test_the_agent_tells_how_it_keeps_up(box: AgentBox) -> None:
     agent = start(box)
-    vitals = wait_for(AgentVitals.objects.filter(ticks__gt=2).first, agent, 25)
+    vitals = wait_for(AgentVitals.objects.filter(ticks__gt=2).first, agent)
     assert vitals.tick_lag_seconds_max < 5
     assert vitals.tick_seconds > 0
     assert vitals.dropped_points == 0

@@ -158,7 +158,7 @@ async def test_what_is_sampled_reaches_the_status_socket_without_any_event(box: 
     async with SocketRig(programs_routes).opened("/ws/status/") as found:
         seen, types = None, set()
         while not (seen and seen["cpu_percent"] > 1 and seen["memory_bytes"] > 0):
-            message = json.loads(await found.receive_from(timeout=10))
+            message = json.loads(await found.receive_from(timeout=60))
             types.add(message["type"])
             if message["type"] == "delta":
                 seen = next((one for one in message["programs"] if one["pid"] == process.pid), seen)

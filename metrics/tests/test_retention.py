@@ -189,7 +189,7 @@ async def test_it_looks_at_once_and_ends_with_its_stop_event() -> None:
     running = asyncio.create_task(service.run(stop))
     await asyncio.sleep(0.05)
     stop.set()
-    await asyncio.wait_for(running, 2)
+    await asyncio.wait_for(running, 60)
     assert put == [service.step]
 
 

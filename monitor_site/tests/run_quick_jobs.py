@@ -28,7 +28,7 @@ def main() -> None:
             signals.forget()
             os.close(lock)
 
-        Guard(GuardConfig(look=0.1, beat=0.4, stale=3.0, drain=2.0), after_fork=after_fork).run(signals)
+        Guard(GuardConfig(look=0.1, beat=0.4, stale=8.0, drain=2.0), after_fork=after_fork).run(signals)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_a_job_that_fails_leaves_its_error_under_its_name(installation: Installa
     for _ in range(3):
         enqueue("json.loads", "{", broker=Outside(installation))
     kind = "json.decoder.JSONDecodeError"
-    wait_until(lambda: [count for *_, count in groups(installation, kind)] == [3], 40)
+    wait_until(lambda: [count for *_, count in groups(installation, kind)] == [3])
     [(_, culprit, process, place, message, _)] = groups(installation, kind)
     assert (process, place) == ("jobs", "job json.loads")
     assert "JSONDecoder" in culprit
@@ -61,6 +61,6 @@ def test_a_job_that_fails_leaves_its_error_under_its_name(installation: Installa
 
 def test_a_service_of_the_agent_that_fails_is_written_by_the_agents_writer(installation: Installation) -> None:
     lean(installation, "monitor_site.tests.run_failing_agent")
-    wait_until(lambda: [group for group in groups(installation, "LookupError") if group[-1] >= 3], 60)
+    wait_until(lambda: [group for group in groups(installation, "LookupError") if group[-1] >= 3])
     [group] = groups(installation, "LookupError")
     assert group[1:5] == ("monitor_site.agent._keep_running", "agent", "service faulty", "nothing to be found")

@@ -15,7 +15,7 @@ PASSWORD = "correct horse battery"
 @pytest.mark.browser
 def test_a_person_follows_the_link_and_is_in(installation: Installation) -> None:
     installation.start("manage.py", "serve", "--bind", "127.0.0.1:0")
-    (link,) = wait_until(lambda: re.findall(r"http://\S+/setup/\S+/", installation.printed()), 40)
+    (link,) = wait_until(lambda: re.findall(r"http://\S+/setup/\S+/", installation.printed()))
     with sync_playwright() as playwright:
         found = shutil.which("chromium") or shutil.which("google-chrome")
         if found is None and "CI" not in os.environ:

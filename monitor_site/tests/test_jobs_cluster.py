@@ -16,7 +16,7 @@ from django.conf import settings
 
 from monitor_site.jobs.queue import enqueue
 
-from .installation import Installation, wait_until
+from .installation import PATIENCE, Installation, wait_until
 
 
 class Outside:
@@ -57,7 +57,7 @@ class Jobs:
     def heartbeats(self) -> set[str]:
         return {at for (at,) in self.installation.query("select at from core_heartbeat where name = 'jobs'")}
 
-    def await_new_heartbeat(self, seconds: float = 20.0) -> None:
+    def await_new_heartbeat(self, seconds: float = PATIENCE) -> None:
         before = self.heartbeats()
         wait_until(lambda: self.heartbeats() - before, seconds)
 
@@ -87,7 +87,7 @@ def test_a_cluster_whose_queue_lock_died_with_a_worker_is_replaced(jobs: Jobs) -
     for worker in jobs.workers():  # one of the idle ones holds the lock of the queue, and now nobody ever will
         worker.kill()
     wait_until(jobs.replaced)
-    assert "no job was finished for 3 s" in jobs.replaced()[0]
+    assert "no job was finished for 8 s" in jobs.replaced()[0]
     jobs.await_new_heartbeat()
     assert len(jobs.installation.processes()) == 7
 
@@ -104,7 +104,7 @@ def test_jobs_queued_while_the_cluster_was_stuck_are_done_by_the_next(jobs: Jobs
 @pytest.mark.parametrize("victim", ["main", "sentinel"])
 def test_a_cluster_that_lost_its_head_is_replaced_at_once(jobs: Jobs, victim: str) -> None:
     getattr(jobs, victim)().kill()
-    wait_until(jobs.replaced, 10)
+    wait_until(jobs.replaced)
     assert "the cluster ended by itself" in jobs.replaced()[0]
     jobs.await_new_heartbeat()
     assert len(jobs.installation.processes()) == 7
@@ -114,26 +114,26 @@ def test_a_running_job_may_finish_before_a_stop(jobs: Jobs, tmp_path: Path) -> N
     jobs.run_shell(f"touch {tmp_path}/begun; sleep 0.5; touch {tmp_path}/ended")
     wait_until((tmp_path / "begun").exists)
     jobs.guard.terminate()
-    assert jobs.guard.wait(5) == 0
+    assert jobs.guard.wait(PATIENCE) == 0
     assert (tmp_path / "ended").exists()
     assert jobs.installation.query("select success from django_q_task where func = 'subprocess.call'") == [(1,)]
     assert jobs.installation.processes() == []
 
 
 def test_a_job_that_takes_too_long_is_cut_off_and_kept_for_later(jobs: Jobs, tmp_path: Path) -> None:
-    jobs.run_shell(f"touch {tmp_path}/begun; sleep 40")
+    jobs.run_shell(f"touch {tmp_path}/begun; sleep 300")
     wait_until((tmp_path / "begun").exists)
     began = time.monotonic()
     jobs.guard.terminate()
-    assert jobs.guard.wait(6) == 0
-    assert time.monotonic() - began < 4
+    assert jobs.guard.wait(PATIENCE) == 0
+    assert time.monotonic() - began < 40
     assert jobs.installation.processes() == []
     assert jobs.installation.query("select count(*) from django_q_ormq") == [(1,)]
 
 
 def test_a_cluster_whose_guard_was_killed_ends_itself(jobs: Jobs) -> None:
     jobs.guard.kill()
-    wait_until(lambda: jobs.installation.processes() == [], 10)
+    wait_until(lambda: jobs.installation.processes() == [])
     assert jobs.replaced() == []
 
 
@@ -141,8 +141,8 @@ def test_a_stuck_cluster_whose_guard_was_killed_ends_itself_too(jobs: Jobs) -> N
     for worker in jobs.workers():
         worker.kill()
     jobs.guard.kill()
-    wait_until(lambda: jobs.installation.processes() == [], 10)
-    assert jobs.guard.wait(1) == -signal.SIGKILL
+    wait_until(lambda: jobs.installation.processes() == [])
+    assert jobs.guard.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_what_an_earlier_cluster_left_is_ended_before_a_new_one_starts(jobs: Jobs) -> None:
@@ -167,7 +167,7 @@ def test_a_child_that_a_job_left_in_its_own_session_does_not_survive(jobs: Jobs)
     jobs.queue("subprocess.call", [sys.executable, "-c", daemon])
     wait_until(lambda: any(name_of(process) == "sleep" for process in jobs.installation.processes()))
     jobs.guard.terminate()
-    assert jobs.guard.wait(6) == 0
+    assert jobs.guard.wait(PATIENCE) == 0
     assert jobs.installation.processes() == []
 
 
@@ -184,5 +184,5 @@ def test_the_command_marks_itself_and_stops_on_a_signal(installation: Installati
     assert all("MONITOR_JOBS" in each.environ() for each in installation.processes())
     assert process.cmdline()[0] == sys.executable
     process.send_signal(signal.SIGINT)
-    assert process.wait(6) == 0
+    assert process.wait(PATIENCE) == 0
     assert installation.processes() == []

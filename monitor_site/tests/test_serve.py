@@ -120,18 +120,18 @@ def command_of(process: psutil.Process) -> str:
 def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) -> None:
     port = free_port()
     serve = installation.start("manage.py", "serve", "--bind", f"127.0.0.1:{port}")
-    wait_until(lambda: "Ctrl-C" in installation.printed(), 30)
+    wait_until(lambda: "Ctrl-C" in installation.printed())
     assert f"running at http://127.0.0.1:{port}/\n" in installation.printed()
     assert json.loads((installation.folder / "run" / "serve.json").read_text())["pid"] == serve.pid
     link = re.search(r"http://\S+/setup/\S+/", installation.printed())
     assert link
-    assert b"Make the account" in urllib.request.urlopen(link[0], timeout=10).read()
+    assert b"Make the account" in urllib.request.urlopen(link[0], timeout=60).read()
     first = wait_until(lambda: complete(running(installation)))
     first["web"].kill()
     wait_until(lambda: running(installation).get("web", first["web"]) != first["web"])
     wait_until(lambda: installation.query("select 1 from core_heartbeat where name = 'jobs'"))
     serve.terminate()
-    assert serve.wait(10) == 0
+    assert serve.wait(60) == 0
     assert installation.processes() == []
     assert not (installation.folder / "run" / "serve.json").exists()
 
@@ -145,13 +145,13 @@ def program(installation: Installation) -> psutil.Process:
 def test_a_killed_monitor_leaves_only_the_programs_and_a_new_one_takes_over(installation: Installation) -> None:
     bind = f"127.0.0.1:{free_port()}"
     first = installation.start("manage.py", "serve", "--bind", bind)
-    wait_until(lambda: "running at" in installation.printed(), 30)
+    wait_until(lambda: "running at" in installation.printed())
     assert installation.run("program", "add", "sleeper", "sleep 60").returncode == 0
     sleeper = program(installation)
     first.kill()
     second = installation.start("manage.py", "serve", "--stop-programs", "--bind", bind)
-    wait_until(lambda: installation.printed().count("running at") == 2, 40)
+    wait_until(lambda: installation.printed().count("running at") == 2)
     assert program(installation) == sleeper
     second.terminate()
-    assert second.wait(20) == 0
+    assert second.wait(60) == 0
     wait_until(lambda: installation.processes() == [] and not sleeper.is_running())

@@ -13,7 +13,7 @@ import pytest
 from monitor_site.serving.parts import Part, RunningPart
 from monitor_site.serving.supervisor import Supervisor
 
-from .installation import Installation, wait_until
+from .installation import PATIENCE, Installation, wait_until
 
 # Appends what happens to the file named by $0, and takes $1 seconds to stop.
 OBEDIENT = """
@@ -90,7 +90,7 @@ def test_parts_stop_one_after_the_other(stage: Stage) -> None:
         stage.add(name, OBEDIENT, delay=0.2)
     supervisor = stage.open()
     supervisor.terminate()
-    assert supervisor.wait(10) == 0
+    assert supervisor.wait(PATIENCE) == 0
     assert stage.lines("stopped") == ["web stopped", "jobs stopped", "agent stopped"]
     assert stage.installation.processes() == []
 
@@ -99,7 +99,7 @@ def test_a_part_that_is_late_is_killed_with_its_children(stage: Stage) -> None:
     stage.add("web", STUBBORN, stop_seconds=0.3)
     supervisor = stage.open()
     supervisor.send_signal(signal.SIGINT)
-    assert supervisor.wait(5) == 0
+    assert supervisor.wait(PATIENCE) == 0
     wait_until(lambda: stage.installation.processes() == [])
     assert "web did not stop in time and was killed" in stage.installation.printed()
 
@@ -109,7 +109,7 @@ def test_a_late_agent_takes_nothing_with_it(stage: Stage) -> None:
     supervisor = stage.open()
     child = int(stage.lines("child")[0].split()[1])
     supervisor.terminate()
-    assert supervisor.wait(5) == 0
+    assert supervisor.wait(PATIENCE) == 0
     assert psutil.pid_exists(child)
 
 
@@ -118,19 +118,19 @@ def test_time_that_one_part_did_not_need_goes_to_the_next(stage: Stage) -> None:
     stage.add("jobs", OBEDIENT, delay=1.0, stop_seconds=0.3)
     supervisor = stage.open()
     supervisor.terminate()
-    supervisor.wait(10)
+    supervisor.wait(PATIENCE)
     assert stage.lines("stopped") == ["web stopped", "jobs stopped"]
 
 
 def test_a_second_signal_ends_everything_at_once(stage: Stage) -> None:
-    stage.add("web", STUBBORN, stop_seconds=30.0)
-    stage.add("agent", STUBBORN, stop_seconds=30.0, owns=False)
+    stage.add("web", STUBBORN, stop_seconds=300.0)
+    stage.add("agent", STUBBORN, stop_seconds=300.0, owns=False)
     supervisor = stage.open()
     supervisor.terminate()
     wait_until(lambda: "Stopping" in stage.installation.printed())
     time.sleep(0.1)  # two signals of one kind that come at once are one to the kernel
     supervisor.terminate()
-    assert supervisor.wait(5) == 0
+    assert supervisor.wait(PATIENCE) == 0
 
 
 def test_parts_notice_that_their_supervisor_was_killed(stage: Stage) -> None:
@@ -140,7 +140,7 @@ def test_parts_notice_that_their_supervisor_was_killed(stage: Stage) -> None:
     wait_until(lambda: "tied" in stage.installation.printed())
     supervisor.kill()
     wait_until(lambda: stage.installation.processes() == [])
-    assert supervisor.wait(1) == -signal.SIGKILL
+    assert supervisor.wait(PATIENCE) == -signal.SIGKILL
 
 
 def started_by_a_shell_that_ignores(name: str, stage: Stage) -> subprocess.Popen[bytes]:
@@ -159,14 +159,14 @@ def test_an_ignored_hangup_stays_ignored(stage: Stage) -> None:
     supervisor = started_by_a_shell_that_ignores("HUP", stage)
     supervisor.send_signal(signal.SIGHUP)
     supervisor.send_signal(signal.SIGTERM)
-    assert supervisor.wait(5) == 0
+    assert supervisor.wait(PATIENCE) == 0
     assert stage.lines("stopped") == ["web stopped"]
 
 
 def test_one_started_in_a_scripts_background_stops_at_sigint(stage: Stage) -> None:
     supervisor = started_by_a_shell_that_ignores("INT", stage)
     supervisor.send_signal(signal.SIGINT)
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(PATIENCE) == 0
     assert stage.lines("stopped") == ["web stopped"]
 
 
@@ -226,5 +226,5 @@ parent.wait(); time.sleep(0.3)
 reap_orphans({own.pid: own})
 print(own.returncode, os.path.exists(f"/proc/{orphan}"))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout == "7 False\n", done.stderr

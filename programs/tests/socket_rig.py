@@ -48,23 +48,23 @@ class SocketRig:
     async def opened(self, path: str, *headers: tuple[bytes, bytes]) -> AsyncIterator[WebsocketCommunicator]:
         """By somebody who may read, unless `headers` say who."""
         found = self.socket(path, *(headers or [bearer(await token_async(Role.READ))]))
-        assert (await found.connect(timeout=5))[0]
+        assert (await found.connect(timeout=60))[0]
         try:
             yield found
         finally:
-            await found.disconnect(timeout=5)
+            await found.disconnect(timeout=60)
 
     async def refusal(self, path: str, *headers: tuple[bytes, bytes]) -> int:
         """The code it is closed with before it is accepted."""
         found = self.socket(path, *headers)
-        is_open, code = await found.connect(timeout=5)
+        is_open, code = await found.connect(timeout=60)
         assert not is_open
         await found.disconnect()
         assert isinstance(code, int)
         return code
 
 
-async def close_code(found: WebsocketCommunicator, seconds: float = 5) -> int:
+async def close_code(found: WebsocketCommunicator, seconds: float = 60) -> int:
     """The code of the close that comes, whatever is sent before."""
     async with asyncio.timeout(seconds):
         while (message := await found.receive_output(seconds))["type"] != "websocket.close":
@@ -74,8 +74,8 @@ async def close_code(found: WebsocketCommunicator, seconds: float = 5) -> int:
 
 
 async def receive(found: WebsocketCommunicator, type_: str) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
-            message = json.loads(await found.receive_from(timeout=5))
+            message = json.loads(await found.receive_from(timeout=60))
             if message["type"] == type_:
                 return message

@@ -94,7 +94,7 @@ async def test_each_person_has_so_many_seats_and_gets_them_back() -> None:
     header = bearer(await token_async(Role.READ))
     taken = [socket(STATUS, header) for _ in range(SEATS)]
     for found in taken:
-        assert (await found.connect(timeout=5))[0]
+        assert (await found.connect(timeout=60))[0]
     assert await refusal(STATUS, header) == TOO_MANY
     await taken.pop().disconnect()
     async with opened(STATUS, header), opened(STATUS):  # and another person is not concerned

@@ -31,7 +31,7 @@ def write_running(program: Any, **values: Any) -> None:
     doorbell.ring("web")
 
 
-async def take(mailbox: Mailbox, type_: str, seconds: float = 3) -> Any:
+async def take(mailbox: Mailbox, type_: str, seconds: float = 60) -> Any:
     """The next message of that type."""
     async with asyncio.timeout(seconds):
         while True:
@@ -40,13 +40,14 @@ async def take(mailbox: Mailbox, type_: str, seconds: float = 3) -> Any:
                 return json.loads(message.text)
 
 
-async def test_a_change_reaches_who_watches_long_before_the_next_second() -> None:
+async def test_a_change_reaches_who_watches_long_before_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "IDLE_SECONDS", 3600)
     await host_async()
     program = await define_async()
     async with feed.current().watch() as mailbox:
         await asyncio.sleep(feed.BUNDLE_SECONDS * 2)
         await write_running(program, pid=7)
-        delta = await take(mailbox, "delta", seconds=0.6)
+        delta = await take(mailbox, "delta")
     assert [(found["id"], found["state"], found["pid"]) for found in delta["programs"]] == [
         (program.pk, "running", 7)
     ]
@@ -57,7 +58,8 @@ async def test_a_lost_ring_costs_a_second_at_most() -> None:
     program = await define_async()
     async with feed.current().watch() as mailbox:
         await sync_to_async(running)(program)
-        assert (await take(mailbox, "delta", seconds=2))["programs"]
+        assert (await take(mailbox, "delta"))["programs"]
+    assert feed.IDLE_SECONDS <= 1
 
 
 async def test_deltas_follow_each_other_without_a_gap() -> None:
@@ -101,7 +103,7 @@ async def test_a_silent_agent_makes_everybody_start_over() -> None:
     async with feed.current().watch() as mailbox:
         await host_async(is_alive=False)
         doorbell.ring("web")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             assert await mailbox.take() is None
 
 
@@ -138,12 +140,12 @@ async def test_the_feed_survives_a_database_that_fails(monkeypatch: pytest.Monke
 
 async def test_who_waits_is_not_told_with_the_others_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiting request sees a change within some tens of milliseconds, even when no bell rings."""
-    monkeypatch.setattr(feed, "IDLE_SECONDS", 30)
+    monkeypatch.setattr(feed, "IDLE_SECONDS", 3600)
     await host_async()
     program = await define_async()
     async with feed.current().watch(), feed.current().watch(urgent=True) as mailbox:
         await sync_to_async(running)(program)
-        await take(mailbox, "delta", seconds=1)
+        await take(mailbox, "delta")
 
 
 async def test_the_feed_rests_when_nobody_watches() -> None:

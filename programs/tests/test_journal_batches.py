@@ -23,7 +23,7 @@ from programs.tests.actors import wait_for
 def journal(transactional_db: None, tmp_path: Path) -> Iterator[Journal]:
     journal = Journal(tmp_path / "journal", this_host())
     yield journal
-    journal.close(timeout=5)
+    journal.close(timeout=60)
 
 
 def note(name: str) -> None:
@@ -50,7 +50,7 @@ def test_a_batch_that_was_put_twice_runs_once(journal: Journal) -> None:
     for _ in range(5):
         journal.put_batch(work)
     journal.start()
-    journal.close(timeout=5)
+    journal.close(timeout=60)
     assert runs == [1]
 
 
@@ -112,5 +112,5 @@ def test_a_batch_waits_for_a_database_that_is_away(journal: Journal) -> None:
 def test_a_closing_journal_writes_the_batches_that_wait(journal: Journal) -> None:
     journal.start()
     journal.put_batch(lambda: note("last"))
-    assert journal.close(timeout=5)
+    assert journal.close(timeout=60)
     assert noted() == ["last"]

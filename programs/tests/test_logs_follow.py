@@ -191,7 +191,7 @@ async def test_a_follower_keeps_up_with_a_program_and_a_rotator(log: LogFile) ->
     rotator = start_rotator(log)
     writer = start_writer(log, 40_000, per_write=20, pause=0.0005)
     try:
-        await asyncio.wait_for(collecting, 30)
+        await asyncio.wait_for(collecting, 60)
     finally:
         for process in (rotator, writer):
             process.kill()

@@ -18,7 +18,7 @@ from programs import services
 from programs.models import Host, Process, Program, ProgramEvent
 from programs.states import Verb
 
-from .actors import AgentBox, ask, define, is_running, kill, row, wait_event, wait_for, wait_state
+from .actors import PATIENCE, AgentBox, ask, define, is_running, kill, row, wait_event, wait_for, wait_state
 
 SLEEP = "sleep 1000"
 FAILS = "sh -c 'exit 1'"
@@ -73,7 +73,7 @@ def test_a_mark_that_cannot_be_used_is_told_at_the_start(box: AgentBox) -> None:
     (box.folder / "installation").chmod(0o644)
     box.start(wait=False)
     assert box.process is not None
-    assert box.process.wait(timeout=20) == 1
+    assert box.process.wait(timeout=PATIENCE) == 1
     assert "cannot be used" in repr(box) and "run: chmod 600" in repr(box)
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 from programs.models import ProgramEvent
 from programs.states import Verb
 
-from .actors import AgentBox, ask, define, kill, row, wait_event, wait_for, wait_state
+from .actors import PATIENCE, AgentBox, ask, define, kill, row, wait_event, wait_for, wait_state
 
 SLEEP = "sleep 1000"
 UNREADABLE = "agent.database_unavailable"
@@ -56,7 +56,7 @@ def test_an_agent_that_cannot_read_the_database_stops_when_it_is_told_to(agent: 
     with unreadable(agent):
         begun = time.monotonic()
         assert agent.stop() == 0
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < PATIENCE
     agent.start()
     assert wait_event(program, "program.adopted").data["pid"] == pid
 

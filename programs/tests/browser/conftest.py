@@ -51,7 +51,7 @@ def visit(stack: Stack, chromium: Browser, passes: dict[str, Any]) -> Iterator[V
     """`visit("operate", "/admin/…")`: a page as seen by somebody with that role. It may not report any error."""
     complaints: list[str] = []
     contexts = []
-    expect.set_options(timeout=10_000)
+    expect.set_options(timeout=60_000)
 
     def go(role: str, path: str, *, width: int = 1400) -> Page:
         context = chromium.new_context(
@@ -59,6 +59,7 @@ def visit(stack: Stack, chromium: Browser, passes: dict[str, Any]) -> Iterator[V
             viewport={"width": width, "height": 900},
             storage_state=passes.get(role),
         )
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         if role not in passes:

@@ -57,7 +57,7 @@ class Stack:
         self._parts.pop("web").communicate()
 
     def sql(self, query: str, *values: Any) -> list[Any]:
-        with closing(sqlite3.connect(self.data / "monitor.sqlite3", timeout=20)) as opened:
+        with closing(sqlite3.connect(self.data / "monitor.sqlite3", timeout=60)) as opened:
             return opened.execute(query, values).fetchall()
 
     def pid_of(self, name: str) -> int:
@@ -73,7 +73,7 @@ class Stack:
         for part in self._parts.values():
             part.terminate()
         for part in self._parts.values():
-            part.communicate(timeout=20)
+            part.communicate(timeout=60)
         self._log.close()
         for (pid,) in self.sql("SELECT pid FROM programs_process WHERE pid IS NOT NULL"):
             try:
