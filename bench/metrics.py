@@ -1,8 +1,9 @@
-"""Questions about history, asked of this monitor and of Prometheus with the same data, over HTTP in one run.
+"""What sampling costs, and how quickly history is answered, beside psutil and Prometheus in one run.
 
-usage: python -m bench.metrics [--calls 100] [--json FILE]
+usage: python -m bench.metrics [--only ticks,history] [--calls 100] [--json FILE]
 
-Needs prometheus and promtool on PATH (Debian: prometheus). Makes 1.9 million rows in a temporary folder: a minute.
+Needs Debian's prometheus (with promtool) and prometheus-process-exporter. `ticks` starts a thousand processes that
+sleep; `history` makes 1.9 million rows in a temporary folder. Together some four minutes.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
@@ -28,8 +27,10 @@ from urllib.parse import urlencode
 
 import psutil
 
-from bench.contenders.ours import INHERITED, PROJECT, USER
+from bench.contenders.ours import USER
+from bench.installation import LEAN, MANAGE, environment_in, prepare, run
 from bench.processes import free_port, start
+from bench.sampling import EXPORTER, table_of
 from bench.supervise import machine, say, workplace
 from bench.table import align, ratio
 from bench.waiting import BenchError, wait_until
@@ -37,8 +38,8 @@ from bench.waiting import BenchError, wait_until
 HOUR, DAY = 3600, 86_400
 CONFIGURATION = "global: {scrape_interval: 1h}\n"
 EXPORT_READ = 1 << 16
+COUNTS = [100, 1000]  # processes
 LAST = 590  # of the points in ten minutes
-LEAN = {"DJANGO_SETTINGS_MODULE": "monitor_site.settings", "MONITOR_APPS": "lean"}
 FILL = (
     "import sys, django; from pathlib import Path; django.setup(); "
     "from bench.history import main; main(Path(sys.argv[1]))"
@@ -71,41 +72,23 @@ class Server:
     def get(self, path: str) -> Any:
         return json.loads(self.open(path).read())
 
-    def median_ms(self, path: str, calls: int) -> float:
+    def took_ms(self, path: str) -> float:
         """Of asking and reading the whole answer, not of decoding it."""
-        times = []
-        for _ in range(calls):
-            began = time.perf_counter()
-            self.open(path).read()
-            times.append((time.perf_counter() - began) * 1000)
-        return statistics.median(times)
+        began = time.perf_counter()
+        self.open(path).read()
+        return (time.perf_counter() - began) * 1000
 
 
 # --- Setting up -----------------------------------------------------------------------------------------
 
 
-def run(argv: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=600, check=False, cwd=PROJECT
-    )
-    if done.returncode:
-        raise BenchError(f"{' '.join(argv[:4])} failed: {(done.stderr or done.stdout).strip()[-1000:]}")
-    return done.stdout
-
-
 def launch_ours(directory: Path, samples: Path) -> Server:
-    environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-        "DATA_DIR": str(directory / "data"),
-        "DJANGO_SUPERUSER_USERNAME": USER,
-        "DJANGO_SUPERUSER_PASSWORD": secrets.token_urlsafe(24),
-        "DJANGO_SUPERUSER_EMAIL": "bench@example.com",
-    }
-    manage = [sys.executable, str(PROJECT / "manage.py")]
-    run([*manage, "prepare"], environment)
+    environment = environment_in(directory)
+    prepare(environment)
     run([sys.executable, "-c", FILL, str(samples)], environment | LEAN)
-    key = run([*manage, "token", "create", "--user", USER, "--scope", "read"], environment).split()[-1]
+    key = run([*MANAGE, "token", "create", "--user", USER, "--scope", "read"], environment).split()[-1]
     port, log = free_port(), directory / "web.log"
-    web = start([*manage, "web", "--bind", f"127.0.0.1:{port}"], log=log, environment=environment)
+    web = start([*MANAGE, "web", "--bind", f"127.0.0.1:{port}"], log=log, environment=environment)
     return Server(web, port, log, {"Authorization": f"Bearer {key}"})
 
 
@@ -259,12 +242,20 @@ EXPORTS: dict[str, tuple[str, dict[str, str]]] = {
 # --- The run --------------------------------------------------------------------------------------------
 
 
+def medians(question: Question, ours: Server, theirs: Server, calls: int) -> list[float]:
+    """Of ours, and of theirs where it is asked too. By turns, so that what else the machine does meets both."""
+    asked = [(ours, question.ours), *([(theirs, question.theirs)] if question.theirs else [])]
+    for server, path in asked:
+        server.took_ms(path)
+    times = [[server.took_ms(path) for server, path in asked] for _ in range(calls)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
 def ask_all(ours: Server, theirs: Server, asked: list[Question], calls: int) -> list[list[str]]:
     lines = [["", "ours", "Prometheus", "budget"]]
     for question in asked:
-        own = ours.median_ms(question.ours, calls)
-        peer = theirs.median_ms(question.theirs, calls) if question.theirs else None
-        shown = "-" if peer is None else f"{peer:.1f} ms (x{ratio(peer / own)})"
+        own, *peers = medians(question, ours, theirs, calls)
+        shown = f"{peers[0]:.1f} ms (x{ratio(peers[0] / own)})" if peers else "-"
         limit = "-" if question.limit_ms is None else f"{question.limit_ms:.0f} ms"
         lines.append([question.label, f"{own:.1f} ms", shown, limit])
     return lines
@@ -279,7 +270,7 @@ def export_all(ours: Server, start_at: int) -> list[list[str]]:
     return lines
 
 
-def measure(directory: Path, calls: int) -> list[list[list[str]]]:
+def measure_history(directory: Path, calls: int) -> list[list[list[str]]]:
     samples = directory / "samples.txt"
     say("making history ...")
     ours = launch_ours(directory, samples)
@@ -295,18 +286,31 @@ def measure(directory: Path, calls: int) -> list[list[list[str]]]:
     return [ask_all(ours, theirs, asked, calls), export_all(ours, first_day)]
 
 
+STAGES = ("ticks", "history")
+NEEDED = {"ticks": (EXPORTER,), "history": ("prometheus", "promtool")}
+
+
+def measure(directory: Path, stages: Sequence[str], calls: int) -> list[list[list[str]]]:
+    tables = [table_of(directory, COUNTS)] if "ticks" in stages else []
+    return tables + (measure_history(directory, calls) if "history" in stages else [])
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.metrics", description=__doc__)
     parser.add_argument("--calls", type=int, default=100, help="how often each question is asked (default 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument("--only", default=",".join(STAGES), help="of these, with commas (default: %(default)s)")
     options = parser.parse_args(argv)
-    if missing := [name for name in ("prometheus", "promtool") if shutil.which(name) is None]:
+    stages = options.only.split(",")
+    if unknown := [name for name in stages if name not in STAGES]:
+        parser.error(f"unknown: {unknown[0]}; there are {', '.join(STAGES)}")
+    if missing := [name for stage in stages for name in NEEDED[stage] if shutil.which(name) is None]:
         parser.error(f"{missing[0]} is not on PATH")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     about = machine()
     try:
         with workplace() as directory:
-            tables = measure(directory, options.calls)
+            tables = measure(directory, stages, options.calls)
     except BenchError as error:
         say(str(error))
         return 1

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders.ours import INHERITED, PROJECT
-from bench.metrics import LEAN, run
+from bench.installation import LEAN, run
 from bench.processes import LineClient, become_subreaper, start
 from bench.supervise import machine, say, workplace
 from bench.table import align, ratio

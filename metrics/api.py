@@ -21,7 +21,7 @@ from programs.models import Host, Program
 from programs.status import is_present
 from programs.watching import SEATS, seats
 
-from . import export, queries, summary
+from . import export, kept, queries, summary
 from .measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source
 from .moments import iso
 from .queries import Chosen, Plan, Series
@@ -80,12 +80,18 @@ def history_of_host(request: HttpRequest, chart: Query[ChartOfHost]) -> HttpResp
 def _of_one(source: Source, owner: int, chart: Chart, chosen: Chosen) -> dict[str, Any]:
     now = _now()
     asked = _plan(chart, now, owners=1)
-    found = queries.series(source, asked, chosen, now).get(owner) or queries.empty(chosen)
+    found = _series(source, asked, chosen, now).get(owner) or queries.empty(chosen)
     answer: dict[str, Any] = {"step": asked.step, "tier": asked.tier.name, "series": found}
     if chart.compare:
-        before = queries.series(source, asked.earlier(), chosen, now).get(owner) or queries.empty(chosen)
+        before = _series(source, asked.earlier(), chosen, now).get(owner) or queries.empty(chosen)
         answer["previous"] = {"offset": asked.length, "series": before}
     return answer
+
+
+def _series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, Series]:
+    if isinstance(source, Programs):
+        return kept.series(source, asked, chosen, now)
+    return queries.series(source, asked, chosen, now)
 
 
 def _plan(chart: Chart, now: int, *, owners: int) -> Plan:
@@ -106,8 +112,8 @@ def history_of_many(request: HttpRequest, chart: Query[ChartOfMany]) -> HttpResp
         OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
     )
     asked = _plan(chart, now, owners=len(names))
-    found = queries.series(Programs(ids), asked, chosen, now)
-    before = queries.series(Programs(ids), asked.earlier(), chosen, now) if chart.compare else {}
+    found = _series(Programs(ids), asked, chosen, now)
+    before = _series(Programs(ids), asked.earlier(), chosen, now) if chart.compare else {}
     offset = {"offset": asked.length} if chart.compare else {}
     answer: dict[str, Any] = {"step": asked.step, "tier": asked.tier.name, **offset}
     answer["programs"] = _named(names, chosen, found, before if chart.compare else None)

@@ -17,6 +17,7 @@ from django.db import transaction
 
 from .host import merged_rows
 from .models import AgentVitals, HostUsage, RecordedProgram
+from .revisions import WriterClock
 from .rollup import Rollup
 from .sampler import TreeUsage
 from .spread import parts, spread
@@ -50,6 +51,7 @@ class Recorder:
         self._in_hand: dict[int, Interval] = {}
         self._known_programs: set[int] = set()
         self._rollup = Rollup(host_id)
+        self._clock = WriterClock(host_id)
         self.dropped_points = 0
         self.write_seconds = 0.0
 
@@ -105,6 +107,9 @@ class Recorder:
                 _add_host(interval.host)
             if interval.vitals:
                 interval.vitals.save()
+        if self._in_hand:
+            newest = self._clock.note(min(self._in_hand), time.time())
+            transaction.on_commit(partial(self._clock.noted, newest))
         transaction.on_commit(partial(self._written, begun))
 
     def _take(self) -> dict[int, Interval]:

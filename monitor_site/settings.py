@@ -33,6 +33,11 @@ MINUTE_DAYS = env.int("MINUTE_DAYS", default=14)
 HOUR_DAYS = env.int("HOUR_DAYS", default=400)
 EVENT_DAYS = env.int("EVENT_DAYS", default=90)
 
+# Lists and status are as quick without: docs/adr/0012-cache.md. The names are there for those who set them.
+CACHE_PROGRAMS_SECONDS = env.float("CACHE_PROGRAMS_SECONDS", default=30)
+CACHE_STATUS_SECONDS = env.float("CACHE_STATUS_SECONDS", default=5)
+CACHE_METRICS_SECONDS = env.float("CACHE_METRICS_SECONDS", default=600)
+
 # Agent, jobs and commands need the data only: half the memory and start time of the full list.
 LEAN_APPS = [
     "django.contrib.contenttypes",

@@ -15,8 +15,12 @@ from django_q.models import OrmQ
 from ninja import Router, Schema
 from ninja.errors import HttpError
 
+from core import cache
+from core.access.audit import audit
+from core.access.login import client_address
 from core.heartbeats import jobs_are_alive, jobs_heartbeat
 from core.rest import authority
+from core.rest.authority import Call
 from core.rest.inputs import iso
 from programs.hosts import is_alive
 from programs.models import Host
@@ -31,6 +35,34 @@ psutil.cpu_percent()  # the first call has nothing to compare with
 
 class Health(Schema):
     status: str
+
+
+class CacheKind(Schema):
+    """`hit_ratio` is null before anybody asked, `oldest_seconds` where nothing is kept or Redis cannot tell."""
+
+    name: str
+    seconds: float
+    hits: int
+    misses: int
+    failures: int
+    hit_ratio: float | None
+    entries: int
+    bytes: int
+    oldest_seconds: int | None
+
+
+class CacheOut(Schema):
+    """`available`: whether the store could be read just now."""
+
+    backend: str
+    available: bool
+    entries: int
+    bytes: int
+    kinds: list[CacheKind]
+
+
+class Cleared(Schema):
+    cleared: int
 
 
 @router.get("/health", auth=None, response=Health)
@@ -55,8 +87,25 @@ def system(request: HttpRequest) -> dict[str, Any]:
         "agents": _agents(),
         "jobs": _jobs(),
         "database": _database(),
-        "cache": {"backend": "redis" if settings.REDIS_URL else "database"},
+        "cache": cache.statistics(),
     }
+
+
+@router.get("/cache", auth=authority.READ, response=CacheOut)
+def cached(request: HttpRequest) -> dict[str, Any]:
+    """What is kept of answers that took work, and how often this web process could use it since it started."""
+    return cache.statistics()
+
+
+@router.delete("/cache", auth=authority.ADMIN, response={200: Cleared})
+def clear_cache(request: Call) -> dict[str, int]:
+    """Forgets every kept answer. Nothing has to be: what changes is asked for under another name."""
+    try:
+        cleared = cache.clear()
+    except cache.CacheError as error:
+        raise HttpError(503, str(error)) from error
+    audit(request.auth, "cache.clear", "", address=client_address(request), data={"cleared": cleared})
+    return {"cleared": cleared}
 
 
 def _host() -> dict[str, Any]:

@@ -33,6 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["DATA_DIR"] = folder
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 50
 os.environ["HOST_NAME"] = "testhost"
+os.environ["CACHE_METRICS_SECONDS"] = "0"  # tests share the file, and revisions begin anew in each
 for name in (
     "MONITOR_APPS",
     "DATABASE_URL",

@@ -27,6 +27,7 @@ class Entry:
     model: str  # "programs.Program"
     page: str = "{model}_changelist"
     permission: str = "view"
+    namespace: str = "admin:"
     badge: str = ""  # dotted path of a function (request) → text, empty for none
 
     def shown(self, request: HttpRequest) -> dict[str, Any] | None:
@@ -40,7 +41,7 @@ class Entry:
         model_admin = own.get(f"{app}.{name}")
         if model_admin is None or not getattr(model_admin, f"has_{self.permission}_permission")(request):
             return None
-        link = reverse("admin:" + self.page.format(model=f"{app}_{name}"))
+        link = reverse(self.namespace + self.page.format(model=f"{app}_{name}"))
         item = {"title": self.title, "icon": self.icon, "link": link, "active": False}
         if self.badge and (text := import_string(self.badge)(request)):
             item["badge"] = text
@@ -94,6 +95,7 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
         _("Monitor"),
         [
             Entry(_("Errors"), "bug_report", "core.ErrorGroup"),
+            Entry(_("Cache"), "cached", "core.ErrorGroup", "cache", namespace=""),
         ],
     ),
 ]

@@ -11,6 +11,7 @@ from django.views.generic import RedirectView
 from metrics.views import prometheus_page
 
 from .api import api
+from .cache_view import cache_page
 from .first_admin_view import first_admin_page
 from .problems import problem
 
@@ -22,6 +23,7 @@ def no_such_address(request: HttpRequest) -> HttpResponse:
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/cache/", admin.site.admin_view(cache_page), name="cache"),
     path("admin/", admin.site.urls),
     path("setup/<str:token>/", first_admin_page, name="first_admin"),
     path("api/", api.urls),

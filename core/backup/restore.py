@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
+from core import cache
 from core.keyfile import replace_private
 from core.locks import HeldError, hold
 from core.secrets import parse_keys
@@ -47,6 +48,8 @@ def restore(source: Path) -> Manifest:
             (Path(settings.DATA_DIR) / UNFINISHED).unlink()
     except HeldError as error:
         raise BackupError(f"Stop it first: {error}.") from error
+    except cache.CacheError as error:
+        raise BackupError(f"Nothing was restored. {error}") from error
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"The restore failed: {error}") from error
     return manifest
@@ -96,6 +99,7 @@ def _check_keys(work: Path) -> None:
 def _replace(manifest: Manifest, work: Path, database: Database) -> None:
     """From here on a power cut leaves a mark; the same restore, run again, then keeps what was kept first."""
     data, mark = Path(settings.DATA_DIR), Path(settings.DATA_DIR) / UNFINISHED
+    cache.clear()  # what was answered from the data that goes must not be taken for answers from what comes
     connections.close_all()
     stamp = str(manifest.files[DATABASE]["sha256"])
     if not mark.exists() or mark.read_text().strip() != stamp:

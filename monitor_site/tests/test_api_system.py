@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from core.access import Role
-from core.models import Heartbeat
+from core.models import AuditEntry, Heartbeat
 from programs.models import Host
-from programs.tests.api_rig import PROBLEM, Api, host
+from programs.tests.api_rig import PROBLEM, Api, host, person
 
 pytestmark = pytest.mark.django_db
 HEALTH = "/api/system/health"
@@ -67,7 +67,7 @@ def test_the_system_tells_about_every_part() -> None:
     assert len(machine["load"]) == 3
     assert machine["boot_time"].endswith("Z")
     assert found["database"]["bytes"] > 10_000
-    assert found["cache"] == {"backend": "database"}
+    assert (found["cache"]["backend"], found["cache"]["entries"]) == ("file", 0)
 
 
 @pytest.mark.parametrize(("seconds", "is_alive"), [(5, True), (120, False), (None, False)])
@@ -75,3 +75,25 @@ def test_the_queue_lives_while_its_heartbeat_does(seconds: int | None, is_alive:
     if seconds is not None:
         Heartbeat.objects.create(name="jobs", at=timezone.now() - timedelta(seconds=seconds))
     assert Api(Role.READ).get("/system")["jobs"] == {"alive": is_alive, "queued": 0}
+
+
+# --- The cache ------------------------------------------------------------------------------------------
+
+
+def test_the_cache_tells_what_it_keeps_and_how_useful_it_was() -> None:
+    found = Api(Role.READ).get("/system/cache")
+    assert set(found) == {"backend", "available", "entries", "bytes", "kinds"}
+    assert [kind["name"] for kind in found["kinds"]] == ["metrics"]
+
+
+def test_administrators_may_empty_it_and_that_is_audited() -> None:
+    assert Api(Role.OPERATE).send("DELETE", "/system/cache").status_code == 403
+    assert Api(Role.ADMIN).send("DELETE", "/system/cache").json() == {"cleared": 0}
+    assert AuditEntry.objects.get(action="cache.clear").data["cleared"] == 0
+
+
+def test_the_cache_has_a_page_for_those_who_may_read(client: Client) -> None:
+    assert client.get("/admin/cache/").status_code == 302
+    client.force_login(person(Role.READ))
+    answer = client.get("/admin/cache/")
+    assert (answer.status_code, b"a file of its own" in answer.content) == (200, True)
