@@ -17,6 +17,7 @@ from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
 from programs.models import Host, Incident, Process
 from programs.payloads import ProgramStatus
 from programs.states import State
+from webhooks.admin.banner import disabled_automatically
 
 MOST_SHOWN = 10
 MOST_INCIDENTS = 5
@@ -32,6 +33,13 @@ def troubled(request: HttpRequest) -> str:
     fatal = Process.objects.filter(state=State.FATAL, program__removed_at=None)
     count = fatal.values("program").distinct().count()
     return str(count) if count else ""
+
+
+def every_page(request: HttpRequest) -> dict[str, Any]:
+    """What the banner above every page needs. Nothing for strangers."""
+    if not has_role(request.user, Role.READ):
+        return {}
+    return {"disabled_endpoints": disabled_automatically()}
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

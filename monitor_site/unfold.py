@@ -80,6 +80,7 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
         [
             Entry(_("Endpoints"), "webhook", "webhooks.WebhookEndpoint"),
             Entry(_("Deliveries"), "outbox", "webhooks.WebhookDelivery"),
+            Entry(_("Mutes"), "notifications_paused", "webhooks.WebhookMute"),
         ],
     ),
     (
@@ -129,6 +130,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "monitor_site.dashboard.environment",
+    "GLOBAL_CALLBACK": "monitor_site.dashboard.every_page",
     "DASHBOARD_CALLBACK": "monitor_site.dashboard.front_page",
     "STYLES": [_static("monitor/monitor.css")],
     "SITE_FAVICONS": [

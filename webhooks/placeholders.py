@@ -28,7 +28,14 @@ AS_JSON = "_JSON"
 
 
 class TemplateError(ValueError):
-    """A message that cannot be made from this template; the text says which part of it is wrong."""
+    """A message that cannot be made from this template; the text says which part of it is wrong.
+
+    `field` is the setting it stands in, or `url`; empty when it is about the whole.
+    """
+
+    def __init__(self, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
 
 
 # Where each value stands in the delivered body; docs/webhook-formats.md explains them.

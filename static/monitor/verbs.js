@@ -11,7 +11,7 @@ export async function post(address, data) {
   });
   const isJson = (response.headers.get("Content-Type") || "").includes("json");
   const answer = isJson ? await response.json() : {};
-  return { ok: response.ok, text: answer.message || answer.detail || `${response.status} ${response.statusText}` };
+  return { ok: response.ok, answer, text: answer.message || answer.detail || `${response.status} ${response.statusText}` };
 }
 
 export function enhanceVerbs(form) {

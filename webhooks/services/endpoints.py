@@ -137,9 +137,7 @@ def _check_transport(endpoint: WebhookEndpoint, url: Any, given: Any) -> None:
         raise ValidationError({"format": str(error)}) from error
     if not isinstance(url, str) or not (given == SET or isinstance(given, Mapping)):
         raise ValidationError({"url" if not isinstance(url, str) else "settings": "This has the wrong type."})
-    if transport.dials_itself and not (endpoint.verify_tls and not endpoint.ca_certificates):
-        field = "ca_certificates" if endpoint.verify_tls else "verify_tls"
-        raise ValidationError({field: f"{transport.label} verifies against the system's authorities alone."})
+    check_tls(endpoint)
     settings = endpoint.settings if given == SET else _with_kept_secrets(endpoint, given)
     try:
         transport.check(url, settings, Policy.from_settings())
@@ -151,7 +149,17 @@ def _check_transport(endpoint: WebhookEndpoint, url: Any, given: Any) -> None:
         raise ValidationError({"url": str(error)}) from error
 
 
+def check_tls(endpoint: WebhookEndpoint) -> None:
+    """Raises ValidationError when the format, which must be there, has no use for certificates of one's own."""
+    transport = transports.get(endpoint.format)
+    if transport.dials_itself and not (endpoint.verify_tls and not endpoint.ca_certificates):
+        field = "ca_certificates" if endpoint.verify_tls else "verify_tls"
+        raise ValidationError({field: f"{transport.label} verifies against the system's authorities alone."})
+
+
 def _with_kept_secrets(endpoint: WebhookEndpoint, given: Mapping[str, Any]) -> dict[str, Any]:
+    if SET not in given.values():  # nor need what is stored be readable then
+        return dict(given)
     stored = endpoint.settings
     kept = {name: stored[name] for name, value in given.items() if value == SET and name in stored}
     return {**given, **kept}

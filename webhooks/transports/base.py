@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 Body = Mapping[str, Any]
 JSON = "application/json"
+# What pydantic says of these is meant for programmers.
+PLAIN_WORDS = {
+    "string_pattern_mismatch": "This is not of the form that is needed here.",
+    "missing": "This is needed.",
+    "extra_forbidden": "There is no such setting.",
+}
 SHORTEST_SECRET = 4  # to blank shorter ones would make a text unreadable
 
 # A setting that is encrypted at rest and never shown again.
@@ -46,12 +52,14 @@ class Transport(ABC, Generic[S]):
 
     `is_chat`: read by people, so late messages expire and many can be bundled. `is_signed`: Standard Webhooks
     headers are added to what `render` returns. `dials_itself`: not through our client, so an endpoint's own
-    certificates mean nothing to it. Stateless: one instance serves all endpoints.
+    certificates mean nothing to it. `url_hint` is how its URLs look, `url_help` a sentence on where to get one.
+    Stateless: one instance serves all endpoints.
     """
 
     kind: ClassVar[str]
     label: ClassVar[str]
     url_hint: ClassVar[str] = "https://…"
+    url_help: ClassVar[str] = ""
     is_chat: ClassVar[bool] = True
     is_signed: ClassVar[bool] = False
     dials_itself: ClassVar[bool] = False
@@ -113,7 +121,8 @@ def _texts(error: ValidationError) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         field = str(item["loc"][0]) if item["loc"] else ""
-        found.setdefault(field, []).append(item["msg"].removeprefix("Value error, "))
+        text = PLAIN_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
+        found.setdefault(field, []).append(text)
     return found
 
 

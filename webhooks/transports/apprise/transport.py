@@ -40,6 +40,7 @@ class AppriseTransport(Transport[AppriseSettings]):
     kind = "apprise"
     label = "Other service (Apprise URL)"
     url_hint = "ntfy://…, mailtos://…, gotify://…, pover://…"
+    url_help = "ntfys://my-topic, mailtos://user:password@example.com and 230 more: see Apprise's services."
     dials_itself = True
     Settings = AppriseSettings
 

@@ -38,6 +38,7 @@ class Discord(ChatTransport[DiscordSettings]):
     kind = "discord"
     label = "Discord"
     url_hint = "https://discord.com/api/webhooks/…/…"
+    url_help = "In Discord: edit the channel, Integrations, Webhooks, Copy Webhook URL."
     Settings = DiscordSettings
 
     def card(self, message: Message, settings: DiscordSettings) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Slack(ChatTransport[SlackSettings]):
     kind = "slack"
     label = "Slack"
     url_hint = "https://hooks.slack.com/services/…/…/…"
+    url_help = "In Slack: an app with Incoming Webhooks. Mattermost and Rocket.Chat have the same."
     Settings = SlackSettings
 
     def card(self, message: Message, settings: SlackSettings) -> dict[str, Any]:

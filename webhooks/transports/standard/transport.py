@@ -19,6 +19,7 @@ class Standard(Transport[StandardSettings]):
     kind = "standard"
     label = "Signed JSON (Standard Webhooks)"
     url_hint = "https://example.com/hooks/monitor"
+    url_help = "Your own service, or one that takes Standard Webhooks. Each request is signed."
     is_chat = False
     is_signed = True
     Settings = StandardSettings

@@ -37,6 +37,7 @@ class Teams(ChatTransport[TeamsSettings]):
     kind = "teams"
     label = "Microsoft Teams"
     url_hint = "https://….logic.azure.com/workflows/…"
+    url_help = "In Teams: the workflow “Post to a channel when a webhook request is received”."
     Settings = TeamsSettings
 
     def card(self, message: Message, settings: TeamsSettings) -> dict[str, Any]:

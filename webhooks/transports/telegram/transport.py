@@ -41,6 +41,7 @@ class Telegram(ChatTransport[TelegramSettings]):
     kind = "telegram"
     label = "Telegram"
     url_hint = "https://api.telegram.org/bot<token>"
+    url_help = "Make a bot with @BotFather and add it to the chat; the token is what BotFather answers."
     Settings = TelegramSettings
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:

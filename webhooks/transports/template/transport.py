@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -66,6 +67,8 @@ class TemplateSettings(TransportSettings):
 class Template(Transport[TemplateSettings]):
     kind = "template"
     label = "Own template"
+    url_hint = "https://ntfy.sh"
+    url_help = "Any address. Placeholders such as $NAME may stand behind the host."
     is_chat = False
     is_signed = True
     Settings = TemplateSettings
@@ -79,13 +82,32 @@ class Template(Transport[TemplateSettings]):
         return self._request(url, self.parse(settings), values_of(body))
 
     def _request(self, url: str, settings: TemplateSettings, values: Values) -> OutgoingRequest:
-        body = fill(settings.body, values, _context(settings.content_type))
-        if _is_json(settings.content_type):
-            _check_json(body)
-        encoded = body.encode(errors="replace") if settings.method != "GET" else b""
-        if len(encoded) > LONGEST_BODY:
-            raise TemplateError(f"The body has {len(encoded)} bytes; {LONGEST_BODY} are the most.")
-        return OutgoingRequest(settings.method, _url(url, values), _headers(settings, values), encoded)
+        with _about("body"):
+            body = _body(settings, values)
+        with _about("url"):
+            filled = _url(url, values)
+        with _about("headers"):
+            headers = _headers(settings, values)
+        return OutgoingRequest(settings.method, filled, headers, body)
+
+
+@contextmanager
+def _about(field: str) -> Iterator[None]:
+    """Says in which setting a mistake stands."""
+    try:
+        yield
+    except TemplateError as error:
+        raise TemplateError(str(error), field) from None
+
+
+def _body(settings: TemplateSettings, values: Values) -> bytes:
+    body = fill(settings.body, values, _context(settings.content_type))
+    if _is_json(settings.content_type):
+        _check_json(body)
+    encoded = body.encode(errors="replace") if settings.method != "GET" else b""
+    if len(encoded) > LONGEST_BODY:
+        raise TemplateError(f"The body has {len(encoded)} bytes; {LONGEST_BODY} are the most.")
+    return encoded
 
 
 def _context(content_type: str) -> Context:

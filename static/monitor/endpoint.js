@@ -1,0 +1,87 @@
+// The page of an endpoint: fields of the chosen format, preview of the unsaved form, test with its result.
+
+import { followDelivery } from "./delivery.js";
+import { tabs } from "./tabs.js";
+import { localTimes } from "./times.js";
+import { toast } from "./toast.js";
+import { post } from "./verbs.js";
+
+// Each format has its own block; switched off, a block is neither shown nor sent.
+function formatChoice(select) {
+  function show() {
+    for (const block of document.querySelectorAll("[data-format]")) {
+      const chosen = block.dataset.format === select.value;
+      block.hidden = !chosen;
+      block.disabled = !chosen;
+    }
+  }
+  for (const button of document.querySelectorAll("[data-format-choose]")) button.hidden = true;
+  select.addEventListener("change", show);
+  show();
+}
+
+// Boxes that a star covers already are greyed, so that nobody wonders whether they count.
+function eventBoxes(group) {
+  const everything = group.querySelector('input[value="*"]');
+  function grey() {
+    for (const area of group.querySelectorAll("[data-pattern-area]")) {
+      const whole = area.querySelector("[data-pattern-whole]");
+      area.classList.toggle("pattern-covered", everything.checked || whole.checked);
+      whole.closest("label").classList.toggle("pattern-covered", everything.checked);
+    }
+  }
+  group.addEventListener("change", grey);
+  grey();
+}
+
+function preview(button) {
+  const place = document.querySelector("[data-preview]");
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
+    button.setAttribute("aria-busy", "true");
+    try {
+      const response = await fetch(button.formAction, {
+        method: "POST",
+        body: new FormData(button.form),
+        headers: { "X-Requested-With": "fetch" },
+        credentials: "same-origin",
+      });
+      if (!response.ok || response.redirected) throw new Error(`${response.status} ${response.statusText}`);
+      place.innerHTML = await response.text();
+      localTimes(place);
+      place.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    } catch (error) {
+      toast(`No preview: ${error.message}`, "error");
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  });
+}
+
+function testing(button) {
+  const place = document.querySelector("[data-test-result]");
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      const { ok, text, answer } = await post(button.formAction, new FormData(button.form));
+      if (ok) await followDelivery(place, answer.progress);
+      else toast(text, "error");
+    } catch (error) {
+      toast(`The monitor does not answer: ${error.message}`, "error");
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+tabs();
+for (const [selector, set] of [
+  ["[data-format-choice]", formatChoice],
+  ["[data-patterns]", eventBoxes],
+  ["[data-preview-button]", preview],
+  ["[data-test]:not(:disabled)", testing],
+]) {
+  const element = document.querySelector(selector);
+  if (element) set(element);
+}

@@ -1,0 +1,157 @@
+"""The form of an endpoint. What it accepts is what `services.save_endpoint` accepts: both ask model and format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+
+from programs.forms.fields import UnitInput, WordsField
+from programs.models import Program
+from webhooks import services, transports
+from webhooks.models import WebhookEndpoint
+
+from . import texts
+from .fields import ConditionsField, DurationField, DurationsField, PatternsField, ProgramsField
+from .target import Stored, TargetField, TargetForm
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[WebhookEndpoint]
+else:
+    ModelForm = forms.ModelForm
+
+GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (_("Where to"), ("name", "format", "target", "enabled", "seen")),
+    (_("What about"), ("events", "min_severity", "programs", "tags", "conditions")),
+    (
+        _("Advanced"),
+        (
+            *("bundle_seconds", "retry_schedule", "max_age_seconds"),
+            *("timeout_seconds", "max_concurrency", "rate_per_second", "verify_tls", "ca_certificates"),
+        ),
+    ),
+)
+OWN_FIELDS = (*services.PLAIN_FIELDS, *services.TLS_FIELDS)
+CHOOSE = "_choose"  # posted by the button that shows the fields of another format without a script
+
+
+class EndpointForm(ModelForm):
+    """Saving is the caller's, through the service, with `values` and `stored`."""
+
+    format = forms.ChoiceField(widget=UnfoldAdminSelectWidget({"data-format-choice": ""}))
+    target = TargetField(required=False)
+    events = PatternsField()
+    programs = ProgramsField()
+    tags = WordsField()
+    conditions = ConditionsField()
+    retry_schedule = DurationsField(required=False)
+    max_age_seconds = DurationField(required=False)
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that was on the page
+
+    class Meta:
+        model = WebhookEndpoint
+        fields = OWN_FIELDS
+        labels: ClassVar = texts.LABELS
+        help_texts: ClassVar = texts.HELP
+        widgets: ClassVar = {
+            "timeout_seconds": UnitInput("s"),
+            "bundle_seconds": UnitInput("s"),
+            "rate_per_second": UnitInput("/s"),
+            "max_concurrency": UnfoldAdminIntegerFieldWidget({"min": "1", "max": "10"}),
+            "ca_certificates": UnfoldAdminTextareaWidget(
+                {"rows": 3, "spellcheck": "false", "class": "code", "placeholder": "-----BEGIN CERTIFICATE-----"}
+            ),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.label = texts.LABELS.get(name, field.label)
+            field.help_text = texts.HELP.get(name, "")
+        if "target" in self.fields:  # readers get a form without fields
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self.fields["format"].choices = format_choices()  # type: ignore[attr-defined]
+        target: Any = self.fields["target"].widget
+        target.kind = self.instance.format
+        self.initial["seen"] = self.instance.revision
+        if not self.instance.pk:
+            self.initial = {**forms.model_to_dict(self.instance, OWN_FIELDS), **self.initial}
+        else:
+            target.stored = Stored.of(self.instance)
+            self.fields.pop("enabled", None)  # switching on asks a question of its own
+            self._tell_of_the_gone()
+
+    @property
+    def is_choosing(self) -> bool:
+        return self.is_bound and CHOOSE in self.data
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        if self.is_choosing:  # nothing was handed in yet
+            self._errors = forms.utils.ErrorDict()
+            if isinstance(target := self["target"].data, TargetForm):
+                target.forgive()
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and not self.is_choosing
+
+    def _gone(self) -> list[int]:
+        """Programs it was restricted to that are no more."""
+        named = self.instance.programs if self.instance.pk else []
+        return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
+
+    def _tell_of_the_gone(self) -> None:
+        if gone := len(self._gone()):
+            note = _("%(n)d of its programs were removed. Choose others, or it stays silent about programs.")
+            field = self.fields["programs"]
+            field.help_text = format_html('{}<span class="caution">{}</span>', field.help_text, note % {"n": gone})
+
+    def clean_programs(self) -> list[int]:
+        """Nobody gets to hear of everything because the one program they cared for was removed."""
+        chosen: list[int] = self.cleaned_data["programs"]
+        return chosen or self._gone()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.instance.pk and cleaned.get("seen") is not None:
+            newest = WebhookEndpoint.objects.filter(pk=self.instance.pk).values_list("revision", flat=True).first()
+            if newest is not None and newest > cleaned["seen"]:
+                raise ValidationError(_("Somebody has changed this endpoint meanwhile. Reload the page first."))
+        return cleaned
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the stubs leave out the hook
+        if self.instance.format in transports.kinds():
+            try:
+                services.check_tls(self.instance)
+            except ValidationError as error:
+                for field, messages in error.message_dict.items():
+                    self.add_error(field if field in self.fields else None, messages)
+
+    def values(self) -> dict[str, Any]:
+        """What was given, as the service takes it."""
+        given = {name: self.cleaned_data[name] for name in OWN_FIELDS if name in self.cleaned_data}
+        return given | self.target_form().values()
+
+    def target_form(self) -> TargetForm:
+        """Of the chosen format; only of a form whose `target` is without errors."""
+        form = self.cleaned_data["target"]
+        assert isinstance(form, TargetForm)  # noqa: S101  # the format was checked with it
+        return form
+
+    def stored(self) -> WebhookEndpoint | None:
+        """The endpoint as the database knows it: this form has put its values on its own."""
+        return WebhookEndpoint.objects.get(pk=self.instance.pk) if self.instance.pk else None
+
+
+def format_choices() -> list[tuple[str, str]]:
+    """People's formats by name, then the others."""
+    found = [transports.get(kind) for kind in transports.kinds()]
+    found.sort(key=lambda transport: (not transport.is_chat, transport.label))
+    return [(transport.kind, transport.label) for transport in found]

@@ -1,0 +1,202 @@
+"""Silences and maintenance windows: made and lifted, never changed, so that the audit trail tells all of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cronsim import CronSim, CronSimError
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from core.access import Role
+from core.access.guards import RoleModelAdmin, principal_of
+from programs.admin.records import badge, moment
+from webhooks import outbox, services, validation
+from webhooks.models import WebhookEndpoint, WebhookMute
+
+from .answers import answer, guarded
+from .fields import DurationField, seconds_text
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[WebhookMute]
+else:
+    ModelForm = forms.ModelForm
+
+SHOWN_MOMENTS = 3
+FIELDS = ("endpoint", "program", "starts_at", "ends_at", "cron", "cron_seconds", "reason")
+
+
+def upcoming(cron: str, now: datetime, count: int = SHOWN_MOMENTS) -> list[datetime]:
+    """The next moments of an expression, by the clock of this machine. Raises ValidationError."""
+    validation.cron(cron)
+    try:
+        moments = CronSim(cron, now.astimezone())
+        return [next(moments) for _number in range(count)]
+    except (CronSimError, StopIteration) as error:
+        raise ValidationError(_("No such moment comes.")) from error
+
+
+def upcoming_text(cron: str, now: datetime) -> str:
+    return _("next: %s") % ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in upcoming(cron, now))
+
+
+class MuteForm(ModelForm):
+    cron_seconds = DurationField(
+        label=gettext_lazy("… for"), required=False, help_text=gettext_lazy("How long each window lasts: 30m, 2h.")
+    )
+
+    class Meta:
+        model = WebhookMute
+        fields = FIELDS
+        labels: ClassVar = {
+            "endpoint": gettext_lazy("Endpoint"),
+            "program": gettext_lazy("Program"),
+            "starts_at": gettext_lazy("From"),
+            "ends_at": gettext_lazy("Until"),
+            "cron": gettext_lazy("Only in windows that begin"),
+            "reason": gettext_lazy("Reason"),
+        }
+        help_texts: ClassVar = {
+            "endpoint": gettext_lazy("Empty: all of them."),
+            "program": gettext_lazy("Empty: about everything."),
+            "starts_at": gettext_lazy("In UTC, as everywhere in forms."),
+            "ends_at": gettext_lazy("In UTC. Empty: until somebody lifts it."),
+            "cron": gettext_lazy(
+                "Five fields: minute, hour, day, month, weekday. 0 3 * * 0 is Sundays at 03:00 by the clock of "
+                "this machine. Empty: all the time between the two moments above."
+            ),
+            "reason": gettext_lazy("Stands in the log beside what was not sent: nightly backup."),
+        }
+        widgets: ClassVar = {
+            "cron": UnfoldAdminTextInputWidget(
+                {"placeholder": "0 3 * * 0", "spellcheck": "false", "data-cron": ""}
+            )
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if cron := self.fields.get("cron"):
+            cron.widget.attrs["data-cron"] = reverse("admin:webhooks_mute_next")
+
+    def clean_cron_seconds(self) -> int:
+        return self.cleaned_data["cron_seconds"] or 3600
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        starts_at, ends_at = cleaned.get("starts_at"), cleaned.get("ends_at")
+        if starts_at and ends_at and ends_at <= starts_at:
+            self.add_error("ends_at", _("The end must come after the beginning."))
+        return cleaned
+
+
+@admin.register(WebhookMute)
+class MuteAdmin(RoleModelAdmin):
+    write_role = Role.OPERATE
+    form = MuteForm
+    list_display = ("what", "state", "when", "windows", "reason", "actor")
+    list_display_links = ("what",)
+    list_select_related = ("endpoint", "program")
+    search_fields = ("reason",)
+    fieldsets = ((None, {"fields": FIELDS}),)
+    autocomplete_fields = ("endpoint", "program")
+    compressed_fields = True
+
+    class Media:
+        js = (
+            Script("monitor/times.js", type="module"),
+            Script("monitor/cron.js", type="module"),
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        next_moments = guarded(self.admin_site, Role.READ, self.next_view)
+        lift = guarded(self.admin_site, Role.OPERATE, self.lift_view)
+        return [
+            path("next/", next_moments, name="webhooks_mute_next"),
+            path("<int:object_id>/lift/", lift, name="webhooks_mute_lift"),
+            *super().get_urls(),
+        ]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """`?endpoint=5` begins with that endpoint; nothing else is taken from the address."""
+        wanted = request.GET.get("endpoint", "")
+        known = wanted.isascii() and wanted.isdigit() and WebhookEndpoint.objects.filter(pk=wanted[:18]).exists()
+        return {"endpoint": int(wanted)} if known else {}
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: WebhookMute, form: MuteForm, change: bool) -> None:
+        given = {name: form.cleaned_data[name] for name in FIELDS}
+        obj.pk = services.mute(actor=principal_of(request), **given).pk
+
+    def delete_model(self, request: HttpRequest, obj: WebhookMute) -> None:
+        services.unmute(obj, actor=principal_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[WebhookMute]) -> None:
+        for row in queryset:
+            services.unmute(row, actor=principal_of(request))
+
+    def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
+        """Nothing: the services leave the row."""
+
+    def lift_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = get_object_or_404(WebhookMute.objects.select_related("endpoint"), pk=object_id)
+        back = row.endpoint or row
+        if request.method == "POST":
+            services.unmute(row, actor=principal_of(request))
+            if row.endpoint:
+                return answer(request, back, messages.SUCCESS, _("The mute is lifted."))
+        return HttpResponseRedirect(reverse("admin:webhooks_webhookmute_changelist"))
+
+    def next_view(self, request: HttpRequest) -> JsonResponse:
+        """`{"text": "next: …"}` for the expression in the address; with `wrong` when it is none."""
+        try:
+            return JsonResponse({"text": upcoming_text(request.GET.get("cron", "")[:100], timezone.now())})
+        except ValidationError as error:
+            return JsonResponse({"text": " ".join(error.messages), "wrong": True})
+
+    @admin.display(description=gettext_lazy("Silent"))
+    def what(self, row: WebhookMute) -> str:
+        endpoint = row.endpoint.name if row.endpoint else _("all endpoints")
+        return _("%(endpoint)s about %(program)s") % {
+            "endpoint": endpoint,
+            "program": row.program.name if row.program else _("everything"),
+        }
+
+    @admin.display(description=gettext_lazy("State"))
+    def state(self, row: WebhookMute) -> SafeString:
+        now = timezone.now()
+        if row.ends_at and row.ends_at <= now:
+            return badge("", _("over"))
+        if outbox.mute_of(row).is_active(now):
+            return badge("warning", _("silent now"))
+        return badge("", _("to come"))
+
+    @admin.display(description=gettext_lazy("From, until"))
+    def when(self, row: WebhookMute) -> SafeString:
+        end = moment(row.ends_at) if row.ends_at else _("lifted")
+        return format_html("{} … {}", moment(row.starts_at), end)
+
+    @admin.display(description=gettext_lazy("Windows"))
+    def windows(self, row: WebhookMute) -> SafeString | str:
+        if not row.cron:
+            return "—"
+        try:
+            comes = upcoming_text(row.cron, max(timezone.now(), row.starts_at))
+        except ValidationError as error:
+            comes = " ".join(error.messages)
+        length = seconds_text(row.cron_seconds)
+        return format_html('<code>{}</code> ({}) <span class="quiet">{}</span>', row.cron, length, comes)

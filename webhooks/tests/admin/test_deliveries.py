@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from programs.models import ProgramEvent
+from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from webhooks.tests import rig
+
+from .conftest import HOOK, LOG, MakeDelivery, State, text_of
+
+
+def found(client: Client, query: str) -> set[str]:
+    return {row.pk for row in client.get(LOG + query).context["cl"].result_list}
+
+
+def page_of(row: WebhookDelivery) -> str:
+    return f"{LOG}{row.pk}/change/"
+
+
+def test_the_log_is_never_counted_and_asks_as_often_for_many_as_for_one(
+    viewer: Client, delivery: MakeDelivery
+) -> None:
+    delivery()
+    viewer.get(LOG)
+    with CaptureQueriesContext(connection) as few:
+        viewer.get(LOG)
+    for _ in range(60):
+        delivery(State.EXHAUSTED, status=500, error="answered 500")
+    with CaptureQueriesContext(connection) as many:
+        assert len(found(viewer, "")) == 50
+    assert len(few) == len(many) <= 12
+    asked = [query["sql"] for query in many]
+    assert not [sql for sql in asked if "COUNT(" in sql and "webhookdelivery" in sql]
+    assert len(found(viewer, "?p=2")) == 11
+
+
+def test_it_is_found_by_endpoint_state_event_program_and_time(viewer: Client, delivery: MakeDelivery) -> None:
+    failed = delivery(State.EXHAUSTED, status=500)
+    old = delivery(at=timezone.now() - timedelta(days=3))
+    web = rig.program("web")
+    about = rig.happen("program.fatal", web).deliveries.get()
+    other = rig.endpoint(HOOK, "other")
+    elsewhere = rig.happen("program.started").deliveries.get(endpoint=other)
+    assert found(viewer, f"?endpoint={other.pk}") == {elsewhere.pk}
+    assert found(viewer, "?state__exact=exhausted") == {failed.pk}
+    assert found(viewer, "?type=program.fatal") == {about.pk}
+    assert found(viewer, f"?program={web.pk}&type=program.fatal") == {about.pk}
+    assert old.pk not in found(viewer, "?since=day") and old.pk in found(viewer, "?since=week")
+    assert about.pk in found(viewer, "?q=web")
+    assert found(viewer, f"?q={old.pk}") == {old.pk}
+
+
+@pytest.mark.parametrize(
+    "query", ["?endpoint=x", "?endpoint=" + "9" * 5000, "?state__exact=%27", "?since=%00", "?p=99"]
+)
+def test_nonsense_in_the_address_finds_nothing_worse_than_nothing(
+    viewer: Client, delivery: MakeDelivery, query: str
+) -> None:
+    delivery()
+    assert viewer.get(LOG + query).status_code in (200, 302)
+
+
+def test_the_page_tells_of_every_try(viewer: Client, delivery: MakeDelivery) -> None:
+    row = delivery(
+        State.PENDING,
+        status=500,
+        error_class="status",
+        error="answered <500>",
+        response="<script>alert(1)</script>",
+    )
+    later = timezone.now() + timedelta(minutes=5)
+    WebhookDelivery.objects.update(next_attempt_at=later)
+    WebhookAttempt.objects.create(
+        delivery=row,
+        number=2,
+        trigger="retry",
+        started_at=timezone.now(),
+        error_class="timeout",
+        error="No whole answer within 15 s.",
+    )
+    page = text_of(viewer.get(page_of(row)))
+    for wanted in (
+        *("Try 1", "Try 2", "Retry", "35 ms", "127.0.0.1", "Next try:", later.isoformat()[:19]),
+        "answered with an error: answered &lt;500&gt;",
+        "too slow: No whole answer within 15 s.",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+    ):
+        assert wanted in page
+    assert "alert(1)</script>" not in page
+
+
+def test_the_page_leads_to_program_and_event_even_when_the_program_is_gone(
+    viewer: Client, ops: WebhookEndpoint
+) -> None:
+    web = rig.program("web")
+    row = rig.happen("program.crashed", web).deliveries.get()
+    page = text_of(viewer.get(page_of(row)))
+    assert f"/admin/programs/program/{web.pk}/change/" in page
+    assert f"/admin/programs/programevent/{row.event_id}/change/" in page
+    ProgramEvent.objects.update(program=None)
+    assert "web" in text_of(viewer.get(page_of(row)))
+
+
+def test_what_nobody_sends_says_why(viewer: Client, delivery: MakeDelivery) -> None:
+    row = delivery(State.PENDING, at=timezone.now() - timedelta(minutes=2))
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now() - timedelta(minutes=1))
+    assert "are the agent and the jobs running?" in text_of(viewer.get(page_of(row)))
+    WebhookEndpoint.objects.update(enabled=False)
+    assert "The endpoint is switched off." in text_of(viewer.get(page_of(row)))
+
+
+def test_an_operator_sends_it_again_and_a_viewer_does_not(
+    operator: Client, viewer: Client, delivery: MakeDelivery
+) -> None:
+    row = delivery(State.EXHAUSTED, status=500)
+    again = f"{LOG}{row.pk}/redeliver/"
+    assert viewer.post(again).status_code == 403
+    assert "Send again" not in text_of(viewer.get(page_of(row)))
+    operator.get(again)
+    assert WebhookDelivery.objects.get().state == State.EXHAUSTED
+    operator.post(again)
+    after = WebhookDelivery.objects.get()
+    assert (after.pk, after.state, after.next_trigger) == (row.pk, State.PENDING, "manual")
+
+
+def test_nobody_edits_the_log(admin: Client, delivery: MakeDelivery) -> None:
+    row = delivery()
+    assert admin.get(LOG + "add/").status_code == 403
+    assert admin.post(f"{LOG}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert admin.post(page_of(row), {"state": "failed"}).status_code == 403
+    assert 'name="action"' not in text_of(admin.get(LOG))
+
+
+@pytest.mark.parametrize("address", ["nothing/change/", "nothing/progress/", "nothing/redeliver/"])
+def test_what_is_not_there_is_not_found(operator: Client, address: str) -> None:
+    answer: Any = operator.post(LOG + address) if "redeliver" in address else operator.get(LOG + address)
+    assert answer.status_code in (302, 404)

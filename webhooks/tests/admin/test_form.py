@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from webhooks import services, signing, transports
+from webhooks.admin.fields import seal, seconds_of, seconds_text, unseal
+from webhooks.models import WebhookEndpoint
+from webhooks.tests import rig
+
+from .conftest import DISCORD, HOOK, LIST, Posted, bound, errors_of, filled, form_of, text_of
+
+ADD = LIST + "add/"
+BOT = "https://api.telegram.org/bot123456:T0P-SECRET-TOKEN"
+SETTINGS = {
+    "headers": "X-A: $NAME",
+    "secret_headers": "Authorization: Bearer T0P-SECRET-BEARER",
+    "body": "$BODY_JSON",
+}
+
+
+def page_of(endpoint: WebhookEndpoint) -> str:
+    return f"{LIST}{endpoint.pk}/change/"
+
+
+def test_an_endpoint_is_made_and_its_secret_shown_once(admin: Client) -> None:
+    answer = admin.post(ADD, filled())
+    made = WebhookEndpoint.objects.get()
+    assert (made.name, made.url, made.events, made.enabled) == ("chat", HOOK, ["program.*"], True)
+    signing.check_secret(made.secret)
+    assert made.secret in text_of(answer)
+    assert "no-store" in answer["Cache-Control"]
+    assert made.secret not in text_of(admin.get(page_of(made)))
+
+
+def test_a_chat_needs_no_secret_and_leads_on_as_usual(admin: Client) -> None:
+    posted = filled(format="telegram", telegram__url=BOT, telegram__chat_id="-100123")
+    assert admin.post(ADD, posted).status_code == 302
+    made = WebhookEndpoint.objects.get()
+    assert (made.url, made.settings["chat_id"], made.secret) == (BOT, "-100123", "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", transports.kinds())
+def test_only_the_fields_of_the_chosen_format_are_on_and_all_of_its_schema(kind: str) -> None:
+    form = bound(format=kind, standard__url=None, _choose="1")
+    on = {name for name in Posted(str(form["target"])).values if not name.endswith("-sealed")}
+    properties = transports.get(kind).schema().get("properties", {})
+    unticked = {name for name, shape in properties.items() if shape.get("type") == "boolean"}
+    assert on == {f"{kind}-{name}" for name in {"url", *properties} - unticked}
+    assert all(f'name="{kind}-{name}"' in str(form["target"]) for name in properties)
+
+
+def test_choosing_a_format_without_a_script_keeps_what_was_typed_and_complains_of_nothing(admin: Client) -> None:
+    answer = admin.post(ADD, filled(name="ops room", format="telegram", _choose="1"))
+    page = text_of(answer)
+    assert 'value="ops room"' in page
+    assert errors_of(answer.context["adminform"].form) == {}
+    assert "telegram-chat_id" in Posted(page.split('id="webhookendpoint_form"')[1]).values
+    assert not WebhookEndpoint.objects.exists()
+
+
+def test_a_folder_alone_makes_a_format_with_its_own_fields(
+    admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pigeon"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    source = (Path(transports.__path__[0]) / "slack/transport.py").read_text()
+    source = (
+        source.replace('"slack"', '"pigeon"').replace('"Slack"', '"Carrier pigeon"').replace("mention:", "loft:")
+    )
+    (folder / "transport.py").write_text(source)
+    monkeypatch.setattr(transports, "__path__", [*transports.__path__, str(tmp_path)])
+    transports.kinds.cache_clear()
+    try:
+        page = text_of(admin.get(ADD))
+        assert "Carrier pigeon" in page and 'name="pigeon-loft"' in page
+    finally:
+        monkeypatch.undo()
+        transports.kinds.cache_clear()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"name": ""}, "name", "required"),
+        ({"standard__url": ""}, "target-url", "required"),
+        ({"standard__url": "ftp://example.com/"}, "target-url", "http://"),
+        ({"standard__url": "http://169.254.169.254/"}, "target-url", "not allow"),
+        ({"format": "pigeon"}, "format", "valid choice"),
+        ({"format": "telegram", "telegram__url": BOT}, "target-chat_id", "required"),
+        (
+            {"format": "telegram", "telegram__url": BOT, "telegram__chat_id": "my chat"},
+            "target-chat_id",
+            "not of the form",
+        ),
+        (
+            {"format": "telegram", "telegram__url": "https://api.telegram.org/x", "telegram__chat_id": "1"},
+            "target-url",
+            "BotFather",
+        ),
+        (
+            {"format": "template", "template__url": HOOK, "template__body": '{"a": $NOPE}'},
+            "target-body",
+            "no placeholder",
+        ),
+        (
+            {"format": "template", "template__url": HOOK, "template__headers": "nonsense"},
+            "target-headers",
+            "no colon",
+        ),
+        ({"format": "template", "template__url": "http://$NAME/"}, "target-url", "yourself"),
+        ({"format": "apprise", "apprise__url": "gopher://x"}, "target-url", "none of the services"),
+        ({"events": [], "events__more": ""}, "events", "required"),
+        ({"events__more": "program.c*"}, "events", "no event type"),
+        ({"tags": 'a"b'}, "tags", "no tag"),
+        ({"conditions": "{oops"}, "conditions", "no JSON"),
+        ({"conditions": '{"attr": "a", "op": "like", "value": 1}'}, "conditions", "must be one of"),
+        ({"retry_schedule": "5s, soon"}, "retry_schedule", "no time"),
+        ({"retry_schedule": "30d"}, "retry_schedule", "7 days"),
+        ({"max_age_seconds": "-5"}, "max_age_seconds", "no time"),
+        ({"timeout_seconds": "300"}, "timeout_seconds", "between 1 and 30"),
+        ({"max_concurrency": "99"}, "max_concurrency", "between 1 and 10"),
+        ({"rate_per_second": "0"}, "rate_per_second", "between"),
+        ({"bundle_seconds": "nan"}, "bundle_seconds", "number"),
+    ],
+)
+def test_a_mistake_is_told_at_its_field(changes: dict[str, Any], field: str, words: str) -> None:
+    form = bound(**changes)
+    found = errors_of(form)
+    assert words in found[field], found
+    assert set(found) <= {field, "target"}
+
+
+def test_a_mistake_stands_on_the_page_and_nothing_is_saved(admin: Client) -> None:
+    page = text_of(admin.post(ADD, filled(standard__url="http://169.254.169.254/", events=[], tags='a"b')))
+    assert not WebhookEndpoint.objects.exists()
+    for words in ("does not allow it", "Please correct the marked fields", "This field is required", "no tag"):
+        assert words in page
+
+
+def test_a_name_that_is_taken_is_told_at_the_name(ops: WebhookEndpoint) -> None:
+    assert "already exists" in errors_of(bound(name=ops.name))["name"]
+
+
+def test_what_it_wants_is_kept_as_it_was_given(admin: Client) -> None:
+    web, db = rig.program("web"), rig.program("db")
+    posted = filled(
+        events=["program.crashed", "alert.*"],
+        events__more="plugin.rcon.*, agent.lost",
+        programs=[web.pk, db.pk],
+        tags="prod, eu",
+        min_severity="warning",
+        conditions='{"attr": "data.exit_code", "op": "ne", "value": 0}',
+        retry_schedule="5s 2m, 1.5s 1d",
+        max_age_seconds="6h",
+        bundle_seconds="20",
+    )
+    admin.post(ADD, posted)
+    made = WebhookEndpoint.objects.get()
+    assert made.events == ["program.crashed", "alert.*", "plugin.rcon.*", "agent.lost"]
+    assert (made.programs, made.tags, made.min_severity) == (sorted([web.pk, db.pk]), ["prod", "eu"], "warning")
+    assert made.conditions == {"attr": "data.exit_code", "op": "ne", "value": 0}
+    assert (made.retry_schedule, made.max_age_seconds, made.bundle_seconds) == ([5, 120, 1.5, 86_400], 21_600, 20)
+
+
+def test_a_form_that_is_sent_back_untouched_changes_nothing(admin: Client) -> None:
+    web = rig.program("web")
+    endpoint = rig.endpoint(
+        HOOK,
+        format="template",
+        settings=SETTINGS,
+        programs=[web.pk],
+        tags=["a"],
+        events=["*", "plugin.x.*"],
+        conditions={"attr": "type", "value": "x"},
+        max_age_seconds=90,
+        retry_schedule=[1.5, 90, 3600],
+    )
+    before = WebhookEndpoint.objects.filter(pk=endpoint.pk).values(*services.PLAIN_FIELDS).get()
+    answer = admin.post(page_of(endpoint), form_of(admin, page_of(endpoint)))
+    assert answer.status_code == 302, text_of(answer)
+    after = WebhookEndpoint.objects.get()
+    assert WebhookEndpoint.objects.filter(pk=endpoint.pk).values(*services.PLAIN_FIELDS).get() == before
+    assert after.url == HOOK
+    assert {name: after.settings[name] for name in SETTINGS} == SETTINGS
+
+
+def test_secrets_stand_on_no_page(admin: Client, viewer: Client) -> None:
+    endpoint = rig.endpoint(HOOK, format="template", settings=SETTINGS)
+    WebhookEndpoint.objects.update(last_error="answered 500")
+    for client in (admin, viewer):
+        for address in (LIST, page_of(endpoint)):
+            page = text_of(client.get(address))
+            assert endpoint.secret not in page
+            assert "T0P-SECRET" not in page
+    assert "http://127.0.0.1:9/••••••" in text_of(viewer.get(page_of(endpoint)))
+    assert "Secret headers: ••••••" in text_of(viewer.get(page_of(endpoint)))
+
+
+def test_what_was_typed_comes_back_sealed_and_not_in_clear(admin: Client) -> None:
+    posted = filled(
+        name="", format="template", template__url=HOOK, template__secret_headers=SETTINGS["secret_headers"]
+    )
+    page = text_of(admin.post(ADD, posted))
+    assert "T0P-SECRET" not in page
+    again = Posted(page.split("webhookendpoint_form")[1]).values
+    assert again["template-url"] == [""]
+    answer = admin.post(ADD, {**again, "name": "ops"})
+    made = WebhookEndpoint.objects.get()
+    assert (made.url, made.settings["secret_headers"]) == (HOOK, SETTINGS["secret_headers"])
+    assert "T0P-SECRET" not in text_of(answer)
+
+
+@pytest.mark.django_db
+def test_a_seal_opens_for_its_own_field_only() -> None:
+    assert unseal("discord-url", seal("discord-url", "x")) == "x"
+    assert unseal("template-body", seal("discord-url", "x")) == ""
+    assert unseal("discord-url", "gAAAAABnonsense") == ""
+
+
+def test_an_address_is_replaced_and_a_secret_removed(admin: Client) -> None:
+    endpoint = rig.endpoint(HOOK, format="template", settings=SETTINGS)
+    posted = form_of(admin, page_of(endpoint)) | {
+        "template-url": "http://127.0.0.1:9/new",
+        "template-secret_headers-remove": "on",
+    }
+    admin.post(page_of(endpoint), posted)
+    after = WebhookEndpoint.objects.get()
+    assert (after.url, after.settings["secret_headers"]) == ("http://127.0.0.1:9/new", "")
+
+
+def test_another_format_needs_an_address_of_its_own(admin: Client, ops: WebhookEndpoint) -> None:
+    posted = form_of(admin, page_of(ops)) | {"format": "discord"}
+    assert "Fill in what this format needs" in text_of(admin.post(page_of(ops), posted))
+    assert "This field is required" in text_of(admin.post(page_of(ops), posted | {"discord-url": ""}))
+    assert admin.post(page_of(ops), posted | {"discord-url": DISCORD}).status_code == 302
+    assert WebhookEndpoint.objects.get().url == DISCORD
+
+
+def test_a_chat_that_becomes_a_signed_endpoint_gets_its_secret_shown(admin: Client) -> None:
+    chat = rig.endpoint(DISCORD, format="discord")
+    posted = form_of(admin, page_of(chat)) | {"format": "standard", "standard-url": HOOK}
+    answer = admin.post(page_of(chat), posted)
+    assert WebhookEndpoint.objects.get().secret in text_of(answer)
+
+
+def test_a_change_in_between_is_not_overwritten(admin: Client, ops: WebhookEndpoint) -> None:
+    posted = form_of(admin, page_of(ops))
+    services.save_endpoint({"tags": ["new"]}, endpoint=ops, actor="alice")
+    answer = admin.post(page_of(ops), posted)
+    assert "Reload the page first" in text_of(answer)
+    assert WebhookEndpoint.objects.get().tags == ["new"]
+
+
+def test_one_of_removed_programs_does_not_come_to_hear_of_all(admin: Client) -> None:
+    web = rig.program("web")
+    endpoint = rig.endpoint(HOOK, programs=[web.pk])
+    type(web).objects.filter(pk=web.pk).update(removed_at=timezone.now())
+    assert "were removed" in text_of(admin.get(page_of(endpoint)))
+    admin.post(page_of(endpoint), form_of(admin, page_of(endpoint)))
+    assert WebhookEndpoint.objects.get().programs == [web.pk]
+
+
+def test_the_form_works_when_the_keys_are_lost(admin: Client, ops: WebhookEndpoint) -> None:
+    WebhookEndpoint.objects.update(encrypted_url="gAAAAABnonsense")
+    assert "set it again" in text_of(admin.get(page_of(ops)))
+    posted = form_of(admin, page_of(ops)) | {"standard-url": HOOK}
+    assert admin.post(page_of(ops), posted).status_code in (200, 302)
+    assert WebhookEndpoint.objects.get().url == HOOK
+
+
+def test_programs_are_searched_by_name(admin: Client) -> None:
+    rig.program("minecraft")
+    found = admin.get(
+        "/admin/autocomplete/",
+        {"term": "mine", "app_label": "webhooks", "model_name": "webhookmute", "field_name": "program"},
+    )
+    assert [each["text"] for each in found.json()["results"]] == ["minecraft"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5s", 1.5), ("5 M", 300), ("2h", 7200), ("1d", 86_400)]
+)
+def test_times_are_read_and_written_as_people_do(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+    assert seconds_of(seconds_text(seconds)) == seconds

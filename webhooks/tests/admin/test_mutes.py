@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone
+
+from core.models import AuditEntry
+from webhooks import services
+from webhooks.admin.mute import upcoming
+from webhooks.models import WebhookEndpoint, WebhookMute
+from webhooks.tests import rig
+
+from .conftest import MUTES, text_of
+
+NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+
+
+def filled(**changes: Any) -> dict[str, Any]:
+    given = {"starts_at_0": "2026-01-01", "starts_at_1": "10:00:00", "ends_at_0": "", "ends_at_1": ""}
+    return {**given, "endpoint": "", "program": "", "cron": "", "cron_seconds": "", "reason": "", **changes}
+
+
+def test_an_operator_makes_a_maintenance_window(operator: Client, ops: WebhookEndpoint) -> None:
+    web = rig.program("web")
+    posted = filled(endpoint=ops.pk, program=web.pk, cron="0 3 * * 0", cron_seconds="2h", reason="backup")
+    assert operator.post(MUTES + "add/", posted).status_code == 302
+    made = WebhookMute.objects.get()
+    assert (made.endpoint, made.program, made.cron, made.cron_seconds) == (ops, web, "0 3 * * 0", 7200)
+    assert (made.reason, made.actor) == ("backup", "operate-person")
+    assert AuditEntry.objects.filter(action="webhook.muted").count() == 1
+    assert not AuditEntry.objects.filter(action="webhookmute.add").exists()
+    page = text_of(operator.get(MUTES))
+    assert "ops about web" in page and "next:" in page and "03:00" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cron": "61 * * * *"}, "Not a cron expression"),
+        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "is no time"),
+        ({"ends_at_0": "2025-12-31", "ends_at_1": "10:00:00"}, "must come after"),
+        ({"endpoint": "99999"}, "valid choice"),
+    ],
+)
+def test_a_mistake_is_told_and_silences_nobody(operator: Client, changes: dict[str, Any], words: str) -> None:
+    assert words in text_of(operator.post(MUTES + "add/", filled(**changes)))
+    assert not WebhookMute.objects.exists()
+
+
+def test_the_page_of_an_endpoint_leads_here_with_that_endpoint(operator: Client, ops: WebhookEndpoint) -> None:
+    assert f'<option value="{ops.pk}" selected>' in text_of(operator.get(f"{MUTES}add/?endpoint={ops.pk}"))
+    for nonsense in ("x", "²", "0", "9" * 40):
+        assert operator.get(f"{MUTES}add/?endpoint={nonsense}").status_code == 200
+
+
+def test_a_viewer_sees_them_and_lifts_none(viewer: Client) -> None:
+    row = services.mute(actor="alice", reason="quiet please")
+    page = text_of(viewer.get(MUTES))
+    assert "quiet please" in page and "silent now" in page and "all endpoints about everything" in page
+    for address in (f"{row.pk}/lift/", f"{row.pk}/delete/", "add/"):
+        assert viewer.post(MUTES + address, {"post": "yes"}).status_code == 403
+    assert WebhookMute.objects.exists()
+
+
+def test_lifting_is_in_the_audit_trail(operator: Client) -> None:
+    rows = [services.mute(actor="alice", reason=str(number)) for number in range(3)]
+    operator.get(f"{MUTES}{rows[0].pk}/lift/")
+    assert WebhookMute.objects.count() == 3
+    operator.post(f"{MUTES}{rows[0].pk}/lift/")
+    operator.post(f"{MUTES}{rows[1].pk}/delete/", {"post": "yes"})
+    chosen = {"action": "delete_selected", "_selected_action": [rows[2].pk], "post": "yes"}
+    operator.post(MUTES, chosen)
+    assert not WebhookMute.objects.exists()
+    assert AuditEntry.objects.filter(action="webhook.unmuted").count() == 3
+
+
+def test_it_says_when_a_window_comes_next(viewer: Client) -> None:
+    assert "next:" in viewer.get(MUTES + "next/", {"cron": "0 4 * * *"}).json()["text"]
+    for wrong in ("", "x", "61 * * * *", "0 0 30 2 *"):
+        assert viewer.get(MUTES + "next/", {"cron": wrong}).json()["wrong"]
+
+
+def test_the_next_moments_are_worked_out() -> None:
+    found = upcoming("0 4 * * *", NOW, 2)
+    assert found[1] - found[0] == timedelta(days=1)
+    assert found[0] > NOW
+    with pytest.raises(ValidationError):
+        upcoming("0 0 30 2 *", NOW)
+
+
+def test_what_is_over_says_so(viewer: Client) -> None:
+    now = timezone.now()
+    services.mute(actor="a", starts_at=now - timedelta(days=2), ends_at=now - timedelta(days=1), reason="old")
+    services.mute(actor="a", starts_at=now + timedelta(days=1), reason="soon")
+    page = text_of(viewer.get(MUTES))
+    assert "over" in page and "to come" in page
