@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from .measures import CPU, MEMORY, Programs
+from .measures import CPU, MEMORY, OF_MANY, Programs
 from .queries import united
 from .tiers import HOUR_SECONDS, MINUTE, RAW, Segment
 
@@ -57,7 +57,7 @@ def _line(start: int, end: int, values: Mapping[int, tuple[Any, Any]]) -> Sparkl
 def _rows(programs: Sequence[int], segments: Sequence[Segment]) -> list[tuple[Any, ...]]:
     rows, values = united(Programs(programs), segments, "timestamp, cpu_ms, covered_ms, memory_sum, count")
     bucket = f"timestamp - timestamp %% {STEP}"
-    averages = f"{CPU.aggregates['avg']}, {MEMORY.aggregates['avg']}"
+    averages = ", ".join(measure.aggregates["avg"].format(**OF_MANY) for measure in (CPU, MEMORY))
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT program_id, {bucket} AS bucket, {averages} FROM ({rows}) AS found "  # noqa: S608  (names)
