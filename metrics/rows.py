@@ -56,11 +56,11 @@ def _of_one(wanted: Wanted) -> QuerySet[Any]:
 
 
 def _of_all(wanted: Wanted) -> QuerySet[Any]:
-    periods = wanted.tier.periods(wanted.start, wanted.end)
-    rows = wanted.tier.model._default_manager.filter(
-        period__gte=periods.start, period__lt=periods.stop, timestamp__gte=wanted.start, timestamp__lt=wanted.end
-    )
+    first, last = wanted.tier.period_of(wanted.start), wanted.tier.period_of(wanted.end - 1)
+    rows = wanted.tier.model._default_manager.filter(timestamp__gte=wanted.start, timestamp__lt=wanted.end)
     if wanted.below is not None:
-        # The first condition follows from the second; SQLite begins there only if it is told.
-        rows = rows.filter(period__lte=wanted.below[0], pk__lt=wanted.below)
+        rows = rows.filter(pk__lt=wanted.below)
+        # This follows from the key, but SQLite begins where a single plain condition says.
+        last = min(last, wanted.below[0])
+    rows = rows.filter(period__gte=first, period__lte=last)
     return rows.order_by("-period", "-program_id", "-timestamp")[: PER_PAGE + 1]

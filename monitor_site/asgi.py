@@ -124,6 +124,8 @@ def is_synchronous(path: str) -> bool:
 
 django.setup(set_prefix=False)  # the next import needs the apps
 
-from programs.consumers import routes  # noqa: E402
+from metrics.consumers import routes as routes_of_metrics  # noqa: E402
+from programs.consumers import routes as routes_of_programs  # noqa: E402
 
-application = ProtocolTypeRouter({"http": KeptThreads(ByView()), "websocket": URLRouter(routes)})
+sockets = URLRouter([*routes_of_programs, *routes_of_metrics])
+application = ProtocolTypeRouter({"http": KeptThreads(ByView()), "websocket": sockets})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +76,12 @@ def test_every_page_is_found_by_the_key_and_nothing_is_sorted(
         assert "USING PRIMARY KEY (period" in plan
         for dear in ("SCAN", "TEMP B-TREE"):
             assert dear not in plan
+
+
+def test_a_page_far_back_begins_where_the_one_before_ended() -> None:
+    """Of several upper bounds SQLite takes the first, and would read everything above the others."""
+    bounds = re.findall(r'"period" <= (\d+)', str(rows._of_all(wanted(below=(NOON, 5, NOON))).query))
+    assert bounds == [str(NOON)]
 
 
 @pytest.mark.parametrize("program", [None, 5])

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+from channels.testing import WebsocketCommunicator
+
+from monitor_site.asgi import application
+from programs.consumers import UNKNOWN
+
+HEADERS = [(b"host", b"localhost:8000"), (b"origin", b"http://localhost:8000")]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "path",
+    ["/ws/status/", "/ws/programs/1/logs/", "/ws/programs/1/metrics/", "/ws/metrics/host/"],
+)
+async def test_every_socket_has_its_address_and_lets_no_stranger_in(path: str) -> None:
+    socket = WebsocketCommunicator(application, path, headers=HEADERS)
+    assert await socket.connect(timeout=30) == (False, UNKNOWN)
+    await socket.disconnect()
