@@ -165,7 +165,7 @@ export class Drawing {
     for (const dataset of this.chart.data.datasets) {
       dataset.borderColor = dataset.pointBackgroundColor = dataset.ink ? colour(dataset.ink) : "transparent";
       dataset.backgroundColor = dataset.paper ? colour(dataset.paper) : dataset.borderColor;
-      dataset.pointBorderColor = dataset.borderColor;
+      for (const name of ["pointBorderColor", "pointHoverBackgroundColor", "pointHoverBorderColor"]) dataset[name] = dataset.borderColor;
     }
     for (const scale of [scales.x, scales.y]) scale.ticks.color = colour("--m-chart-ink");
     scales.y.grid = { color: colour("--m-chart-line"), tickLength: 0 };
