@@ -22,6 +22,7 @@ else:
 
 SHORTEST_SECONDS = 0.25  # a percentage of less would be made of rounding errors
 ROUNDING_SECONDS = 0.02  # of the kernel's start times
+EXTRAS_SKIPPED = 2  # times in a row that open files and bytes are taken to be as before while all sleep
 CORES = os.cpu_count() or 1
 
 
@@ -54,6 +55,9 @@ class Tree:
     written: Account
     memory_bytes: int = 0
     threads: int = 0
+    open_files: int | None = None
+    looked_at: Family | None = None  # for its open files and bytes
+    skipped: int = 0
 
     @classmethod
     def counting_from(cls, moment: Moment, root: Sample, members: Family) -> Tree:
@@ -106,6 +110,11 @@ class Sampler:
         return Tree.counting_from(started, root, {})
 
     def _with_extras(self, tree: Tree, family: Family, usage: TreeUsage, moment: Moment) -> TreeUsage:
+        if family == tree.looked_at and tree.skipped < EXTRAS_SKIPPED:
+            tree.skipped += 1
+            nothing = 0 if tree.read.members else None
+            return usage._replace(open_files=tree.open_files, read_bytes=nothing, write_bytes=nothing)
+        tree.looked_at, tree.skipped = family, 0
         open_files: int | None = None
         read: dict[int, Bytes] = {}
         written: dict[int, Bytes] = {}
@@ -116,6 +125,7 @@ class Sampler:
             if extras.read_bytes is not None and extras.write_bytes is not None:
                 read[pid] = Bytes(pid, sample.ppid, sample.kernel_start, extras.read_bytes)
                 written[pid] = Bytes(pid, sample.ppid, sample.kernel_start, extras.write_bytes)
+        tree.open_files = open_files
         return usage._replace(
             open_files=open_files,
             read_bytes=tree.read.spent(read, moment.since_boot) if read else None,

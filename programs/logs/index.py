@@ -7,6 +7,7 @@ end, so it was written between that time and the note before: within one tick of
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
@@ -20,6 +21,7 @@ from .reader import Reader
 logger = logging.getLogger(__name__)
 
 NOTE = struct.Struct("=Qd")
+MISSING = (0, 0, 0)
 MAX_NOTES = 8192  # 128 KiB; at one note every 2 s the newest two hours keep them all
 
 
@@ -75,7 +77,7 @@ class TimeIndex:
     """Writes the notes of all logs, tick by tick. There must be only one writer: the agent's worker thread."""
 
     def __init__(self) -> None:
-        self._seen: dict[LogFile, tuple[int, int, int]] = {}
+        self._seen: dict[str, tuple[int, int, int]] = {}
 
     def note(self, logs: Iterable[LogFile], now: float) -> None:
         """Note where each log ends at `now` (Unix seconds). An unchanged log costs one stat.
@@ -84,19 +86,25 @@ class TimeIndex:
         """
         seen, errors = {}, []
         for log in logs:
+            name = log.live_name
             try:
-                stat = log.live.stat()
-                seen[log] = mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-                if self._seen.get(log) != mark:
+                stat = os.stat(name)  # noqa: PTH116
+                seen[name] = mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                if self._seen.get(name) != mark:
                     _note(log, now)
             except FileNotFoundError:
-                seen.pop(log, None)
+                seen[name] = MISSING
             except OSError as error:
-                seen.pop(log, None)
+                seen.pop(name, None)
                 errors.append(error)
         if errors:
             logger.warning("%d time indexes could not be written, for example: %s", len(errors), errors[0])
         self._seen = seen
+
+    def size(self, log: LogFile) -> int | None:
+        """Of the live file at the last note; None where the note failed."""
+        seen = self._seen.get(log.live_name)
+        return seen[1] if seen else None
 
 
 def _note(log: LogFile, now: float) -> None:

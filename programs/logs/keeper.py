@@ -45,6 +45,9 @@ class LogKeeper:
         """One round. A log that cannot be rotated is reported and holds up no other."""
         self._index.note((log.file for log in logs), now)
         for log in logs:
+            size = self._index.size(log.file)
+            if size is not None and size <= log.max_bytes:
+                continue
             try:
                 rotate(log.file, max_bytes=log.max_bytes, backups=log.backups, compress=log.compress)
             except OSError as error:

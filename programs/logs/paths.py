@@ -71,6 +71,11 @@ class LogFile:
         return self.directory / f"{self.index}.log"
 
     @cached_property
+    def live_name(self) -> str:
+        """As text, for what is done to every log in every tick: a Path costs more than the look itself."""
+        return str(self.live)
+
+    @cached_property
     def time_index(self) -> Path:
         return self.directory / f"{self.index}.times"
 

@@ -41,6 +41,10 @@ class Autoscaler:
     def forget(self, program_id: int) -> None:
         self._loads.pop(program_id, None)
 
+    def concerns(self, program: Program) -> bool:
+        """Whether `decide` has anything to do with it."""
+        return program.scale_cpu_percent is not None or program.pk in self._loads
+
     def decide(self, program: Program, processes: Iterable[ManagedProcess], now: float) -> int | None:
         """Takes in a sample; the new number of instances when it is time and another one is better."""
         if not program.scale_cpu_percent or program.desired_state != Program.Desired.RUNNING:

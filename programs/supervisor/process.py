@@ -45,6 +45,7 @@ class ManagedProcess(StateRecorder):
         self.desired = False
         self.blocked_by = ""
         self.run: Run | None = None
+        self.log_file = launch.log_file(*self.key)
         self.usage = Usage()
         self._timer: asyncio.TimerHandle | None = None
         self._ladder: Ladder | None = None
@@ -435,6 +436,10 @@ class ManagedProcess(StateRecorder):
             self.state = State.STOPPED
 
     # --- Watching ---------------------------------------------------------------------------------------
+
+    def is_touched_by(self, usage: Usage) -> bool:
+        """Whether `observe` would do anything: mostly not, and there may be a thousand to ask."""
+        return usage != self.usage or self.program.max_memory_bytes is not None
 
     def observe(self, usage: Usage) -> None:
         """A new sample: shown if it differs, and held against max_memory_bytes."""

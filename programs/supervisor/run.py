@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import platform
 from .platform import Identity, Watch
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """What a process tree uses: percent of one core, resident bytes, threads."""
 
     cpu_percent: float = 0.0

@@ -340,12 +340,12 @@ class Supervisor:
 
     def observe(self, usages: Mapping[Key, Usage]) -> None:
         """New samples; processes that are not in `usages` keep what they had."""
-        for key, usage in usages.items():
-            if process := self.processes.get(key[0], {}).get(key[1]):
+        for (program_id, index), usage in usages.items():
+            process = self.processes.get(program_id, {}).get(index)
+            if process and process.is_touched_by(usage):
                 process.observe(usage)
-        if usages:
-            self.journal.flush_latest()
-        for program in list(self.programs.values()):
+        self.journal.flush_latest()
+        for program in filter(self._autoscaler.concerns, list(self.programs.values())):
             wanted = self._autoscaler.decide(program, self.of_program(program.pk), platform.now())
             if wanted is not None:
                 self._scale(program, wanted)
@@ -366,7 +366,7 @@ class Supervisor:
     def logs(self) -> list[Kept]:
         """The logs to look after: those of every instance, running or not."""
         return [
-            Kept(launch.log_file(*process.key), program.log_max_bytes, program.log_backups, program.log_compress)
+            Kept(process.log_file, program.log_max_bytes, program.log_backups, program.log_compress)
             for process in self.everyone()
             for program in (process.program,)
         ]

@@ -43,6 +43,14 @@ def test_without_anything_to_send_nothing_is_queued(look: Any) -> None:
     assert queued() == []
 
 
+def test_without_anything_to_send_a_look_asks_once_for_each_lane(
+    look: Any, django_assert_num_queries: Any
+) -> None:
+    endpoint()
+    with django_assert_num_queries(len(Lane)):
+        look()
+
+
 def test_what_is_due_queues_one_job_however_often_it_looks(look: Any) -> None:
     endpoint()
     happen("agent.started")
