@@ -29,6 +29,8 @@ class Host(models.Model):
     platform = models.CharField(max_length=120, blank=True)
     is_default = models.BooleanField(default=False)
     journal_written = models.BigIntegerField(default=0, editable=False)
+    # Whether a silence of the agent would be news: not after a clean stop, and not once it was told.
+    is_watched = models.BooleanField(default=False, editable=False)
 
     class Meta:
         constraints = [

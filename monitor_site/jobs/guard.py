@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from django import db
@@ -14,10 +15,12 @@ from core.models import Heartbeat
 from monitor_site.serving.backoff import Backoff
 from monitor_site.serving.parts import how_it_ended
 from monitor_site.serving.signals import Signals
+from webhooks.pump import Pump
 
 from . import marker, queue
 from .cluster import RunningCluster
 from .config import GuardConfig
+from .watch import AgentWatch
 
 log = structlog.get_logger(__name__)
 HEARTBEAT = "jobs"
@@ -38,6 +41,8 @@ class Guard:
         self._asked_at = 0.0
         self._noted_at = 0.0
         self._prune_at = 0.0
+        self._watch = AgentWatch()
+        self._pump = Pump()
 
     def run(self, signals: Signals) -> None:
         """Returns after a signal to stop, with nothing left running."""
@@ -59,6 +64,14 @@ class Guard:
         if now >= self._prune_at:
             self._prune_at = now + self.config.prune
             self._in_database(self._prune)
+        self._watch_agents(now)
+
+    def _watch_agents(self, now: float) -> None:
+        """While no agent is heard, what agents do for the outbox is done here: the news must get out."""
+        if not self._in_database(partial(self._watch.look, now)):
+            self._watch.forget()
+        elif self._watch.is_alone(now):
+            self._in_database(lambda: self._pump.look(timezone.now()))
 
     def _start(self, now: float) -> None:
         """Only when the last of an earlier cluster is gone may what it had fetched be handed out again."""

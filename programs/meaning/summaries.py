@@ -7,7 +7,7 @@ What the lines look for in an event's data:
 - starts: `pid restarts` · backoff: `delay_seconds attempt` · fatal: `reason` · stopping: `why`
 - stopped: `step seconds tree_killed` · health: `detail` · scaled: `from to` · updated: `changes`
 - alerts: `rule value threshold seconds` · plugins: `plugin seconds error` · webhooks: `webhook reason`
-- agents: `host adopted silent_seconds`
+- agents: `host adopted silent_seconds processes`
 """
 
 from __future__ import annotations
@@ -177,13 +177,18 @@ def _webhook_disabled(program: str, data: Data) -> str:
 
 def _agent_started(program: str, data: Data) -> str:
     adopted = _number(data, "adopted")
-    line = _with("The agent", " on {}", _text(data, "host")) + " started"
+    line = _with("The agent", " on {}", _text(data, "host"))
+    if silent := _span(data, "silent_seconds"):
+        return f"{line} is heard again after {silent}"
+    line += " started"
     return _with(line, "; {} went on running", counted(int(adopted), "program", "programs") if adopted else "")
 
 
 def _agent_lost(program: str, data: Data) -> str:
     line = _with("The agent", " on {}", _text(data, "host")) + " is silent"
-    return _with(line, " for {}", _span(data, "silent_seconds", "seconds"))
+    line = _with(line, " for {}", _span(data, "silent_seconds", "seconds"))
+    processes = _number(data, "processes")
+    return _with(line, "; nobody watches {}", counted(int(processes), "process", "processes") if processes else "")
 
 
 def _other(event_type: str) -> Summary:

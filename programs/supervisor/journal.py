@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from programs import events
 from programs.incidents import write_incident
 from programs.models import Host, Intent, Process, Program
 
+from . import heartbeat
+from .heartbeat import Beat
 from .journal_file import JournalFile
 
 log = structlog.get_logger(__name__)
@@ -81,7 +84,8 @@ class Journal:
         self._pending = 0
         self._lock = threading.Lock()
         self._latest: dict[Key, dict[str, Any]] = {}
-        self._heartbeat: Any = None
+        self._beat: Beat | None = None
+        self._was_heard = False
         self._batches: deque[Callable[[], None]] = deque()
         self._closing = False
         self._never = threading.Event()
@@ -118,12 +122,13 @@ class Journal:
             self._latest.setdefault(key, {}).update(values)
 
     def flush_latest(self) -> None:
-        """Has the sampled values written now."""
-        self._queue.put(None)
+        """Has the sampled values written now, if there are any."""
+        if self._latest:
+            self._queue.put(None)
 
-    def beat(self, now: Any) -> None:
+    def beat(self, now: datetime) -> None:
         with self._lock:
-            self._heartbeat = now
+            self._beat = Beat(now, heartbeat.Kind.NEXT if self._was_heard else heartbeat.Kind.FIRST)
         self._queue.put(None)
 
     def put_batch(self, write: Callable[[], None]) -> None:
@@ -146,8 +151,13 @@ class Journal:
         """Entries that the database does not have yet."""
         return self._pending
 
-    def close(self, timeout: float) -> bool:
-        """Writes what is queued; False when the database did not take it in time (the file still has it)."""
+    def close(self, timeout: float, good_bye: datetime | None = None) -> bool:
+        """Writes what is queued; False when the database did not take it in time (the file still has it).
+
+        `good_bye` is the moment of a clean end: then nobody will take the silence that follows for a loss.
+        """
+        if good_bye:
+            self._beat = Beat(good_bye, heartbeat.Kind.LAST)
         self._closing = True
         self._queue.put(None)
         self._thread.join(timeout)
@@ -163,12 +173,13 @@ class Journal:
     def _run(self) -> None:
         while not (self._closing and self._queue.empty()):
             batch = self._collect()
-            self._write_for_sure(batch)
-            with self._lock:
-                self._pending -= len(batch)
-                if batch:
-                    self._file.written(batch[-1].number)
-            self._on_written()
+            if batch or self._latest or self._beat:
+                self._write_for_sure(batch)
+                with self._lock:
+                    self._pending -= len(batch)
+                    if batch:
+                        self._file.written(batch[-1].number)
+                self._on_written()
             self._write_batches()
         connection.close()
 
@@ -192,16 +203,18 @@ class Journal:
         while True:
             with self._lock:
                 latest, self._latest = self._latest, {}
-                heartbeat, self._heartbeat = self._heartbeat, None
+                beat, self._beat = self._beat, None
             try:
                 close_old_connections()
-                write(batch, latest, self._host_id, heartbeat)
+                write(batch, latest, self._host_id, beat)
+                self._was_heard = self._was_heard or beat is not None
                 return
             except (OperationalError, InterfaceError) as error:
                 connection.close()
                 log.warning("journal.database_unavailable", error=str(error), waiting=self._pending)
                 with self._lock:
                     self._latest = {**latest, **self._latest}
+                    self._beat = self._beat or beat
             except Exception:  # one entry that cannot be written must not hold up all that follow
                 log.exception("journal.entry_refused", entries=len(batch))
                 self._write_one_by_one(batch)
@@ -252,7 +265,9 @@ class Journal:
 # --- Into the database ----------------------------------------------------------------------------------
 
 
-def write(entries: Iterable[Entry], latest: dict[Key, dict[str, Any]], host_id: int, heartbeat: Any) -> None:
+def write(
+    entries: Iterable[Entry], latest: dict[Key, dict[str, Any]], host_id: int, beat: Beat | None = None
+) -> None:
     """Everything in one transaction, with the number of the last entry."""
     entries = list(entries)
     with transaction.atomic():
@@ -261,10 +276,8 @@ def write(entries: Iterable[Entry], latest: dict[Key, dict[str, Any]], host_id: 
             _apply(entry, programs)
         _apply_latest(latest, programs)
         columns = {"journal_written": entries[-1].number} if entries else {}
-        if heartbeat:
-            columns["heartbeat_at"] = heartbeat
-        if columns:
-            Host.objects.filter(pk=host_id).update(**columns)
+        if columns or beat:
+            heartbeat.save(host_id, beat, columns)
 
 
 def _programs(entries: list[Entry], latest: dict[Key, dict[str, Any]]) -> dict[int, Program]:

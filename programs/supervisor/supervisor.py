@@ -123,7 +123,9 @@ class Supervisor:
         self._closing = True
         for process in self.everyone():
             process.let_go()
-        if not self.journal.close(timeout=5):
+        # Whoever falls without being asked to says no good-bye, and is told lost unless another comes soon.
+        good_bye = datetime.now(UTC) if self._stop.is_set() else None
+        if not self.journal.close(timeout=5, good_bye=good_bye):
             log.warning("agent.stopped_with_unwritten_entries", entries=self.journal.pending)
         self._reader.submit(_close_connection)
         self._reader.shutdown()

@@ -114,3 +114,18 @@ def test_a_closing_journal_writes_the_batches_that_wait(journal: Journal) -> Non
     journal.put_batch(lambda: note("last"))
     assert journal.close(timeout=60)
     assert noted() == ["last"]
+
+
+def test_where_nothing_was_written_nobody_is_woken(transactional_db: None, tmp_path: Path) -> None:
+    woken: list[int] = []
+    journal = Journal(tmp_path / "journal", this_host(), on_written=lambda: woken.append(1))
+    done: list[int] = []
+    journal.start()
+    for number in range(3):
+        journal.flush_latest()
+        journal.put_batch(lambda number=number: done.append(number))  # type: ignore[misc]
+    wait_for(lambda: len(done) == 3)
+    assert woken == []
+    journal.put(Entry(event=told("agent.started", {})))
+    journal.close(timeout=5)
+    assert woken == [1]

@@ -151,7 +151,13 @@ def test_an_event_is_one_line(type_: str, data: dict[str, Any], line: str) -> No
     ("type_", "data", "line"),
     [
         ("agent.started", {"host": "pc", "adopted": 2}, "The agent on pc started; 2 programs went on running"),
+        ("agent.started", {"host": "pc", "silent_seconds": 45}, "The agent on pc is heard again after 45 s"),
         ("agent.lost", {"host": "pc", "silent_seconds": 20}, "The agent on pc is silent for 20 s"),
+        (
+            "agent.lost",
+            {"host": "pc", "silent_seconds": 20, "processes": 3},
+            "The agent on pc is silent for 20 s; nobody watches 3 processes",
+        ),
         ("webhook.disabled", {"webhook": "chat", "reason": "5 days"}, "Webhook chat was switched off: 5 days"),
     ],
 )
