@@ -27,14 +27,15 @@ KILLS = int(os.environ.get("KILLS", "3"))  # of each process
 EVENTS = int(os.environ.get("KILLS_EVENTS", "60"))  # by the writer, besides those of the agent
 SECONDS = 120 + 4 * KILLS
 MARK = "MONITOR_TEST_FOLDER"
+CLUSTER = 6  # main process, sentinel, two workers, two helpers
 WRITER = """
-import django, itertools, time
+import django, itertools, os, time
 django.setup()
 from django.db import transaction
 from programs import events
 for number in itertools.count():
     with transaction.atomic():
-        events.record("agent.started", data={"number": number})
+        events.record("agent.lost", data={"number": number, "pid": os.getpid()})
     time.sleep(0.02)
 """
 
@@ -57,13 +58,23 @@ class Stack:
 
     def start(self, name: str) -> None:
         if name == "agent":
-            self.agent.start()
+            self.agents = started_agents()
+            self.agent.start(wait=False)
             return
         arguments = [str(MANAGE), name] if name == "jobs" else ["-c", WRITER]
         with (self.folder / f"{name}.out").open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, *arguments], env=self.environment, cwd=MANAGE.parent, stdout=output, stderr=output
             )
+
+    def is_at_work(self, name: str) -> bool:
+        """Whether it has come so far that killing it interrupts something."""
+        if name == "agent":
+            return started_agents() > self.agents
+        pid = self.processes[name].pid
+        if name == "writer":
+            return ProgramEvent.objects.filter(type="agent.lost", data__pid=pid).exists()
+        return len(psutil.Process(pid).children(recursive=True)) >= CLUSTER
 
     def kill(self, name: str) -> None:
         """SIGKILL, for jobs to any one of its processes: guard, cluster, or a worker in the middle of sending."""
@@ -107,6 +118,10 @@ class Stack:
             return False
 
 
+def started_agents() -> int:
+    return ProgramEvent.objects.filter(type="agent.started").count()
+
+
 @pytest.fixture
 def stack(outbox: None, tmp_path: Path) -> Iterator[Stack]:
     stack = Stack(tmp_path)
@@ -133,7 +148,8 @@ def test_every_event_arrives_though_agent_jobs_and_writer_are_killed_at_random(
     wait_for(lambda: receiver.received, "the first delivery")
     victims = random.sample(["agent", "jobs", "writer"] * KILLS, 3 * KILLS)
     for victim in victims:
-        time.sleep(random.uniform(0.1, 1.0))
+        wait_for(lambda: stack.is_at_work(victim), victim, 60)  # noqa: B023  (used at once)
+        time.sleep(random.uniform(0, 0.5))
         stack.kill(victim)
         stack.revive()
     stack.renew_jobs()
@@ -152,6 +168,7 @@ def test_every_event_arrives_though_agent_jobs_and_writer_are_killed_at_random(
     repeated = sum(Counter(one.id for one in receiver.received).values()) - len(got)
     assert repeated <= 10 * 3 * KILLS
     assert "database is locked" not in stack.logs()
+    print(f"{3 * KILLS} kills, {len(sent)} events, {len(receiver.received)} received, {repeated} of them again")
 
 
 def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_under_way(
@@ -170,20 +187,3 @@ def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_u
     counts = Counter(one.id for one in receiver.received if one.json["type"] == "agent.lost")
     assert len(counts) == 40
     assert sum(counts.values()) - 40 <= 4, "no more than was under way came twice"
-
-
-def test_an_event_is_received_within_a_blink(stack: Stack, receiver: Receiver) -> None:
-    endpoint(receiver.url(), events=["agent.lost"])
-    stack.start("agent")
-    stack.start("jobs")
-    happen("agent.lost")
-    wait_for(lambda: receiver.received, "the first delivery")
-    taken = []
-    for number in range(2, 12):
-        wait_for(all_delivered)
-        time.sleep(random.uniform(0.05, 0.4))
-        happen("agent.lost")
-        begun = time.monotonic()
-        wait_for(lambda: len(receiver.received) >= number, "a delivery")  # noqa: B023
-        taken.append(receiver.received[-1].at - begun)
-    assert sorted(taken)[len(taken) // 2] < 0.3, taken
