@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from . import pace, rows
+from django.db import transaction
+from django.db.models import F
+
+from . import pace, rows, tickets
 from .circuit import OPENS_AFTER
 from .models import WebhookDelivery, WebhookEndpoint
 
@@ -89,6 +92,16 @@ def leases(now: datetime) -> list[Lease]:
     held = WebhookDelivery.objects.filter(lease_until__isnull=False, lease_until__gt=now)
     found = held.values_list("endpoint_id", "pk", "lease_until")
     return [(endpoint, delivery, until) for endpoint, delivery, until in found if until is not None]
+
+
+def bring_forward(by: timedelta) -> None:
+    """All that waits for a moment waits for one that much earlier."""
+    with transaction.atomic():
+        WebhookDelivery.objects.filter(next_attempt_at__isnull=False).update(
+            next_attempt_at=F("next_attempt_at") - by, lease_until=F("lease_until") - by
+        )
+        WebhookEndpoint.objects.filter(paused_until__isnull=False).update(paused_until=F("paused_until") - by)
+        tickets.bring_forward(by)
 
 
 def flights(foreign: Iterable[Lease], own: Iterable[Message] = ()) -> defaultdict[int, Flights]:

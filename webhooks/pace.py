@@ -9,24 +9,29 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 BURST_SHARE = 0.2
+MOST_ROOMS = 3  # two senders count each for itself while one hands over to the other
 
 
 def ready_at(paced_until: datetime | None, rate: float, now: datetime) -> datetime:
     """When the next message may go; not before `now`."""
-    if paced_until is None:
-        return now
-    return max(now, paced_until - _room(rate) + timedelta(seconds=1 / rate))
+    return max(now, now + _used(paced_until, rate, now) - _room(rate) + timedelta(seconds=1 / rate))
 
 
 def allowed(paced_until: datetime | None, rate: float, now: datetime) -> int:
     """How many messages may go now."""
-    used = max(paced_until - now, timedelta()) if paced_until else timedelta()
+    left = _room(rate) - _used(paced_until, rate, now)
     # A millionth more: moments are rounded to microseconds.
-    return max(0, int((_room(rate) - used).total_seconds() * rate * 1.000001 + 1e-6))
+    return max(0, int(left.total_seconds() * rate * 1.000001 + 1e-6))
 
 
 def after(paced_until: datetime | None, rate: float, now: datetime, sent: int) -> datetime:
-    return max(paced_until or now, now) + timedelta(seconds=sent / rate)
+    return now + _used(paced_until, rate, now) + timedelta(seconds=sent / rate)
+
+
+def _used(paced_until: datetime | None, rate: float, now: datetime) -> timedelta:
+    """What is in the bucket. More than it can hold is from before the clock was set back, or the rate raised."""
+    used = max(paced_until - now, timedelta()) if paced_until else timedelta()
+    return used if used <= MOST_ROOMS * _room(rate) else timedelta()
 
 
 def _room(rate: float) -> timedelta:

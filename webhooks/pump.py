@@ -7,6 +7,7 @@ delays a delivery, and loses none.
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -17,13 +18,14 @@ from django.utils import timezone
 
 from core import doorbell
 
-from . import outbox, tickets
+from . import agenda, outbox, tickets
 from .agenda import Lane, next_moment
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 PRUNE_SECONDS = 3600.0
 SHORTEST_WAIT = 0.01
+CLOCK_SLACK = timedelta(seconds=5)  # clocks are corrected all the time, by less
 
 
 class Pump:
@@ -31,6 +33,7 @@ class Pump:
 
     def __init__(self) -> None:
         self._asked: dict[str, datetime] = {}
+        self._clock: datetime | None = None  # what the clock showed when the monotonic one stood at zero
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -60,10 +63,23 @@ class Pump:
 
     def look(self, now: datetime) -> float:
         """Queues what is due; seconds until the next look."""
+        self._notice_clock(now)
         self._now_and_then("deadman", _deadman_seconds(), now)
         self._now_and_then("prune", PRUNE_SECONDS, now)
         pauses = [self._look_at(lane, now) for lane in Lane]
         return max(SHORTEST_WAIT, min(LOOK_SECONDS, *pauses))
+
+    def _notice_clock(self, now: datetime) -> None:
+        """Where the clock was set back by an hour, what waits would wait an hour more, and so would leases.
+
+        Forward is no trouble: what comes early comes all the same, and a machine that slept has really slept.
+        """
+        clock = now - timedelta(seconds=time.monotonic())
+        back = self._clock - clock if self._clock else timedelta()
+        if back > CLOCK_SLACK:
+            log.warning("webhooks.clock_set_back", seconds=round(back.total_seconds(), 1))
+            agenda.bring_forward(back)
+        self._clock = clock
 
     def _look_at(self, lane: str, now: datetime) -> float:
         soonest = next_moment(lane, now)

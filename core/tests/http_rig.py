@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -91,3 +92,21 @@ def certificate(folder: Path, *names: str) -> tuple[ssl.SSLContext, Path]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(path)
     return context, path
+
+
+def unknown(host: str, *args: Any, **kwargs: Any) -> Any:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def answering(*answers: list[str]) -> Any:
+    """A name server that gives another answer each time, the last for ever."""
+    left = list(answers)
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        if not host.endswith(".test"):
+            return real(host, port, *args, **kwargs)
+        addresses = left.pop(0) if len(left) > 1 else left[0]
+        return [info for address in addresses for info in real(address, port, type=socket.SOCK_STREAM)]
+
+    return look_up

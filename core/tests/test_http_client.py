@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from core.http import Client, OutgoingRequest, Policy, RefusedError, Tls, TransportError, send
 
-from .http_rig import OK, certificate, free_port, read_request, serving
+from .http_rig import OK, answering, certificate, free_port, read_request, serving, unknown
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
@@ -355,24 +355,6 @@ async def test_verification_can_be_left_out_for_one_request(client: Client, tmp_
 
 
 # --- The guard ------------------------------------------------------------------------------------------
-
-
-def unknown(host: str, *args: Any, **kwargs: Any) -> Any:
-    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-
-def answering(*answers: list[str]) -> Any:
-    """A name server that gives another answer each time, the last for ever."""
-    left = list(answers)
-    real = socket.getaddrinfo
-
-    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
-        if not host.endswith(".test"):
-            return real(host, port, *args, **kwargs)
-        addresses = left.pop(0) if len(left) > 1 else left[0]
-        return [info for address in addresses for info in real(address, port, type=socket.SOCK_STREAM)]
-
-    return look_up
 
 
 @pytest.mark.parametrize(

@@ -206,3 +206,37 @@ def test_nothing_is_left_of_a_ticket_that_lost_the_race() -> None:
     assert not tickets.queue_once("regular", "webhooks.tasks.drain", now, "regular")
     ticket = JobTicket.objects.get()
     assert ticket.queue_row == OrmQ.objects.get().pk
+
+
+def test_a_clock_that_is_set_back_holds_up_neither_what_waits_nor_the_jobs(look: Any) -> None:
+    endpoint()
+    happen("agent.started")
+    now = timezone.now()
+    WebhookDelivery.objects.update(next_attempt_at=now + timedelta(seconds=30))
+    assert tickets.take(Lane.REGULAR, "somebody who died", now)
+    look()
+    look(-3600)
+    waits = WebhookDelivery.objects.get().next_attempt_at
+    assert waits is not None and abs(waits - now + timedelta(seconds=3570)) < timedelta(seconds=2)
+    look(-3565)
+    assert queued() == [DRAIN]
+
+
+def test_a_queued_job_can_be_fetched_though_the_clock_was_set_back(look: Any) -> None:
+    endpoint()
+    happen("agent.started")
+    look()
+    look(-3600)
+    assert OrmQ.objects.filter(lock__lte=timezone.now() - timedelta(minutes=59)).exists()
+    look(-3590)
+    assert queued() == [DRAIN], "it still waits in the queue"
+
+
+def test_a_clock_that_is_corrected_by_little_or_set_forward_changes_nothing(look: Any) -> None:
+    endpoint()
+    happen("agent.started")
+    at = timezone.now() + timedelta(hours=2)
+    WebhookDelivery.objects.update(next_attempt_at=at)
+    for seconds in (0, -3, 3600):
+        look(seconds)
+    assert WebhookDelivery.objects.get().next_attempt_at == at

@@ -118,3 +118,11 @@ def test_at_the_moment_it_names_a_message_is_allowed() -> None:
             now = pace.ready_at(paced, rate, NOW)
             assert pace.allowed(paced, rate, now) >= 1
             paced = pace.after(paced, rate, now, 1)
+
+
+def test_a_bucket_fuller_than_it_can_be_is_from_before_the_clock_was_set_back() -> None:
+    paced = pace.after(None, 10, NOW, 2)
+    earlier = NOW - timedelta(hours=1)
+    assert pace.allowed(paced, 10, NOW) == 0
+    assert (pace.ready_at(paced, 10, earlier), pace.allowed(paced, 10, earlier)) == (earlier, 2)
+    assert pace.after(paced, 10, earlier, 1) == earlier + timedelta(seconds=0.1)

@@ -152,7 +152,7 @@ def test_ten_of_twenty_that_hang_do_not_slow_the_others(receiver: Receiver) -> N
     running = InBackground()
     try:
         healthy = WebhookDelivery.objects.filter(endpoint__name__startswith="ok", state="delivered")
-        wait_for(lambda: healthy.count() == 50, 25)
+        wait_for(lambda: healthy.count() == 50, 60)
         assert not WebhookDelivery.objects.filter(endpoint__name__startswith="hang", state="delivered").exists()
     finally:
         is_over.set()
