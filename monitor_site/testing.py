@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,13 @@ for name in (
     os.environ.pop(name, None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores: many tests wait for a process, a deadline or the next second."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_look_at_the_static_files() -> Iterator[None]:
     """Each client of a test builds its own middleware; finding these files took longer than most requests."""
@@ -64,4 +72,29 @@ def one_look_at_the_static_files() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ServeStaticMiddleware, "add_files_from_finders", look_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def content_types_and_permissions_made_once() -> Iterator[None]:
+    """After a test with transactions Django empties all tables and makes these anew, model by model, for 0.1 s."""
+    from django.contrib.auth.models import Permission
+    from django.contrib.contenttypes.models import ContentType
+    from django.core.management.sql import emit_post_migrate_signal as make
+
+    content_types: list[ContentType] = []
+    permissions: list[Permission] = []
+
+    def make_or_put_back(*args: Any, **kwargs: Any) -> None:
+        if content_types:
+            ContentType.objects.bulk_create(content_types)
+            Permission.objects.bulk_create(permissions)
+        else:
+            make(*args, **kwargs)
+            content_types.extend(ContentType.objects.all())
+            permissions.extend(Permission.objects.all())
+        ContentType.objects.clear_cache()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", make_or_put_back)
         yield
