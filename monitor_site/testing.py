@@ -48,7 +48,7 @@ for name in (
     os.environ.pop(name, None)
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are cores: many tests wait for a process, a deadline or the next second."""
     cores = os.cpu_count() or 1

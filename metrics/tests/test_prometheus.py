@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -163,15 +164,14 @@ def test_a_method_that_somebody_made_up_makes_no_label() -> None:
 
 
 def test_promtool_has_nothing_to_say() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+    if shutil.which("promtool") is None and "CI" not in os.environ:
         # Without Prometheus installed: at least a parser of the format reads all of it.
         assert samples()
         return
     host_used(host("testhost"), RAW, NOON)
     running(define("web"))
     text = Client().get("/metrics").content
-    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
