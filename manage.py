@@ -9,7 +9,7 @@ PARTS = {"serve", "agent", "web", "jobs"}
 MARK = "PROGRAM_MONITOR"
 # structlog imports these wherever they are installed. A lean process has no use for them: 9 MB and 0.1 s less.
 UNNEEDED = ("twisted", "rich")
-# The web process needs Twisted, but neither colours nor TLS of Twisted's own (a reverse proxy has that): 8 MB less.
+# The web process needs Twisted, but no colours, and a reverse proxy has TLS, not Twisted: 8 MB less.
 UNNEEDED_IN_WEB = ("rich", "OpenSSL")
 
 

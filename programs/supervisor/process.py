@@ -252,7 +252,7 @@ class ManagedProcess(StateRecorder):
     def ended(self, end: Exit, uptime: float, **noted: Any) -> None:
         """An end that nobody asked for: decides what follows. `noted` goes into the event's data."""
         expected = policy.is_expected(self._rules(), end.code, end.signal)
-        out_of_memory = self._around.was_out_of_memory(end)
+        out_of_memory = self._around.out_of_memory.took(end)
         meaning = exit_meaning(end.code, end.signal, out_of_memory, launch.executable(self.program))
         self._decide(end, uptime, expected=expected, reason=meaning, out_of_memory=out_of_memory, **noted)
 

@@ -11,9 +11,8 @@ from programs.events import AGENT
 from programs.models import event_id
 from programs.states import State, check_move
 
-from . import platform
 from .journal import Entry, Journal, Key
-from .platform import Exit
+from .oom import OutOfMemory
 from .tree import Scanner
 
 LONGEST_REASON = 500
@@ -26,12 +25,7 @@ class Surroundings:
     journal: Journal
     scanner: Scanner
     changed: Callable[[Key], None]
-    oom_seen: int = field(default_factory=platform.oom_kills)
-
-    def was_out_of_memory(self, end: Exit) -> bool:
-        """Whether the kernel killed something for want of memory since the last look, and this looks like it."""
-        before, self.oom_seen = self.oom_seen, platform.oom_kills()
-        return end.signal == "SIGKILL" and self.oom_seen > before
+    out_of_memory: OutOfMemory = field(default_factory=OutOfMemory)
 
 
 def told(event: str, data: dict[str, Any], actor: str = AGENT) -> dict[str, Any]:

@@ -338,7 +338,7 @@ class Supervisor:
     def beat(self) -> None:
         """Says that this host's agent is alive, and looks whether memory ran out on the machine."""
         self.journal.beat(datetime.now(UTC))
-        self._around.oom_seen = platform.oom_kills()
+        self._around.out_of_memory.look()
 
     def observe(self, usages: Mapping[Key, Usage]) -> None:
         """New samples; processes that are not in `usages` keep what they had."""
