@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from core.http import Policy, RefusedError, check_url
 from programs.models import ProgramEvent
 
 from . import bodies, transports
@@ -37,6 +38,8 @@ def preview(
     Without an `event` the last one of a program is told, and where there is none a made-up crash, which `sample`
     says. Secrets are blanked. Raises ValidationError, with the name of the field that cannot be used.
     """
+    if url:
+        _check_address(kind, url)
     event = event or last_event()
     body = bodies.build_one(event) if event else sample_body(timezone.now())
     try:
@@ -51,6 +54,16 @@ def preview(
         "signed": transports.get(kind).is_signed,
         "request": request,
     }
+
+
+def _check_address(kind: str, url: str) -> None:
+    """Raises ValidationError for what cannot be dialled. What stands in a URL of Apprise, only Apprise knows."""
+    if kind in transports.kinds() and transports.get(kind).dials_itself:
+        return
+    try:
+        check_url(url, Policy.from_settings())
+    except RefusedError as error:
+        raise ValidationError({"url": str(error)}) from error
 
 
 def sample_body(now: datetime) -> bodies.Body:

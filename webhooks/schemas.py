@@ -132,7 +132,7 @@ class WebhookOut(Schema):
     min_severity: str
     conditions: dict[str, Any]
     enabled: bool
-    retry_schedule: list[float]
+    retry_schedule: list[int | float]
     timeout_seconds: float
     max_concurrency: int
     rate_per_second: float

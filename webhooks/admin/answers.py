@@ -16,8 +16,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from core.access import Role
 from core.access.guards import role_required
+from programs.services import ConflictError
 
 View = Callable[..., HttpResponse]
+REFUSALS = (ValidationError, ConflictError)  # what a verb answers instead of doing it
 
 
 def guarded(site: AdminSite, role: Role, view: View) -> Callable[..., HttpResponseBase]:
@@ -48,5 +50,5 @@ def next_page(request: HttpRequest, row: Model) -> str:
     return page_of(row)
 
 
-def words_of(error: ValidationError) -> str:
-    return " ".join(error.messages)
+def words_of(error: ValidationError | ConflictError) -> str:
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)

@@ -22,7 +22,7 @@ from core.access.guards import principal_of
 from webhooks import services
 from webhooks.models import WebhookEndpoint
 
-from .answers import guarded, page_of, words_of
+from .answers import REFUSALS, guarded, page_of, words_of
 from .verbs import EndpointVerbs
 
 SPANS = {
@@ -105,7 +105,7 @@ class CatchingUp(EndpointVerbs):
             return HttpResponseRedirect(request.path)
         try:
             count = verb(endpoint, since=since, actor=principal_of(request))
-        except ValidationError as error:
+        except REFUSALS as error:
             messages.error(request, words_of(error))
             return HttpResponseRedirect(page_of(endpoint))
         text = ngettext("%(n)d message is on its way.", "%(n)d messages are on their way.", count)

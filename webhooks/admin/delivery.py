@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -32,7 +32,7 @@ from programs.models import Incident, ProgramEvent
 from webhooks import selectors, services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
-from .answers import answer, guarded, page_of, words_of
+from .answers import REFUSALS, answer, guarded, page_of, words_of
 
 State = WebhookDelivery.State
 NOTHING = "—"
@@ -187,7 +187,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(page_of(delivery))
         try:
             services.redeliver(delivery, actor=principal_of(request))
-        except ValidationError as error:
+        except REFUSALS as error:
             return answer(request, delivery, messages.ERROR, words_of(error))
         progress = reverse("admin:webhooks_delivery_progress", args=[delivery.pk])
         text = _("It is on its way again, with the same id.")

@@ -21,7 +21,7 @@ from core.access.guards import RoleModelAdmin, principal_of
 from webhooks import services, transports
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
-from .answers import answer, guarded, page_of, wants_json, words_of
+from .answers import REFUSALS, answer, guarded, page_of, wants_json, words_of
 
 LONGEST_MUTE_HOURS = 24 * 366
 Endpoints = QuerySet[WebhookEndpoint]
@@ -63,7 +63,7 @@ class EndpointVerbs(RoleModelAdmin):
             return HttpResponseRedirect(page_of(endpoint))
         try:
             delivery = services.send_test(endpoint, actor=principal_of(request))
-        except ValidationError as error:
+        except REFUSALS as error:
             return answer(request, endpoint, messages.ERROR, words_of(error))
         if wants_json(request):
             progress = reverse("admin:webhooks_delivery_progress", args=[delivery.pk])
