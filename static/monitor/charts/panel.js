@@ -86,7 +86,7 @@ export function chartPanel(panel) {
       const found = points.summary(metric);
       if (!found) return "";
       const { average, highest } = found;
-      const text = average === highest.value ? unit.write(average) : `average ${unit.write(average)}, highest ${unit.write(highest.value)} at ${momentText(highest.time, length(), points.step)}`;
+      const text = average === highest.value ? `${unit.write(average)} all the time` : `average ${unit.write(average)}, highest ${unit.write(highest.value)} at ${momentText(highest.time, length(), points.step)}`;
       return metrics.length > 1 ? `${labels[index]}: ${text}` : text;
     });
     return parts.filter(Boolean).join("; ");
