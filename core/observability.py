@@ -25,7 +25,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from .background_log import BackgroundHandler
 from .errors.watch import ErrorHandler, tell
 from .masking import mask_text, masked
-from .places import request_in_hand
+from .places import request_in_hand, route_of
 
 log = structlog.get_logger(__name__)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -87,7 +87,7 @@ def _tell_of_error(_logger: WrappedLogger, method: str, event: EventDict) -> Eve
     if given and method in ("error", "exception", "critical"):
         error = given if isinstance(given, BaseException) else sys.exc_info()[1]
         if error is not None:
-            tell(error, f"program {event['program']}" if "program" in event else "")
+            tell(error, next((f"{name} {event[name]}" for name in ("program", "path") if name in event), ""))
     return event
 
 
@@ -191,6 +191,7 @@ class RequestLogMiddleware:
             "request",
             method=request.method,
             path=request.path,
+            route=route_of(request),
             status=response.status_code,
             ms=round((time.perf_counter() - began) * 1000, 1),
         )

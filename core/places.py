@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any
 
 from django.http import HttpRequest
-from structlog.contextvars import bound_contextvars, get_contextvars
+from structlog.contextvars import get_contextvars
 
 request_in_hand: ContextVar[HttpRequest | None] = ContextVar("request_in_hand", default=None)
 BOUND = ("job", "service", "socket", "program")  # what is bound to the log's context, the telling ones first
@@ -24,8 +22,3 @@ def current_place() -> str:
 def route_of(request: HttpRequest) -> str:
     """The pattern of the route, never the path: there are few of them, and they hold nobody's words."""
     return request.resolver_match.route if request.resolver_match else "none"
-
-
-def acting_on(program: Any) -> AbstractContextManager[None]:
-    """Names `program` (its `name` and `pk`) in every line logged inside, also by tasks that are started there."""
-    return bound_contextvars(program=program.name, program_id=program.pk)

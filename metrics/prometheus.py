@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from core.models import Heartbeat
+from core.models import ErrorGroup, Heartbeat
 from programs import status
 from programs.models import Host
 from programs.payloads import ProgramStatus
@@ -47,7 +47,7 @@ class Exposition:
             self._registry.register(collector)
 
     def text(self) -> bytes:
-        """The whole of it. Nine queries, however many programs there are."""
+        """The whole of it. Ten queries, however many programs there are."""
         return generate_latest(self._registry) + generate_latest(timing.registry)
 
 
@@ -185,6 +185,10 @@ class Ourselves(FromDatabase):
         beats = [((beat.name,), beat.at.timestamp()) for beat in Heartbeat.objects.order_by("name")]
         yield _gauge("heartbeat_timestamp_seconds", "When a part last proved that it works", ("part",), beats)
         yield _gauge("jobs_queued", "Jobs that wait", (), [((), OrmQ.objects.count())])
+        unseen = ErrorGroup.objects.filter(resolved_at=None).count()
+        yield _gauge(
+            "errors_open", "Kinds of error of the monitor itself that nobody has resolved", (), [((), unseen)]
+        )
         yield _gauge("database_size_bytes", "Size of the database", (), [((), _database_bytes())])
         yield _gauge("live_connections", "Websockets and streams that are open", (), [((), seats.taken)])
 

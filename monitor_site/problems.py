@@ -1,7 +1,8 @@
 """How the API says that something went wrong: RFC 9457, `application/problem+json`, whatever the cause.
 
-`{"type": "about:blank", "title": "Conflict", "status": 409, "detail": "…"}`; what a person entered wrongly
-stands in `errors` as `[{"field": "command", "message": "…"}]`. Never a stack trace.
+`{"type": "about:blank", "title": "Conflict", "status": 409, "detail": "…", "request_id": "…"}`; what a person
+entered wrongly stands in `errors`, as `[{"field": "command", "message": "…"}]`. Never a stack trace: the log has
+it, under the same `request_id`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
+from core.observability import current_request_id
 from programs.services import ConflictError
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,7 @@ OPENAPI = {
                     "title": {"type": "string"},
                     "status": {"type": "integer"},
                     "detail": {"type": "string"},
+                    "request_id": {"type": "string"},
                     "errors": {
                         "type": "array",
                         "items": {
@@ -65,6 +68,8 @@ Failure = Any  # an exception of the kind its handler is registered for
 def problem(status: int, detail: str = "", errors: Iterable[FieldError] | None = None) -> HttpResponse:
     found: Problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     found["detail"] = detail or DETAILS.get(status, found["title"])
+    if request_id := current_request_id():
+        found["request_id"] = request_id
     if errors is not None:
         found["errors"] = list(errors)
     return HttpResponse(orjson.dumps(found), status=status, content_type=MEDIA_TYPE)

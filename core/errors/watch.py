@@ -28,9 +28,9 @@ def begin(process: str) -> None:
 
 
 def tell(error: BaseException, place: str = "") -> None:
-    """Hands `error` to everyone who keeps count. Never raises."""
+    """Hands `error` to everyone who keeps count; `place` is for where nothing else says. Never raises."""
     for listener in listeners:
-        listener(error, place or current_place())
+        listener(error, current_place() or place)
 
 
 class ErrorHandler(logging.Handler):

@@ -180,10 +180,10 @@ def test_a_hundred_programs_cost_as_many_queries_as_one(django_assert_num_querie
     host("testhost")
     running(define("first"))
     exposition.text()
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         exposition.text()
     for number in range(10):
         running(define(f"p{number}"))
     assert Program.objects.count() == 11
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         exposition.text()

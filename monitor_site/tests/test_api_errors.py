@@ -23,7 +23,9 @@ def problem(answer: Any, status: int) -> Any:
     assert (answer.status_code, answer["Content-Type"]) == (status, PROBLEM), answer.content
     found = json.loads(answer.content)
     assert found["status"] == status
-    assert {"type", "title", "status", "detail"} <= found.keys() <= {"type", "title", "status", "detail", "errors"}
+    needed = {"type", "title", "status", "detail", "request_id"}
+    assert needed <= found.keys() <= needed | {"errors"}
+    assert found["request_id"] == answer["X-Request-ID"]
     assert all(found[name] for name in ("type", "title", "detail"))
     return found
 

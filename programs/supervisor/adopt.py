@@ -7,12 +7,13 @@ recording is found by its mark. A pid that means somebody else by now is neither
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
-from programs.models import Process
+from programs.models import Process, Program
 from programs.states import ALIVE, State
 
 from . import launch, platform
@@ -41,10 +42,10 @@ class Adoption:
     def run(self, rows: Iterable[Process]) -> int:
         """Puts every process of this host into the state that fits reality; returns how many were taken over."""
         for row in rows:
-            with contained(row.program_id):
+            with contained(row.program_id, self._supervisor.programs):
                 self._row(row)
         for (program_id, index), runs in self._strays.items():
-            with contained(program_id):
+            with contained(program_id, self._supervisor.programs):
                 self._stray(program_id, index, runs)
         return self.adopted
 
@@ -60,7 +61,7 @@ class Adoption:
         if program is not None:
             self._take_newest(self._supervisor.process_of(program, index), runs)
         elif program_id in self._supervisor.known:
-            log.warning("agent.leaves_process_of_another_host", program_id=program_id, process=index)
+            log.warning("agent.leaves_process_of_another_host", program_id=program_id, instance=index)
         else:
             self._end(runs, "its program is gone")
 
@@ -127,9 +128,14 @@ def _recorded(row: Process) -> Run | None:
 
 
 @contextlib.contextmanager
-def contained(program_id: int) -> Iterator[None]:
-    """A fault in dealing with one program must not take supervision from all the others."""
-    try:
-        yield
-    except Exception:
-        log.exception("agent.program_failed", program_id=program_id)
+def contained(program_id: int, programs: Mapping[int, Program]) -> Iterator[None]:
+    """A fault in dealing with one program must not take supervision from all the others.
+
+    Lines logged inside name the program; so do those of the tasks, timers and exits that are waited for from here.
+    """
+    name = programs[program_id].name if program_id in programs else ""
+    with bound_contextvars(program=name, program_id=program_id):
+        try:
+            yield
+        except Exception:
+            log.exception("agent.program_failed")

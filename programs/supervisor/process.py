@@ -192,7 +192,7 @@ class ManagedProcess(StateRecorder):
             self.health.begin(self.run.log_start)
 
     def _launch_failed(self, error: launch.LaunchError) -> None:
-        log.warning("program.launch_failed", program=self.program.name, process=self.index, error=str(error))
+        log.warning("program.launch_failed", program=self.program.name, instance=self.index, error=str(error))
         if error.is_permanent or self.program.restart_policy == Program.RestartPolicy.NEVER:
             self._give_up(str(error))
         else:
@@ -208,7 +208,7 @@ class ManagedProcess(StateRecorder):
         try:
             self._on_exit()
         except Exception as error:
-            log.exception("program.exit_failed", program=self.program.name, process=self.index)
+            log.exception("program.exit_failed", program=self.program.name, instance=self.index)
             self.run = None
             self._give_up(f"the monitor failed to deal with its end: {error}")
 
@@ -247,7 +247,7 @@ class ManagedProcess(StateRecorder):
         """Ends what the main process left behind, which may sit on its port."""
         killed = await clear_leftovers(self._around.scanner, main, marker)
         if killed:
-            log.info("program.leftovers_killed", program=self.program.name, process=self.index, killed=killed)
+            log.info("program.leftovers_killed", program=self.program.name, instance=self.index, killed=killed)
 
     def ended(self, end: Exit, uptime: float, **noted: Any) -> None:
         """An end that nobody asked for: decides what follows. `noted` goes into the event's data."""
@@ -355,7 +355,7 @@ class ManagedProcess(StateRecorder):
         try:
             stopped = await ladder.run()
         except Exception as error:
-            log.exception("program.stop_failed", program=self.program.name, process=self.index)
+            log.exception("program.stop_failed", program=self.program.name, instance=self.index)
             stopped = await ladder.last_resort(error)
         self.run, self._ladder = None, None
         if is_failure and self.desired:

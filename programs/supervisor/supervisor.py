@@ -211,7 +211,7 @@ class Supervisor:
         for intent in wanted.intents:
             if intent.pk not in self._handled:
                 self._handled.add(intent.pk)
-                with adopt.contained(intent.program_id):
+                with adopt.contained(intent.program_id, self.programs):
                     self._obey(intent)
         for program in wanted.programs:
             self._reconcile(program.pk)
@@ -259,7 +259,7 @@ class Supervisor:
     def _reconcile(self, program_id: int) -> None:
         self._look_at_needs(program_id)
         for process in self.of_program(program_id):
-            with adopt.contained(program_id):
+            with adopt.contained(program_id, self.programs):
                 process.reconcile()
                 self._forget_if_over(process)
         program = self.programs.get(program_id)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from django.utils import timezone
+from structlog.contextvars import bind_contextvars
 
 from core.http import Client, OutgoingRequest, OutgoingResponse, RefusedError, TransportError
 from core.masking import CONTROL, mask_text, printable
@@ -49,6 +50,8 @@ async def deliver(parcel: Parcel, client: Client) -> Outcome:
     """Never raises: whatever goes wrong is an outcome, and goes into the delivery's log."""
     now = timezone.now()
     begun = time.monotonic()
+    # For the lines of this task, which is the parcel's own.
+    bind_contextvars(endpoint=parcel.destination.name, deliveries=[item.delivery for item in parcel.items])
     try:
         outcome = await _deliver(parcel, client, now)
     except (TemplateError, SettingsError) as error:
@@ -59,7 +62,7 @@ async def deliver(parcel: Parcel, client: Client) -> Outcome:
         reached = error.kind in ANSWERED
         outcome = Outcome(parcel, Verdict.RETRY, now, error_class=error.kind, error=error.text, reached=reached)
     except Exception as error:
-        log.exception("webhook.attempt_broke", endpoint=parcel.destination.name)
+        log.exception("webhook.attempt_broke")
         outcome = Outcome(
             parcel, Verdict.RETRY, now, error_class="internal", error=f"{type(error).__name__}: {error}"
         )
