@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
@@ -15,3 +16,22 @@ def log_level(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.LOG_LEVEL in LEVELS:
         return []
     return [Error(f"LOG_LEVEL is {settings.LOG_LEVEL!r}; it can be {', '.join(LEVELS)}.", id="core.E001")]
+
+
+@register
+def sentry_dsn(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """The DSN itself is not shown: its key is a secret of sorts."""
+    if not settings.SENTRY_DSN or _is_dsn(settings.SENTRY_DSN):
+        return []
+    hint = "It looks like https://KEY@HOST/PROJECT; Sentry shows it in the settings of the project."
+    return [Error("SENTRY_DSN cannot be used.", hint=hint, id="core.E002")]
+
+
+def _is_dsn(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    project = parts.path.rpartition("/")[2]
+    return parts.scheme in ("http", "https") and bool(parts.username) and has_host and project.isdigit()

@@ -43,6 +43,8 @@ for name in (
     "ALLOWED_HOSTS",
     "LOG_LEVEL",
     "LOG_FORMAT",
+    "SENTRY_DSN",
+    "SENTRY_ENVIRONMENT",
     "WEBHOOK_NETWORK",
 ):
     os.environ.pop(name, None)

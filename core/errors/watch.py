@@ -13,16 +13,19 @@ import structlog
 from core.places import current_place
 
 from .pending import Ledger
+from .sentry import Relay
 
 log = structlog.get_logger(__name__)
 ledger = Ledger()
+relay = Relay()
 Listener = Callable[[BaseException, str], None]
-listeners: list[Listener] = [ledger.note]
+listeners: list[Listener] = [ledger.note, relay.note]
 
 
 def begin(process: str) -> None:
     """Called once when a process starts; `process` is the command it runs."""
     ledger.open(process)
+    relay.open(process)
     sys.excepthook = _process_failed
     threading.excepthook = _thread_failed
 
@@ -47,6 +50,7 @@ def _process_failed(kind: type[BaseException], error: BaseException, trace: Trac
     if isinstance(error, Exception) and structlog.is_configured():
         log.critical("process.failed", exc_info=error)
         ledger.close()
+        relay.close()
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import time
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.access import Role
-from metrics.models import ResourceUsage
+from metrics.models import AgentVitals, ResourceUsage
 from metrics.prometheus import CpuSeconds, Exposition
 from metrics.tiers import RAW
-from programs.models import Program
+from programs.models import Host, Program
 from programs.tests.api_rig import Api, define, host, person, running, token, write
 
 from .history import NOON, host_used, used
@@ -173,6 +177,19 @@ def test_promtool_has_nothing_to_say() -> None:
     text = Client().get("/metrics").content
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_the_dashboard_asks_for_nothing_that_is_not_there() -> None:
+    dashboard = json.loads((settings.BASE_DIR / "docs/grafana/program-monitor.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    host_used(host("testhost"), RAW, NOON)
+    numbers = {field.name: 0 for field in AgentVitals._meta.fields if field.name not in ("host", "at")}
+    AgentVitals.objects.create(host=Host.objects.get(), at=timezone.now(), **numbers)
+    running(define("web"))
+    Client().get("/metrics")
+    there = {name for name, *_ in samples(Client().get("/metrics").content)}
+    assert len(asked) > 10
+    assert {name for text in asked for name in re.findall(r"monitor_\w+", text)} <= there
 
 
 def test_a_hundred_programs_cost_as_many_queries_as_one(django_assert_num_queries: Any) -> None:
