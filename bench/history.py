@@ -16,6 +16,7 @@ from django.db import connection, transaction
 
 from metrics import histogram
 from metrics.models import OpenPeriod
+from metrics.revisions import WriterClock
 from metrics.tiers import COARSER, DAY, DAY_SECONDS, HOUR, MINUTE, TEN_MINUTES, Tier
 from programs.hosts import this_host
 from programs.models import Program
@@ -103,9 +104,11 @@ def write_samples(out: TextIO, metric: str, series: dict[int, Values], start: in
 
 
 def mark_open(end: int) -> None:
-    """What the agent would still be building at this moment."""
+    """What the agent would still be building at this moment, and when it would have written last."""
     for tier in COARSER:
         OpenPeriod.objects.create(host=this_host(), tier=tier.name, period=tier.period_of(end))
+    with transaction.atomic():
+        WriterClock(this_host().pk).note(end, end)
 
 
 def main(samples: Path) -> None:

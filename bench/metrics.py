@@ -40,6 +40,7 @@ CONFIGURATION = "global: {scrape_interval: 1h}\n"
 EXPORT_READ = 1 << 16
 COUNTS = [100, 1000]  # processes
 LAST = 590  # of the points in ten minutes
+SETTLED = 1800  # seconds: beyond doubt nothing is written there any more
 FILL = (
     "import sys, django; from pathlib import Path; django.setup(); "
     "from bench.history import main; main(Path(sys.argv[1]))"
@@ -140,11 +141,13 @@ def questions(first_id: int, now: int) -> list[Question]:
     """Prometheus has of the first program every point, as it would have scraped it, and minutes of a hundred.
 
     A range of its looks back and holds both its ends: the ten minutes from 12:00 are the 590 s before 12:09:50.
+    What reaches to the present is made anew each time; only what ended a while ago may be kept.
     """
-    end = now - now % 600
+    end = now - now % 600 + 600
     start_at, month = end - 168 * HOUR, now - 30 * DAY
     hundred, ten = (",".join(str(first_id + number) for number in range(count)) for count in (100, 10))
     one = f"/api/metrics/{first_id}?start={start_at}&end={end}&step=600&metrics=cpu_percent"
+    settled = one.replace(str(end), str(end - SETTLED)).replace(str(start_at), str(start_at - SETTLED))
     theirs = 'avg_over_time(point_cpu_percent{program="p0000"}[590s])'
     day = "minute_cpu_percent[1d]"
     figures = f"avg_over_time({day}) or max_over_time({day}) or quantile_over_time(0.95, {day})"
@@ -157,6 +160,13 @@ def questions(first_id: int, now: int) -> list[Question]:
             range_query(theirs, start_at + LAST, end - 600 + LAST, 600),
         ),
         Question("the same with min, max and p95", None, f"{one}&aggregates=avg,min,max,p95", None),
+        Question(
+            "168 h up to half an hour ago, kept",
+            None,
+            settled,
+            range_query(theirs, start_at - SETTLED + LAST, end - SETTLED - 600 + LAST, 600),
+        ),
+        Question("the same with min, max and p95", None, f"{settled}&aggregates=avg,min,max,p95", None),
         Question(
             "24 h of 100 programs: avg, max, p95",
             50,

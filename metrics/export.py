@@ -12,6 +12,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ from django.db.models import Max, Min
 
 from programs.models import Program
 
-from .measures import marks
+from .measures import CPU, MEMORY, OF_ONE, marks
 from .moments import iso
 from .tiers import BY_NAME, TIERS, Tier
 
@@ -31,10 +32,8 @@ FIELDS = (
     "cpu_percent_avg", "cpu_percent_min", "cpu_percent_max",
     "memory_bytes_avg", "memory_bytes_min", "memory_bytes_max",
 )  # fmt: skip
-COLUMNS = (
-    "period, program_id, timestamp, count, "
-    "covered_ms, cpu_ms, cpu_min, cpu_max, memory_sum, memory_min, memory_max"
-)
+FIGURES = [measure.aggregates[name] for measure in (CPU, MEMORY) for name in ("avg", "min", "max")]
+COLUMNS = ", ".join(["period, program_id, timestamp, count", *(figure.format(**OF_ONE) for figure in FIGURES)])
 # A spreadsheet takes a cell that begins so for a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "'")
 
@@ -76,18 +75,8 @@ def batches(selected: Selection) -> Iterator[Batch]:
     names = dict(Program.objects.values_list("pk", "name"))
     for number, tier in enumerate(selected.tiers):
         for rows, done in _of_tier(tier, selected):
-            records = [_record(names[row[1]], tier.name, row) for row in rows if row[1] in names]
+            records = [(names[row[1]], iso(row[2]), tier.name, *row[3:]) for row in rows if row[1] in names]
             yield Batch(records, (number + done) / len(selected.tiers))
-
-
-def _record(name: str, tier: str, row: Sequence[Any]) -> Record:
-    _, _, at, count, covered_ms, cpu_ms, cpu_min, cpu_max, memory_sum, memory_min, memory_max = row
-    average = round(100 * cpu_ms / covered_ms, 2) if covered_ms else None
-    return (
-        name, iso(at), tier, count,
-        average, cpu_min / 100, cpu_max / 100,
-        round(memory_sum / count) if count else None, memory_min, memory_max,
-    )  # fmt: skip
 
 
 # --- Reading --------------------------------------------------------------------------------------------
@@ -176,10 +165,11 @@ class Csv(Format):
 
     def lines(self, records: Sequence[Record]) -> bytes:
         text = io.StringIO()
-        csv.writer(text).writerows((_harmless(name), *rest) for name, *rest in records)
+        csv.writer(text).writerows([(_harmless(record[0]), *record[1:]) for record in records])
         return text.getvalue().encode()
 
 
+@lru_cache(maxsize=1024)
 def _harmless(name: str) -> str:
     return f"'{name}" if name.startswith(FORMULA_STARTS) else name
 

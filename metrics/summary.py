@@ -14,7 +14,7 @@ from programs.models import Program, ProgramEvent
 from . import tiers
 from .measures import CPU, MEMORY, OF_MANY, Programs
 from .moments import from_unix
-from .percentiles import percentiles
+from .percentiles import percentiles_of
 from .queries import united
 from .tiers import RAW, TIERS, Segment, Tier
 
@@ -74,7 +74,7 @@ def window(start: int, end: int) -> Window:
 def summary(
     asked: Window, now: int, *, ids: Sequence[int] | None = None, order: str = "-cpu_percent.avg", limit: int = 100
 ) -> list[Item]:
-    """Programs that are there now, also those without history in the window. Five queries and one for each tier.
+    """Programs that are there now, also those without history in the window. Four queries and one for each tier.
 
     `order` is one of ORDERS, a minus before it for descending; what has no such value comes last.
     """
@@ -158,8 +158,7 @@ def _restarts(asked: Window, ids: Sequence[int] | None) -> dict[int, int]:
 def _add_p95(items: Sequence[Item], segments: Sequence[Segment]) -> None:
     """Only for those that are shown: histograms are the dearest to read."""
     source = Programs([item["id"] for item in items])
-    cpu = percentiles(source, segments, CPU, [P95])
-    memory = percentiles(source, segments, MEMORY, [P95])
+    cpu, memory = percentiles_of([CPU, MEMORY], source, segments, [P95])
     for item in items:
         key = (item["id"], 0)
         item["cpu_percent"]["p95"] = cpu.get(key, [None])[0]

@@ -7,7 +7,11 @@ from collections import Counter
 
 import pytest
 
-from metrics.histogram import CPU, MEMORY, Scale, add_up, encode, percentile
+from metrics.histogram import CPU, MEMORY, Counts, Scale, add, encode, percentiles
+
+
+def percentile(counts: Counts, share: float, scale: Scale) -> float | None:
+    return next(iter(percentiles([encode(counts)], [share], scale)), None)
 
 
 @pytest.mark.parametrize(("scale", "lowest", "highest"), [(CPU, 10, 2_500_000), (MEMORY, 1 << 16, 1 << 43)])
@@ -22,7 +26,18 @@ def test_a_percentile_is_within_four_percent_of_the_true_one(scale: Scale, lowes
 
 def test_histograms_add_up_to_that_of_all_values() -> None:
     first, second = Counter({1: 2, 7: 1}), Counter({7: 5, 255: 1})
-    assert add_up([encode(first), encode(second), b""]) == first + second
+    counts: dict[int, int] = {}
+    for stored in (encode(first), encode(second), b""):
+        add(counts, stored)
+    assert counts == first + second
+
+
+def test_percentiles_are_those_of_all_histograms_together() -> None:
+    dice = random.Random(2)
+    parts = [Counter(dice.randint(0, 255) for _ in range(dice.randint(0, 50))) for _ in range(40)]
+    whole = encode(sum(parts, Counter()))
+    shares = [0.0, 0.01, 0.5, 0.95, 1.0]
+    assert percentiles(map(encode, parts), shares, MEMORY) == percentiles([whole], shares, MEMORY)
 
 
 def test_a_histogram_takes_four_bytes_for_each_bin_that_was_hit() -> None:

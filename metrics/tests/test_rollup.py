@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from metrics import rollup, values
-from metrics.histogram import CPU, MEMORY, add_up
+from metrics import histogram, rollup, values
+from metrics.histogram import CPU, MEMORY
 from metrics.models import HostUsage, OpenPeriod, ResourceUsage, ResourceUsageDay, ResourceUsageMinute
 from metrics.recorder import Recorder
 from metrics.tests.test_recorder import host_row
@@ -65,7 +65,9 @@ def found(tier: Tier, names: Iterable[str]) -> dict[tuple[int, int], dict[str, A
     for row in tier.model._default_manager.all():
         values = {name: getattr(row, name) for name in names}
         for name in ("cpu_histogram", "memory_histogram"):
-            values[name] = add_up([values[name]])
+            counts: dict[int, int] = {}
+            histogram.add(counts, values[name])
+            values[name] = counts
         assert row.period == tier.period_of(row.timestamp)
         rows[row.program_id, row.timestamp] = values
     return rows

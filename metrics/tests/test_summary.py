@@ -143,9 +143,9 @@ def test_an_end_before_the_start_is_refused() -> None:
 
 def test_a_hundred_programs_cost_as_many_queries_as_one(django_assert_num_queries: Any) -> None:
     define("first")
-    with django_assert_num_queries(6):  # marks, totals, restarts, programs, two percentiles
+    with django_assert_num_queries(5):  # marks, totals, restarts, programs, percentiles
         ask()
     for number in range(12):
         used(HOUR, old(f"p{number}"), NOON - 3600)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(5):
         ask()
