@@ -54,7 +54,7 @@ CLASSES = {
     "reset": gettext_lazy("interrupted"),
     "malformed": gettext_lazy("no HTTP"),
     "failed": gettext_lazy("refused by the service"),
-    "status": gettext_lazy("answered with an error"),
+    "status": "",  # the error says it: answered 503
     "template": gettext_lazy("message cannot be made"),
     "blocked": gettext_lazy("address not allowed"),
     "internal": gettext_lazy("fault in the monitor"),

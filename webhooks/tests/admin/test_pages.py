@@ -109,7 +109,7 @@ def test_an_empty_list_says_how_to_begin(admin: Client, viewer: Client) -> None:
 def test_the_page_shows_the_latest_deliveries(viewer: Client, delivery: MakeDelivery) -> None:
     row = delivery(State.EXHAUSTED, status=500, error="answered <500>", error_class="status")
     page = text_of(viewer.get(page_of(row.endpoint)))
-    for wanted in ("answered with an error: answered &lt;500&gt;", "crashed", "35 ms", "exhausted"):
+    for wanted in ("answered &lt;500&gt;", "crashed", "35 ms", "exhausted"):
         assert wanted in page
 
 

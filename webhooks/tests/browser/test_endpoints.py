@@ -25,7 +25,7 @@ def make(page: Page, name: str, url: str) -> None:
     page.get_by_role("link", name="Go on to the endpoint").click()
 
 
-def tested(page: Page, state: str) -> Locator:
+def sent_test(page: Page, state: str) -> Locator:
     page.get_by_role("button", name="Send a test").click()
     result = page.locator("[data-test-result]")
     expect(result.locator(".delivery-progress")).to_have_attribute("data-state", state, timeout=PATIENCE)
@@ -36,7 +36,7 @@ def test_an_endpoint_is_made_tested_and_its_delivery_looked_at(visit: Visit, rec
     receiver.script("/hook", 200)
     page = visit("admin", LIST)
     make(page, "ops", receiver.url("/hook"))
-    expect(tested(page, "delivered").locator(".attempt-facts")).to_contain_text("200")
+    expect(sent_test(page, "delivered").locator(".attempt-facts")).to_contain_text("200")
     assert [one.json["type"] for one in receiver.at("/hook")] == ["webhook.test"]
     page.reload()
     page.locator(".delivery-table tbody a").first.click()
@@ -51,7 +51,7 @@ def test_an_endpoint_is_made_tested_and_its_delivery_looked_at(visit: Visit, rec
 def test_a_test_that_fails_says_why(visit: Visit, receiver: Receiver) -> None:
     page = visit("admin", LIST)
     make(page, "broken", receiver.script("/broken", 500))
-    expect(tested(page, "failed")).to_contain_text("answered 500")
+    expect(sent_test(page, "failed")).to_contain_text("answered 500")
 
 
 def test_another_format_shows_other_fields_and_a_preview_without_saving(stack: Stack, visit: Visit) -> None:
@@ -95,7 +95,7 @@ def test_pages_fit_a_telephone_and_every_control_has_a_name(
 ) -> None:
     page = visit("admin", LIST, width=390)
     make(page, "phone", receiver.url("/phone"))
-    tested(page, "delivered")
+    sent_test(page, "delivered")
     own = page.url.split("change/")[0].removeprefix(f"http://127.0.0.1:{stack.port}")
     delivery = stack.sql("SELECT max(id) FROM webhooks_webhookdelivery")[0][0]
     pages = (
