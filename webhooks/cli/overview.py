@@ -20,7 +20,7 @@ from programs.states import State
 from webhooks import selectors
 from webhooks.health import Condition, EndpointHealth, health_of, health_of_many
 from webhooks.models import WebhookDelivery, WebhookEndpoint
-from webhooks.payloads import delivery_json, endpoint_json, health_json, shown_url
+from webhooks.payloads import SET, delivery_json, endpoint_json, health_json, shown_url
 from webhooks.previews import preview
 from webhooks.waiting import told
 
@@ -105,13 +105,15 @@ def _counts(health: EndpointHealth) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
-    if value == {"set": True}:
+        return ", ".join(map(_text, value)) or "-"
+    if value in (None, {}):
+        return "-"
+    if value == SET:
         return "(set)"
-    return (
-        {None: "-", True: "yes", False: "no"}.get(value, str(value)) if not isinstance(value, dict) else str(value)
-    )
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Deliveries(Subcommand):

@@ -156,6 +156,15 @@ def test_list_shows_how_deliveries_do_and_no_secret() -> None:
 
 
 @pytest.mark.django_db
+def test_show_writes_every_value_as_a_person_reads_it() -> None:
+    endpoint(min_severity="error", retry_schedule=[5, 2.5], bundle_seconds=0)
+    shown = dict(line.split("  ", 1) for line in webhook("show", "ops").lines)
+    found = {name.strip(): value.strip() for name, value in shown.items()}
+    assert (found["enabled"], found["bundle_seconds"], found["retry_schedule"]) == ("yes", "0", "5, 2.5")
+    assert (found["conditions"], found["secret"], found["timeout_seconds"]) == ("-", "(set)", "5")
+
+
+@pytest.mark.django_db
 def test_without_endpoints_it_says_how_to_make_one() -> None:
     done = webhook("list")
     assert (done.code, done.out, "webhook add" in done.err) == (0, "", True)
