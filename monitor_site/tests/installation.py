@@ -57,7 +57,7 @@ class Installation:
             check=False,
             capture_output=True,
             text=True,
-            timeout=2 * PATIENCE,
+            timeout=5 * PATIENCE,
         )
 
     def start(self, *arguments: str, **environment: str) -> psutil.Popen:

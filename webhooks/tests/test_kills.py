@@ -145,7 +145,7 @@ def test_every_event_arrives_though_agent_jobs_and_writer_are_killed_at_random(
     for name in ("agent", "jobs", "writer"):
         stack.start(name)
     bad = define("bad", "sh -c 'exit 1'", backoff_initial=0.2, backoff_max=0.3, max_restarts=0)
-    wait_for(lambda: receiver.received, "the first delivery")
+    wait_for(lambda: receiver.received, "the first delivery", SECONDS)
     victims = random.sample(["agent", "jobs", "writer"] * KILLS, 3 * KILLS)
     for victim in victims:
         wait_for(lambda: stack.is_at_work(victim), victim, 60)  # noqa: B023  (used at once)
@@ -179,7 +179,7 @@ def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_u
         happen("agent.lost")
     stack.start("agent")
     stack.start("jobs")
-    wait_for(lambda: len(receiver.received) >= 5, "the first deliveries")
+    wait_for(lambda: len(receiver.received) >= 5, "the first deliveries", SECONDS)
     guard = psutil.Process(stack.processes["jobs"].pid)
     for process in guard.children(recursive=True):
         end(process)
