@@ -12,7 +12,7 @@ from django.test import Client
 
 from core.access import Role, set_role
 
-from .installation import Installation, make_template
+from .installation import Installation, made_once, make_template
 
 PASSWORD = "correct horse battery"
 People = Callable[..., User]
@@ -53,7 +53,7 @@ def logged_in(person: People) -> Callable[[Role], Client]:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_template(tmp_path_factory.mktemp("template"))
+    return made_once(tmp_path_factory, "with-alice", make_template)
 
 
 @pytest.fixture

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.conf import settings
 
 MAKE = """
@@ -74,8 +77,22 @@ class Installation:
         self.sql(f"INSERT INTO auth_user ({columns}) VALUES (?, '', 0, '', '', '', 0, 1, '2026-11-01')", name)
 
 
-def make_template(data: Path) -> Path:
+def make_template(data: Path) -> None:
     made = Installation(data)
     data.chmod(0o700)
     made.succeed("shell", "--verbosity=0", "--command", MAKE)
-    return data
+
+
+def made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first test process to need it makes, and that all of them copy from."""
+    base = temporary.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, draft = shared / name, shared / f"{name}.draft"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(mode=0o700)
+            make(draft)
+            draft.rename(folder)
+    return folder

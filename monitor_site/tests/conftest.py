@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from core.tests.installation import made_once
+
 from .installation import Installation
 
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with every table and no administrator; copied, never used itself."""
-    template = Installation(tmp_path_factory.mktemp("template"))
-    template.run("prepare").check_returncode()
-    return template.database
+    return Installation(made_once(tmp_path_factory, "prepared", prepare)).database
+
+
+def prepare(folder: Path) -> None:
+    Installation(folder).run("prepare").check_returncode()
 
 
 @pytest.fixture
