@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp.client_reqrep import ClientResponse
+from aiohttp.payload import BytesPayload
 from django.conf import settings
 
 from .connector import Connector, wants_new, was_kept
@@ -111,7 +112,7 @@ class Client:
             request.method,
             request.url,
             headers=_with_own(request.headers),
-            data=request.body or None,
+            data=BytesPayload(request.body) if request.body else None,  # as aiohttp would find out in the end
             allow_redirects=False,
             ssl=_ssl(request.tls),
         ) as response:

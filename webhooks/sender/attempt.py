@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,7 +74,9 @@ async def _deliver(parcel: Parcel, client: Client, now: datetime) -> Outcome:
     destination = parcel.destination
     if destination.transport is None:
         raise TemplateError(destination.unusable)
-    request = replace(_request(destination.transport, parcel, now), tls=destination.tls)
+    request = _request(destination.transport, parcel, now)
+    if destination.tls != request.tls:
+        request = replace(request, tls=destination.tls)
     response = await destination.transport.send(client, request, deadline=destination.timeout)
     return _answered(destination.transport, parcel, now, response)
 
@@ -140,8 +143,13 @@ def _explained(response: OutgoingResponse, verdict: Verdict) -> str:
 
 def _presentable(outcome: Outcome, duration_ms: int) -> Outcome:
     """Without secrets, without what a terminal or a database cannot take, and not too long."""
-    hidden = list(outcome.parcel.destination.hidden)
-    response = CONTROL.sub("\N{REPLACEMENT CHARACTER}", mask(mask_text(outcome.response), hidden))
-    error = printable(mask(mask_text(outcome.error), hidden))[:LONGEST_ERROR] if outcome.error else ""
+    hidden = outcome.parcel.destination.hidden
+    error = printable(mask(mask_text(outcome.error), list(hidden)))[:LONGEST_ERROR] if outcome.error else ""
     duration = duration_ms if outcome.duration_ms is None else outcome.duration_ms
-    return replace(outcome, response=response, error=error, duration_ms=duration)
+    return replace(outcome, response=_shown(outcome.response, hidden), error=error, duration_ms=duration)
+
+
+@lru_cache(maxsize=64)
+def _shown(response: str, hidden: tuple[str, ...]) -> str:
+    """Most receivers say the same each time."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", mask(mask_text(response), list(hidden)))

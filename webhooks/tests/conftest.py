@@ -11,6 +11,7 @@ import pytest
 from webhooks.outbox import NOTHING
 
 from .receiver import Receiver
+from .stack import Stack
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,10 @@ def outbox(transactional_db: None, tmp_path: Path, settings: Any) -> None:
     settings.DATA_DIR = tmp_path
     settings.RUN_DIR = tmp_path / "run"
     tmp_path.chmod(0o700)
+
+
+@pytest.fixture
+def stack(outbox: None, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path)
+    yield stack
+    stack.end()

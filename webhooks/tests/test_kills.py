@@ -4,129 +4,23 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
-import pytest
-from django.db import connection
 
 from programs.models import ProgramEvent
 from programs.states import Verb
-from programs.tests.actors import MANAGE, AgentBox, ask, define, end, end_all, wait_for, wait_state
+from programs.tests.actors import ask, define, end, wait_for, wait_state
 from webhooks.models import WebhookDelivery
 
 from .receiver import Receiver
 from .rig import endpoint, happen
+from .stack import Stack
 
 KILLS = int(os.environ.get("KILLS", "3"))  # of each process
 EVENTS = int(os.environ.get("KILLS_EVENTS", "60"))  # by the writer, besides those of the agent
 SECONDS = 120 + 4 * KILLS
-MARK = "MONITOR_TEST_FOLDER"
-CLUSTER = 6  # main process, sentinel, two workers, two helpers
-WRITER = """
-import django, itertools, os, time
-django.setup()
-from django.db import transaction
-from programs import events
-for number in itertools.count():
-    with transaction.atomic():
-        events.record("agent.lost", data={"number": number, "pid": os.getpid()})
-    time.sleep(0.02)
-"""
-
-
-class Stack:
-    """The processes of an installation on the test's database, each of which can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.agent = AgentBox(folder)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = {
-            **os.environ,
-            "DATA_DIR": str(folder),
-            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
-            "DJANGO_SETTINGS_MODULE": "monitor_site.settings",
-            "MONITOR_APPS": "lean",
-            MARK: str(folder),
-        }
-
-    def start(self, name: str) -> None:
-        if name == "agent":
-            self.agents = started_agents()
-            self.agent.start(wait=False)
-            return
-        arguments = [str(MANAGE), name] if name == "jobs" else ["-c", WRITER]
-        with (self.folder / f"{name}.out").open("ab") as output:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, *arguments], env=self.environment, cwd=MANAGE.parent, stdout=output, stderr=output
-            )
-
-    def is_at_work(self, name: str) -> bool:
-        """Whether it has come so far that killing it interrupts something."""
-        if name == "agent":
-            return started_agents() > self.agents
-        pid = self.processes[name].pid
-        if name == "writer":
-            return ProgramEvent.objects.filter(type="agent.lost", data__pid=pid).exists()
-        return len(psutil.Process(pid).children(recursive=True)) >= CLUSTER
-
-    def kill(self, name: str) -> None:
-        """SIGKILL, for jobs to any one of its processes: guard, cluster, or a worker in the middle of sending."""
-        if name == "agent":
-            self.agent.kill()
-            return
-        victim = psutil.Process(self.processes[name].pid)
-        if name == "jobs":
-            victim = random.choice([victim, *victim.children(recursive=True)])
-        end(victim)
-        if victim.pid == self.processes[name].pid:
-            self.processes[name].wait()
-
-    def renew_jobs(self) -> None:
-        """A cluster that stands still since one of its workers was killed heals by itself, but takes its time."""
-        self.processes["jobs"].kill()
-        self.processes["jobs"].wait()
-        self.start("jobs")
-
-    def revive(self) -> None:
-        for name, process in list(self.processes.items()):
-            if process.poll() is not None:
-                self.start(name)
-        if self.agent.process and self.agent.process.poll() is not None:
-            self.start("agent")
-
-    def logs(self) -> str:
-        return "".join(path.read_text() for path in sorted(self.folder.glob("*.out")))
-
-    def end(self) -> None:
-        self.agent.clean_up()
-        end_all(lambda: [process for process in psutil.process_iter() if self._is_ours(process)])
-        for started in self.processes.values():
-            started.wait()
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            is_marked = process.environ().get(MARK) == str(self.folder)
-            return is_marked and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
-
-
-def started_agents() -> int:
-    return ProgramEvent.objects.filter(type="agent.started").count()
-
-
-@pytest.fixture
-def stack(outbox: None, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path)
-    yield stack
-    stack.end()
 
 
 def all_delivered() -> bool:
@@ -187,3 +81,16 @@ def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_u
     counts = Counter(one.id for one in receiver.received if one.json["type"] == "agent.lost")
     assert len(counts) == 40
     assert sum(counts.values()) - 40 <= 4, "no more than was under way came twice"
+
+
+def test_a_storm_of_exits_becomes_one_message(stack: Stack, receiver: Receiver) -> None:
+    url = receiver.url("/chat")
+    endpoint(url, format="discord", events=["program.crashed"], bundle_seconds=5)
+    stack.start("agent")
+    stack.start("jobs")
+    define("web", "sh -c 'exit 3'", instances_min=12, instances_max=12, restart_policy="never")
+    wait_for(lambda: receiver.received, "the message", 60)
+    wait_for(all_delivered, "the rest", 30)
+    assert WebhookDelivery.objects.count() == 12
+    (message,) = receiver.received
+    assert "12" in message.body.decode() and "exit" in message.body.decode()
