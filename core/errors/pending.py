@@ -19,6 +19,7 @@ MOST_GROUPS = 100
 SOON_SECONDS = 0.2  # from the first error to its row
 PAUSE_SECONDS = 5.0  # between two writings
 CLOSE_SECONDS = 1.0
+LONGEST_PROCESS = 40  # its column
 
 
 def _utc_now() -> datetime:
@@ -50,7 +51,7 @@ class Ledger:
 
     def open(self, process: str) -> None:
         """From now on errors are kept, and a thread writes them."""
-        self.process = process
+        self.process = process[:LONGEST_PROCESS]
         self._writer = Writer(self)
 
     def leave_writing_to_others(self) -> None:

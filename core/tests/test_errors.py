@@ -440,3 +440,12 @@ def test_the_list_costs_the_same_however_long(logged_in: LogIn, django_assert_ma
         store.add(seen(type(f"Made{number}Error", (Exception,), {})()))
     with django_assert_max_num_queries(9):
         assert client.get(LIST).content.decode().count("Made") >= 30
+
+
+@pytest.mark.django_db
+def test_what_somebody_typed_as_a_command_fits_its_column(ledger: Ledger) -> None:
+    ledger.open("x" * 500)
+    ledger.leave_writing_to_others()
+    ledger.note(caught(refuse))
+    write(ledger)
+    assert len(ErrorGroup.objects.get().process) <= 40
