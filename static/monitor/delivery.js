@@ -21,10 +21,8 @@ async function renewed(place, address) {
 
 export async function followDelivery(place, address) {
   const end = Date.now() + LONGEST;
-  const before = place.querySelectorAll(".attempt").length;
   let shown = await renewed(place, address);
   while (shown.dataset.state === "pending" && Date.now() < end) {
-    if (shown.querySelectorAll(".attempt").length > before && !place.closest("[data-progress]")) break;
     await pause(EVERY);
     shown = await renewed(place, address);
   }

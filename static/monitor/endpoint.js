@@ -75,7 +75,16 @@ function testing(button) {
   });
 }
 
+// Select2 makes its search fields without a name.
+function nameSearches() {
+  for (const field of document.querySelectorAll(".select2-search__field:not([aria-label])")) {
+    const select = field.closest(".select2")?.previousElementSibling;
+    field.setAttribute("aria-label", select?.labels?.[0]?.textContent.trim() || "Search");
+  }
+}
+
 tabs();
+window.addEventListener("load", nameSearches);
 for (const [selector, set] of [
   ["[data-format-choice]", formatChoice],
   ["[data-patterns]", eventBoxes],
