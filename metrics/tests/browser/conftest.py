@@ -1,0 +1,3 @@
+from programs.tests.browser.conftest import chromium, passes, stack, visit
+
+__all__ = ["chromium", "passes", "stack", "visit"]
