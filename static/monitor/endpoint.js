@@ -84,7 +84,9 @@ function nameSearches() {
 }
 
 tabs();
-window.addEventListener("load", nameSearches);
+// jQuery makes them when it finds the time, be that before or after the page has loaded.
+new MutationObserver(nameSearches).observe(document.body, { childList: true, subtree: true });
+nameSearches();
 for (const [selector, set] of [
   ["[data-format-choice]", formatChoice],
   ["[data-patterns]", eventBoxes],
