@@ -102,6 +102,17 @@ def test_after_a_loss_it_goes_on_from_the_newest_point(stack: Stack, visit: Visi
     assert (message["type"], message["start"]) == ("history", since)
 
 
+def test_an_error_is_said_and_can_be_tried_again(stack: Stack, visit: Visit) -> None:
+    page = visit("read", page_of(stack, "ticker"))
+    expect(page.locator(LIVE)).to_have_text("Live")
+    page.evaluate("() => { window.kept = fetch; window.fetch = () => Promise.reject(new Error('no answer')); }")
+    page.get_by_role("button", name="24 h").click()
+    expect(page.get_by_role("alert")).to_contain_text("The history cannot be read: no answer")
+    page.evaluate("() => { window.fetch = window.kept; }")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_the_arrow_keys_read_the_points_out(stack: Stack, visit: Visit) -> None:
     page = visit("read", page_of(stack, "ticker"))
     wait_for(lambda: page.locator(LIVE).inner_text() == "Live" and len(drawn(page)) > 0, PATIENCE)
