@@ -34,6 +34,7 @@ class Collector:
         self._host = HostMeter()
         self._interval = 0  # that the last sample ended in
         self.recorder = Recorder(supervisor.host.pk, supervisor.journal.put_batch)
+        supervisor.journal.put_last(self.recorder.write_held)
         self.rhythm = Rhythm()
 
     async def run(self, stop: asyncio.Event) -> None:

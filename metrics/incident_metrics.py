@@ -15,7 +15,8 @@ MINUTES = 10
 def usage_before(program_id: int, index: int, event: ProgramEvent) -> dict[str, Any]:
     """`cpu_percent` and `memory_bytes` as [[Unix seconds, value], …], the highest of each point; {} without any.
 
-    The points are of the program, all of its instances together. The last one may lack the seconds before the end.
+    The points are of the program, all of its instances together. The last one may lack
+    the seconds before the end, or be missing when nothing happened in it.
     """
     end = int(event.timestamp.timestamp()) + 1
     start = end - 60 * MINUTES

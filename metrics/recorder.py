@@ -1,7 +1,9 @@
 """From samples to points: what was measured waits here until the agent's writer thread has it in the database.
 
-Each sample goes in at once and adds to the point it belongs to. So a killed agent loses one sample at most, and
-the point of a half-finished interval is carried on by the next agent.
+Where something happened, a sample goes in at once and adds to the point it belongs to: a killed agent loses one
+sample at most, and the point of a half-finished interval is carried on by the next agent. Of a program that did
+nothing it goes in when the interval is over or something happens: that is a fifth of the writing, and at most
+one interval is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from .models import AgentVitals, HostUsage, RecordedProgram
 from .revisions import WriterClock
 from .rollup import Rollup
 from .sampler import TreeUsage
-from .spread import parts, spread
+from .spread import parts, snapped, spread
 from .tiers import RAW
 from .values import Values, add_to_points, merged
 
@@ -39,6 +41,14 @@ class Interval:
     vitals: AgentVitals | None = None
 
 
+@dataclass
+class Held:
+    """What programs that did nothing would add to the points of an interval that is not over."""
+
+    timestamp: int = 0
+    points: dict[int, Values] = field(default_factory=dict)
+
+
 class Recorder:
     """`add` is for the agent's side; what it puts into the journal runs in the writer thread."""
 
@@ -47,6 +57,7 @@ class Recorder:
         self._put_batch = put_batch
         self._lock = threading.Lock()
         self._waiting: dict[int, Interval] = {}  # by timestamp, oldest first
+        self._held = Held()
         self._until = 0.0
         self._in_hand: dict[int, Interval] = {}
         self._known_programs: set[int] = set()
@@ -58,20 +69,56 @@ class Recorder:
     def add(self, start: float, end: float, usages: Mapping[int, TreeUsage]) -> None:
         """What each program used from `start` to `end` (Unix seconds), and has it written soon."""
         pieces = spread(start, end, RAW.width)
+        newest = pieces[-1].timestamp
+        is_over = newest + RAW.width <= snapped(end, start, RAW.width)
         with self._lock:
+            has_ended = is_over or newest != self._held.timestamp
+            if newest != self._held.timestamp:
+                self._release(newest)
             for program, usage in usages.items():
+                is_quiet = not usage.cpu_ms
                 for timestamp, values in parts(usage, pieces):
-                    _add(self._waiting.setdefault(timestamp, Interval()).points, program, values)
+                    self._put(timestamp, program, values, is_quiet=is_quiet)
+            if is_over:
+                self._release(newest)
             self._until = end
             self._drop_oldest()
-        self._put_batch(self._write)
+        if has_ended or self._waiting:
+            self._put_batch(self._write)
+
+    def _put(self, timestamp: int, program: int, values: Values, *, is_quiet: bool) -> None:
+        held = self._held
+        if timestamp != held.timestamp:
+            _add(self._interval(timestamp).points, program, values)
+        elif is_quiet:
+            _add(held.points, program, values)
+        else:
+            before = held.points.pop(program, None)
+            _add(self._interval(timestamp).points, program, merged(before, values) if before else values)
+
+    def _release(self, timestamp: int) -> None:
+        """What was held is to be written; from now on it is about `timestamp`."""
+        held, self._held = self._held, Held(timestamp)
+        if held.points:
+            points = self._interval(held.timestamp).points
+            for program, values in held.points.items():
+                _add(points, program, values)
+
+    def _interval(self, timestamp: int) -> Interval:
+        return self._waiting.setdefault(timestamp, Interval())
+
+    def write_held(self) -> None:
+        """What an agent does last: nothing is to be lost by a clean end. Call it in the writer thread."""
+        with self._lock:
+            self._release(0)
+        self._write()
 
     def add_host(self, timestamp: int, host: HostUsage | None, vitals: AgentVitals | None) -> None:
         """What comes once an interval; written together with the next sample."""
         if host:
             host.host_id, host.timestamp = self._host_id, timestamp
         with self._lock:
-            interval = self._waiting.setdefault(timestamp, Interval())
+            interval = self._interval(timestamp)
             interval.host, interval.vitals = host or interval.host, vitals
 
     def _drop_oldest(self) -> None:
@@ -86,7 +133,7 @@ class Recorder:
 
     @property
     def waiting_points(self) -> int:
-        """Measured and not yet in the database."""
+        """Measured and not yet in the database, though they could be."""
         with self._lock:
             return _points(self._waiting) + _points(self._in_hand)
 

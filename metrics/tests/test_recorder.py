@@ -51,6 +51,74 @@ def test_what_waited_together_is_the_same_as_what_was_written_one_by_one(writer:
     )
 
 
+def test_what_did_nothing_is_written_when_the_interval_is_over(writer: Writer) -> None:
+    (quiet, busy), target = programs(2), make(writer)
+    for number in range(4):
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {quiet: used(0.0), busy: used(20.0)})
+        writer.drain()
+    assert (points(quiet), points(busy)[GRID].count) == ({}, 4)
+    target.add(GRID + 8, GRID + 10, {quiet: used(0.0), busy: used(20.0)})
+    writer.drain()
+    row = points(quiet)[GRID]
+    assert (row.count, row.covered_ms, row.cpu_ms, row.memory_sum) == (5, 10_000, 0, 5000)
+
+
+def test_a_quiet_interval_costs_no_transaction_before_it_is_over(writer: Writer) -> None:
+    (program,), target = programs(), make(writer)
+    sample(target, program, GRID, 0.0)
+    writer.drain()
+    for number in range(1, 4):
+        sample(target, program, GRID + 2 * number, 0.0)
+    assert writer.drain() == 0
+
+
+def test_what_was_held_goes_in_with_the_first_that_happens(writer: Writer) -> None:
+    (program,), target = programs(), make(writer)
+    for number, cpu in enumerate([0.0, 0.0, 30.0, 0.0]):
+        sample(target, program, GRID + 2 * number, cpu, memory=1000 * (number + 1))
+    writer.drain()
+    assert (points(program)[GRID].count, points(program)[GRID].memory_max) == (3, 3000)
+    sample(target, program, GRID + 13, 0.0)
+    writer.drain()
+    assert (points(program)[GRID].count, points(program)[GRID].memory_max) == (4, 4000)
+
+
+def test_a_quiet_sample_over_the_line_is_cut_there(writer: Writer) -> None:
+    (program,), target = programs(), make(writer)
+    for start in (5, 9, 13, 17):
+        sample(target, program, GRID + start, 0.0, seconds=4.0)
+    writer.drain()
+    assert {at: row.covered_ms for at, row in points(program).items()} == {GRID: 5000, GRID + 10: 10_000}
+    target.write_held()
+    assert points(program)[GRID + 20].covered_ms == 1000
+
+
+def test_a_clock_set_back_loses_nothing_that_was_held(writer: Writer) -> None:
+    (program,), target = programs(), make(writer)
+    for start in (GRID + 12, GRID, GRID + 12, GRID + 20):
+        sample(target, program, start, 0.0)
+    target.write_held()
+    assert {at: row.count for at, row in points(program).items()} == {GRID: 1, GRID + 10: 2, GRID + 20: 1}
+
+
+def test_the_last_thing_an_agent_writes_is_what_it_held(writer: Writer) -> None:
+    (program,), target = programs(), make(writer)
+    sample(target, program, GRID, 0.0)
+    writer.drain()
+    assert points(program) == {}
+    target.write_held()
+    assert points(program)[GRID].count == 1
+
+
+def test_a_minute_of_quiet_programs_is_exact(writer: Writer) -> None:
+    (program,), target = programs(), make(writer)
+    for number in range(60):
+        sample(target, program, GRID + 2 * number, 40.0 * (number % 7 == 0))
+        writer.drain()
+    minutes = ResourceUsageMinute.objects.order_by("timestamp").values_list("count", "covered_ms", "cpu_ms")
+    assert list(minutes) == [(30, 60_000, 5 * 800), (30, 60_000, 4 * 800)]
+
+
 def test_a_new_agent_goes_on_with_the_point_of_the_old_one(writer: Writer) -> None:
     (program,) = programs()
     sample(make(writer), program, GRID, 10.0)

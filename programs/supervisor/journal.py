@@ -87,6 +87,7 @@ class Journal:
         self._beat: Beat | None = None
         self._was_heard = False
         self._batches: deque[Callable[[], None]] = deque()
+        self._last_batches: list[Callable[[], None]] = []
         self._closing = False
         self._never = threading.Event()
         self._file = JournalFile(path)
@@ -142,6 +143,10 @@ class Journal:
                 self._batches.append(write)
         self._queue.put(None)
 
+    def put_last(self, write: Callable[[], None]) -> None:
+        """Has `write` called as a batch when the journal is closed, after everything else."""
+        self._last_batches.append(write)
+
     @property
     def is_writing(self) -> bool:
         return self._thread.is_alive()
@@ -181,6 +186,8 @@ class Journal:
                         self._file.written(batch[-1].number)
                 self._on_written()
             self._write_batches()
+        self._batches.extend(self._last_batches)
+        self._write_batches()
         connection.close()
 
     def _collect(self) -> list[Entry]:

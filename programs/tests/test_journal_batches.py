@@ -54,6 +54,19 @@ def test_a_batch_that_was_put_twice_runs_once(journal: Journal) -> None:
     assert runs == [1]
 
 
+def test_a_last_batch_waits_for_the_end_and_for_everything_else(journal: Journal) -> None:
+    done: list[str] = []
+    journal.put_last(lambda: done.append(f"last, in a transaction: {connection.in_atomic_block}"))
+    journal.put_batch(lambda: done.append("a batch"))
+    journal.start()
+    wait_for(lambda: done)
+    assert done == ["a batch"]
+    journal.put(Entry(event=told("agent.started", {})))
+    journal.put_batch(lambda: done.append(f"another, after {ProgramEvent.objects.count()} event"))
+    assert journal.close(timeout=60)
+    assert done == ["a batch", "another, after 1 event", "last, in a transaction: True"]
+
+
 def test_entries_go_first(journal: Journal) -> None:
     found: list[int] = []
     journal.put_batch(lambda: found.append(ProgramEvent.objects.count()))
