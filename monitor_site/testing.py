@@ -48,6 +48,8 @@ for name in (
     "WEBHOOK_NETWORK",
 ):
     os.environ.pop(name, None)
+if server := os.environ.get("MONITOR_TEST_DATABASE_URL"):  # of a PostgreSQL; each process makes its own there
+    os.environ["DATABASE_URL"] = server
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-from django.db import connection
 
+from core.tests.databases import url_of_this_database
 from programs import services
 from programs.models import Process, Program, ProgramEvent
 from programs.states import Verb
@@ -56,7 +56,7 @@ class AgentBox:
             **os.environ,
             **environment,
             "DATA_DIR": str(self.folder),
-            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "DATABASE_URL": url_of_this_database(),
             "SAMPLE_SECONDS": "0.5",
         }
         with self.output.open("ab") as output:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
+from core.tests.databases import url_of_this_database
 from programs import services
 from programs.cli.registry import SUBCOMMANDS
 from programs.cli.subcommand import Subcommand
@@ -216,7 +216,7 @@ def real(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_usage_errors_end_a_real_command_with_2() -> None:
-    done = real("start", DATABASE_URL=f"sqlite:///{connection.settings_dict['NAME']}")
+    done = real("start", DATABASE_URL=url_of_this_database())
     assert done.returncode == 2
     assert done.stderr.startswith("usage: manage.py program start")
 
@@ -226,7 +226,7 @@ def test_a_command_loads_only_what_it_needs() -> None:
     heavy = {"ninja", "pydantic", "yaml", "unfold", "channels", "django.contrib.admin", "aiohttp", "apprise"}
     script = "import sys, manage; sys.argv[1:] = ['program', 'list']; manage.main()"
     script += f"; print({heavy} & {{*sys.modules}})"
-    database = f"sqlite:///{connection.settings_dict['NAME']}"
+    database = url_of_this_database()
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=MANAGE.parent,
@@ -247,7 +247,7 @@ def test_words_that_are_no_text_are_refused(words: list[str]) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_terminal_without_the_letters_of_a_name_still_shows_the_list() -> None:
     define("게임")
-    done = real("list", DATABASE_URL=f"sqlite:///{connection.settings_dict['NAME']}", PYTHONIOENCODING="ascii")
+    done = real("list", DATABASE_URL=url_of_this_database(), PYTHONIOENCODING="ascii")
     assert (done.returncode, r"\uac8c\uc784" in done.stdout) == (0, True), done.stderr
 
 

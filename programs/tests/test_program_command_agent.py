@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
+from core.tests.databases import url_of_this_database
 from programs.models import Process, Program, ProgramEvent
 
 from .actors import MANAGE, AgentBox, define, is_running, wait_event, wait_for, wait_state
@@ -132,7 +132,7 @@ def real(box: AgentBox, *words: str, **streams: int) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "DATA_DIR": str(box.folder),
-        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "DATABASE_URL": url_of_this_database(),
     }
     command = [sys.executable, str(MANAGE), "program", *words]
     return subprocess.Popen(command, env=environment, text=True, **streams)  # type: ignore[call-overload,no-any-return]

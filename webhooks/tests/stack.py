@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import psutil
-from django.db import connection
 
+from core.tests.databases import url_of_this_database
 from programs.models import ProgramEvent
 from programs.tests.actors import MANAGE, AgentBox, end, end_all
 
@@ -38,7 +38,7 @@ class Stack:
         self.environment = {
             **os.environ,
             "DATA_DIR": str(folder),
-            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "DATABASE_URL": url_of_this_database(),
             "DJANGO_SETTINGS_MODULE": "monitor_site.settings",
             "MONITOR_APPS": "lean",
             MARK: str(folder),
