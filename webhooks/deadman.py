@@ -10,7 +10,8 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from core.http import Client, OutgoingRequest, RefusedError, TransportError
+from core import http
+from core.http import OutgoingRequest, RefusedError, TransportError
 from core.models import Heartbeat
 from programs.hosts import default_heartbeat, is_alive
 
@@ -27,7 +28,7 @@ def is_well() -> bool:
 async def ping() -> bool:
     """Whether it arrived. A ping that did not is not repeated: the next one comes soon enough."""
     try:
-        async with Client() as client:
+        async with http.Client() as client:  # loaded here: the doctor of every process imports this module
             answer = await client.send(OutgoingRequest("GET", settings.DEADMAN_URL), deadline=DEADLINE)
     except (RefusedError, TransportError) as error:
         log.warning("deadman.not_pinged", error=str(error))

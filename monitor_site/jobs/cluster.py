@@ -6,13 +6,15 @@ import ctypes
 import gc
 import multiprocessing
 import os
-import sys
+import select
+import signal
+import uuid
 from collections.abc import Callable
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from django.db import connections
-from django_q.cluster import Cluster
+from django_q.cluster import Sentinel
 from django_q.signals import post_execute
 
 from monitor_site.serving import lifeline, platform
@@ -20,6 +22,43 @@ from monitor_site.serving import lifeline, platform
 from . import marker
 
 FORKING = multiprocessing.get_context("fork")  # django-q2's own choice too; the processes share most memory
+
+
+class Flag:
+    """What django-q2 takes for an event, and a signal handler may set.
+
+    An event of multiprocessing has a lock, and the handler would wait for the thread it interrupted to release it.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._is_set = False
+
+    def set(self, *signal_and_frame: Any) -> None:
+        if not self._is_set:
+            self._is_set = True
+            os.write(self._writer, b".")
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        select.select([self._reader], [], [], seconds)
+        return self._is_set
+
+
+def _work_until_asked_to_stop() -> None:
+    """django-q2's sentinel in this process. Its own `Cluster` would wait for it in one more: 8 MB."""
+    stop = Flag()
+    untyped: Any = Sentinel
+    sentinel = untyped(stop, Flag(), uuid.uuid4(), start=False)
+    signal.signal(signal.SIGTERM, stop.set)
+    os.register_at_fork(after_in_child=_end_at_sigterm)  # workers that take too long are ended with it
+    sentinel.start()
+
+
+def _end_at_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class RunningCluster:
@@ -50,11 +89,7 @@ class RunningCluster:
         os.close(self._lifeline)
         lifeline.hold(reader, grace_seconds=grace_seconds, last_resort=_end_session)
         post_execute.connect(self._count, weak=False)
-        cluster = Cluster()
-        cluster.start()
-        sentinel: Any = cluster.sentinel
-        sentinel.join()
-        sys.exit(sentinel.exitcode)
+        _work_until_asked_to_stop()
 
     def _count(self, **kwargs: Any) -> None:
         self._finished.value += 1

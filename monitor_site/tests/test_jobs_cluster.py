@@ -18,6 +18,8 @@ from monitor_site.jobs.queue import enqueue
 
 from .installation import PATIENCE, Installation, wait_until
 
+PROCESSES = 4 + settings.Q_CLUSTER["workers"]  # guard, main process, two helpers
+
 
 class Outside:
     """A broker that queues into the database of an installation from outside of it."""
@@ -68,12 +70,9 @@ class Jobs:
     def main(self) -> psutil.Process:
         return wait_until(self.guard.children)[0]
 
-    def sentinel(self) -> psutil.Process:
-        return wait_until(self.main().children)[0]
-
     def workers(self) -> list[psutil.Process]:
         """django-q2 starts its workers first, then the two helpers."""
-        return sorted(self.sentinel().children(), key=lambda process: process.pid)[: settings.Q_CLUSTER["workers"]]
+        return sorted(self.main().children(), key=lambda process: process.pid)[: settings.Q_CLUSTER["workers"]]
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_a_cluster_whose_queue_lock_died_with_a_worker_is_replaced(jobs: Jobs) -
     wait_until(jobs.replaced)
     assert "no job was finished for 8 s" in jobs.replaced()[0]
     jobs.await_new_heartbeat()
-    assert len(jobs.installation.processes()) == 7
+    assert len(jobs.installation.processes()) == PROCESSES
 
 
 def test_jobs_queued_while_the_cluster_was_stuck_are_done_by_the_next(jobs: Jobs, tmp_path: Path) -> None:
@@ -101,13 +100,20 @@ def test_jobs_queued_while_the_cluster_was_stuck_are_done_by_the_next(jobs: Jobs
     assert len(jobs.replaced()) == 1
 
 
-@pytest.mark.parametrize("victim", ["main", "sentinel"])
-def test_a_cluster_that_lost_its_head_is_replaced_at_once(jobs: Jobs, victim: str) -> None:
-    getattr(jobs, victim)().kill()
+def test_a_cluster_that_lost_its_head_is_replaced_at_once(jobs: Jobs) -> None:
+    jobs.main().kill()
     wait_until(jobs.replaced)
     assert "the cluster ended by itself" in jobs.replaced()[0]
     jobs.await_new_heartbeat()
-    assert len(jobs.installation.processes()) == 7
+    assert len(jobs.installation.processes()) == PROCESSES
+
+
+def test_a_worker_that_is_asked_to_end_does_so_and_is_replaced(jobs: Jobs) -> None:
+    """That is how django-q2 ends a job that takes longer than it may."""
+    worker = jobs.workers()[0]
+    worker.terminate()
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: len(jobs.main().children()) == PROCESSES - 2 and worker not in jobs.main().children())
 
 
 def test_a_running_job_may_finish_before_a_stop(jobs: Jobs, tmp_path: Path) -> None:
@@ -146,13 +152,13 @@ def test_a_stuck_cluster_whose_guard_was_killed_ends_itself_too(jobs: Jobs) -> N
 
 
 def test_what_an_earlier_cluster_left_is_ended_before_a_new_one_starts(jobs: Jobs) -> None:
-    left = jobs.sentinel().children()
+    left = jobs.main().children()
     jobs.main().suspend()  # so that it cannot notice
     jobs.guard.kill()
     jobs.start()
     jobs.await_new_heartbeat()
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
-    assert len(jobs.installation.processes()) == 7
+    assert len(jobs.installation.processes()) == PROCESSES
 
 
 def name_of(process: psutil.Process) -> str:
@@ -180,7 +186,7 @@ def test_a_second_queue_worker_on_the_same_data_is_refused(jobs: Jobs) -> None:
 
 def test_the_command_marks_itself_and_stops_on_a_signal(installation: Installation) -> None:
     process = installation.start("manage.py", "jobs")
-    wait_until(lambda: len(installation.processes()) == 7)
+    wait_until(lambda: len(installation.processes()) == PROCESSES)
     assert all("MONITOR_JOBS" in each.environ() for each in installation.processes())
     assert process.cmdline()[0] == sys.executable
     process.send_signal(signal.SIGINT)

@@ -15,7 +15,7 @@ from programs.models import ProgramEvent
 from programs.tests.actors import MANAGE, AgentBox, end, end_all
 
 MARK = "MONITOR_TEST_FOLDER"
-CLUSTER = 6  # main process, sentinel, two workers, two helpers
+CLUSTER = 5  # main process, two workers, two helpers
 WRITER = """
 import django, itertools, os, time
 django.setup()
