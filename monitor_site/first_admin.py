@@ -124,8 +124,8 @@ def create_through_link(token: str, username: str, password: str, *, now: dateti
     """
     if not is_valid(token, now):
         raise LinkUsedError
-    kept = _link_file().read_text()
     try:
+        kept = _link_file().read_text()
         _link_file().unlink()
     except FileNotFoundError as error:
         raise LinkUsedError from error

@@ -23,8 +23,8 @@ GOOD = {"username": "ada", "password1": "correct horse battery", "password2": "c
 
 
 @pytest.fixture(autouse=True)
-def no_link_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "RUN_DIR", tmp_path)
+def no_link_yet(tmp_path: Path, settings: Any) -> None:
+    settings.RUN_DIR = tmp_path
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sqlite3
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,10 +28,8 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
     return done.stderr
 
 
-def test_a_second_monitor_on_the_same_data_is_told_who_is_first(
-    installation: Installation, settings: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "RUN_DIR", installation.folder / "run")
+def test_a_second_monitor_on_the_same_data_is_told_who_is_first(installation: Installation, settings: Any) -> None:
+    settings.RUN_DIR = installation.folder / "run"
     with claim() as held:
         held.introduce("http://127.0.0.1:8000")
         said = refused(installation, "--bind", "127.0.0.1:0")
