@@ -28,6 +28,7 @@ from . import problems
 reactor: Any = installed_reactor
 LONGEST_BODY = 1024 * 1024
 LONGEST_MESSAGE = 64 * 1024
+WORTH_SHARING = 16 * 1024  # characters
 STOP_SECONDS = 3.0
 CANCEL_SECONDS = 1.0
 GOING_AWAY = 1001
@@ -111,6 +112,7 @@ class BoundedFactory(HTTPFactory):
 
 
 class BoundedWebSocket(WebSocketProtocol):
+    factory: Any
     transport: Any
     maxMessagePayloadSize: int  # noqa: N815
     valve: Valve | None = None
@@ -120,6 +122,13 @@ class BoundedWebSocket(WebSocketProtocol):
         self.transport.unregisterProducer()  # the HTTP channel, which has nothing more to say
         self.transport.registerProducer(self.valve, True)
         super().onOpen()
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+        """A long text, such as the feed's for two hundred watchers, is encoded and framed once for all of them."""
+        if binary or len(content) < WORTH_SHARING or self.state != self.STATE_OPEN:
+            super().serverSend(content, binary)
+        else:
+            self.sendPreparedMessage(self.factory.framed(content))
 
     def sendMessage(self, payload: bytes, *args: Any, **options: Any) -> None:  # noqa: N802
         """Autobahn holds what goes out to the limit for what comes in, too."""
@@ -155,6 +164,13 @@ class BoundedWebSocket(WebSocketProtocol):
 
 class BoundedWebSocketFactory(WebSocketFactory):
     protocol = BoundedWebSocket
+    _framed: tuple[str, Any] = ("", None)
+
+    def framed(self, text: str) -> Any:
+        """As it goes to any of them; made anew only when it is another text than last time."""
+        if self._framed[0] is not text:
+            self._framed = (text, self.prepareMessage(text.encode()))
+        return self._framed[1]
 
 
 class WebServer(Server):

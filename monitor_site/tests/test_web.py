@@ -21,7 +21,7 @@ import aiohttp
 import psutil
 import pytest
 
-from monitor_site.web_server import LONGEST_BODY, LONGEST_MESSAGE
+from monitor_site.web_server import LONGEST_BODY, LONGEST_MESSAGE, BoundedWebSocketFactory
 
 from .installation import Installation, free_port, wait_until
 
@@ -152,10 +152,24 @@ async def test_a_status_longer_than_any_limit_on_what_comes_in_goes_out(own_web:
         f"INSERT INTO programs_program SELECT {copied} FROM numbers, programs_program p WHERE p.id = ?",
         first,
     )
-    async with opened(own_web, "/ws/status/") as found:
-        message = await found.receive_str(timeout=60)
-    assert len(message) > 1024 * 1024
-    assert len(json.loads(message)["programs"]) == 1002
+    async with opened(own_web, "/ws/status/") as found, opened(own_web, "/ws/status/") as another:
+        messages = [await socket.receive_str(timeout=60) for socket in (found, another)]
+        assert [len(json.loads(message)["programs"]) for message in messages] == [1002, 1002]
+        assert len(messages[0]) > 1024 * 1024
+        await asyncio.gather(found.send_str('{"type":"resync"}'), another.send_str('{"type":"resync"}'))
+        again = [await socket.receive_str(timeout=60) for socket in (found, another)]
+    assert [json.loads(message)["type"] for message in again] == ["snapshot", "snapshot"]
+
+
+def test_a_text_for_many_is_framed_once_and_another_one_anew() -> None:
+    untyped: Any = BoundedWebSocketFactory
+    factory = untyped(None)
+    text, equal = "ä" * 20_000, "ä" * 20_000
+    frame = factory.framed(text)
+    assert factory.framed(text) is frame
+    assert frame.payloadHybi.endswith(text.encode())
+    assert factory.framed("b" * 20_000).payloadHybi.endswith(b"b" * 20_000)
+    assert factory.framed(equal).payloadHybi == frame.payloadHybi
 
 
 async def test_websockets_are_neither_compressed_nor_unbounded(web: Web) -> None:
