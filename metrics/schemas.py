@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
-from core.rest.inputs import Moment
+from core.rest.inputs import Moment, Text
 
 from .export import FORMATS
 from .summary import ORDERS
@@ -82,7 +82,7 @@ class ChartOfMany(Chart, ManyPrograms):
 
 
 class ChartOfHost(Chart):
-    host: str = Field("", max_length=100, description="Its name; the default host without it")
+    host: Text = Field("", max_length=100, description="Its name; the default host without it")
 
 
 class LiveChart(Schema):
@@ -102,7 +102,7 @@ class LiveChart(Schema):
 
 
 class LiveChartOfHost(LiveChart):
-    host: str = Field("", max_length=100)
+    host: Text = Field("", max_length=100)
 
 
 class SummaryQuery(Window, ManyPrograms):

@@ -18,8 +18,8 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages import get_messages
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.core.exceptions import BadRequest, MiddlewareNotUsed
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
@@ -99,7 +99,21 @@ class Locale(Inline, LocaleMiddleware):
 
 
 class Common(Inline, CommonMiddleware):
-    pass
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """PostgreSQL knows no text with NUL and fails where one is looked for; SQLite merely finds nothing."""
+        if "\x00" in request.path_info:
+            raise Http404("No address holds a NUL character.")
+        if "%00" in request.META.get("QUERY_STRING", "") and (fields := _with_nul(request)):
+            if not request.path_info.startswith(API):
+                raise BadRequest("NUL characters are not asked for.")
+            return problems.unprocessable(
+                {"field": name, "message": "must not hold NUL characters"} for name in fields
+            )
+        return super().process_request(request)
+
+
+def _with_nul(request: HttpRequest) -> list[str]:
+    return [name for name, values in request.GET.lists() if any("\x00" in text for text in (name, *values))]
 
 
 class Csrf(Inline, CsrfViewMiddleware):

@@ -101,7 +101,7 @@ def _not_found(request: HttpRequest, error: Failure) -> HttpResponse:
 def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
     """A rule of the product was broken; a model or service says which."""
     by_field = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
-    return _unprocessable(
+    return unprocessable(
         {"field": "" if field == NON_FIELD_ERRORS else field, "message": message}
         for field, messages in by_field.items()
         for message in messages
@@ -110,7 +110,7 @@ def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
 
 def _misshapen(request: HttpRequest, error: Failure) -> HttpResponse:
     """The request does not have the shape that the operation's schema asks for."""
-    return _unprocessable(
+    return unprocessable(
         {"field": ".".join(map(str, _place(entry["loc"]))), "message": entry["msg"].removeprefix("Value error, ")}
         for entry in error.errors
     )
@@ -121,7 +121,7 @@ def _place(location: tuple[Any, ...]) -> tuple[Any, ...]:
     return location[2:] if location[0] in ("body", "query") and len(location) > 2 else location[1:]
 
 
-def _unprocessable(errors: Iterable[FieldError]) -> HttpResponse:
+def unprocessable(errors: Iterable[FieldError]) -> HttpResponse:
     return problem(422, "The request was understood, but not all of it makes sense; see errors.", errors)
 
 

@@ -191,3 +191,16 @@ async def test_the_log_in_works_through_all_of_it() -> None:
     assert (await client.get("/api/status")).status_code == 200
     await client.alogout()
     assert (await client.get("/api/status")).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/api/webhooks/deliveries/%00", "/admin/%00/", "/static/%00", "/%00"])
+def test_nothing_lies_at_an_address_with_a_nul(db: None, path: str) -> None:
+    assert Client().get(path).status_code == 404
+
+
+def test_the_api_says_which_field_holds_a_nul_and_a_page_is_not_asked_for_with_one(db: None) -> None:
+    answer = Client().get("/api/events?severity=error&type=a%00b&%00=1&search=%2500")
+    assert (answer.status_code, answer["Content-Type"]) == (422, PROBLEM)
+    assert [error["field"] for error in answer.json()["errors"]] == ["type", "\x00"]
+    assert Client().get("/admin/login/?next=%00").status_code == 400
+    assert Client().get("/admin/login/?next=%2500").status_code == 200

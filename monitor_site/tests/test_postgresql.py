@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from core.tests.servers import are_there, postgresql, redis_server
-from webhooks.tests.receiver import Receiver
+from webhooks.tests.receiver import Receiver, status
 
 from .installation import Installation, free_port, wait_until
 from .test_web import Web, opened
@@ -35,6 +35,8 @@ OLD_POINT = (
     " VALUES (%(at)s, 1, %(at)s, 1, 1000, 1, 1, 1, 1, 1, 1, 1, 1, 1)"
 )
 OLD_POINTS = "SELECT 1 FROM metrics_resourceusage WHERE timestamp = %(at)s"
+STREAMS = {"follow", "stream"}
+REFUSALS = {400, 404, 405, 422}
 BELLS = {b"monitor:bell:agent", b"monitor:bell:web"}
 ONLY_WITH_THE_SECRET = "sh -c 'test \"$TOKEN\" = s3cret && exec sleep 120'"
 
@@ -111,12 +113,17 @@ async def test_all_of_it_works_on_postgresql_and_redis_and_with_a_second_host(
     site.database.execute(OLD_POINT, {"at": LONG_AGO})
     serve = site.start()
     site.ask("POST", "/api/webhooks", {"name": "ops", "url": receiver.url(), "events": ["program.crashed"]})
-    program = site.define("worker", "sleep 120", start_seconds=0)
+    receiver.script("/ok", status(200, "thanks\0"))
+    program = site.define("worker", "sh -c 'printf \"one\\\\000two\\\\n\"; exec sleep 120'", start_seconds=0)
     first = site.process(program)
+    wait_until(lambda: "two" in json.dumps(site.ask("GET", f"/api/programs/{program}/logs?tail=5")))
     await the_status_socket_sees_a_kill(site, program, first)
     second = site.process(program)
     assert second != first
     assert wait_until(lambda: receiver.received)[0].json["type"] == "program.crashed"
+    wait_until(lambda: site.ask("GET", "/api/webhooks/deliveries?state=delivered")["count"])
+    (incident,) = site.ask("GET", f"/api/incidents?program={program}")["items"]
+    assert "two" in json.dumps(site.ask("GET", f"/api/incidents/{incident['id']}"))
     wait_until(lambda: site.points(program))
     site.ask("POST", f"/api/programs/{program}/restart")
     wait_until(lambda: site.process(program) != second)
@@ -124,6 +131,7 @@ async def test_all_of_it_works_on_postgresql_and_redis_and_with_a_second_host(
     the_answer_about_the_past_is_kept_in_redis(site, program)
     wait_until(lambda: not site.database.execute(OLD_POINTS, {"at": LONG_AGO}).fetchall())
     all_parts_report(site)
+    nul_characters_are_refused_or_found_nowhere(site)
     another_host_runs_its_programs(site, tmp_path / "other")
     serve.terminate()
     assert serve.wait(60) == 0
@@ -159,6 +167,17 @@ def all_parts_report(site: Site) -> None:
     answer, text = site.web.ask("GET", "/metrics")
     assert answer.status == 200
     assert b'program="worker"' in text
+
+
+def nul_characters_are_refused_or_found_nowhere(site: Site) -> None:
+    """PostgreSQL, unlike SQLite, knows no text with them."""
+    for path, methods in site.ask("GET", "/api/openapi.json")["paths"].items():
+        known = re.sub(r"\{\w*id\}", "1", path)
+        names = [one["name"] for one in methods.get("get", {}).get("parameters", []) if one["in"] == "query"]
+        for asked in [f"{known}/%00", *(f"{known}?{name}=%00" for name in names if name not in STREAMS)]:
+            answer, content = site.web.ask("GET", asked)
+            assert answer.status in REFUSALS, (asked, answer.status, content)
+    assert site.web.ask("GET", "/admin/login/?next=%00")[0].status == 400
 
 
 def another_host_runs_its_programs(site: Site, folder: Path) -> None:
