@@ -99,21 +99,7 @@ class Locale(Inline, LocaleMiddleware):
 
 
 class Common(Inline, CommonMiddleware):
-    def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        """PostgreSQL knows no text with NUL and fails where one is looked for; SQLite merely finds nothing."""
-        if "\x00" in request.path_info:
-            raise Http404("No address holds a NUL character.")
-        if "%00" in request.META.get("QUERY_STRING", "") and (fields := _with_nul(request)):
-            if not request.path_info.startswith(API):
-                raise BadRequest("NUL characters are not asked for.")
-            return problems.unprocessable(
-                {"field": name, "message": "must not hold NUL characters"} for name in fields
-            )
-        return super().process_request(request)
-
-
-def _with_nul(request: HttpRequest) -> list[str]:
-    return [name for name, values in request.GET.lists() if any("\x00" in text for text in (name, *values))]
+    pass
 
 
 class Csrf(Inline, CsrfViewMiddleware):
@@ -185,6 +171,23 @@ class ApiManners(Inline):
         if request.META["REQUEST_METHOD"] == "HEAD":
             without_body(response)
         return response
+
+
+class NoNul(Inline):
+    """PostgreSQL knows no text with NUL and fails where one is looked for; SQLite merely finds nothing."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        if "\x00" in request.path_info:
+            raise Http404("No address holds a NUL character.")
+        if "%00" not in request.META.get("QUERY_STRING", "") or not (names := _with_nul(request)):
+            return None
+        if not request.path_info.startswith(API):
+            raise BadRequest("No page is asked for with NUL characters.")
+        return problems.unprocessable({"field": name, "message": "must not hold NUL characters"} for name in names)
+
+
+def _with_nul(request: HttpRequest) -> list[str]:
+    return [name for name, values in request.GET.lists() if any("\x00" in text for text in (name, *values))]
 
 
 def without_body(response: HttpResponseBase) -> None:

@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "monitor_site.middleware.StaticFiles",
     "monitor_site.middleware.Compression",
     "monitor_site.middleware.ApiManners",
+    "monitor_site.middleware.NoNul",
     "monitor_site.middleware.ApiConditionalGet",
     "monitor_site.middleware.Session",
     "monitor_site.middleware.Locale",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from django.db import connection
 
 from metrics.incident_metrics import usage_before
 from metrics.recorder import Recorder
+from metrics.tests.plans import assert_finds_one_stretch_by_the_key, explained
 from metrics.tests.writing import Writer, programs, used
 from programs import events, incidents
 from programs.hosts import this_host
@@ -58,6 +58,4 @@ def test_it_costs_one_query_by_the_key(writer: Writer, django_assert_num_queries
     event = crashed(program)
     with django_assert_num_queries(1) as captured:  # type: ignore[operator]
         usage_before(program, 0, event)
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {captured.captured_queries[0]['sql']}")
-        assert "PRIMARY KEY (period=? AND program_id=? AND timestamp>? AND timestamp<?)" in cursor.fetchone()[3]
+    assert_finds_one_stretch_by_the_key(explained(captured.captured_queries[0]["sql"]))

@@ -206,11 +206,16 @@ def test_the_file_stays_as_large_as_the_kept_time_needs(
             add_to_points(RAW.period_of(timestamp), timestamp, dict.fromkeys(ids, values))
         forget(writer, NOW + (hour + 1) * HOUR_SECONDS)
         sizes.append(file_bytes())
-    assert sizes[-1] <= sizes[2] * 1.05
+    assert max(sizes[3:]) <= max(sizes[:3]) * 1.05
 
 
 def file_bytes() -> int:
+    """PostgreSQL's own vacuum runs when it likes; the next point needs the room now."""
     with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("VACUUM metrics_resourceusage")
+            cursor.execute("SELECT pg_total_relation_size('metrics_resourceusage')")
+            return int(cursor.fetchone()[0])
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         cursor.fetchall()
     return Path(connection.settings_dict["NAME"]).stat().st_size
