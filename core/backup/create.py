@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import sqlite3
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -28,12 +31,23 @@ def create(target: Path, *, with_keys: bool = True) -> Manifest:
         raise BackupError(f"{target} is no file in an existing folder.")
     try:
         # A rotation in between would leave secrets in the copy that none of its keys opens.
-        with hold("rotate_keys"), tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as work:
-            return _create(target, Path(work), with_keys)
+        with hold("rotate_keys"), _workplace(target.parent) as work:
+            return _create(target, work, with_keys)
     except HeldError as error:
         raise BackupError("Another backup or a rotation of keys is running; try again in a moment.") from error
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"The backup failed: {error}") from error
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Gone afterwards, also when a signal ends the backup while it is being made: its name is known before."""
+    work = folder / f".backup-{secrets.token_hex(8)}"
+    try:
+        work.mkdir(mode=0o700)
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _create(target: Path, work: Path, with_keys: bool) -> Manifest:

@@ -297,10 +297,12 @@ def test_the_environment_is_a_small_base_and_what_was_defined(agent: AgentBox) -
 
 
 def test_umask_nice_limits_and_user_are_applied(agent: AgentBox) -> None:
-    say = "sh -c 'umask; nice; ulimit -n; id -un; pwd; sleep 1000'"
+    # The priority is set from outside, right after the start.
+    say = "sh -c 'until [ $(nice) = 5 ]; do sleep 0.05; done; umask; nice; ulimit -n; id -un; pwd; sleep 1000'"
     program = define("who", say, umask="027", nice=5, max_open_files=77, user="nobody", working_directory="/usr")
     wait_state(program, "running")
     log = agent.folder / "logs" / str(program.pk) / "0.log"
+    wait_for(lambda: len(log.read_text().split()) == 5, "what it says")
     assert log.read_text().split() == ["0027", "5", "77", "nobody", "/usr"]
 
 
