@@ -200,9 +200,10 @@ def test_open_files_and_written_bytes_come_when_asked_for(
     before = look(sampler, program, with_extras=lambda key: True)
     program.go_on()
     program.said()
-    after = look(sampler, program, with_extras=lambda key: True)
+    # Writing takes the kernel less CPU than some systems count, and who seems to sleep is skipped for a while.
+    looks = [look(sampler, program, with_extras=lambda key: True) for _ in range(1 + trees.EXTRAS_SKIPPED)]
     assert before.open_files == psutil.Process(program.process.pid).num_fds()
-    assert after.write_bytes == pytest.approx(3_000_000, rel=0.05)
+    assert sum(after.write_bytes or 0 for after in looks) == pytest.approx(3_000_000, rel=0.05)
 
 
 def test_an_agent_that_comes_later_counts_from_its_first_look(run: type[Program]) -> None:

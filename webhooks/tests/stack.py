@@ -11,30 +11,24 @@ from pathlib import Path
 import psutil
 
 from core.tests.databases import url_of_this_database
+from core.tests.http_rig import free_port
 from programs.models import ProgramEvent
 from programs.tests.actors import MANAGE, AgentBox, end, end_all
 
+from .author import Author
+
 MARK = "MONITOR_TEST_FOLDER"
 CLUSTER = 5  # main process, two workers, two helpers
-WRITER = """
-import django, itertools, os, time
-django.setup()
-from django.db import transaction
-from programs import events
-for number in itertools.count():
-    with transaction.atomic():
-        events.record("agent.lost", data={"number": number, "pid": os.getpid()})
-    time.sleep(0.02)
-"""
 
 
 class Stack:
-    """`agent`, `jobs`, and `writer`, which records an event every 20 ms as the web part would."""
+    """`agent`, `jobs`, and `web`, through whose API an `author` changes a program again and again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.agent = AgentBox(folder)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.author = Author(free_port())
         self.environment = {
             **os.environ,
             "DATA_DIR": str(folder),
@@ -49,20 +43,23 @@ class Stack:
             self.agents = started_agents()
             self.agent.start(wait=False)
             return
-        arguments = [str(MANAGE), name] if name == "jobs" else ["-c", WRITER]
+        arguments, environment = [str(MANAGE), name], self.environment
+        if name == "web":
+            arguments += ["--bind", f"127.0.0.1:{self.author.port}"]
+            environment = environment | {"MONITOR_APPS": ""}
+            self.heard = len(self.author.acknowledged)
         with (self.folder / f"{name}.out").open("ab") as output:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, *arguments], env=self.environment, cwd=MANAGE.parent, stdout=output, stderr=output
+                [sys.executable, *arguments], env=environment, cwd=MANAGE.parent, stdout=output, stderr=output
             )
 
     def is_at_work(self, name: str) -> bool:
         """Whether it has come so far that killing it interrupts something."""
         if name == "agent":
             return started_agents() > self.agents
-        pid = self.processes[name].pid
-        if name == "writer":
-            return ProgramEvent.objects.filter(type="agent.lost", data__pid=pid).exists()
-        return len(psutil.Process(pid).children(recursive=True)) >= CLUSTER
+        if name == "web":
+            return len(self.author.acknowledged) > self.heard
+        return len(psutil.Process(self.processes[name].pid).children(recursive=True)) >= CLUSTER
 
     def kill(self, name: str) -> None:
         """SIGKILL, for jobs to any one of its processes: guard, cluster, or a worker in the middle of sending."""
@@ -93,6 +90,7 @@ class Stack:
         return "".join(path.read_text() for path in sorted(self.folder.glob("*.out")))
 
     def end(self) -> None:
+        self.author.stop()
         self.agent.clean_up()
         end_all(lambda: [process for process in psutil.process_iter() if self._is_ours(process)])
         for started in self.processes.values():
