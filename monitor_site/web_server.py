@@ -110,6 +110,9 @@ class BoundedFactory(HTTPFactory):
         protocol.requestFactory = BoundedRequest
         return protocol
 
+    def log(self, request: Any) -> None:
+        """Twisted would put together a line of its own for each request, and nobody reads it: ours is better."""
+
 
 class BoundedWebSocket(WebSocketProtocol):
     factory: Any
