@@ -19,6 +19,9 @@ from django.db import models
 
 from programs.models import Host, Program
 
+from .alerts.models import Alert as Alert
+from .alerts.models import AlertRule as AlertRule
+
 
 class Usage(models.Model):
     """What one program used during one stretch of time, summed over its instances and their process trees.

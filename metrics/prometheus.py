@@ -25,6 +25,7 @@ from programs.states import State
 from programs.watching import seats
 
 from . import tiers, timing
+from .alerts import selectors as alerts
 from .models import AgentVitals, HostUsage, ResourceUsage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,7 +48,7 @@ class Exposition:
             self._registry.register(collector)
 
     def text(self) -> bytes:
-        """The whole of it. Ten queries, however many programs there are."""
+        """The whole of it. Eleven queries, however many programs there are."""
         return generate_latest(self._registry) + generate_latest(timing.registry)
 
 
@@ -189,6 +190,8 @@ class Ourselves(FromDatabase):
         yield _gauge(
             "errors_open", "Kinds of error of the monitor itself that nobody has resolved", (), [((), unseen)]
         )
+        firing = [((severity,), count) for severity, count in alerts.firing_by_severity().items()]
+        yield _gauge("alerts_firing", "Alerts that last", ("severity",), firing)
         yield _gauge("database_size_bytes", "Size of the database", (), [((), _database_bytes())])
         yield _gauge("live_connections", "Websockets and streams that are open", (), [((), seats.taken)])
 

@@ -137,6 +137,13 @@ class Recorder:
         with self._lock:
             return _points(self._waiting) + _points(self._in_hand)
 
+    @property
+    def recorded_until(self) -> int:
+        """Everything that was measured before this moment (a line of the grid) is in the database."""
+        with self._lock:
+            held = [self._held.timestamp] if self._held.points else []
+            return min([RAW.floor(int(self._until)), *held, *self._waiting, *self._in_hand])
+
     # --- The writer thread ------------------------------------------------------------------------------
 
     def _write(self) -> None:
@@ -144,7 +151,7 @@ class Recorder:
         begun = time.monotonic()
         self._rollup.load()
         if not self._in_hand:
-            self._in_hand = self._take()
+            self._take()
         for timestamp, interval in self._in_hand.items():
             period = RAW.period_of(timestamp)
             self._rollup.mark(RAW, period)
@@ -159,7 +166,7 @@ class Recorder:
             transaction.on_commit(partial(self._clock.noted, newest))
         transaction.on_commit(partial(self._written, begun))
 
-    def _take(self) -> dict[int, Interval]:
+    def _take(self) -> None:
         taken: dict[int, Interval] = {}
         number = 0
         with self._lock:
@@ -167,7 +174,7 @@ class Recorder:
                 timestamp = next(iter(self._waiting))
                 taken[timestamp] = self._waiting.pop(timestamp)
                 number += len(taken[timestamp].points)
-        return taken
+            self._in_hand = taken
 
     def _note_programs(self, new: set[int]) -> None:
         if new:

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseFault
 from structlog.contextvars import bind_contextvars
 
 from core import errors
+from metrics.alerts.watch import Watch
 from metrics.collector import Collector
 from metrics.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
@@ -60,10 +61,12 @@ async def run(*, stop_programs: bool) -> None:
 
 
 def _services(supervisor: Supervisor) -> dict[str, Service]:
+    collector, journal = Collector(supervisor), supervisor.journal
     return {
         "logs": LogKeeper(supervisor.logs).run,
-        "collector": Collector(supervisor).run,
-        "retention": Retention(supervisor.journal.put_batch).run,
+        "collector": collector.run,
+        "alerts": Watch(supervisor.host, journal.put_batch, lambda: collector.recorder.recorded_until).run,
+        "retention": Retention(journal.put_batch).run,
         "webhooks": Pump().run,
         "heartbeat": lambda stop: _beat(supervisor, stop),
     }

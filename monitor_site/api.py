@@ -21,6 +21,7 @@ from ninja.types import DictStrAny
 
 from core.errors.api import router as errors_router
 from core.rest import authority
+from metrics.alerts.api import router as alerts_router
 from metrics.api import router as metrics_router
 from programs.api import router as programs_router
 from webhooks.api import router as webhooks_router
@@ -124,6 +125,7 @@ api = MonitorAPI(
 api.add_decorator(note_parameters, mode="view")
 api.add_router("", programs_router)
 api.add_router("/metrics", metrics_router)
+api.add_router("/metrics/alerts", alerts_router)
 api.add_router("", webhooks_router)
 api.add_router("/system", system_router)
 api.add_router("/system", errors_router)

@@ -35,14 +35,17 @@ def record(
     type_: str,
     *,
     program: Program | None = None,
+    program_name: str = "",
     process_index: int | None = None,
     actor: str = "",
     data: dict[str, Any] | None = None,
     at: datetime | None = None,
     uid: str | None = None,
+    severity: str = "",
 ) -> ProgramEvent:
     """Writes the event and tells the other apps, all in the caller's transaction.
 
+    Its type decides how severe it is, unless `severity` does. `program_name` is that of a program that is gone.
     Raises TransactionManagementError outside a transaction: an event must not outlive a rolled-back change.
     """
     if not transaction.get_connection().in_atomic_block:
@@ -50,9 +53,9 @@ def record(
     event = ProgramEvent(
         seq=Sequence.advance(),
         type=type_,
-        severity=SEVERITIES.get(type_, Severity.INFO),
+        severity=severity or SEVERITIES.get(type_, Severity.INFO),
         program=program,
-        program_name=program.name if program else "",
+        program_name=program.name if program else program_name,
         process_index=process_index,
         timestamp=at or timezone.now(),
         actor=actor,

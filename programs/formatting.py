@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+from .meaning.quantities import byte_count as bytes_text
 
-
-def bytes_text(count: float) -> str:
-    """1536 as `1.5 KB`."""
-    size, unit = float(count), 0
-    while size >= 1024 and unit < len(BYTE_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.0f} {BYTE_UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.1f} {BYTE_UNITS[unit]}"
+__all__ = ["bytes_text", "duration_text", "ending_text", "percent_text"]
 
 
 def duration_text(seconds: float) -> str:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.access import Role
+from metrics.alerts.tests.rig import alert, rule
 from metrics.models import AgentVitals, ResourceUsage
 from metrics.prometheus import CpuSeconds, Exposition
 from metrics.tiers import RAW
@@ -86,6 +87,17 @@ def test_a_silent_agent_is_down_and_its_programs_unknown() -> None:
     found = samples()
     assert found["monitor_agent_up", "testhost"] == 0
     assert found["monitor_program_state", "testhost", "web", "unknown"] == 1
+
+
+def test_alerts_that_last_are_counted_by_severity() -> None:
+    web = define("web")
+    for number, severity in enumerate(["error", "error", "warning"]):
+        lasting = rule(f"r{number}", severity=severity)
+        alert(lasting, web)
+        alert(lasting, web, age=600, lasted=60)
+    found = samples()
+    counts = {key[1]: value for key, value in found.items() if key[0] == "monitor_alerts_firing"}
+    assert counts == {"info": 0, "warning": 1, "error": 2}
 
 
 # --- CPU seconds ----------------------------------------------------------------------------------------
@@ -197,10 +209,10 @@ def test_a_hundred_programs_cost_as_many_queries_as_one(django_assert_num_querie
     host("testhost")
     running(define("first"))
     exposition.text()
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         exposition.text()
     for number in range(10):
         running(define(f"p{number}"))
     assert Program.objects.count() == 11
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         exposition.text()

@@ -13,7 +13,9 @@ from django.db.models import QuerySet
 
 from core.models import AuditEntry
 from metrics import expiry, retention
+from metrics.alerts.tests.rig import alert, rule
 from metrics.models import (
+    Alert,
     HostUsage,
     OpenPeriod,
     RecordedProgram,
@@ -139,6 +141,19 @@ def test_events_go_with_their_incidents_and_the_audit_trail_too(
         QuerySet(AuditEntry).filter(pk=entry.pk).update(at=at)
     forget(writer)
     assert ProgramEvent.objects.count() == Incident.objects.count() == AuditEntry.objects.count() == 2
+
+
+def test_alerts_go_when_they_have_been_over_for_long_enough(writer: Writer) -> None:
+    about = Program.objects.get(pk=programs()[0])
+    at = datetime.fromtimestamp(NOW, UTC)
+    for number, days in enumerate((1, 89, 91, 300)):
+        alert(
+            rule(f"r{number}"), about, started_at=at - timedelta(days=310), resolved_at=at - timedelta(days=days)
+        )
+    alert(rule("lasting"), about, started_at=at - timedelta(days=310))
+    forget(writer)
+    assert Alert.objects.count() == 3
+    assert expiry.alerts(at, 1) == 1
 
 
 def test_facts_go_a_few_at_a_time(db: None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from programs.formatting import duration_text
+from programs.meaning import quantity
 from programs.models import ProgramEvent
 
 from .history import label
@@ -60,6 +61,26 @@ def _typed(data: Data) -> str:
     return str(data.get("text", "")).strip() + (f" ({data['error']})" if data.get("error") else "")
 
 
+def _amounts(data: Data) -> str:
+    """`CPU 97.5 % (above 90 %)`, as far as it is known."""
+    unit = str(data.get("unit", ""))
+    value, limit = data.get("value"), data.get("threshold")
+    parts = [str(data.get("measure", "")), quantity(value, unit) if isinstance(value, int | float) else ""]
+    if isinstance(limit, int | float):
+        parts.append(f"({data.get('condition', '')} {quantity(limit, unit)})")
+    return " ".join(filter(None, parts))
+
+
+def _firing(data: Data) -> str:
+    return f"{data.get('rule', '')}: {_amounts(data)}"
+
+
+def _resolved(data: Data) -> str:
+    lasted = data.get("seconds")
+    text = f"{data.get('rule', '')}: {data.get('why', '')}"
+    return text + (f" ({_('after')} {duration_text(lasted)})" if isinstance(lasted, int | float) else "")
+
+
 _TEXTS: dict[str, Callable[[Data], str]] = {
     "program.crashed": _ended,
     "program.exited": _ended,
@@ -72,4 +93,6 @@ _TEXTS: dict[str, Callable[[Data], str]] = {
     "program.updated": _changed,
     "program.scaled": _scaled,
     "program.input": _typed,
+    "alert.firing": _firing,
+    "alert.resolved": _resolved,
 }

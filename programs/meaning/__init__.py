@@ -2,6 +2,7 @@
 
 from .durations import duration, ordinal
 from .exits import exit_meaning
+from .quantities import quantity
 from .summaries import summary
 
-__all__ = ["duration", "exit_meaning", "ordinal", "summary"]
+__all__ = ["duration", "exit_meaning", "ordinal", "quantity", "summary"]

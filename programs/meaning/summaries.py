@@ -6,7 +6,8 @@ What the lines look for in an event's data:
   `delay_seconds` (0: now), `restarts` (how many within `window_seconds`)
 - starts: `pid restarts` · backoff: `delay_seconds attempt` · fatal: `reason` · stopping: `why`
 - stopped: `step seconds tree_killed` · health: `detail` · scaled: `from to` · updated: `changes`
-- alerts: `rule value threshold seconds` · plugins: `plugin seconds error` · webhooks: `webhook reason`
+- alerts: `rule value threshold` with their `unit`, `measure condition window_seconds`; over: `seconds why`
+- plugins: `plugin seconds error` · webhooks: `webhook reason`
 - agents: `host adopted silent_seconds processes`
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .durations import counted, duration, ordinal
+from .quantities import quantity
 
 Data = Mapping[str, Any]
 LONGEST = 500
@@ -146,16 +148,25 @@ def _input(program: str, data: Data) -> str:
     return _with(line, " (not taken: {})", _text(data, "error"))
 
 
+def _amount(data: Data, key: str) -> str:
+    value = _number(data, key)
+    return "" if value is None else quantity(value, _text(data, "unit"))
+
+
+def _alert(program: str, data: Data) -> str:
+    return _with(_with("Alert", " {}", _text(data, "rule", "name")), " for {}", program)
+
+
 def _firing(program: str, data: Data) -> str:
-    line = _with(_with("Alert", " {}", _text(data, "rule", "name")), " for {}", program)
-    value, threshold = _number(data, "value"), _number(data, "threshold")
-    line = _with(line, ": {}", "" if value is None else f"{value:g}")
-    return _with(line, " (threshold {})", "" if threshold is None else f"{threshold:g}")
+    value = " ".join(filter(None, (_text(data, "measure"), _amount(data, "value"))))
+    line = _with(_with(_alert(program, data), ": {}", value), " over {}", _span(data, "window_seconds"))
+    limit = _amount(data, "threshold")
+    return _with(line, " ({})", f"{_text(data, 'condition') or 'threshold'} {limit}" if limit else "")
 
 
 def _resolved(program: str, data: Data) -> str:
-    line = _with(_with("Alert", " {}", _text(data, "rule", "name")), " for {}", program)
-    return _with(line + " is over", " after {}", _span(data, "seconds", "duration_seconds"))
+    line = _with(_alert(program, data) + " is over", " after {}", _span(data, "seconds", "duration_seconds"))
+    return _with(line, ": {}", _text(data, "why"))
 
 
 def _plugin(verb: str) -> Summary:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from programs import events
-from programs.meaning import duration, exit_meaning, ordinal, summary
+from programs.meaning import duration, exit_meaning, ordinal, quantity, summary
 from programs.meaning.exits import EXIT_CODES, NTSTATUS, RUNTIME_CODES, SIGNALS
 from programs.meaning.summaries import SUMMARIES
 from programs.models import Incident
@@ -138,6 +138,29 @@ RESTARTING_NOW = {"delay_seconds": 0, "restarts": 2, "window_seconds": 600}
             {"rule": "hot", "value": 95.5, "threshold": 90},
             "Alert hot for web: 95.5 (threshold 90)",
         ),
+        (
+            "alert.firing",
+            {
+                "rule": "hot",
+                "value": 95.5,
+                "threshold": 90,
+                "unit": "percent",
+                "measure": "CPU",
+                "condition": "above",
+                "window_seconds": 300,
+            },
+            "Alert hot for web: CPU 95.5 % over 5 min (above 90 %)",
+        ),
+        (
+            "alert.firing",
+            {"rule": "leak", "value": 2 * 1024**3, "threshold": 1.5 * 1024**3, "unit": "bytes"},
+            "Alert leak for web: 2.0 GB (threshold 1.5 GB)",
+        ),
+        (
+            "alert.resolved",
+            {"rule": "hot", "seconds": 90, "why": "the program stopped", "value": None},
+            "Alert hot for web is over after 1 min 30 s: the program stopped",
+        ),
         ("alert.resolved", {"rule": "cpu high", "seconds": 300}, "Alert cpu high for web is over after 5 min"),
         ("plugin.failed", {"plugin": "backup", "error": "disk full"}, "Plugin backup for web failed: disk full"),
         ("program.invented", {"reason": "because"}, "program.invented web: because"),
@@ -145,6 +168,23 @@ RESTARTING_NOW = {"delay_seconds": 0, "restarts": 2, "window_seconds": 600}
 )
 def test_an_event_is_one_line(type_: str, data: dict[str, Any], line: str) -> None:
     assert summary(type_, "web", data) == line
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (97.5, "percent", "97.5 %"),
+        (0.004, "percent", "0 %"),
+        (1023, "bytes", "1023 B"),
+        (1536, "bytes", "1.5 KB"),
+        (10 * 1024**2, "bytes_per_second", "10.0 MB/s"),
+        (12.0, "count", "12"),
+        (1234567, "", "1234567"),
+        (3.14159, "parsecs", "3.14"),
+    ],
+)
+def test_an_amount_has_its_unit(value: float, unit: str, text: str) -> None:
+    assert quantity(value, unit) == text
 
 
 @pytest.mark.parametrize(

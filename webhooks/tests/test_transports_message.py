@@ -23,6 +23,30 @@ def test_a_crash_is_told_in_the_order_people_ask() -> None:
     )
 
 
+def test_an_alert_tells_rule_value_threshold_and_how_long() -> None:
+    data = {
+        "rule": "hot", "measure": "CPU", "unit": "percent", "condition": "above", "threshold": 90.0,
+        "value": 12.5, "highest": 99.25, "lowest": 12.5, "seconds": 300, "why": "recovered",
+    }  # fmt: skip
+    event = {"type": "alert.resolved", "severity": "info", "actor": "agent", "data": data}
+    summary = "Alert hot for my_web is over after 5 min: recovered"
+    body = {**told(event=event, summary=summary, process={}), "type": "alert.resolved"}
+    message = message_of(body)
+    assert (message.tone, message.headline) == (Tone.GOOD, summary)
+    assert message.facts[2:-1] == (
+        ("Rule", "hot"),
+        ("CPU", "12.5 %"),
+        ("Highest, lowest", "99.25 % / 12.5 %"),
+        ("Threshold", "above 90 %"),
+        ("Lasted", "5 min"),
+    )
+
+
+def test_an_alert_of_another_shape_than_expected_is_told_all_the_same() -> None:
+    event = {"type": "alert.firing", "severity": "warning", "data": {"value": "much", "threshold": [], "unit": 5}}
+    assert message_of({**told(event=event, process={}), "type": "alert.firing"}).tone is Tone.WARNING
+
+
 def test_a_person_who_did_it_is_named_and_the_agent_is_not() -> None:
     assert ("By", "alice") in message_of(told(event={"actor": "alice"})).facts
     assert all(label != "By" for label, _ in message_of(CRASH).facts)

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.masking import mask_text, printable
 from programs.logs.lines import CONTROL
-from programs.meaning import duration
+from programs.meaning import duration, quantity
 
 from .texts import cut
 
@@ -137,6 +137,7 @@ def _facts(
     found = (
         ("Program", _program(data, told)),
         ("Host", _line(data.get("host"))),
+        *_of_alert(event, told),
         ("Ended with", _ending(told)),
         ("Uptime before", duration(uptime) if uptime is not None else ""),
         ("Restarts in the last hour", f"{restarts:g}" if restarts is not None else ""),
@@ -145,6 +146,25 @@ def _facts(
         ("Delivered", f"late by {duration(late)}" if late else ""),
     )
     return ((label, value) for label, value in found if value)
+
+
+def _of_alert(event: Mapping[str, Any], told: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """What an event about an alert rule tells."""
+    if not str(event.get("type", "")).startswith("alert."):
+        return ()
+    limit, seconds = _amount(told, "threshold"), _number(told.get("seconds"))
+    return (
+        ("Rule", _line(told.get("rule"))),
+        (_line(told.get("measure")) or "Value", _amount(told, "value")),
+        ("Highest, lowest", " / ".join(filter(None, (_amount(told, "highest"), _amount(told, "lowest"))))),
+        ("Threshold", f"{_line(told.get('condition'))} {limit}".strip() if limit else ""),
+        ("Lasted", duration(seconds) if seconds is not None else ""),
+    )
+
+
+def _amount(told: Mapping[str, Any], name: str) -> str:
+    value = _number(told.get(name))
+    return "" if value is None else quantity(value, _line(told.get("unit")))
 
 
 def _ending(told: Mapping[str, Any]) -> str:

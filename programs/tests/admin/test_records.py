@@ -53,12 +53,17 @@ def test_events_tell_in_words_what_happened(viewer: Client, program: MakeProgram
     happened("program.input", web, data={"text": "say <hi>\n"}, actor="bob")
     happened("program.stopped", web, data={"step": "signal:TERM", "seconds": 0.2, "tree_killed": True})
     happened("agent.started", data={"anything": None})
+    about = {"rule": "leak", "measure": "Memory", "unit": "bytes", "condition": "above", "threshold": 1048576}
+    happened("alert.firing", web, data={**about, "value": 2097152})
+    happened("alert.resolved", web, data={**about, "seconds": 75, "why": "recovered"})
     text = viewer.get(EVENTS).content.decode()
     for wanted in (
         "exit code &lt;3&gt; (after 1m 15s)",
         "say &lt;hi&gt;",
         "signal:TERM, after 0.2 s, its tree was killed",
         "Command",
+        "leak: Memory 2.0 MB (above 1.0 MB)",
+        "leak: recovered (after 1m 15s)",
     ):
         assert wanted in text
 

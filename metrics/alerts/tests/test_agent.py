@@ -1,0 +1,96 @@
+"""A real agent that watches real programs, and is killed in between."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+
+from django.db import transaction
+
+from core.models import Sequence
+from metrics.alerts.models import Alert, AlertRule
+from metrics.models import ResourceUsage
+from programs.models import ProgramEvent
+from programs.states import Verb
+from programs.tests.actors import AgentBox, ask, define, wait_event, wait_for, wait_state
+
+from .rig import rule
+
+BURN = f"{sys.executable} -c 'while True: pass'"
+KILLS = int(os.environ.get("MONITOR_TEST_SAMPLING_KILLS", "3"))  # 50 for the long run, see CONTRIBUTING
+
+
+def start(box: AgentBox) -> AgentBox:
+    return box.start(RECORD_SECONDS="1")
+
+
+def open_alerts() -> int:
+    return Alert.objects.filter(resolved_at=None).count()
+
+
+def test_a_program_that_burns_fires_and_is_over_when_it_stops(box: AgentBox) -> None:
+    rule("busy", threshold=15.0, window_seconds=2, severity="error")
+    agent = start(box)
+    calm, busy = define("calm", "sleep 600"), define("busy", BURN)
+    fired = wait_event(busy, "alert.firing")
+    assert (fired.severity, fired.data["rule"], fired.data["threshold"]) == ("error", "busy", 15)
+    assert fired.data["value"] > 15
+    ask(busy, Verb.STOP)
+    over = wait_event(busy, "alert.resolved")
+    assert (over.data["reason"], over.severity) == ("stopped", "info")
+    assert Alert.objects.get().resolved_at == over.timestamp
+    assert not ProgramEvent.objects.filter(program=calm, type="alert.firing").exists()
+    assert agent.stop() == 0
+
+
+def test_a_program_that_calms_down_has_recovered(box: AgentBox) -> None:
+    rule("busy", threshold=15.0, window_seconds=2)
+    start(box)
+    code = "import time\\nwhile time.process_time() < 1.5: pass\\ntime.sleep(600)"
+    program = define("busy", f"{sys.executable} -c '{code}'".replace("\\n", "\n"))
+    assert wait_event(program, "alert.resolved").data["reason"] == "recovered"
+    assert Alert.objects.count() == 1
+
+
+def test_an_agent_killed_again_and_again_tells_an_alert_once(box: AgentBox) -> None:
+    rule("busy", threshold=5.0, window_seconds=2)
+    program = define("busy", BURN)
+    for _ in range(KILLS):
+        start(box)
+        wait_state(program, "running")
+        time.sleep(random.uniform(0.5, 3))  # at whatever it is then: before, while and after it fires
+        box.kill()
+    start(box)
+    wait_event(program, "alert.firing")
+    ask(program, Verb.STOP)
+    wait_for(lambda: not open_alerts(), box)
+    events = list(ProgramEvent.objects.filter(type__startswith="alert.").order_by("seq"))
+    assert [event.type for event in events] == ["alert.firing", "alert.resolved"]
+    assert Alert.objects.get().reason == "stopped"
+
+
+def test_a_rule_that_is_removed_while_the_agent_is_away_ends_its_alert(box: AgentBox) -> None:
+    rule("busy", threshold=5.0, window_seconds=2)
+    start(box)
+    program = define("busy", BURN)
+    wait_event(program, "alert.firing")
+    box.kill()
+    AlertRule.objects.get().delete()
+    start(box)
+    assert wait_event(program, "alert.resolved").data["reason"] == "rule_removed"
+
+
+def test_a_busy_database_delays_an_alert_and_makes_none(box: AgentBox) -> None:
+    rule("busy", threshold=5.0, window_seconds=2)
+    agent = start(box)
+    program = define("busy", BURN)
+    wait_event(program, "alert.firing")
+    with transaction.atomic():
+        Sequence.advance()  # nobody else records an event now, and on SQLite nobody writes at all
+        time.sleep(5)  # longer than a program may be missing
+    resumed_at = time.time()
+    wait_for(ResourceUsage.objects.filter(timestamp__gt=resumed_at + 2).exists, agent)
+    assert [event.type for event in ProgramEvent.objects.filter(type__startswith="alert.")] == ["alert.firing"]
+    assert open_alerts() == 1
