@@ -94,7 +94,7 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
 def _as_it_is(program: Program) -> tuple[dict[str, Any], int | None]:
     """The stored definition and host. What others wished meanwhile outlives a form opened before."""
     wishes = ["desired_state", "desired_instances", "removed_at"]
-    stored = Program.everything.select_for_update().select_related("host").get(pk=program.pk)
+    stored = Program.everything.select_for_update(of=("self",)).select_related("host").get(pk=program.pk)
     if stored.removed_at:
         raise ConflictError(f"{stored.name} is being removed.")
     for field in wishes:

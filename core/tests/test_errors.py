@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import structlog
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, TestCase
 from django.urls import path
@@ -28,6 +27,7 @@ from core.errors import store
 from core.errors.pending import MOST_GROUPS, Ledger
 from core.errors.sighting import LONGEST_MESSAGE, LONGEST_TRACEBACK, Sighting, sighted, traceback_of
 from core.models import AuditEntry, ErrorGroup
+from core.tests.databases import locked_database
 
 TOKEN = "pm_1a2b3c4d_" + "x" * 43
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -277,15 +277,12 @@ def test_a_thread_writes_soon_and_by_itself(with_thread: Ledger) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_locked_database_blocks_nobody_and_loses_nothing(with_thread: Ledger) -> None:
-    lock = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    error = caught(refuse)
-    for _ in range(1000):
-        with_thread.note(error)
-    wait_for(lambda: with_thread._in_hand or not with_thread._waiting or threading.active_count() > 1)
-    assert with_thread.is_waiting
-    lock.execute("ROLLBACK")
-    lock.close()
+    with locked_database():
+        error = caught(refuse)
+        for _ in range(1000):
+            with_thread.note(error)
+        wait_for(lambda: with_thread._in_hand or not with_thread._waiting or threading.active_count() > 1)
+        assert with_thread.is_waiting
     wait_for(lambda: not with_thread.is_waiting)
     assert ErrorGroup.objects.get().count == 1000
 

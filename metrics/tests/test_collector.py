@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 import psutil
 import pytest
-from django.db import connection
 from django.db.models import Sum
 
+from core.tests.databases import locked_database
 from metrics.models import AgentVitals, HostUsage, ResourceUsage, ResourceUsageMinute
 from metrics.recorder import Recorder
 from metrics.tests.writing import Writer
@@ -153,23 +151,13 @@ def test_a_stopped_program_leaves_a_gap_and_no_zeros(box: AgentBox) -> None:
     assert not [moment for moment in times(program) if ended < moment < ended + 1]
 
 
-@pytest.fixture
-def blocked_database() -> Iterator[sqlite3.Connection]:
-    blocker = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
-    yield blocker
-    blocker.close()
-
-
-def test_points_of_a_time_without_a_database_are_written_later(
-    box: AgentBox, blocked_database: sqlite3.Connection
-) -> None:
+def test_points_of_a_time_without_a_database_are_written_later(box: AgentBox) -> None:
     agent = start(box)
     program = define("steady", "sleep 600")
     wait_for(lambda: times(program), agent)
-    blocked_database.execute("BEGIN IMMEDIATE")
-    blocked_at = int(time.time())
-    time.sleep(4)
-    blocked_database.execute("COMMIT")
+    with locked_database():
+        blocked_at = int(time.time())
+        time.sleep(4)
     wait_for(lambda: times(program)[-1] > blocked_at + 5, agent)
     assert set(range(blocked_at, blocked_at + 5)) <= set(times(program))
 

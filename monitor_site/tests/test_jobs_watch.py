@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django import db
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django_q.models import OrmQ
 
+from core.tests.databases import BUSY, other_connection
 from monitor_site.jobs import guard as guard_module
 from monitor_site.jobs.config import GuardConfig
 from monitor_site.jobs.guard import Guard
@@ -243,10 +242,10 @@ def freeze(box: AgentBox) -> None:
     while True:
         box.process.send_signal(signal.SIGSTOP)
         try:
-            with closing(sqlite3.connect(connection.settings_dict["NAME"], timeout=0.5)) as other:
-                other.execute("BEGIN IMMEDIATE")
+            with other_connection(timeout=0.5) as other:
+                other.lock()
             return
-        except sqlite3.OperationalError:
+        except BUSY:
             box.process.send_signal(signal.SIGCONT)
             time.sleep(0.05)
 

@@ -65,7 +65,7 @@ class Site:
         sent = None if body is None else json.dumps(body).encode()
         answer, content = self.web.ask(method, path, sent, **{"Content-Type": "application/json"})
         assert answer.status < 300, content
-        return json.loads(content)
+        return json.loads(content) if content else None
 
     def define(self, name: str, command: str, **values: Any) -> int:
         identifier: int = self.ask("POST", "/api/programs", {"name": name, "command": command, **values})["id"]
@@ -131,6 +131,7 @@ async def test_all_of_it_works_on_postgresql_and_redis_and_with_a_second_host(
     the_answer_about_the_past_is_kept_in_redis(site, program)
     wait_until(lambda: not site.database.execute(OLD_POINTS, {"at": LONG_AGO}).fetchall())
     all_parts_report(site)
+    a_definition_can_be_changed_and_removed(site)
     nul_characters_are_refused_or_found_nowhere(site)
     another_host_runs_its_programs(site, tmp_path / "other")
     serve.terminate()
@@ -157,6 +158,14 @@ def the_answer_about_the_past_is_kept_in_redis(site: Site, program: int) -> None
     (kind,) = site.system()["cache"]["kinds"]
     assert (kind["hits"] >= 1, kind["failures"], kind["entries"] >= 1) == (True, 0, True)
     assert list(site.redis.scan_iter("program-monitor:answer:metrics:*"))
+
+
+def a_definition_can_be_changed_and_removed(site: Site) -> None:
+    program = site.define("changing", "sleep 120", autostart=False)
+    assert site.ask("PATCH", f"/api/programs/{program}", {"description": "new"})["description"] == "new"
+    assert "program.updated" in site.events(program)
+    site.ask("DELETE", f"/api/programs/{program}")
+    wait_until(lambda: "changing" not in json.dumps(site.ask("GET", "/api/programs")))
 
 
 def all_parts_report(site: Site) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from core.models import Heartbeat
+from core.tests.databases import locked_database
 from programs.hosts import this_host
 from programs.models import ProgramEvent
 from programs.supervisor.journal import Entry, Journal
@@ -111,14 +111,11 @@ def test_a_batch_that_never_succeeds_starves_nobody(journal: Journal) -> None:
 
 
 def test_a_batch_waits_for_a_database_that_is_away(journal: Journal) -> None:
-    blocker = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    journal.start()
-    journal.put_batch(lambda: note("late"))
-    time.sleep(0.3)
-    assert noted() == []
-    blocker.execute("COMMIT")
-    blocker.close()
+    with locked_database():
+        journal.start()
+        journal.put_batch(lambda: note("late"))
+        time.sleep(0.3)
+        assert noted() == []
     wait_for(lambda: noted() == ["late"])
 
 

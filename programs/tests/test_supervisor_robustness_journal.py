@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Iterator
 
-from django.db import connection
-
+from core.tests.databases import locked_database, other_connection
 from programs.models import ProgramEvent
 from programs.states import Verb
 
@@ -19,23 +17,16 @@ UNREADABLE = "agent.database_unavailable"
 
 
 @contextlib.contextmanager
-def database() -> Iterator[sqlite3.Connection]:
-    """The agent's database, past Django; each statement is a transaction."""
-    with contextlib.closing(sqlite3.connect(connection.settings_dict["NAME"], 20, isolation_level=None)) as opened:
-        yield opened
-
-
-@contextlib.contextmanager
 def unreadable(agent: AgentBox) -> Iterator[None]:
     """The wishes cannot be read; begins once the agent has noticed, twice."""
     told = agent.output.read_text().count(UNREADABLE)
-    with database() as opened:
-        opened.execute("ALTER TABLE programs_intent RENAME TO away")
+    with other_connection() as other:
+        other.rename("programs_intent", "away")
         try:
             wait_for(lambda: agent.output.read_text().count(UNREADABLE) > told + 1, agent)
             yield
         finally:
-            opened.execute("ALTER TABLE away RENAME TO programs_intent")
+            other.rename("away", "programs_intent")
 
 
 def test_a_database_that_cannot_be_read_for_a_while_does_not_end_the_agent(agent: AgentBox) -> None:
@@ -66,12 +57,10 @@ def test_a_journal_that_comes_a_second_time_changes_nothing(agent: AgentBox) -> 
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     journal = agent.folder / "run" / "journal"
-    with database() as opened:
-        opened.execute("BEGIN IMMEDIATE")
+    with locked_database():
         kill(pid)
         wait_for(lambda: b"program.restarted" in journal.read_bytes(), "the entries")
         written = journal.read_bytes()
-        opened.execute("ROLLBACK")
     wait_event(program, "program.running", 2)
     ask(program, Verb.STOP)
     wait_state(program, "stopped")

@@ -6,18 +6,18 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import sqlite3
 import threading
 import time
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connections
 from django.utils import timezone
 
 from core.models import Heartbeat
 from core.rotation import re_encrypt_all
 from core.secrets import decrypt
+from core.tests.databases import other_connection
 from programs import hosts
 from webhooks import tasks
 from webhooks.models import JobTicket, WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -87,37 +87,31 @@ def test_a_job_whose_time_is_up_hands_over_and_finishes_what_is_under_way(
 
 def test_answers_that_come_while_the_database_is_locked_are_written_afterwards(receiver: Receiver) -> None:
     endpoint(receiver.url())
-    lock = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None, check_same_thread=False)
+    with other_connection() as other:
 
-    async def lock_and_answer(request: Any) -> Any:
-        lock.execute("BEGIN IMMEDIATE")
-        threading.Timer(3, lock.execute, ["ROLLBACK"]).start()
-        return await answers.status(200)(request)
+        async def lock_and_answer(request: Any) -> Any:
+            other.lock()
+            threading.Timer(3, other.unlock).start()
+            return await answers.status(200)(request)
 
-    receiver.scripts["/ok"] = [lock_and_answer]
-    happen("agent.started")
-    send()
-    lock.close()
+        receiver.scripts["/ok"] = [lock_and_answer]
+        happen("agent.started")
+        send()
     assert (only_delivery().state, attempts(only_delivery())) == ("delivered", [(1, "event", 200, "")])
 
 
 def test_answers_survive_a_table_that_is_gone_for_a_while(receiver: Receiver) -> None:
     endpoint(receiver.url())
-    other = sqlite3.connect(connection.settings_dict["NAME"], timeout=10, check_same_thread=False)
+    with other_connection() as other:
 
-    def rename(old: str, new: str) -> None:
-        with other:
-            other.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        async def away(request: Any) -> Any:
+            await asyncio.to_thread(other.rename, "webhooks_webhookattempt", "away")
+            threading.Timer(1, other.rename, ["away", "webhooks_webhookattempt"]).start()
+            return await answers.status(200)(request)
 
-    async def away(request: Any) -> Any:
-        await asyncio.to_thread(rename, "webhooks_webhookattempt", "away")
-        threading.Timer(1, rename, ["away", "webhooks_webhookattempt"]).start()
-        return await answers.status(200)(request)
-
-    receiver.scripts["/ok"] = [away]
-    happen("agent.started")
-    send()
-    other.close()
+        receiver.scripts["/ok"] = [away]
+        happen("agent.started")
+        send()
     assert only_delivery().state == "delivered"
     assert len(receiver.received) == 1
 
