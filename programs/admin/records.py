@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +20,18 @@ from unfold.paginator import InfinitePaginator
 
 from core.access.guards import RoleModelAdmin
 from programs import hosts
-from programs.formatting import duration_text, ending_text
+from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.models import Host, Incident, ProgramEvent
 
 from .event_text import event_text
 from .filters import EventTypeFilter, ProgramFilter, SinceFilter
 from .history import label, value_text
+
+# What `metrics` measures of the minutes before an unexpected end: its label and how one value is written.
+FIGURES: dict[str, tuple[Any, Callable[[Any], str]]] = {
+    "cpu_percent": (gettext_lazy("CPU in the ten minutes before"), percent_text),
+    "memory_bytes": (gettext_lazy("Memory in the ten minutes before"), bytes_text),
+}
 
 
 def badge(tone: str, text: str) -> SafeString:
@@ -141,11 +148,21 @@ def incident_card(incident: Incident) -> dict[str, Any]:
         "ending": ending_text(incident.exit_code, incident.exit_signal),
         "uptime": "" if incident.uptime_seconds is None else duration_text(incident.uptime_seconds),
         "lines": incident.log_lines,
-        "metrics": [(label(name), value_text(value)) for name, value in incident.metrics_before.items()],
+        "metrics": [_used(name, value) for name, value in incident.metrics_before.items()],
         "changes": [_change(change) for change in incident.changes_before],
         "alike_count": alike.count(),
         "alike": alike[:5],
     }
+
+
+def _used(name: str, value: Any) -> tuple[str, str]:
+    """Label and text of what was measured before the end: of a series, its highest and its last value."""
+    title, text = FIGURES.get(name, (label(name), value_text))
+    if not (isinstance(value, list) and value and isinstance(value[0], list)):
+        return str(title), value_text(value)
+    values = [number for _moment, number in value]
+    highest = _("%(highest)s at most, %(last)s at last") % {"highest": text(max(values)), "last": text(values[-1])}
+    return str(title), highest
 
 
 def _change(change: dict[str, Any]) -> dict[str, Any]:

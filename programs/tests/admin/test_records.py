@@ -139,6 +139,18 @@ def test_an_incident_explains_why_it_stopped(viewer: Client, program: MakeProgra
         assert wanted in text
 
 
+def test_an_incident_says_what_was_used_before_it(viewer: Client, program: MakeProgram) -> None:
+    series = {
+        "cpu_percent": [[1795670410, 0.5], [1795670420, 88.5], [1795670430, 3.0]],
+        "memory_bytes": [[1795670410, 12_001_280], [1795670420, 12_582_912]],
+    }
+    one = crashed(program("web"), metrics_before=series)
+    text = viewer.get(f"{INCIDENTS}{one.pk}/change/").content.decode()
+    assert "<dd>88.5 % at most, 3.0 % at last</dd>" in text
+    assert "<dd>12.0 MB at most, 12.0 MB at last</dd>" in text
+    assert "1795670410" not in text
+
+
 def test_an_incident_that_is_gone_is_not_found(viewer: Client, db: None) -> None:
     assert viewer.get(f"{INCIDENTS}1/change/").status_code == 302
 
