@@ -23,7 +23,9 @@ def event_text(event: ProgramEvent) -> str:
 
 
 def _said(data: Data) -> str:
-    return next((str(data[key]) for key in ("meaning", "reason", "why", "summary", "error") if data.get(key)), "")
+    return next(
+        (str(data[key]) for key in ("meaning", "reason", "why", "summary", "error", "detail") if data.get(key)), ""
+    )
 
 
 def _ended(data: Data) -> str:

@@ -52,6 +52,7 @@ def test_events_tell_in_words_what_happened(viewer: Client, program: MakeProgram
     happened("program.crashed", web, data={"meaning": "exit code <3>", "uptime_seconds": 75})
     happened("program.input", web, data={"text": "say <hi>\n"}, actor="bob")
     happened("program.stopped", web, data={"step": "signal:TERM", "seconds": 0.2, "tree_killed": True})
+    happened("program.unhealthy", web, data={"detail": "http http://127.0.0.1:1/: connection refused"})
     happened("agent.started", data={"anything": None})
     about = {"rule": "leak", "measure": "Memory", "unit": "bytes", "condition": "above", "threshold": 1048576}
     happened("alert.firing", web, data={**about, "value": 2097152})
@@ -61,6 +62,7 @@ def test_events_tell_in_words_what_happened(viewer: Client, program: MakeProgram
         "exit code &lt;3&gt; (after 1m 15s)",
         "say &lt;hi&gt;",
         "signal:TERM, after 0.2 s, its tree was killed",
+        "http http://127.0.0.1:1/: connection refused",
         "Command",
         "leak: Memory 2.0 MB (above 1.0 MB)",
         "leak: recovered (after 1m 15s)",
