@@ -163,8 +163,9 @@ class ApiManners(Inline):
             return response
         if response.status_code >= 400 and response.get("Content-Type") != problems.MEDIA_TYPE:
             found = problems.problem(response.status_code)
-            if "Allow" in response:
-                found["Allow"] = response["Allow"]
+            for name in ("Allow", "Retry-After"):
+                if name in response:
+                    found[name] = response[name]
             response.close()
             response = found
         response.setdefault("Cache-Control", "private, no-cache")

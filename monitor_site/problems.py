@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import structlog
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, RequestDataTooBig, ValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
@@ -24,11 +25,14 @@ from programs.services import ConflictError
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 5
+DATABASE = "The database is busy, full or gone. Programs go on running; try again in a moment."
 DETAILS = {
     401: "Log in, or send a token: Authorization: Bearer pm_…",
     404: "There is nothing at this address.",
     405: "This address does not know that method.",
     500: "Something went wrong here. The log of the monitor has more.",
+    503: DATABASE,
 }
 
 # The same for the OpenAPI document.
@@ -125,6 +129,13 @@ def unprocessable(errors: Iterable[FieldError]) -> HttpResponse:
     return problem(422, "The request was understood, but not all of it makes sense; see errors.", errors)
 
 
+def _no_database(request: HttpRequest, error: Failure) -> HttpResponse:
+    log.error("api.no_database", method=request.method, path=request.path, exc_info=error)
+    response = problem(503, DATABASE)
+    response["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
 def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
     log.error("api.failed", method=request.method, path=request.path, exc_info=error)
     return problem(500)
@@ -133,6 +144,8 @@ def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
 STATUS: dict[type[Exception], int] = {ConflictError: 409, RequestDataTooBig: 413, PermissionDenied: 403}
 HANDLERS: dict[type[Exception], Callable[[HttpRequest, Failure], HttpResponse]] = {
     Exception: _unexpected,
+    OperationalError: _no_database,
+    InterfaceError: _no_database,
     HttpError: _said,
     AuthenticationError: _unauthenticated,
     Http404: _not_found,

@@ -21,6 +21,11 @@ def no_such_address(request: HttpRequest) -> HttpResponse:
     return problem(404)
 
 
+handler400 = "monitor_site.error_pages.bad_request"
+handler403 = "monitor_site.error_pages.forbidden"
+handler404 = "monitor_site.error_pages.not_found"
+handler500 = "monitor_site.error_pages.failed"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/cache/", admin.site.admin_view(cache_page), name="cache"),
