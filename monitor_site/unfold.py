@@ -64,7 +64,7 @@ SIDE_BAR: list[tuple[Any, list[Entry]]] = [
     (
         _("Alerts"),
         [
-            Entry(_("Alerts"), "notifications", "metrics.Alert"),
+            Entry(_("Alerts"), "notifications", "metrics.Alert", badge="metrics.admin.alerts.badge"),
             Entry(_("Alert rules"), "rule", "metrics.AlertRule"),
         ],
     ),

@@ -2,8 +2,11 @@
 
 from programs.admin import extensions
 
-from . import history  # noqa: F401  (registers itself)
+from . import alert_rules, alerts, history
 from .sparkline import SparklineColumn
 
 extensions.panels.append("admin/metrics/program_usage.html")
 extensions.columns.append(SparklineColumn())
+extensions.notices.append(alerts.notices)
+
+__all__ = ["alert_rules", "alerts", "history"]

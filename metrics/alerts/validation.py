@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from programs.meaning import quantity
 from programs.validation import name as name
 from programs.validation import tags as tags
+
+from .levels import LEVELS, Level
 
 if TYPE_CHECKING:
     from .models import AlertRule
@@ -41,12 +44,8 @@ def rule(rule: AlertRule) -> None:
         return  # told at the field already
     if rule.condition == "below" and threshold == 0:
         raise ValidationError({"threshold": "Nothing is ever below 0."})
-    if isinstance(rule.clear_threshold, int | float):
-        _clear_threshold(rule.condition, threshold, rule.clear_threshold)
-
-
-def _clear_threshold(condition: str, threshold: float, clear: float) -> None:
-    if condition == "above" and clear > threshold:
-        raise ValidationError({"clear_threshold": f"Must not lie above the threshold ({threshold:g})."})
-    if condition == "below" and clear < threshold:
-        raise ValidationError({"clear_threshold": f"Must not lie below the threshold ({threshold:g})."})
+    clear = threshold if rule.clear_threshold is None else rule.clear_threshold
+    if clear > threshold if rule.condition == "above" else clear < threshold:
+        level = LEVELS.get(rule.metric, Level(""))
+        text = f"Must not lie {rule.condition} the threshold ({quantity(threshold, level.unit)})."
+        raise ValidationError({"clear_threshold": text})

@@ -33,6 +33,8 @@ class Column(Protocol):
 # Templates between the processes and the log on a program's page; they find it as `program`.
 panels: list[str] = []
 columns: list[Column] = []
+# What stands below the figures on a program's page, one line each; asks the database once.
+notices: list[Callable[[Program], Sequence[SafeString]]] = []
 
 
 def scripts() -> list[Script]:

@@ -117,6 +117,7 @@ class SinceFilter(DropdownFilter):
 
     title = _("time")
     parameter_name = "since"
+    column = "timestamp"
 
     SPANS: ClassVar = {
         "hour": (_("last hour"), timedelta(hours=1)),
@@ -132,4 +133,4 @@ class SinceFilter(DropdownFilter):
         if (wanted := self.value()) not in self.SPANS:
             return queryset
         _title, span = self.SPANS[wanted]
-        return queryset.filter(timestamp__gte=timezone.now() - span)
+        return queryset.filter(**{f"{self.column}__gte": timezone.now() - span})

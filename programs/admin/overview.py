@@ -54,6 +54,7 @@ def context(program: Program) -> dict[str, Any]:
         "has_console": program.stdin == Program.Stdin.CONSOLE,
         "can_scale": program.instances_max > program.instances_min,
         "panels": extensions.panels,
+        "notices": [notice for told in extensions.notices for notice in told(program)],
         **activity(program),
     }
 

@@ -1,8 +1,10 @@
 // The page of an endpoint: fields of the chosen format, preview of the unsaved form, test with its result.
 
 import { followDelivery } from "./delivery.js";
+import { preview } from "./preview.js";
+import { nameSearches } from "./searches.js";
 import { tabs } from "./tabs.js";
-import { localTimes } from "./times.js";
+import "./times.js";
 import { toast } from "./toast.js";
 import { post } from "./verbs.js";
 
@@ -34,30 +36,6 @@ function eventBoxes(group) {
   grey();
 }
 
-function preview(button) {
-  const place = document.querySelector("[data-preview]");
-  button.addEventListener("click", async (event) => {
-    event.preventDefault();
-    button.setAttribute("aria-busy", "true");
-    try {
-      const response = await fetch(button.formAction, {
-        method: "POST",
-        body: new FormData(button.form),
-        headers: { "X-Requested-With": "fetch" },
-        credentials: "same-origin",
-      });
-      if (!response.ok || response.redirected) throw new Error(`${response.status} ${response.statusText}`);
-      place.innerHTML = await response.text();
-      localTimes(place);
-      place.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    } catch (error) {
-      toast(`No preview: ${error.message}`, "error");
-    } finally {
-      button.removeAttribute("aria-busy");
-    }
-  });
-}
-
 function testing(button) {
   const place = document.querySelector("[data-test-result]");
   button.addEventListener("click", async (event) => {
@@ -75,17 +53,7 @@ function testing(button) {
   });
 }
 
-// Select2 makes its search fields without a name.
-function nameSearches() {
-  for (const field of document.querySelectorAll(".select2-search__field:not([aria-label])")) {
-    const select = field.closest(".select2")?.previousElementSibling;
-    field.setAttribute("aria-label", select?.labels?.[0]?.textContent.trim() || "Search");
-  }
-}
-
 tabs();
-// jQuery makes them when it finds the time, be that before or after the page has loaded.
-new MutationObserver(nameSearches).observe(document.body, { childList: true, subtree: true });
 nameSearches();
 for (const [selector, set] of [
   ["[data-format-choice]", formatChoice],

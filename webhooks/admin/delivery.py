@@ -122,11 +122,7 @@ class OfProgram(ProgramFilter):
 
 
 class Since(SinceFilter):
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if (wanted := self.value()) not in self.SPANS:
-            return queryset
-        _title, span = self.SPANS[wanted]
-        return queryset.filter(created_at__gte=timezone.now() - span)
+    column = "created_at"
 
 
 # --- The log --------------------------------------------------------------------------------------------

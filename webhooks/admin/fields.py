@@ -1,15 +1,13 @@
-"""Form fields for what endpoints hold: times as people write them, event types, and what is write-only."""
+"""Form fields for what endpoints hold: conditions, event types, and what is write-only."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
-from django.contrib.admin import site
-from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 from django.utils.html import format_html
@@ -19,61 +17,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from core import secrets
-from programs.models import Program
-from webhooks.models import WebhookMute
 from webhooks.services import SET
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-DURATION = re.compile(r"(?P<count>\d{1,9}(?:\.\d{1,3})?)\s*(?P<unit>[smhd]?)", re.IGNORECASE)
-
-
-def seconds_text(seconds: float) -> str:
-    """In the largest unit that divides it: 7200 as "2h", 90 as "90s"."""
-    if seconds != int(seconds):
-        return f"{seconds:g}s"
-    unit = next(unit for unit in "dhms" if seconds % UNITS[unit] == 0) if seconds else "s"
-    return f"{int(seconds) // UNITS[unit]}{unit}"
-
-
-def seconds_of(text: str) -> float:
-    """`"2h"` → 7200; a number alone is seconds. Raises ValidationError."""
-    found = DURATION.fullmatch(text.strip())
-    if not found:
-        text_ = gettext_lazy("%(text)s is no time; write 30s, 5m, 2h or 1d.")
-        raise ValidationError(text_, params={"text": text[:40]})
-    seconds = float(found["count"]) * UNITS[found["unit"].lower() or "s"]
-    return int(seconds) if seconds.is_integer() else seconds
-
-
-class DurationField(forms.CharField):
-    """Whole seconds, shown and typed as `90s`, `5m`, `2h` or `1d`; None when empty."""
-
-    widget = UnfoldAdminTextInputWidget
-
-    def prepare_value(self, value: Any) -> Any:
-        return seconds_text(value) if isinstance(value, int | float) else value
-
-    def clean(self, value: Any) -> Any:
-        text = super().clean(value)
-        return round(seconds_of(text)) if text else None
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.prepare_value(initial), data)
-
-
-class DurationsField(forms.CharField):
-    """A list of them with commas or spaces between."""
-
-    widget = UnfoldAdminTextInputWidget
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(map(seconds_text, value)) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        return [seconds_of(word) for word in re.split(r"[,\s]+", value or "") if word]
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.prepare_value(initial), data)
 
 
 class ConditionsField(forms.JSONField):
@@ -164,28 +108,6 @@ class PatternsField(forms.Field):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return set(initial or []) != set(data or [])
-
-
-if TYPE_CHECKING:
-    ProgramChoices = forms.ModelMultipleChoiceField[Program]
-else:
-    ProgramChoices = forms.ModelMultipleChoiceField  # not subscriptable at run time
-
-
-# --- Programs -------------------------------------------------------------------------------------------
-
-
-class ProgramsField(ProgramChoices):
-    """Programs by name, kept as a list of their ids."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        # Django's own search wants a relation to look at; that of the mutes leads to the same programs.
-        relation = WebhookMute._meta.get_field("program")
-        widget = AutocompleteSelectMultiple(relation, site)
-        super().__init__(Program.objects.order_by("name"), required=False, widget=widget, **kwargs)
-
-    def clean(self, value: Any) -> Any:
-        return sorted(program.pk for program in super().clean(value))
 
 
 # --- Write-only -----------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from programs.forms.fields import UnitInput, WordsField
+from programs.forms.fields import DurationField, DurationsField, ProgramsField, UnitInput, WordsField
 from programs.models import Program
 from webhooks import services, transports
 from webhooks.models import WebhookEndpoint
 
 from . import texts
-from .fields import ConditionsField, DurationField, DurationsField, PatternsField, ProgramsField
+from .fields import ConditionsField, PatternsField
 from .target import Stored, TargetField, TargetForm
 
 if TYPE_CHECKING:

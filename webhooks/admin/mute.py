@@ -24,11 +24,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of
 from programs.admin.records import badge, moment
+from programs.forms.fields import DurationField, seconds_text
 from webhooks import outbox, services, validation
 from webhooks.models import WebhookEndpoint, WebhookMute
 
 from .answers import answer, guarded
-from .fields import DurationField, seconds_text
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[WebhookMute]

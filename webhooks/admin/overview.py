@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from core.secrets import MASK, SecretUnreadableError
 from programs.admin.history import NOTHING, value_text
+from programs.forms.fields import seconds_text
 from programs.models import Program
 from webhooks import selectors, transports
 from webhooks.health import health_of
@@ -17,7 +18,6 @@ from webhooks.models import WebhookEndpoint
 from . import texts
 from .columns import format_label, pending_text, share_text, slowest_text
 from .delivery import rows_of
-from .fields import seconds_text
 from .form import GROUPS
 from .state import current_mutes, mute_of_all, shown
 from .strip import strip

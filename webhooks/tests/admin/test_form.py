@@ -7,8 +7,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from programs.forms.fields import seconds_of, seconds_text
 from webhooks import services, signing, transports
-from webhooks.admin.fields import seal, seconds_of, seconds_text, unseal
+from webhooks.admin.fields import seal, unseal
 from webhooks.models import WebhookEndpoint
 from webhooks.tests import rig
 

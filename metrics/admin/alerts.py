@@ -1,0 +1,171 @@
+"""Alerts: a list to read and to search, and what other pages say about those that last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.paginator import InfinitePaginator
+
+from metrics.alerts import selectors
+from metrics.alerts.models import Alert, AlertRule
+from programs.admin.filters import ProgramFilter, SinceFilter
+from programs.admin.records import ReadOnlyAdmin, moment
+from programs.formatting import duration_text
+from programs.models import Program
+
+from .alert_words import (
+    amount,
+    lasted_text,
+    limit_text,
+    program_link,
+    rule_link,
+    severity_badge,
+    state_badge,
+    watched_text,
+)
+
+MOST_NOTICES = 5
+
+
+class StateFilter(DropdownFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("firing", _("firing")), ("resolved", _("over"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        is_open = selectors.IS_OPEN.get(self.value() or "")
+        return queryset if is_open is None else queryset.filter(resolved_at__isnull=is_open)
+
+
+class RuleFilter(DropdownFilter):
+    title = _("rule")
+    parameter_name = "rule"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(str(pk), name) for pk, name in AlertRule.objects.order_by("name").values_list("pk", "name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = self.value() or ""
+        return queryset.filter(rule=int(wanted)) if re.fullmatch("[0-9]{1,18}", wanted) else queryset
+
+
+class BegunSince(SinceFilter):
+    column = "started_at"
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    paginator = InfinitePaginator
+    list_display = ("when", "status", "severity_label", "rule_label", "about", "reading", "lasted", "why")
+    list_display_links = ("when",)
+    list_filter = (
+        StateFilter,
+        RuleFilter,
+        ProgramFilter,
+        ("severity", ChoicesDropdownFilter),
+        BegunSince,
+    )
+    list_fullwidth = True
+    search_fields = ("rule_name", "program_name")
+    search_help_text = _("Rule or program")
+    sortable_by = ()
+    fields = (
+        *("status", "severity_label", "rule_label", "about", "watched", "reading", "extremes"),
+        *("when", "over", "lasted", "why"),
+    )
+    readonly_fields = fields
+
+    class Media:
+        js = (Script("monitor/times.js", type="module"),)
+
+    @admin.display(description=_("When"))
+    def when(self, row: Alert) -> SafeString:
+        return moment(row.started_at)
+
+    @admin.display(description=_("Over at"))
+    def over(self, row: Alert) -> SafeString | str:
+        return moment(row.resolved_at) if row.resolved_at else "—"
+
+    @admin.display(description=_("State"))
+    def status(self, row: Alert) -> SafeString:
+        return state_badge(row)
+
+    @admin.display(description=_("Severity"))
+    def severity_label(self, row: Alert) -> SafeString:
+        return severity_badge(row)
+
+    @admin.display(description=_("Rule"))
+    def rule_label(self, row: Alert) -> SafeString | str:
+        return rule_link(row)
+
+    @admin.display(description=_("Program"))
+    def about(self, row: Alert) -> SafeString | str:
+        return program_link(row)
+
+    @admin.display(description=_("When it fired"))
+    def reading(self, row: Alert) -> str:
+        return f"{row.get_metric_display()} {amount(row.value, row.metric)} ({limit_text(row)})"
+
+    @admin.display(description=_("Rule then"))
+    def watched(self, row: Alert) -> str:
+        return watched_text(row)
+
+    @admin.display(description=_("Lowest to highest"))
+    def extremes(self, row: Alert) -> str:
+        return f"{amount(row.lowest, row.metric)} … {amount(row.highest, row.metric)}"
+
+    @admin.display(description=_("Lasted"))
+    def lasted(self, row: Alert) -> str:
+        return lasted_text(row, timezone.now())
+
+    @admin.display(description=_("Why over"))
+    def why(self, row: Alert) -> str:
+        return row.get_reason_display() or "—"
+
+
+# --- On other pages -------------------------------------------------------------------------------------
+
+
+def badge(request: HttpRequest) -> str:
+    """Beside *Alerts* in the side bar: how many last. Empty when none does."""
+    return str(selectors.alerts("firing").count() or "")
+
+
+def lasting(most: int) -> list[dict[str, Any]]:
+    """The newest of them for the front page. One query."""
+    return [
+        {
+            "badge": severity_badge(alert),
+            "rule": rule_link(alert),
+            "program": program_link(alert),
+            "words": f"{alert.get_metric_display()} {amount(alert.value, alert.metric)} ({limit_text(alert)})",
+        }
+        for alert in selectors.alerts("firing")[:most]
+    ]
+
+
+def notices(program: Program) -> list[SafeString]:
+    """What the page of a program says of its alerts that last."""
+    found = list(selectors.firing_of(program.pk)[: MOST_NOTICES + 1])
+    told = [_notice(alert) for alert in found[:MOST_NOTICES]]
+    return [*told, format_html("{}", _("and more alerts"))] if len(found) > MOST_NOTICES else told
+
+
+def _notice(alert: Alert) -> SafeString:
+    seconds = (timezone.now() - alert.started_at).total_seconds()
+    words = f"{alert.get_metric_display()} {amount(alert.value, alert.metric)} ({limit_text(alert)})"
+    since = _("for %s") % duration_text(seconds)
+    return format_html("{} {} {}, {}", state_badge(alert), rule_link(alert), words, since)
