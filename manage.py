@@ -24,10 +24,12 @@ def main() -> None:
         do_without(*UNNEEDED)
     elif sys.argv[1:2] == ["web"]:
         do_without(*UNNEEDED_IN_WEB)
+    from core import clock
     from monitor_site.serving import lifeline
 
     lifeline.hold_from_environment()
     refuse_unusable_settings()
+    clock.keep()
     do_without_unused_drivers()
     if sys.argv[1:2] == ["serve"]:
         # It only starts and watches the others: without the apps it takes a third of their memory.

@@ -208,6 +208,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
 LANGUAGES = [("en", "English"), ("ko", "한국어")]
 TIME_ZONE = "UTC"
+MACHINE_TZ = os.environ.get("TZ")  # Django puts TIME_ZONE there in a moment; core.clock puts it back
 USE_TZ = True
 USE_I18N = True
 STATIC_URL = "/static/"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cronsim import CronSim
+
+from core.clock import on_the_wall
 
 from .conditions import holds
 from .patterns import matches
@@ -77,8 +79,8 @@ class Mute:
     def _in_window(self, at: datetime) -> bool:
         if not self.cron:
             return True
-        local = at.astimezone()  # a maintenance window is meant by the clock on the wall
-        return bool(next(CronSim(self.cron, local - self.cron_length)) <= local)
+        began = next(CronSim(self.cron, on_the_wall(at - self.cron_length)))
+        return bool(began.astimezone(UTC) <= at)
 
 
 def silenced_by(mutes: Iterable[Mute], endpoint: int, program: int | None, at: datetime) -> Mute | None:

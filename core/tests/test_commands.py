@@ -63,6 +63,16 @@ def test_tokens_are_listed_without_their_secret_part(person: People, capsys: pyt
     ]
 
 
+def test_a_token_is_listed_with_its_end_by_the_clock_on_the_wall(
+    person: People, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    token, _clear = create_token(person(role=Role.READ), "ci", "read")
+    ApiToken.objects.filter(pk=token.pk).update(expires_at="2026-11-23T20:00:00Z")
+    call_command("token", "list")
+    assert "never used, expires 2026-11-24 05:00 KST" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("skip", [0, 3])
 def test_a_token_is_revoked_by_how_it_begins(person: People, skip: int) -> None:
     token, clear = create_token(person(role=Role.READ), "ci", "read")

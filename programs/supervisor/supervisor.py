@@ -22,6 +22,7 @@ from django.db import Error as DatabaseFault
 from django.db import connection
 
 from core import doorbell
+from core.clock import on_the_wall
 from programs.logs.keeper import Kept
 from programs.models import Host, Intent, Program
 from programs.states import State, Verb
@@ -325,7 +326,7 @@ class Supervisor:
     # --- Time and samples -------------------------------------------------------------------------------
 
     def _keep_timetable(self) -> None:
-        for program_id in self.timetable.due(datetime.now().astimezone()):
+        for program_id in self.timetable.due(on_the_wall(datetime.now(UTC))):
             for process in self.of_program(program_id):
                 process.restart("timetable")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim
 
@@ -26,13 +26,19 @@ class Timetable:
                 self._crons[key] = cron
 
     def due(self, now: datetime) -> Iterator[int]:
-        """The keys whose moment has come. `now` is an aware local time; a clock set back moves the moments too."""
-        if self._looked_at and now < self._looked_at - timedelta(seconds=1):
+        """The keys whose moment has come. `now` is on the wall clock; a clock set back moves the moments too."""
+        at = now.astimezone(UTC)
+        if self._looked_at and at < self._looked_at - timedelta(seconds=1):
             self._next.clear()
-        self._looked_at = now
+        self._looked_at = at
         for key, cron in self._crons.items():
             if key not in self._next:
-                self._next[key] = next(CronSim(cron, now))
-            elif self._next[key] <= now:
-                self._next[key] = next(CronSim(cron, now))
+                self._next[key] = _after(cron, now)
+            elif self._next[key] <= at:
+                self._next[key] = _after(cron, now)
                 yield key
+
+
+def _after(cron: str, now: datetime) -> datetime:
+    """In UTC: two moments of one time zone are compared by the face of the clock, and that goes back in autumn."""
+    return next(CronSim(cron, now)).astimezone(UTC)

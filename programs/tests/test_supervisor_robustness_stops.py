@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -147,6 +148,23 @@ def test_a_clock_set_forward_fires_once_for_all_moments_jumped_over() -> None:
 
 def test_a_clock_set_back_moves_the_moments_too() -> None:
     assert fired(timetable("0 * * * *"), 1800, -5400, -3601, -3600, -3599, 0) == [-3600, 0]
+
+
+@pytest.mark.parametrize(
+    ("cron", "day", "moments"),
+    [
+        ("0 4 * * *", datetime(2030, 3, 30, 12, tzinfo=UTC), ["03-31 02:00", "04-01 02:00"]),
+        ("0 4 * * *", datetime(2030, 10, 26, 12, tzinfo=UTC), ["10-27 03:00", "10-28 03:00"]),
+        ("30 2 * * *", datetime(2030, 10, 26, 12, tzinfo=UTC), ["10-27 00:30", "10-28 01:30"]),
+    ],
+)
+def test_a_moment_is_one_of_the_wall_clock_also_when_it_is_changed(
+    cron: str, day: datetime, moments: list[str]
+) -> None:
+    plan, berlin = timetable(cron), ZoneInfo("Europe/Berlin")
+    looks = [day + timedelta(minutes=10 * number) for number in range(6 * 40)]
+    found = [look for look in looks if list(plan.due(look.astimezone(berlin)))]
+    assert [f"{look:%m-%d %H:%M}" for look in found] == moments
 
 
 def test_a_clock_that_is_nudged_back_fires_no_moment_twice() -> None:

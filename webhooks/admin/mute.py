@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of
+from core.clock import on_the_wall
 from programs.admin.records import badge, moment
 from programs.forms.fields import DurationField, seconds_text
 from webhooks import outbox, services, validation
@@ -43,7 +44,7 @@ def upcoming(cron: str, now: datetime, count: int = SHOWN_MOMENTS) -> list[datet
     """The next moments of an expression, by the clock of this machine. Raises ValidationError."""
     validation.cron(cron)
     try:
-        moments = CronSim(cron, now.astimezone())
+        moments = CronSim(cron, on_the_wall(now))
         return [next(moments) for _number in range(count)]
     except (CronSimError, StopIteration) as error:
         raise ValidationError(_("No such moment comes.")) from error

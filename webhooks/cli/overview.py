@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from core.clock import on_the_wall
 from core.secrets import SecretUnreadableError
 from programs.cli.exits import Exit, FailedError
 from programs.cli.moments import moment
@@ -156,7 +157,7 @@ def _log_row(row: WebhookDelivery) -> list[Cell]:
     outcome = row.reason if row.state == WebhookDelivery.State.CANCELLED else told(row, timezone.now())
     return [
         Cell(row.pk),
-        Cell(f"{row.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        Cell(f"{on_the_wall(row.created_at):%Y-%m-%d %H:%M:%S %Z}"),
         Cell(row.endpoint.name),
         Cell(row.event.type),
         Cell(row.event.program_name or "-"),

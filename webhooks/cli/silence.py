@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from core.access import command_actor
+from core.clock import on_the_wall
 from programs.cli.exits import Exit
 from programs.cli.moments import moment, seconds
 from programs.cli.selection import one as one_program
@@ -52,9 +53,12 @@ def _row(row: WebhookMute) -> list[Cell]:
 
 
 def _when(row: WebhookMute) -> str:
-    starts, ends = row.starts_at.astimezone(), row.ends_at and row.ends_at.astimezone()
-    span = f"from {starts:%Y-%m-%d %H:%M}" + (f" to {ends:%Y-%m-%d %H:%M}" if ends else " until lifted")
+    span = f"from {_shown(row.starts_at)}" + (f" to {_shown(row.ends_at)}" if row.ends_at else " until lifted")
     return f"{row.cron} for {duration_text(row.cron_seconds)}, {span}" if row.cron else span
+
+
+def _shown(moment: datetime) -> str:
+    return f"{on_the_wall(moment):%Y-%m-%d %H:%M %Z}"
 
 
 class Mute(Subcommand):

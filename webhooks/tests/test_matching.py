@@ -146,6 +146,13 @@ def test_a_maintenance_window_comes_again_by_the_clock_on_the_wall() -> None:
         assert bool(silenced_by([window], 1, None, at)) is silent
 
 
+def test_a_maintenance_window_is_meant_in_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    window = Mute(None, None, NOW - timedelta(days=9), cron="0 3 * * *", cron_length=timedelta(minutes=20))
+    assert silenced_by([window], 1, None, datetime(2026, 11, 23, 18, 5, tzinfo=UTC))
+    assert not silenced_by([window], 1, None, datetime(2026, 11, 23, 3, 5, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("check_value", "good", "bad"),
     [

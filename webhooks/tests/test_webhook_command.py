@@ -262,6 +262,16 @@ def test_recovering_says_how_many_there_are_and_sends_them() -> None:
 
 
 @pytest.mark.django_db
+def test_times_are_those_of_the_clock_on_the_wall_and_name_their_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    endpoint()
+    happen()
+    WebhookDelivery.objects.update(created_at="2026-11-23T12:00:00Z")
+    assert "2026-11-23 21:00:00 KST" in webhook("deliveries").out
+    assert webhook("mute", "ops", "--until", "2099-01-01T00:00:00Z").out.count("KST") == 2
+
+
+@pytest.mark.django_db
 def test_silence_for_a_while_is_listed_and_lifted() -> None:
     endpoint()
     done = webhook("mute", "ops", "--for", "2h", "--reason", "moving")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from core.access import Role, TokenError, command_actor, create_token, revoke_token
+from core.clock import on_the_wall
 from core.models import ApiToken
 
 
@@ -86,5 +87,9 @@ def _as_json(token: ApiToken) -> dict[str, Any]:
 
 
 def _life(token: dict[str, Any]) -> str:
-    used = f"used {token['last_used_at'][:16]}" if token["last_used_at"] else "never used"
-    return f"{used}, expires {token['expires_at'][:16]}" if token["expires_at"] else used
+    used = f"used {_shown(token['last_used_at'])}" if token["last_used_at"] else "never used"
+    return f"{used}, expires {_shown(token['expires_at'])}" if token["expires_at"] else used
+
+
+def _shown(moment: str) -> str:
+    return f"{on_the_wall(datetime.fromisoformat(moment)):%Y-%m-%d %H:%M %Z}"
