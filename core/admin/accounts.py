@@ -10,7 +10,9 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.forms.widgets import Script
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminRadioSelectWidget
@@ -20,6 +22,7 @@ from core.access.guards import RoleModelAdmin, principal_of
 from core.access.login import client_address
 from core.access.roles import GROUPS, Role, granted_level, rights, role_of, set_role
 from core.badges import ROLE_COLOURS, badge
+from core.moments import moment
 
 NO_ROLE = ""
 ROLE_LABELS = {
@@ -78,16 +81,19 @@ class AccountAdmin(BaseUserAdmin, RoleModelAdmin):
     form = AccountForm
     add_form = NewAccountForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "held_role", "is_active", "last_login")
+    list_display = ("username", "email", "held_role", "is_active", "logged_in")
     list_filter = ("is_active",)
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active")}),
         (_("Personal info"), {"fields": ("first_name", "last_name", "email")}),
-        (_("Important dates"), {"fields": ("last_login", "date_joined")}),
+        (_("Important dates"), {"fields": ("logged_in", "joined")}),
     )
     add_fieldsets = ((None, {"fields": ("username", "role", "usable_password", "password1", "password2")}),)
     filter_horizontal = ()
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("logged_in", "joined")
+
+    class Media:
+        js = (Script("monitor/times.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).annotate(level=Subquery(granted_level(OuterRef("pk"))))
@@ -114,6 +120,14 @@ class AccountAdmin(BaseUserAdmin, RoleModelAdmin):
             set_role(obj, role)
             data = {"from": str(before or ""), "to": chosen}
             audit(principal_of(request), "user.role", str(obj), address=client_address(request), data=data)
+
+    @admin.display(description=_("last login"), ordering="last_login")
+    def logged_in(self, user: User) -> SafeString | str:
+        return moment(user.last_login) if user.last_login else str(_("never"))
+
+    @admin.display(description=_("date joined"), ordering="date_joined")
+    def joined(self, user: User) -> SafeString:
+        return moment(user.date_joined)
 
     @badge(_("role"), colours=ROLE_COLOURS)
     def held_role(self, user: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,7 +10,6 @@ from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -24,6 +22,7 @@ from core.access.roles import Role, has_role
 from core.badges import badge
 from core.errors.store import resolve
 from core.models import ErrorGroup
+from core.moments import moment
 from core.pagination import CappedPaginator
 
 
@@ -120,8 +119,3 @@ class ErrorGroupAdmin(RoleModelAdmin):
     @admin.display(description=_("last seen"), ordering="last_seen_at")
     def last_seen(self, group: ErrorGroup) -> SafeString:
         return moment(group.last_seen_at)
-
-
-def moment(at: datetime) -> SafeString:
-    """A time in UTC; static/monitor/times.js turns it into that of the reader's clock."""
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")

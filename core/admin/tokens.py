@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.forms import ChoiceField, ModelForm
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from core.access.guards import RoleModelAdmin, principal_of
@@ -18,6 +20,7 @@ from core.access.roles import Role, has_role, role_of
 from core.access.tokens import TokenError, check_token, draw_key, record
 from core.badges import ROLE_COLOURS, badge
 from core.models import ApiToken
+from core.moments import moment
 
 
 class TokenForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -28,6 +31,7 @@ class TokenForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at ru
     class Meta:
         model = ApiToken
         fields = ("user", "name", "scope", "expires_at")
+        help_texts: ClassVar = {"expires_at": _("In UTC. Empty: it never expires.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,12 +58,15 @@ class TokenForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at ru
 class ApiTokenAdmin(RoleModelAdmin):
     write_role = Role.READ
     form = TokenForm
-    list_display = ("name", "user", "beginning", "rights", "created_at", "last_used_at", "expires_at")
+    list_display = ("name", "user", "beginning", "rights", "created", "last_used", "expires")
     list_filter = ("scope",)
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__username")
-    readonly_fields = ("beginning", "created_at", "last_used_at")
+    readonly_fields = ("beginning", "created", "last_used", "expires")
     autocomplete_fields = ("user",)
+
+    class Media:
+        js = (Script("monitor/times.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         tokens = super().get_queryset(request)
@@ -67,8 +74,8 @@ class ApiTokenAdmin(RoleModelAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         owner = ["user"] if obj or has_role(request.user, Role.ADMIN) else []
-        shown = ["beginning", "created_at", "last_used_at"] if obj else []
-        return [*owner, "name", "scope", "expires_at", *shown]
+        rest = ["expires", "beginning", "created", "last_used"] if obj else ["expires_at"]
+        return [*owner, "name", "scope", *rest]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -109,6 +116,18 @@ class ApiTokenAdmin(RoleModelAdmin):
     @admin.display(description=_("begins with"), ordering="prefix")
     def beginning(self, token: ApiToken) -> str:
         return f"{token.prefix}…"
+
+    @admin.display(description=_("created at"), ordering="created_at")
+    def created(self, token: ApiToken) -> SafeString:
+        return moment(token.created_at)
+
+    @admin.display(description=_("last used at"), ordering="last_used_at")
+    def last_used(self, token: ApiToken) -> SafeString | str:
+        return moment(token.last_used_at) if token.last_used_at else str(_("never"))
+
+    @admin.display(description=_("expires at"), ordering="expires_at")
+    def expires(self, token: ApiToken) -> SafeString | str:
+        return moment(token.expires_at) if token.expires_at else str(_("never"))
 
     @badge(_("scope"), ordering="scope", colours=ROLE_COLOURS)
     def rights(self, token: ApiToken) -> tuple[str, str]:

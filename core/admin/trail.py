@@ -7,9 +7,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +18,7 @@ from core.access.guards import RoleModelAdmin
 from core.access.roles import Role
 from core.badges import badge
 from core.models import AuditEntry
+from core.moments import moment
 from core.pagination import CappedPaginator
 
 
@@ -38,7 +38,7 @@ class OutcomeFilter(DropdownFilter):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(RoleModelAdmin):
     view_role = Role.ADMIN
-    list_display = ("moment", "actor", "action", "target", "result", "address")
+    list_display = ("when", "actor", "action", "target", "result", "address")
     list_filter = (
         ("at", RangeDateTimeFilter),
         OutcomeFilter,
@@ -50,8 +50,11 @@ class AuditEntryAdmin(RoleModelAdmin):
     search_help_text = _("What it was done to")
     list_per_page = 100
     paginator = CappedPaginator
-    fields = ("moment", "actor", "action", "target", "result", "address", "details")
+    fields = ("when", "actor", "action", "target", "result", "address", "details")
     readonly_fields = fields
+
+    class Media:
+        js = (Script("monitor/times.js", type="module"),)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -59,9 +62,8 @@ class AuditEntryAdmin(RoleModelAdmin):
     has_change_permission = has_delete_permission = has_add_permission
 
     @admin.display(description=_("time"), ordering="at")
-    def moment(self, entry: AuditEntry) -> str:
-        """To the second, which the usual format leaves out."""
-        return date_format(timezone.localtime(entry.at), "Y-m-d H:i:s")
+    def when(self, entry: AuditEntry) -> SafeString:
+        return moment(entry.at)
 
     @badge(_("outcome"), ordering="outcome", colours={"done": "success", "failed": "warning", "refused": "danger"})
     def result(self, entry: AuditEntry) -> str:

@@ -34,6 +34,22 @@ def account(**changes: Any) -> dict[str, Any]:
     return {"username": "bob", "role": "read", "is_active": "on", "email": ""} | changes
 
 
+def test_times_are_those_of_the_readers_clock_on_every_page(logged_in: LogIn) -> None:
+    """The script makes them of the elements; words like `Nov. 26, 2026, 5:20 a.m.` name no zone."""
+    client = logged_in(Role.ADMIN)
+    client.post(
+        f"{TOKENS}add/", {"name": "ci", "scope": "read", "expires_at_0": "2099-01-02", "expires_at_1": "03:04"}
+    )
+    token, person = ApiToken.objects.get(), User.objects.get(username="admin-person")
+    pages = [TOKENS, f"{TOKENS}{token.pk}/change/", TRAIL, USERS, f"{USERS}{person.pk}/change/"]
+    for text in (page(client, path) for path in pages):
+        assert "monitor/times.js" in text
+        assert '<time datetime="20' in text
+        assert not re.search(r"\d [ap]\.m\.", text)
+    assert "2099-01-02 03:04:00</time>" in page(client, TOKENS)
+    assert "In UTC." in page(client, f"{TOKENS}add/")
+
+
 # --- Tokens ---------------------------------------------------------------------------------------------
 
 

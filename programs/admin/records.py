@@ -19,6 +19,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 from unfold.paginator import InfinitePaginator
 
 from core.access.guards import RoleModelAdmin
+from core.moments import moment as moment
 from programs import hosts
 from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.models import Host, Incident, ProgramEvent
@@ -36,11 +37,6 @@ FIGURES: dict[str, tuple[Any, Callable[[Any], str]]] = {
 
 def badge(tone: str, text: str) -> SafeString:
     return format_html('<span class="badge" data-tone="{}">{}</span>', tone, text)
-
-
-def moment(at: datetime) -> SafeString:
-    """A time in UTC; static/monitor/times.js turns it into that of the reader's clock."""
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
 
 
 class ReadOnlyAdmin(RoleModelAdmin):
