@@ -25,14 +25,13 @@ from .health import Health
 from .journal import Entry
 from .platform import Exit, Identity
 from .recorder import LONGEST_REASON, StateRecorder, Surroundings
-from .run import Run, Usage
+from .run import NOT_RUNNING, Run, Usage
 from .stopping import Ladder, Stopped, clear_leftovers
 
 log = structlog.get_logger(__name__)
 
 SHORTEST_RETRY_SECONDS = 0.5
 MEMORY_STRIKES = 3  # a fork can double the sum for a moment
-NOT_RUNNING: dict[str, Any] = {"pid": None, "cpu_percent": 0.0, "memory_bytes": 0, "threads": 0, "health": ""}
 
 
 class ManagedProcess(StateRecorder):
@@ -136,45 +135,18 @@ class ManagedProcess(StateRecorder):
         self._cancel_timer()
         self.usage = Usage()
         try:
-            run = self.run = self._spawn()
+            run = self.run = Run.spawn(self.program, self.index, self._exit_noticed)
         except launch.LaunchError as error:
             self._put(before)
             self._launch_failed(error)
             return
         self._put(before)
         data = {"pid": run.who.pid, "restarts": self.restarts}
-        self._enter(State.STARTING, event=event, data=data, **self._running_values(run))
+        self._enter(State.STARTING, event=event, data=data, **self._running_columns(run))
         self._await_steady(run)
 
-    def _spawn(self) -> Run:
-        # Costs a tenth of a millisecond, so only programs with probes pay for it.
-        log_start = (launch.log_end(*self.key) or 0) if self.program.probes else 0
-        launched = launch.launch(self.program, self.index)
-        try:
-            who = platform.identity(launched.popen.pid)
-            if who is None:  # cannot be: an unreaped child stays in the table
-                raise OSError("it vanished while it was started")
-            run = Run(who, launched.marker, popen=launched.popen, log_start=log_start)
-            run.watch = platform.watch(who, self._exit_noticed)
-        except OSError as error:  # out of descriptors, say: what cannot be watched must not run
-            platform.kill_group(launched.popen.pid)
-            launched.popen.wait()
-            raise launch.LaunchError(f"cannot watch the process: {error}", is_permanent=False) from error
-        return run
-
-    def _running_values(self, run: Run) -> dict[str, Any]:
-        started = datetime.now(UTC) - timedelta(seconds=run.uptime)
-        return {
-            "pid": run.who.pid,
-            "kernel_start": run.who.kernel_start,
-            "boot_id": run.who.boot_id,
-            "marker": run.marker,
-            "started_at": started.isoformat(),
-            "next_start_at": None,
-            "exit_code": None,
-            "exit_signal": None,
-            "definition_number": getattr(self.program, "number", None),
-        }
+    def _running_columns(self, run: Run) -> dict[str, Any]:
+        return {**run.columns(), "definition_number": getattr(self.program, "number", None)}
 
     def _await_steady(self, run: Run) -> None:
         """`running` once the process has lived for start_seconds."""
@@ -216,7 +188,7 @@ class ManagedProcess(StateRecorder):
         run = self.run
         if run is None:
             return
-        end = self._read_exit(run)
+        end = run.reap(kill_group=self._ladder is None)  # a stop deals with the group more gently
         uptime = run.uptime
         self.actor = AGENT if not self._ladder else self.actor
         self._cancel_timer()
@@ -228,20 +200,6 @@ class ManagedProcess(StateRecorder):
         self.run = None
         self._spawn_task(self._sweep(run.who, run.marker))
         self.ended(end, uptime)
-
-    def _read_exit(self, run: Run) -> Exit:
-        if run.popen is None:
-            end = run.watch.exit() if run.watch else Exit()
-        else:
-            if not self._ladder:
-                # While our child is unreaped its number is taken: the group is certainly its own. A stop deals
-                # with it more gently.
-                platform.kill_group(run.who.pid)
-            code = run.popen.wait()
-            end = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
-        if run.watch:
-            run.watch.close()
-        return end
 
     async def _sweep(self, main: Identity | None, marker: str) -> None:
         """Ends what the main process left behind, which may sit on its port."""
@@ -388,9 +346,9 @@ class ManagedProcess(StateRecorder):
 
     def take_over(self, run: Run, state: State) -> None:
         """Goes on in `state` with a process that already runs. Raises ProcessLookupError when it just ended."""
-        run.watch = platform.watch(run.who, self._exit_noticed)
+        run.watch(self._exit_noticed)
         self.run, self.state = run, state
-        values = {**self._running_values(run), "state": state.value, "reason": ""}
+        values = {**self._running_columns(run), "state": state.value, "reason": ""}
         self.note("program.adopted", {"pid": run.who.pid, "state": self.state}, self.actor, **values)
         if self.state is State.STOPPING:
             self.state = State.RUNNING
@@ -484,8 +442,8 @@ class ManagedProcess(StateRecorder):
         self.health.end()
         for task in self._tasks:
             task.cancel()
-        if self.run and self.run.watch:
-            self.run.watch.close()
+        if self.run:
+            self.run.unwatch()
 
 
 _VERBS: dict[Verb, Callable[[ManagedProcess], None]] = {

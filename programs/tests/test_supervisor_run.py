@@ -1,0 +1,79 @@
+"""One life of a process, by itself: started, watched, reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from programs.models import Program
+from programs.supervisor import launch, platform
+from programs.supervisor.platform import Exit
+from programs.supervisor.run import Run
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path: Path, settings: Any) -> Iterator[None]:
+    settings.DATA_DIR = tmp_path
+    settings.LOG_DIR = tmp_path / "logs"
+    launch.installation.cache_clear()
+    yield
+    launch.installation.cache_clear()
+
+
+async def ended(command: str) -> tuple[Run, Exit]:
+    """A run of `command` that ended without being asked to."""
+    gone = asyncio.Event()
+    run = Run.spawn(Program(pk=1, name="web", command=command, shell=True), 0, gone.set)
+    await asyncio.wait_for(gone.wait(), 20)
+    return run, run.reap(kill_group=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [("exit 3", Exit(code=3)), ("kill -TERM $$", Exit(signal="SIGTERM")), ("true", Exit(code=0))],
+)
+async def test_its_end_is_noticed_and_read(command: str, end: Exit) -> None:
+    assert (await ended(command))[1] == end
+
+
+async def test_what_it_left_in_its_group_is_gone_with_it(tmp_path: Path) -> None:
+    """The child waits for a reader of the FIFO; killed, it lets go of it and the open fails."""
+    os.mkfifo(tmp_path / "held")
+    await ended(f"exec 3<>{tmp_path}/held; sleep 1000 & exit 0")
+    with pytest.raises(OSError, match="No such device"):  # nobody has the other end open
+        while True:
+            os.close(os.open(tmp_path / "held", os.O_WRONLY | os.O_NONBLOCK))
+            await asyncio.sleep(0.01)
+
+
+async def test_its_columns_name_it_for_ever() -> None:
+    run, _ = await ended("true")
+    columns = run.columns()
+    assert (columns["pid"], columns["kernel_start"], columns["boot_id"]) == run.who
+    assert launch.parse_marker(columns["marker"]) == (1, 0)
+    assert columns["boot_id"] == platform.boot_id()
+
+
+async def test_a_process_that_has_ended_cannot_be_watched() -> None:
+    run, _ = await ended("true")
+    with pytest.raises(ProcessLookupError):
+        Run(run.who, run.marker).watch(lambda: None)
+
+
+async def test_what_cannot_be_watched_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def refuse(who: platform.Identity, on_exit: platform.OnExit) -> platform.Watch:
+        started.append(who)
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(platform, "watch", refuse)
+    with pytest.raises(launch.LaunchError, match="too many open files") as refused:
+        Run.spawn(Program(pk=1, name="web", command="sleep 1000"), 0, lambda: None)
+    assert not refused.value.is_permanent
+    assert not platform.is_running(started[0])
