@@ -25,7 +25,7 @@ from .health import Health
 from .journal import Entry
 from .platform import Exit, Identity
 from .recorder import LONGEST_REASON, StateRecorder, Surroundings
-from .run import NOT_RUNNING, Run, Usage
+from .run import NOT_RUNNING, Run, Usage, columns_after
 from .stopping import Ladder, Stopped, clear_leftovers
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,6 @@ class ManagedProcess(StateRecorder):
         self.usage = Usage()
         self._timer: asyncio.TimerHandle | None = None
         self._ladder: Ladder | None = None
-        self._last_exit = Exit()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._memory_strikes = 0
         self.health = Health(self)
@@ -194,8 +193,7 @@ class ManagedProcess(StateRecorder):
         self._cancel_timer()
         self.health.end()
         if self._ladder:
-            self._ladder.gone.set()
-            self._last_exit = end
+            self._ladder.ended(end)
             return
         self.run = None
         self._spawn_task(self._sweep(run.who, run.marker))
@@ -254,8 +252,7 @@ class ManagedProcess(StateRecorder):
         data: dict[str, Any] = {"exit_code": end.code, "exit_signal": end.signal, "meaning": reason}
         data |= {"uptime_seconds": round(uptime, 3), **noted}
         entry = self._entry("program.exited" if expected else "program.crashed", data)
-        entry.values = {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal}
-        entry.values["reason"] = reason[:LONGEST_REASON]
+        entry.values = {**columns_after(end), "reason": reason[:LONGEST_REASON]}
         if not expected:
             entry.incident = {**data, "log_end": launch.log_end(*self.key)}
         return entry
@@ -303,37 +300,22 @@ class ManagedProcess(StateRecorder):
             raise RuntimeError(f"{self.program.name}:{self.index} is {self.state} without a process")
         self._cancel_timer()
         self.health.end()
-        self._last_exit = Exit()
         self._ladder = Ladder(self.program, self.index, self.run.who, self.run.marker, self._around.scanner)
         self._enter(State.STOPPING, reason=why, event="program.stopping", data={"why": why})
         self._spawn_task(self._climb_down(self.run, self._ladder, why, is_failure))
 
     async def _climb_down(self, run: Run, ladder: Ladder, why: str, is_failure: bool) -> None:
         uptime = run.uptime
-        try:
-            stopped = await ladder.run()
-        except Exception as error:
-            log.exception("program.stop_failed", program=self.program.name, instance=self.index)
-            stopped = await ladder.last_resort(error)
+        stopped = await ladder.run()
         self.run, self._ladder = None, None
         if is_failure and self.desired:
-            self._decide(self._last_exit, uptime, expected=False, reason=why, step=stopped.step)
+            self._decide(stopped.end, uptime, expected=False, reason=why, step=stopped.step)
         else:
             self._stopped(stopped, why)
 
     def _stopped(self, stopped: Stopped, why: str) -> None:
-        end = self._last_exit
-        data = {
-            "step": stopped.step,
-            "seconds": stopped.seconds,
-            "tree_killed": stopped.killed,
-            "failed_steps": stopped.failed,
-            "exit_code": end.code,
-            "exit_signal": end.signal,
-            "why": why,
-        }
-        entry = self._entry("program.stopped", data)
-        entry.values = {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal}
+        entry = self._entry("program.stopped", {**stopped.facts(), "why": why})
+        entry.values = columns_after(stopped.end)
         if self.desired and not self.blocked_by:
             self.restarts += 1
             self._start("program.restarted", before=entry)

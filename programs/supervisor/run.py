@@ -89,3 +89,8 @@ class Run:
             end = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
         self.unwatch()
         return end
+
+
+def columns_after(end: Exit) -> dict[str, Any]:
+    """What the row of its process says once a run has ended so."""
+    return {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -19,7 +20,7 @@ from programs.probes import http_request
 from programs.validation import signal_number
 
 from . import launch, platform
-from .platform import Identity
+from .platform import Exit, Identity
 from .tree import Scanner
 
 log = structlog.get_logger(__name__)
@@ -32,22 +33,38 @@ SCAN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Stopped:
-    """Which step ended the program, after how many seconds, how many of its tree had to be killed, what failed."""
+    """Which step ended the program, after how many seconds, how many of its tree had to be killed, what failed.
+
+    `end` is that of the main process; unknown when even the last resort had to do without it.
+    """
 
     step: str
     seconds: float
     killed: int
     failed: list[str]
+    end: Exit
+
+    def facts(self) -> dict[str, Any]:
+        """The data of the event that tells of it."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "tree_killed": self.killed,
+            "failed_steps": self.failed,
+            "exit_code": self.end.code,
+            "exit_signal": self.end.signal,
+        }
 
 
 class Ladder:
-    """Stops one run. The owner sets `gone` when the main process has ended; `skip_to_kill` cuts it short."""
+    """Stops one run. The owner tells of the main process's end with `ended`; `skip_to_kill` cuts it short."""
 
     def __init__(self, program: Program, index: int, who: Identity, marker: str, scanner: Scanner) -> None:
         self.program = program
         self.index = index
         self.who = who
         self.gone = asyncio.Event()
+        self.end = Exit()
         self.failed: list[str] = []
         self._marker = marker
         self._scanner = scanner
@@ -58,22 +75,34 @@ class Ladder:
     def skip_to_kill(self) -> None:
         self._kill.set()
 
+    def ended(self, end: Exit) -> None:
+        """The main process has ended."""
+        self.end = end
+        self.gone.set()
+
     async def run(self) -> Stopped:
-        """Until the whole tree is gone, for as long as the kernel takes."""
+        """Until the whole tree is gone, for as long as the kernel takes, and whatever of ours fails meanwhile."""
+        try:
+            return await self._stop()
+        except Exception as error:
+            log.exception("program.stop_failed", program=self.program.name, instance=self.index)
+            return await self._last_resort(error)
+
+    async def _stop(self) -> Stopped:
         begun = platform.now()
         # Whoever leaves the family and wipes its environment can only be found while its parents live.
         tree = (await self._scanner.scan()).members(self.who, self._marker)
         step = await self._climb()
         killed = await self._clear(tree, step)
-        return Stopped(step, round(platform.now() - begun, 3), killed, self.failed)
+        return Stopped(step, round(platform.now() - begun, 3), killed, self.failed, self.end)
 
-    async def last_resort(self, error: Exception) -> Stopped:
+    async def _last_resort(self, error: Exception) -> Stopped:
         """When our own code failed half-way: SIGKILL to the main process and its group."""
         platform.kill_group(self.who.pid)
         while platform.is_running(self.who):
             platform.send_signal(self.who, signal.SIGKILL)
             await asyncio.sleep(POLL_SECONDS)
-        return Stopped(KILL, 0.0, 0, [*self.failed, str(error)])
+        return Stopped(KILL, 0.0, 0, [*self.failed, str(error)], self.end)
 
     async def _climb(self) -> str:
         for step in self.program.stop_ladder:

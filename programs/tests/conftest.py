@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from programs import status
+from programs.supervisor import launch
 
 from .actors import AgentBox
 
@@ -29,6 +30,17 @@ def box(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Agent
 @pytest.fixture
 def agent(box: AgentBox) -> AgentBox:
     return box.start()
+
+
+@pytest.fixture
+def launching(tmp_path: Path, settings: Any) -> Iterator[None]:
+    """For processes that a test starts without an agent: folders, and a mark of their own."""
+    settings.DATA_DIR = tmp_path
+    settings.LOG_DIR = tmp_path / "logs"
+    settings.RUN_DIR = tmp_path / "run"
+    launch.installation.cache_clear()
+    yield
+    launch.installation.cache_clear()
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,14 +13,7 @@ from programs.supervisor import launch, platform
 from programs.supervisor.platform import Exit
 from programs.supervisor.run import Run
 
-
-@pytest.fixture(autouse=True)
-def data_folder(tmp_path: Path, settings: Any) -> Iterator[None]:
-    settings.DATA_DIR = tmp_path
-    settings.LOG_DIR = tmp_path / "logs"
-    launch.installation.cache_clear()
-    yield
-    launch.installation.cache_clear()
+pytestmark = pytest.mark.usefixtures("launching")
 
 
 async def ended(command: str) -> tuple[Run, Exit]:
