@@ -21,10 +21,11 @@ from programs.models import Program
 from programs.states import ALIVE, State, Verb
 
 from . import launch, platform
+from .ending import Ending
 from .health import Health
 from .journal import Entry
 from .platform import Exit, Identity
-from .recorder import LONGEST_REASON, StateRecorder, Surroundings
+from .recorder import StateRecorder, Surroundings
 from .run import NOT_RUNNING, Run, Usage, columns_after
 from .stopping import Ladder, Stopped, clear_leftovers
 
@@ -167,7 +168,7 @@ class ManagedProcess(StateRecorder):
         if error.is_permanent or self.program.restart_policy == Program.RestartPolicy.NEVER:
             self._give_up(str(error))
         else:
-            self._decide(Exit(), 0, expected=False, reason=str(error), shortest=SHORTEST_RETRY_SECONDS)
+            self._decide(Ending(Exit(), 0, str(error)), shortest=SHORTEST_RETRY_SECONDS)
 
     def _give_up(self, reason: str) -> None:
         self._enter(State.FATAL, reason=reason, event="program.fatal", data={"reason": reason}, **NOT_RUNNING)
@@ -197,7 +198,7 @@ class ManagedProcess(StateRecorder):
             return
         self.run = None
         self._spawn_task(self._sweep(run.who, run.marker))
-        self.ended(end, uptime)
+        self._ended(end, uptime)
 
     async def _sweep(self, main: Identity | None, marker: str) -> None:
         """Ends what the main process left behind, which may sit on its port."""
@@ -205,12 +206,12 @@ class ManagedProcess(StateRecorder):
         if killed:
             log.info("program.leftovers_killed", program=self.program.name, instance=self.index, killed=killed)
 
-    def ended(self, end: Exit, uptime: float, **noted: Any) -> None:
-        """An end that nobody asked for: decides what follows. `noted` goes into the event's data."""
+    def _ended(self, end: Exit, uptime: float, **facts: Any) -> None:
+        """An end that nobody asked for: decides what follows. `facts` go into the event's data."""
         expected = policy.is_expected(self._rules(), end.code, end.signal)
         out_of_memory = self._around.out_of_memory.took(end)
         meaning = exit_meaning(end.code, end.signal, out_of_memory, launch.executable(self.program))
-        self._decide(end, uptime, expected=expected, reason=meaning, out_of_memory=out_of_memory, **noted)
+        self._decide(Ending(end, uptime, meaning, expected, {"out_of_memory": out_of_memory, **facts}))
 
     def _rules(self) -> policy.Rules:
         p = self.program
@@ -226,14 +227,12 @@ class ManagedProcess(StateRecorder):
             restart_window=p.restart_window,
         )
 
-    def _decide(
-        self, end: Exit, uptime: float, *, expected: bool, reason: str, shortest: float = 0, **noted: Any
-    ) -> None:
+    def _decide(self, ending: Ending, shortest: float = 0) -> None:
         """Tells of the end and enters what follows; a restart comes after `shortest` seconds at the earliest."""
         decision = policy.after_exit(
             self._rules(),
-            expected=expected,
-            uptime=uptime,
+            expected=ending.expected,
+            uptime=ending.uptime,
             recent_restarts=self.recent_restarts,
             now=platform.now(),
             dice=random.random(),  # noqa: S311  (spreads restarts; nothing secret)
@@ -242,31 +241,23 @@ class ManagedProcess(StateRecorder):
             decision = replace(decision, state=State.BACKOFF, delay=shortest)
         if not self.desired and decision.state is not State.EXITED:
             decision = policy.Decision(State.EXITED)
+        facts: dict[str, Any] = {}
         if decision.recent_restarts:
-            noted |= {"delay_seconds": round(decision.delay, 3), "restarts": len(decision.recent_restarts)}
-        told = self._exit_entry(end, uptime, expected, reason, noted)
+            facts = {"delay_seconds": round(decision.delay, 3), "restarts": len(decision.recent_restarts)}
+        told = ending.entry(self.key, self.actor, **facts)
         self.recent_restarts = decision.recent_restarts
-        _NEXT[decision.state](self, decision, told)
+        _NEXT[decision.state](self, decision, ending, told)
 
-    def _exit_entry(self, end: Exit, uptime: float, expected: bool, reason: str, noted: dict[str, Any]) -> Entry:
-        data: dict[str, Any] = {"exit_code": end.code, "exit_signal": end.signal, "meaning": reason}
-        data |= {"uptime_seconds": round(uptime, 3), **noted}
-        entry = self._entry("program.exited" if expected else "program.crashed", data)
-        entry.values = {**columns_after(end), "reason": reason[:LONGEST_REASON]}
-        if not expected:
-            entry.incident = {**data, "log_end": launch.log_end(*self.key)}
-        return entry
-
-    def _restart_now(self, decision: policy.Decision, told: Entry) -> None:
+    def _restart_now(self, decision: policy.Decision, ending: Ending, told: Entry) -> None:
         self.restarts += 1
         self._start("program.restarted", before=told)
 
-    def _restart_later(self, decision: policy.Decision, told: Entry) -> None:
+    def _restart_later(self, decision: policy.Decision, ending: Ending, told: Entry) -> None:
         self._put(told)
         moment = datetime.now(UTC) + timedelta(seconds=decision.delay)
         self._enter(
             State.BACKOFF,
-            reason=told.values["reason"],
+            reason=ending.reason,
             event="program.backoff",
             data={"delay_seconds": round(decision.delay, 3), "attempt": len(self.recent_restarts)},
             next_start_at=moment.isoformat(),
@@ -286,12 +277,12 @@ class ManagedProcess(StateRecorder):
             self.restarts += 1
             self._start("program.restarted")
 
-    def _stay_down(self, decision: policy.Decision, told: Entry) -> None:
-        self._enter(State.EXITED, reason=told.values["reason"], entry=told)
+    def _stay_down(self, decision: policy.Decision, ending: Ending, told: Entry) -> None:
+        self._enter(State.EXITED, reason=ending.reason, entry=told)
 
-    def _fail(self, decision: policy.Decision, told: Entry) -> None:
+    def _fail(self, decision: policy.Decision, ending: Ending, told: Entry) -> None:
         self._put(told)
-        self._give_up(f"{decision.reason}; last: {told.values['reason']}")
+        self._give_up(f"{decision.reason}; last: {ending.reason}")
 
     # --- Stopping ---------------------------------------------------------------------------------------
 
@@ -309,7 +300,7 @@ class ManagedProcess(StateRecorder):
         stopped = await ladder.run()
         self.run, self._ladder = None, None
         if is_failure and self.desired:
-            self._decide(stopped.end, uptime, expected=False, reason=why, step=stopped.step)
+            self._decide(Ending(stopped.end, uptime, why, facts={"step": stopped.step}))
         else:
             self._stopped(stopped, why)
 
@@ -348,7 +339,7 @@ class ManagedProcess(StateRecorder):
         if was is State.STOPPING:
             self._enter(State.STOPPED, event="program.stopped", data={"unseen": True}, **NOT_RUNNING)
         else:
-            self.ended(Exit(), uptime=0.0, unseen=True)
+            self._ended(Exit(), uptime=0.0, unseen=True)
 
     def machine_restarted(self, was: State, *, is_asked_for: bool) -> None:
         """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot.
@@ -434,7 +425,7 @@ _VERBS: dict[Verb, Callable[[ManagedProcess], None]] = {
     Verb.RESTART: ManagedProcess._asked_to_restart,
     Verb.KILL: ManagedProcess._asked_to_kill,
 }
-_NEXT: dict[State, Callable[[ManagedProcess, policy.Decision, Entry], None]] = {
+_NEXT: dict[State, Callable[[ManagedProcess, policy.Decision, Ending, Entry], None]] = {
     State.STARTING: ManagedProcess._restart_now,
     State.BACKOFF: ManagedProcess._restart_later,
     State.EXITED: ManagedProcess._stay_down,
