@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -17,10 +17,10 @@ from programs.models import Process, Program
 from programs.states import ALIVE, State
 
 from . import launch, platform
-from .journal import Key
+from .journal import Entry, Key
 from .platform import Identity
 from .process import ManagedProcess
-from .run import Run
+from .run import NOT_RUNNING, Run
 from .tree import Snapshot
 
 if TYPE_CHECKING:
@@ -77,11 +77,29 @@ class Adoption:
                 process.note("program.crashed", {"unseen": True, "pid": recorded.who.pid})
             self._take_newest(process, others)
         elif row.boot_id and row.boot_id != platform.boot_id():
-            process.machine_restarted(state, is_asked_for=row.program_id in self._asked)
+            self._machine_restarted(process, state)
         elif recorded and state in ALIVE:
             process.ended_unseen(recorded, state)
         else:
             process.resume_at_rest(state, row.next_start_at)
+
+    def _machine_restarted(self, process: ManagedProcess, was: State) -> None:
+        """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot.
+
+        Somebody who has asked for a start since gets it.
+        """
+        program = process.program
+        if not program.autostart and program.pk not in self._asked:
+            process.desired = False
+            program.desired_state = Program.Desired.STOPPED
+            self._supervisor.journal.put(Entry(process.key, desired=program.desired_state.value))
+        values: dict[str, Any] = {"boot_id": platform.boot_id()}
+        if was is State.STOPPED:
+            self._supervisor.journal.put(Entry(process.key, values))
+        else:
+            values |= {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
+            data = {"why": "the machine was restarted", "was": was, "unseen": True}
+            process.note("program.exited", data, **values)
 
     def _take_newest(self, process: ManagedProcess, runs: list[Run]) -> None:
         newest = runs[-1].marker

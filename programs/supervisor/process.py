@@ -341,22 +341,6 @@ class ManagedProcess(StateRecorder):
         else:
             self._ended(Exit(), uptime=0.0, unseen=True)
 
-    def machine_restarted(self, was: State, *, is_asked_for: bool) -> None:
-        """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot.
-
-        `is_asked_for`: somebody has asked for a start since, and gets it.
-        """
-        boot = {"boot_id": platform.boot_id()}
-        if not self.program.autostart and not is_asked_for:
-            self.desired = False
-            self.program.desired_state = Program.Desired.STOPPED
-            self._put(Entry(self.key, desired=self.program.desired_state.value))
-        if was is not State.STOPPED:
-            values = {**NOT_RUNNING, **boot, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
-            self.note("program.exited", {"why": "the machine was restarted", "was": was, "unseen": True}, **values)
-        else:
-            self._put(Entry(self.key, boot))
-
     def resume_at_rest(self, state: State, next_start_at: datetime | None) -> None:
         """Goes on waiting where the last agent left off. A clock that was set cannot stretch a delay."""
         self.state = state
