@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from core.ids import time_ordered_id
 
 from . import defaults, validation
+from .policy import Rules
 from .states import State, Verb
 
 
@@ -147,6 +148,20 @@ class Program(models.Model):
     def clean(self) -> None:
         super().clean()
         validation.definition(self)
+
+    @property
+    def restart_rules(self) -> Rules:
+        return Rules(
+            restart_policy=self.restart_policy,
+            success_exit_codes=frozenset(self.success_exit_codes),
+            backoff_initial=self.backoff_initial,
+            backoff_factor=self.backoff_factor,
+            backoff_max=self.backoff_max,
+            backoff_jitter=self.backoff_jitter,
+            stable_seconds=self.stable_seconds,
+            max_restarts=self.max_restarts,
+            restart_window=self.restart_window,
+        )
 
 
 class Dependency(models.Model):

@@ -24,6 +24,7 @@ from . import launch, platform
 from .ending import Ending
 from .health import Health
 from .journal import Entry
+from .memory import MemoryLimit
 from .platform import Exit, Identity
 from .recorder import StateRecorder, Surroundings
 from .run import NOT_RUNNING, Run, Usage, columns_after
@@ -32,7 +33,6 @@ from .stopping import Ladder, Stopped, clear_leftovers
 log = structlog.get_logger(__name__)
 
 SHORTEST_RETRY_SECONDS = 0.5
-MEMORY_STRIKES = 3  # a fork can double the sum for a moment
 
 
 class ManagedProcess(StateRecorder):
@@ -50,7 +50,7 @@ class ManagedProcess(StateRecorder):
         self._timer: asyncio.TimerHandle | None = None
         self._ladder: Ladder | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._memory_strikes = 0
+        self._memory = MemoryLimit()
         self.health = Health(self)
 
     @property
@@ -154,7 +154,7 @@ class ManagedProcess(StateRecorder):
         if left <= 0:
             self._is_steady()
         else:
-            self._timer = asyncio.get_running_loop().call_later(left, self._is_steady)
+            self._wait(left, self._is_steady)
 
     def _is_steady(self) -> None:
         self._timer = None
@@ -208,29 +208,15 @@ class ManagedProcess(StateRecorder):
 
     def _ended(self, end: Exit, uptime: float, **facts: Any) -> None:
         """An end that nobody asked for: decides what follows. `facts` go into the event's data."""
-        expected = policy.is_expected(self._rules(), end.code, end.signal)
+        expected = policy.is_expected(self.program.restart_rules, end.code, end.signal)
         out_of_memory = self._around.out_of_memory.took(end)
         meaning = exit_meaning(end.code, end.signal, out_of_memory, launch.executable(self.program))
         self._decide(Ending(end, uptime, meaning, expected, {"out_of_memory": out_of_memory, **facts}))
 
-    def _rules(self) -> policy.Rules:
-        p = self.program
-        return policy.Rules(
-            restart_policy=p.restart_policy,
-            success_exit_codes=frozenset(p.success_exit_codes),
-            backoff_initial=p.backoff_initial,
-            backoff_factor=p.backoff_factor,
-            backoff_max=p.backoff_max,
-            backoff_jitter=p.backoff_jitter,
-            stable_seconds=p.stable_seconds,
-            max_restarts=p.max_restarts,
-            restart_window=p.restart_window,
-        )
-
     def _decide(self, ending: Ending, shortest: float = 0) -> None:
         """Tells of the end and enters what follows; a restart comes after `shortest` seconds at the earliest."""
         decision = policy.after_exit(
-            self._rules(),
+            self.program.restart_rules,
             expected=ending.expected,
             uptime=ending.uptime,
             recent_restarts=self.recent_restarts,
@@ -262,11 +248,7 @@ class ManagedProcess(StateRecorder):
             data={"delay_seconds": round(decision.delay, 3), "attempt": len(self.recent_restarts)},
             next_start_at=moment.isoformat(),
         )
-        self.start_after(decision.delay)
-
-    def start_after(self, delay: float) -> None:
-        self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(delay, self._backoff_over)
+        self._wait(decision.delay, self._backoff_over)
 
     def _backoff_over(self) -> None:
         self._timer = None
@@ -346,7 +328,7 @@ class ManagedProcess(StateRecorder):
         self.state = state
         if state is State.BACKOFF:
             left = (next_start_at - datetime.now(UTC)).total_seconds() if next_start_at else 0.0
-            self.start_after(min(max(left, 0.0), self.program.backoff_max))
+            self._wait(min(max(left, 0.0), self.program.backoff_max), self._backoff_over)
         elif state in ALIVE:  # recorded as alive without a pid: nothing was started
             self.state = State.STOPPED
 
@@ -362,16 +344,9 @@ class ManagedProcess(StateRecorder):
             return
         if usage != self.usage:
             self.usage = usage
-            values = {
-                "cpu_percent": usage.cpu_percent,
-                "memory_bytes": usage.memory_bytes,
-                "threads": usage.threads,
-            }
-            self._around.journal.put_latest(self.key, values)
+            self._around.journal.put_latest(self.key, usage._asdict())
         limit = self.program.max_memory_bytes
-        self._memory_strikes = self._memory_strikes + 1 if limit and usage.memory_bytes > limit else 0
-        if self._memory_strikes >= MEMORY_STRIKES:
-            self._memory_strikes = 0
+        if self._memory.is_broken(usage.memory_bytes, limit):
             self.restart(f"uses {usage.memory_bytes} bytes of memory, allowed are {limit}")
 
     def health_changed(self, health: str, detail: str) -> None:
@@ -382,6 +357,11 @@ class ManagedProcess(StateRecorder):
     def readiness_changed(self) -> None:
         """Who waits for this process may look again."""
         self._around.changed(self.key)
+
+    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
+        """Has `then` called after so many seconds, instead of what was waited for until now."""
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
 
     def _cancel_timer(self) -> None:
         if self._timer:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from programs.models import Program
 from programs.policy import Decision, Rules, Scaling, after_exit, backoff, instances_wanted, is_expected
 from programs.states import State
 
@@ -22,6 +23,12 @@ RULES = Rules(
 
 def crash(rules: Rules = RULES, uptime: float = 5, recent: tuple[float, ...] = (), now: float = 1000) -> Decision:
     return after_exit(rules, expected=False, uptime=uptime, recent_restarts=recent, now=now, dice=0.5)
+
+
+def test_the_rules_of_a_program_are_those_of_its_definition() -> None:
+    assert Program(name="web", command="web").restart_rules == RULES
+    odd = Program(name="web", command="web", success_exit_codes=[0, 2], max_restarts=3)
+    assert odd.restart_rules == replace(RULES, success_exit_codes=frozenset({0, 2}), max_restarts=3)
 
 
 def test_the_first_restart_after_a_crash_is_immediate() -> None:
