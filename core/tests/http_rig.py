@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from core.http import Client, OutgoingRequest, TransportError
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+Answer = Callable[[Reader, Writer], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Seen: a\r\nX-Seen: b\r\n\r\nok"
 
 
@@ -110,3 +115,13 @@ def answering(*answers: list[str]) -> Any:
         return [info for address in addresses for info in real(address, port, type=socket.SOCK_STREAM)]
 
     return look_up
+
+
+def post(url: str, body: bytes = b"{}", **headers: str) -> OutgoingRequest:
+    return OutgoingRequest("POST", url, {"Content-Type": "application/json", **headers}, body)
+
+
+async def failure(client: Client, url: str, deadline: float = 5) -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        await client.send(post(url), deadline=deadline)
+    return caught.value
