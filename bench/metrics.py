@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 import threading
@@ -31,8 +30,8 @@ from bench.contenders.ours import USER
 from bench.installation import LEAN, MANAGE, environment_in, prepare, run
 from bench.processes import free_port, start
 from bench.sampling import EXPORTER, table_of
-from bench.supervise import machine, say, workplace
-from bench.table import align, ratio
+from bench.session import Tables, report, say
+from bench.table import ratio
 from bench.waiting import BenchError, wait_until
 
 HOUR, DAY = 3600, 86_400
@@ -280,7 +279,7 @@ def export_all(ours: Server, start_at: int) -> list[list[str]]:
     return lines
 
 
-def measure_history(directory: Path, calls: int) -> list[list[list[str]]]:
+def measure_history(directory: Path, calls: int) -> Tables:
     samples = directory / "samples.txt"
     say("making history ...")
     ours = launch_ours(directory, samples)
@@ -300,7 +299,7 @@ STAGES = ("ticks", "history")
 NEEDED = {"ticks": (EXPORTER,), "history": ("prometheus", "promtool")}
 
 
-def measure(directory: Path, stages: Sequence[str], calls: int) -> list[list[list[str]]]:
+def measure(directory: Path, stages: Sequence[str], calls: int) -> Tables:
     tables = [table_of(directory, COUNTS)] if "ticks" in stages else []
     return tables + (measure_history(directory, calls) if "history" in stages else [])
 
@@ -316,19 +315,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"unknown: {unknown[0]}; there are {', '.join(STAGES)}")
     if missing := [name for stage in stages for name in NEEDED[stage] if shutil.which(name) is None]:
         parser.error(f"{missing[0]} is not on PATH")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    about = machine()
-    try:
-        with workplace() as directory:
-            tables = measure(directory, stages, options.calls)
-    except BenchError as error:
-        say(str(error))
-        return 1
-    print(f"{about} at the start\n")
-    print("\n\n".join(align(lines) for lines in tables))
-    if options.json:
-        options.json.write_text(json.dumps({"machine": about, "tables": tables}, indent=2) + "\n")
-    return 0
+    return report(lambda directory: measure(directory, stages, options.calls), options.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import psutil
 
 from bench.installation import LEAN, environment_in, prepare, run
 from bench.processes import free_port, start
-from bench.supervise import say
+from bench.session import say
 from bench.table import ratio
 from bench.waiting import BenchError, wait_until
 

@@ -9,12 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shutil
-import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -26,24 +21,12 @@ from bench import measures, table
 from bench.contender import Contender
 from bench.contenders import CONTENDERS
 from bench.measures import Figures, Plan
-from bench.processes import become_subreaper, end_descendants
+from bench.processes import become_subreaper
+from bench.session import exit_when_terminated, machine, say, workplace
 from bench.waiting import BenchError
 from bench.workload import Flood, Starters
 
 DESCRIPTION = "Ours beside Supervisor, Circus, PM2 and a bare loop, doing the same work in one run."
-
-
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A directory of one contender's own. Whatever was started meanwhile is ended, then the directory goes."""
-    directory = Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
-        yield directory
-    finally:
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_descendants()
-        shutil.rmtree(directory)
-        signal.signal(signal.SIGINT, interrupt)
 
 
 def measure_supervision(kind: type[Contender], plan: Plan) -> Iterator[Figures]:
@@ -111,15 +94,6 @@ def reported(kind: type[Contender], result: Result) -> Iterator[None]:
         traceback.print_exc()
 
 
-def machine() -> str:
-    load = os.getloadavg()[0]
-    return f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f}"
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.supervise", description=DESCRIPTION)
     parser.add_argument("--programs", type=int, default=100, help="how many programs each runs (at least 20)")
@@ -140,7 +114,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    exit_when_terminated()
     become_subreaper()
     plan, about = Plan(programs=options.programs), machine()
     results = {name: measure(CONTENDERS[name], plan) for name in options.only}

@@ -8,9 +8,7 @@ Agent and jobs run as processes of their own on SQLite in a temporary folder. Ta
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
 import statistics
 import sys
 import time
@@ -21,8 +19,8 @@ from typing import Any
 from bench.contenders.ours import INHERITED, PROJECT
 from bench.installation import LEAN, run
 from bench.processes import LineClient, become_subreaper, start
-from bench.supervise import machine, say, workplace
-from bench.table import align, ratio
+from bench.session import Tables, report, say
+from bench.table import ratio
 from bench.waiting import BenchError, wait_until
 
 WRITER = "import django; django.setup(); from bench.clients.event_writer import main; main()"
@@ -220,7 +218,7 @@ def throughput(bench: Bench, plan: Plan) -> list[list[str]]:
 # --- The run --------------------------------------------------------------------------------------------
 
 
-def measure(directory: Path, plan: Plan) -> list[list[list[str]]]:
+def measure(directory: Path, plan: Plan) -> Tables:
     say("starting ...")
     bench = Bench(directory)
     say("sending as fast as it goes ...")
@@ -237,20 +235,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=Plan.rounds, help="of each measurement (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables there")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     become_subreaper()
-    about = machine()
-    try:
-        with workplace() as directory:
-            tables = measure(directory, Plan(events=options.events, rounds=options.rounds))
-    except BenchError as error:
-        say(str(error))
-        return 1
-    print(f"{about} at the start\n")
-    print("\n\n".join(align(lines) for lines in tables))
-    if options.json:
-        options.json.write_text(json.dumps({"machine": about, "tables": tables}, indent=2) + "\n")
-    return 0
+    plan = Plan(events=options.events, rounds=options.rounds)
+    return report(lambda directory: measure(directory, plan), options.json)
 
 
 if __name__ == "__main__":
