@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import shlex
 from argparse import REMAINDER, ArgumentParser
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from core.access import command_actor
@@ -17,10 +15,13 @@ from programs.states import State
 
 from .exits import Exit, FailedError, UsageError
 from .field_options import field_options, given, with_secrets
+from .json_file import json_object
 from .subcommand import Subcommand
 from .terminal import Options, Terminal
 from .waiting import silent_text
 from .word_order import WordOrder
+
+EXPECTED = 'one definition, {"name": …, "command": …}'
 
 
 class Add(Subcommand):
@@ -70,7 +71,7 @@ class Add(Subcommand):
         return Exit.DONE
 
     def _values(self, options: Options, terminal: Terminal) -> dict[str, Any]:
-        values = _from_json(options.json, terminal) if options.json else {}
+        values = json_object(options.json, terminal, EXPECTED) if options.json else {}
         if options.name is not None:
             values["name"] = options.name
         if options.command:
@@ -86,19 +87,6 @@ def _command(words: Sequence[str], *, is_shell: bool) -> str:
     if len(words) == 1:
         return words[0]
     return " ".join(words) if is_shell else shlex.join(words)
-
-
-def _from_json(source: str, terminal: Terminal) -> dict[str, Any]:
-    try:
-        text = terminal.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        values = json.loads(text)
-    except OSError as error:
-        raise FailedError(f"{source} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FailedError(f"{source} holds no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise FailedError(f'{source} must hold one definition, {{"name": …, "command": …}}.')
-    return values
 
 
 def _secrets(options: Options, terminal: Terminal) -> dict[str, str]:

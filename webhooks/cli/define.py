@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import ArgumentParser, ArgumentTypeError
-from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
 
 from core.access import command_actor
 from programs.cli.exits import Exit, FailedError, UsageError
+from programs.cli.json_file import json_object
 from programs.cli.subcommand import Subcommand
 from programs.cli.terminal import Options, Terminal
 from programs.models import ProgramEvent
@@ -20,6 +19,7 @@ from webhooks.payloads import endpoint_json
 
 from .selection import add_endpoint, one
 
+EXPECTED = 'one endpoint, {"name": …, "url": …}'
 REPEATED = {"event": "events", "tag": "tags"}
 
 
@@ -44,7 +44,8 @@ class Add(Subcommand):
         parser.add_argument("--json", metavar="FILE", help="the endpoint as in the API, - for stdin; options win")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        values = _from_file(options.json, terminal) | _from_options(options, terminal)
+        given = json_object(options.json, terminal, EXPECTED) if options.json is not None else {}
+        values = given | _from_options(options, terminal)
         if missing := [name for name in ("name", "url") if name not in values]:
             raise UsageError(f"A {' and a '.join(missing)} must be given.\n")
         saved = services.save_endpoint(values, actor=command_actor())
@@ -64,20 +65,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator or not name:
         raise ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
-
-
-def _from_file(name: str | None, terminal: Terminal) -> dict[str, Any]:
-    if name is None:
-        return {}
-    try:
-        found = json.loads(terminal.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FailedError(f"{name} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FailedError(f"{name} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise FailedError(f"{name} must hold one object.")
-    return found
 
 
 def _from_options(options: Options, terminal: Terminal) -> dict[str, Any]:
