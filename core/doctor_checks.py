@@ -122,18 +122,23 @@ def _waiting_migrations() -> list[str]:
 def secret_keys() -> Iterator[Finding]:
     try:
         found = keys()
-    except (SecretUnreadableError, OSError) as error:
+    except (SecretUnreadableError, PermissionError) as error:
         yield fail(
             "secrets.keys", str(error), "Bring back secrets.key from a backup, readable by its owner alone."
         )
         return
-    yield ok("secrets.keys", f"{keys_path().name} holds {len(found)} usable keys, readable by its owner alone.")
+    except OSError as error:
+        told = f"{keys_path()} cannot be made or read: {error.strerror}."
+        yield fail("secrets.keys", told, "See to DATA_DIR (room, rights, the disk itself), then look again.")
+        return
+    usable = "1 usable key" if len(found) == 1 else f"{len(found)} usable keys"
+    yield ok("secrets.keys", f"{keys_path().name} holds {usable}, readable by its owner alone.")
     for tally in rotation.check_all():
         if tally.unreadable:
-            told = f"{tally.unreadable} of {tally.seen} {tally.name} cannot be opened with the present keys."
+            told = f"{tally.name}: {tally.unreadable} of {tally.seen} cannot be opened with the present keys."
             yield fail("secrets.open", told, "Bring back the secrets.key of this database, or set them again.")
         else:
-            yield ok("secrets.open", f"All {tally.seen} {tally.name} can be opened.")
+            yield ok("secrets.open", f"{tally.name}: {tally.seen} stored, every one can be opened.")
 
 
 # --- What runs ------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def _trouble(endpoint: WebhookEndpoint) -> Finding | None:
         told = f"Webhook {endpoint.name} was switched off: {endpoint.disabled_reason}."
         return warn("webhooks.enabled", told, f"When it is mended: manage.py webhook enable {endpoint.pk}")
     if condition_of(endpoint, timezone.now()) in (Condition.FAILING, Condition.OPEN):
-        told = f"Webhook {endpoint.name} does not arrive: {endpoint.last_error or 'nobody answers'}."
+        told = f"Webhook {endpoint.name} does not arrive: {(endpoint.last_error or 'nobody answers').rstrip('.')}."
         return warn("webhooks.arrive", told, f"Look: manage.py webhook deliveries {endpoint.pk}")
     return None
 

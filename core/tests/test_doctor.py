@@ -85,7 +85,24 @@ def test_secrets_that_no_key_opens_are_told(data_dir: Path, db: None, monkeypatc
     keys_path().unlink()
     found = list(doctor_checks.secret_keys())[1]
     assert found.status is Status.FAIL
-    assert found.summary == "1 of 1 samples cannot be opened with the present keys."
+    assert found.summary == "samples: 1 of 1 cannot be opened with the present keys."
+
+
+def test_keys_that_cannot_be_made_are_no_reason_to_look_for_a_backup(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(doctor_checks, "keys", full)
+    found = only(doctor_checks.secret_keys())
+    assert found.status is Status.FAIL
+    assert found.summary.endswith("secrets.key cannot be made or read: No space left on device.")
+    assert "backup" not in found.mend
+
+
+def test_one_key_is_one_key(data_dir: Path, db: None) -> None:
+    assert "1 usable key," in next(iter(doctor_checks.secret_keys())).summary
 
 
 @pytest.mark.parametrize(

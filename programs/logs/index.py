@@ -98,7 +98,7 @@ class TimeIndex:
                 seen.pop(name, None)
                 errors.append(error)
         if errors:
-            logger.warning("%d time indexes could not be written, for example: %s", len(errors), errors[0])
+            logger.warning("Time indexes that could not be written: %d, for example: %s", len(errors), errors[0])
         self._seen = seen
 
     def size(self, log: LogFile) -> int | None:
