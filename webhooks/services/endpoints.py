@@ -186,9 +186,7 @@ def _switched_on(endpoint: WebhookEndpoint, resume: bool | None) -> None:
     pending = WebhookDelivery.objects.filter(endpoint=endpoint, state=State.PENDING).count()
     if pending and resume is None:
         raise ValidationError(
-            {
-                "resume": f"Deliveries that have waited since it was off: {pending}. true sends them, false cancels them."
-            }
+            {"resume": f"Waiting since it was off: {pending}. true sends these deliveries, false cancels them."}
         )
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(
         connect_failures=0,
