@@ -18,8 +18,9 @@ from programs.cli.words import Cell, Column, table
 from programs.formatting import duration_text
 from programs.models import ProgramEvent
 from programs.states import State
-from webhooks import selectors
+from webhooks import outbox, selectors
 from webhooks.health import Condition, EndpointHealth, health_of, health_of_many
+from webhooks.matching import Mute, silenced_by
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.payloads import SET, delivery_json, endpoint_json, health_json, shown_url
 from webhooks.previews import preview
@@ -32,12 +33,14 @@ COLUMNS = (
     *(Column("p95", is_number=True), Column("waiting", is_number=True), Column("address"), Column("reason")),
 )
 LOG_COLUMNS = (Column("id"), Column("when"), Column("to"), Column("event"), Column("program"), Column("outcome"))
+MUTED = "muted"
 # The colours that the states of programs have.
 SHADES = {
     Condition.OK: State.RUNNING,
     Condition.WAITING: State.BACKOFF,
     Condition.FAILING: State.FATAL,
     Condition.OPEN: State.FATAL,
+    MUTED: State.BACKOFF,
 }
 MOST_SHOWN = 1000
 
@@ -53,7 +56,8 @@ class List(Subcommand):
         if options.json:
             terminal.json([_with_health(row, health[row.pk]) for row in rows])
         elif rows:
-            shown = [_row(row, health[row.pk], terminal) for row in rows]
+            mutes = [outbox.mute_of(row) for row in selectors.current_mutes(now)]
+            shown = [_row(row, health[row.pk], silenced_by(mutes, row.pk, None, now), terminal) for row in rows]
             terminal.say("\n".join(table(COLUMNS, shown, terminal.columns)))
         else:
             terminal.warn("There are no webhooks yet; `webhook add` defines one.")
@@ -64,17 +68,26 @@ def _with_health(endpoint: WebhookEndpoint, health: EndpointHealth) -> dict[str,
     return {**endpoint_json(endpoint, timezone.now()), "health": health_json(health)}
 
 
-def _row(endpoint: WebhookEndpoint, health: EndpointHealth, terminal: Terminal) -> list[Cell]:
+def _row(endpoint: WebhookEndpoint, health: EndpointHealth, mute: Mute | None, terminal: Terminal) -> list[Cell]:
+    """`mute` is what silences it about everything now: nothing comes of it, however well it is."""
+    is_muted = mute is not None and health.condition is not Condition.OFF
+    condition = MUTED if is_muted else str(health.condition)
     return [
         Cell(endpoint.name),
         Cell(endpoint.format),
-        Cell(health.condition, partial(terminal.shade, SHADES.get(health.condition, ""))),
+        Cell(condition, partial(terminal.shade, SHADES.get(condition, ""))),
         Cell(_share(health)),
         Cell("-" if health.duration_ms_p95 is None else f"{health.duration_ms_p95} ms"),
         Cell(str(health.counts[WebhookDelivery.State.PENDING])),
         Cell(shown_url(endpoint)),
-        Cell(endpoint.disabled_reason or endpoint.last_error),
+        Cell(_mute_text(mute) if mute and is_muted else endpoint.disabled_reason or endpoint.last_error),
     ]
+
+
+def _mute_text(mute: Mute) -> str:
+    ends = f"until {on_the_wall(mute.ends_at):%Y-%m-%d %H:%M %Z}" if mute.ends_at else "until lifted"
+    when = f"maintenance window ({mute.cron})" if mute.cron else ends
+    return f"{when}: {mute.reason}" if mute.reason else when
 
 
 def _share(health: EndpointHealth) -> str:

@@ -156,6 +156,17 @@ def test_list_shows_how_deliveries_do_and_no_secret() -> None:
 
 
 @pytest.mark.django_db
+def test_list_says_what_is_muted_and_how_long() -> None:
+    endpoint()
+    assert webhook("mute", "--program", program().name, "--for", "2h").code == 0
+    assert "muted" not in webhook("list").out
+    assert webhook("mute", "--until", "2099-01-02T03:04:00Z", "--reason", "moving").code == 0
+    line = webhook("list").lines[1]
+    assert line.split()[2] == "muted"
+    assert line.endswith("until 2099-01-02 03:04 UTC: moving")
+
+
+@pytest.mark.django_db
 def test_show_writes_every_value_as_a_person_reads_it() -> None:
     endpoint(min_severity="error", retry_schedule=[5, 2.5], bundle_seconds=0)
     shown = dict(line.split("  ", 1) for line in webhook("show", "ops").lines)
