@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -163,13 +163,11 @@ class _History:
         """Those with a row beyond the threshold: an average is beyond it only if some part of it is."""
         if not programs:
             return []
-        comparison = ">" if self._rule.condition == "above" else "<"
-        margin = 10**-self._level.digits * (-1 if comparison == ">" else 1)  # values are rounded
-        side = self._level.under or "1"
-        condition = f"{self._level.factor} * {self._level.over} {comparison} %s * {side}"
+        level, above = self._level, self._rule.condition == "above"
+        beyond = level.is_beyond(level.over, level.under, above=above)
         rows, values = self._united(programs)
-        sql = f"SELECT DISTINCT program_id FROM ({rows}) AS found WHERE {condition}"  # noqa: S608  (names)
-        return [program for (program,) in _fetched(sql, [*values, self._rule.threshold + margin])]
+        sql = f"SELECT DISTINCT program_id FROM ({rows}) AS found WHERE {beyond}"  # noqa: S608  (names)
+        return [program for (program,) in _rows(sql, [*values, level.limit(self._rule.threshold, above=above)])]
 
     def rows(self, programs: Sequence[int]) -> Iterator[tuple[int, Iterable[Row]]]:
         """By program, in the order of time."""
@@ -178,10 +176,10 @@ class _History:
         rows, values = self._united(programs)
         bucket = f"timestamp - timestamp %% {self._asked.step} AS bucket"
         sql = (
-            f"SELECT program_id, {bucket}, {self._level.aggregates} FROM ({rows}) AS found "  # noqa: S608  (names)
+            f"SELECT program_id, {bucket}, {', '.join(self._level.sums)} FROM ({rows}) AS found "  # noqa: S608  (names)
             "GROUP BY program_id, bucket ORDER BY program_id, bucket"
         )
-        yield from groupby(map(Row._make, _fetched(sql, values)), itemgetter(0))
+        yield from groupby(map(Row._make, _rows(sql, values)), itemgetter(0))
 
     def _united(self, programs: Sequence[int]) -> tuple[str, list[Any]]:
         columns = ", ".join(("timestamp", *self._level.columns))
@@ -203,7 +201,7 @@ class _Hosts:
         lead = absent_seconds(self._asked.step)
         rows, values = _rows_of(OneHost(host), self._asked, now, lead, "timestamp")
         bucket = f"timestamp - timestamp %% {self._asked.step}"
-        return frozenset(at for (at,) in _fetched(f"SELECT DISTINCT {bucket} FROM ({rows}) AS found", values))  # noqa: S608  (names)
+        return frozenset(at for (at,) in _rows(f"SELECT DISTINCT {bucket} FROM ({rows}) AS found", values))  # noqa: S608  (names)
 
     def is_complete(self, host: int | None) -> Callable[[int], bool]:
         """Whether every row of the last moments before a look is there."""
@@ -217,68 +215,85 @@ def _rows_of(source: Source, asked: Plan, now: int, lead: int, columns: str) -> 
     return united(source, segments, columns)
 
 
-def _fetched(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _rows(sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """As they are read: a week of many programs need not be in memory at once."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+        yield from cursor
 
 
 # --- Step by step -----------------------------------------------------------------------------------------
 
 
-class Sliding:
-    """The rows of one program in a window that moves on, and what they come to."""
+class Course:
+    """The rows of one program, and what they come to in a window that moves on.
 
-    def __init__(self, level: Level) -> None:
+    Sums up to each row are made once, so that a window is a difference whatever its length.
+    """
+
+    def __init__(self, level: Level, rows: Iterable[Row]) -> None:
         self._level = level
-        self._rows: deque[Row] = deque()
-        self._peaks: deque[Row] = deque()  # falling, so that the first is the highest that is still in the window
-        self._covered = self._over = self._under = 0
-        self._known = 0  # rows of which `over` is told
-        self.newest = 0
+        self._rows = list(rows)
+        self._covered = _sums(int(row.covered) for row in self._rows)
+        self._over = _sums(int(row.over or 0) for row in self._rows)
+        self._under = _sums(int(row.under) for row in self._rows)
+        self._told = _sums(row.over is not None for row in self._rows)
+        self._first = self._behind = 0  # the window holds the rows from one to before the other
+        self._peaks: deque[Row] = deque()  # falling, so that the first is the highest in the window
 
-    def add(self, row: Row) -> None:
-        self._rows.append(row)
-        self.newest = row.at
-        self._count(row, 1)
+    def move(self, begin: int, end: int) -> None:
+        """Neither may be less than before."""
+        rows = self._rows
+        while self._behind < len(rows) and rows[self._behind].at < end:
+            self._note_peak(rows[self._behind])
+            self._behind += 1
+        while self._first < self._behind and rows[self._first].at < begin:
+            self._first += 1
+        while self._peaks and self._peaks[0].at < begin:
+            self._peaks.popleft()
+
+    def _note_peak(self, row: Row) -> None:
         if self._level.is_highest and row.over is not None:
             while self._peaks and self._peaks[-1].over <= row.over:
                 self._peaks.pop()
             self._peaks.append(row)
 
-    def drop_before(self, moment: int) -> None:
-        while self._rows and self._rows[0].at < moment:
-            self._count(self._rows.popleft(), -1)
-        while self._peaks and self._peaks[0].at < moment:
-            self._peaks.popleft()
+    @property
+    def newest(self) -> int:
+        """When the last row up to the end of the window begins; nought before the first."""
+        return self._rows[self._behind - 1].at if self._behind else 0
 
-    def _count(self, row: Row, sign: int) -> None:
-        self._covered += sign * int(row.covered)
-        self._under += sign * int(row.under)
-        if row.over is not None:
-            self._over += sign * int(row.over)
-            self._known += sign
-
-    def reading(self, is_running: bool | None) -> Reading:
-        over: Any = self._over if self._known else None
+    @property
+    def value(self) -> float | None:
         if self._level.is_highest:
-            over = self._peaks[0].over if self._peaks else None
-        return Reading(self._level.of(over, self._under), self._covered / 1000, is_running)
+            return self._level.of(self._peaks[0].over if self._peaks else None, None)
+        is_told = self._within(self._told)
+        return self._level.of(self._within(self._over), self._within(self._under)) if is_told else None
+
+    @property
+    def covered(self) -> float:
+        return self._within(self._covered) / 1000
+
+    def _within(self, sums: Sequence[int]) -> int:
+        return sums[self._behind] - sums[self._first]
+
+
+def _sums(numbers: Iterable[int]) -> list[int]:
+    return list(accumulate(numbers, initial=0))
 
 
 def walk(rule: AlertRule, asked: Plan, rows: Iterable[Row], is_complete: Callable[[int], bool]) -> list[Episode]:
     """What the agent would have done about one program, look by look. `rows` in the order of time."""
-    terms, level = terms_of(rule, asked.step), LEVELS[rule.metric]
-    sliding, waiting = Sliding(level), deque(rows)
+    terms, course = terms_of(rule, asked.step), Course(LEVELS[rule.metric], rows)
     episodes: list[Episode] = []
     standing, absent = QUIET, absent_seconds(asked.step)
     for look in range(asked.start + asked.step, asked.end + 1, asked.step):
-        while waiting and waiting[0].at < look:
-            sliding.add(waiting.popleft())
-        sliding.drop_before(look - asked.window)
-        is_running = True if sliding.newest >= look - absent else False if is_complete(look) else None
-        standing = _step(terms, standing, sliding.reading(is_running), look, episodes)
+        course.move(look - asked.window, look)
+        value = course.value
+        if not standing.is_firing and (value is None or not terms.is_beyond(value)):
+            continue  # the agent has such programs left out by the database
+        is_running = True if course.newest >= look - absent else False if is_complete(look) else None
+        standing = _step(terms, standing, Reading(value, course.covered, is_running), look, episodes)
     return episodes
 
 

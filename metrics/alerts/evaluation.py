@@ -117,6 +117,10 @@ class _Alerts:
             return Standing(is_firing=True, since=int(alert.started_at.timestamp()))
         return Standing(since=self.ended[key]) if key in self.ended else QUIET
 
+    def lasting(self, rule: AlertRule) -> list[int]:
+        """The programs of which the rule has an open alert, whosever they are."""
+        return [program for of, program in self.open if of == rule.pk and program is not None]
+
     def out_of_place(self, end: int) -> Iterator[Ending]:
         """Those that are over whatever the history says."""
         for alert in self._open:
@@ -149,11 +153,14 @@ class _Alerts:
 
 
 def _judge_all(rule: AlertRule, levels: Levels, alerts: _Alerts, decisions: Decisions) -> None:
-    selected = selection_of(rule).among(alerts.programs)
-    if not selected:
+    selection, terms = selection_of(rule), terms_of(rule, RAW.width)
+    selected = None if selection.is_all else selection.among(alerts.programs)
+    if selected == []:
         return
-    terms = terms_of(rule, RAW.width)
-    for program, reading in levels.readings(LEVELS[rule.metric], terms.window, selected).items():
+    lasting = [program for program in alerts.lasting(rule) if program in alerts.programs]
+    for program, reading in levels.readings(LEVELS[rule.metric], terms, selected, lasting).items():
+        if program not in alerts.programs:  # of another host, or removed
+            continue
         key = (rule.pk, program)
         verdict = judge(terms, alerts.standing(key), reading, levels.end)
         if verdict is Verdict.FIRE and reading.value is not None:

@@ -35,9 +35,19 @@ class Level:
         return tuple(dict.fromkeys((COVERED, self.over, self.under or COVERED)))
 
     @property
-    def aggregates(self) -> str:
-        """For SELECT: seconds covered (in ms), `over` and `under`."""
-        return f"sum({COVERED}), {'max' if self.is_highest else 'sum'}({self.over}), sum({self.under or COVERED})"
+    def sums(self) -> tuple[str, str, str]:
+        """The aggregates of time covered (in ms), `over` and `under`."""
+        over = f"{'max' if self.is_highest else 'sum'}({self.over})"
+        return f"sum({COVERED})", over, f"sum({self.under or COVERED})"
+
+    def is_beyond(self, over: str, under: str, *, above: bool) -> str:
+        """A condition in SQL, with a place for `limit`. True of all that is beyond once it is rounded."""
+        return f"{self.factor} * {over} {'>' if above else '<'} %s * {'1' if self.is_highest else under}"
+
+    def limit(self, threshold: float, *, above: bool) -> float:
+        """A little on this side of the threshold."""
+        margin: float = 10.0**-self.digits
+        return threshold - margin if above else threshold + margin
 
     def of(self, over: Any, under: Any) -> float | None:
         """None: not known. PostgreSQL gives sums as Decimal."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection
 
 from metrics import tiers
-from metrics.measures import Programs
+from metrics.measures import Programs, marks
 from metrics.models import HostUsage
 from metrics.queries import united
 from metrics.tiers import RAW, TIERS, Tier
 
 from .levels import Level
-from .policy import Reading
+from .policy import Reading, Terms
 
 LEAST_ROWS = 4  # of the coarsest tier in a window; its ends are read from finer ones
 ABSENT_POINTS = 3  # without so many a program has stopped; fewer may be missing when the machine is busy
@@ -60,28 +60,38 @@ class Levels:
         self._present = present
         self._complete = tiers.complete_until()
 
-    def readings(self, level: Level, window: int, programs: Collection[int]) -> dict[int, Reading]:
-        """Of each of the `programs`; those without a row have no value."""
-        found = self._sums(level, window, programs)
-        nothing = (0, None, None)
-        return {program: self._reading(level, program, *found.get(program, nothing)) for program in programs}
+    def readings(
+        self, level: Level, terms: Terms, programs: Collection[int] | None, lasting: Collection[int]
+    ) -> dict[int, Reading]:
+        """Of those among `programs` (None: all there are) whose value is beyond the threshold, or nearly.
 
-    def _reading(self, level: Level, program: int, covered: object, over: object, under: object) -> Reading:
-        seconds = float(covered) / 1000 if covered else 0.0  # type: ignore[arg-type]  # of a sum
-        return Reading(level.of(over, under), seconds, self._present.of(program))
+        The others have nothing to fire for, and of a thousand programs they are nearly all. Those that are
+        `lasting` already have a reading in any case, without a value if nothing was recorded of them.
+        """
+        rows = self._sums(level, terms, programs, sorted(lasting))
+        found = {program: self._reading(level, program, *sums) for program, *sums in rows}
+        missing = (program for program in lasting if program not in found)
+        return found | {program: self._reading(level, program, 0, None, None) for program in missing}
+
+    def _reading(self, level: Level, program: int, covered: Any, over: Any, under: Any) -> Reading:
+        return Reading(level.of(over, under), float(covered) / 1000, self._present.of(program))
 
     def _sums(
-        self, level: Level, window: int, programs: Collection[int]
-    ) -> Mapping[int, tuple[object, object, object]]:
-        start = self.end - window
-        segments = tiers.segments(start, self.end, coarsest(window), self._complete, self.end)
-        rows, values = united(Programs(sorted(programs)), segments, ", ".join(level.columns))
+        self, level: Level, terms: Terms, programs: Collection[int] | None, lasting: Sequence[int]
+    ) -> list[tuple[Any, ...]]:
+        start, source = self.end - terms.window, Programs(None if programs is None else sorted(programs))
+        segments = tiers.segments(start, self.end, coarsest(terms.window), self._complete, self.end)
+        rows, values = united(source, segments, ", ".join(level.columns))
+        covered, over, under = level.sums
+        beyond = level.is_beyond(over, under, above=terms.is_above)
+        sql = (
+            f"SELECT program_id, {covered}, {over}, {under} FROM ({rows}) AS found "  # noqa: S608  (names)
+            f"GROUP BY program_id HAVING {beyond} OR program_id IN ({marks(len(lasting))})"
+        )
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT program_id, {level.aggregates} FROM ({rows}) AS found GROUP BY program_id",  # noqa: S608  (names)
-                values,
-            )
-            return {program: (covered, over, under) for program, covered, over, under in cursor.fetchall()}
+            cursor.execute(sql, [*values, level.limit(terms.threshold, above=terms.is_above), *lasting])
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
 
 
 def coarsest(window: int) -> Tier:

@@ -13,8 +13,12 @@ class Selection:
     programs: Collection[int] = ()
     tags: Collection[str] = ()
 
+    @property
+    def is_all(self) -> bool:
+        return not self.programs and not self.tags
+
     def includes(self, program: int, tags: Set[str]) -> bool:
-        if not self.programs and not self.tags:
+        if self.is_all:
             return True
         return program in self.programs or not tags.isdisjoint(self.tags)
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import Alert, AlertRule, Metric
+from metrics.alerts.policy import Reading, Terms
 from metrics.alerts.readings import Levels, Presence
 from metrics.measures import OF_PROGRAMS, Programs
 from metrics.models import OpenPeriod
@@ -25,6 +26,12 @@ from .rig import NOW, Agent, only, program, ran, rule, told, types, watched
 
 def at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def read(metric: str, end: int, window: int, about: Program) -> Reading:
+    terms = Terms(is_above=True, threshold=0, clear_threshold=0, window=window)
+    levels = Levels(end, Presence(frozenset(), is_complete=True))
+    return levels.readings(LEVELS[metric], terms, None, [about.pk])[about.pk]
 
 
 def test_it_fires_when_the_window_is_full_and_says_what_it_saw(looking: Agent) -> None:
@@ -166,7 +173,7 @@ def test_a_value_is_what_the_chart_shows(db: None, metric: str) -> None:
     for number, load in enumerate([3.17, 99.99, 41.2, 0, 7.77, 12.5]):
         extras = {"threads_max": number + 1, "open_files_max": 10 - number, "read_bytes": 333 * number}
         used(RAW, web, NOW + 10 * number, cpu=load, memory=1001 + number, write_bytes=77 * number, **extras)
-    found = Levels(NOW + 60, Presence(frozenset(), True)).readings(LEVELS[metric], 60, [web.pk])[web.pk]
+    found = read(metric, NOW + 60, 60, web)
     asked = plan(NOW, NOW + 60, step=60, now=NOW + 60)
     charted = series(Programs([web.pk]), asked, choose(OF_PROGRAMS, [metric], ["avg", "max"]), NOW + 60)
     aggregates = charted[web.pk][metric]
@@ -180,8 +187,8 @@ def test_a_long_window_is_read_from_minutes_with_its_ends_from_points(looking: A
         used(MINUTE, web, NOW + 60 * minute, cpu=50)
     ran(web, NOW, [50] * 66)
     OpenPeriod.objects.update(period=NOW + 600)
-    found = Levels(NOW + 650, Presence(frozenset(), True)).readings(LEVELS["cpu_percent"], 600, [web.pk])
-    assert (found[web.pk].value, found[web.pk].covered) == (50, 600)
+    found = read("cpu_percent", NOW + 650, 600, web)
+    assert (found.value, found.covered) == (50, 600)
 
 
 # --- Rules and programs that change -----------------------------------------------------------------------
