@@ -4,7 +4,10 @@
 import os
 import sys
 
-LEAN_COMMANDS = {"agent", "jobs", "program", "webhook", "token", "doctor", "backup", "restore", "rotate_keys"}
+LEAN_COMMANDS = {
+    *("agent", "jobs", "program", "webhook", "alert"),
+    *("token", "doctor", "backup", "restore", "rotate_keys"),
+}
 PARTS = {"serve", "agent", "web", "jobs"}
 MARK = "PROGRAM_MONITOR"
 # structlog imports the first two wherever they are installed, django-q2 the third. A lean process has no use for

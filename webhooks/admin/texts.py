@@ -31,7 +31,10 @@ HELP = {
     "events": _("What it is told of. A star stands for all of an area."),
     "programs": _("Only events of these. With tags as well: of these and of those with a tag. Empty: of all."),
     "tags": _("Only events of programs with one of these tags: web, prod."),
-    "min_severity": _("Crashes and giving up are errors; backoff, alerts and failed health checks are warnings."),
+    "min_severity": _(
+        "Crashes and giving up are errors, backoff and failed health checks warnings; an alert is what its rule "
+        "says, and its end is information."
+    ),
     "conditions": _(
         "For the finer points, as JSON. Only exit codes but 0: "
         '{"attr": "data.exit_code", "op": "ne", "value": 0}. Several: {"and": [..., ...]}, "or", "not". '

@@ -1,0 +1,1 @@
+"""`manage.py alert`: a module for each group of subcommands, listed in `registry`."""

@@ -1,0 +1,57 @@
+"""An alert on its way to people: from the history of a program to the message of an endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from metrics.alerts.tests.rig import NOW, Agent, program, ran, rule, watched
+from metrics.tests.writing import Writer, writer
+from webhooks import bodies
+from webhooks.models import WebhookDelivery
+from webhooks.tests.rig import endpoint
+from webhooks.transports.message import Message, message_of
+
+__all__ = ["writer"]
+
+
+def messages() -> list[Message]:
+    deliveries = WebhookDelivery.objects.select_related("event__program__host").order_by("event__seq")
+    return [message_of(bodies.build_one(delivery.event)) for delivery in deliveries]
+
+
+def test_beginning_and_end_are_delivered_and_tell_what_people_ask(writer: Writer) -> None:
+    endpoint(events=["alert.*"])
+    rule("web is hot", severity="error", clear_threshold=50)
+    watched(NOW, NOW + 300)
+    agent, end = Agent(writer), ran(program("web"), NOW, [97.5] * 6 + [30] * 10)
+    agent.follow(NOW + 10, end)
+    firing, resolved = messages()
+    assert firing.headline == "Alert web is hot for web: CPU 97.5 % over 1 min (above 90 %)"
+    assert (firing.tone, firing.program) == ("error", "web")
+    assert resolved.headline == "Alert web is hot for web is over after 1 min: recovered"
+    assert resolved.tone == "good"
+    assert {"Rule", "CPU", "Threshold", "Lasted"} <= dict(resolved.facts).keys()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        ({"events": ["program.*"]}, 0),
+        ({"events": ["alert.firing"]}, 1),
+        ({"events": ["alert.*"], "min_severity": "warning"}, 1),
+        ({"events": ["alert.*"], "min_severity": "error"}, 0),
+        ({"events": ["alert.*"], "tags": ["front"]}, 2),
+        ({"events": ["alert.*"], "tags": ["back"]}, 0),
+        ({"events": ["*"], "conditions": {"attr": "data.rule", "value": "other"}}, 0),
+        ({"events": ["*"], "conditions": {"attr": "data.metric", "value": "cpu_percent"}}, 2),
+    ],
+)
+def test_an_endpoint_hears_of_the_alerts_it_wants(writer: Writer, wanted: dict[str, Any], count: int) -> None:
+    endpoint(**wanted)
+    rule("hot")
+    watched(NOW, NOW + 300)
+    agent, end = Agent(writer), ran(program("web", tags=["front"]), NOW, [97.5] * 6 + [30] * 10)
+    agent.follow(NOW + 10, end)
+    assert WebhookDelivery.objects.count() == count
