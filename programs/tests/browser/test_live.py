@@ -122,6 +122,21 @@ def test_pages_fit_a_telephone_and_every_control_has_a_name(stack: Stack, visit:
         assert nameless == [], path
 
 
+def test_every_button_of_a_row_is_in_sight_on_a_small_laptop(stack: Stack, visit: Visit) -> None:
+    page = visit("operate", LIST, width=1280)
+    page.evaluate(
+        """() => {
+            const widest = {"cpu": "99.9 %", "memory": "999 MB", "uptime": "23h 59m"};
+            for (const [name, text] of Object.entries(widest))
+                for (const cell of document.querySelectorAll(`[data-live="${name}"]`)) cell.textContent = text;
+        }"""
+    )
+    kill = page.locator(f'[data-verb="kill"][data-program="{stack.id_of("echo")}"]')
+    table = page.locator("#result_list").evaluate("table => table.parentElement.getBoundingClientRect().right")
+    assert kill.evaluate("button => button.getBoundingClientRect().right") <= table
+    assert table <= 1280
+
+
 def test_the_browser_writes_numbers_as_the_server_does(visit: Visit) -> None:
     page = visit("read", LIST)
     numbers = [0, 1, 59, 60, 99.95, 1023, 1536, 86_399, 90_061, 10**7, 10**12]
