@@ -17,7 +17,7 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.core.signals import request_started
-from django.urls import Resolver404, resolve, set_script_prefix
+from django.urls import Resolver404, re_path, resolve, set_script_prefix
 
 KEPT_THREADS = 4
 # An answer that is in memory anyway goes out in one piece: each piece is a turn of the event loop.
@@ -127,5 +127,13 @@ django.setup(set_prefix=False)  # the next import needs the apps
 from metrics.consumers import routes as routes_of_metrics  # noqa: E402
 from programs.consumers import routes as routes_of_programs  # noqa: E402
 
-sockets = URLRouter([*routes_of_programs, *routes_of_metrics])
+
+async def no_such_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Refused before it opens, like a stranger: anybody can ask for an address, so it is no error of ours."""
+    await receive()
+    await send({"type": "websocket.close", "code": 4404})
+
+
+nowhere: Any = no_such_socket
+sockets = URLRouter([*routes_of_programs, *routes_of_metrics, re_path(r"", nowhere)])
 application = ProtocolTypeRouter({"http": KeptThreads(ByView()), "websocket": sockets})
