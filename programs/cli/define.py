@@ -11,6 +11,7 @@ from typing import Any
 
 from core.access import command_actor
 from programs import definition, services, status
+from programs.cautions import cautions
 from programs.states import State
 
 from .exits import Exit, FailedError, UsageError
@@ -61,6 +62,8 @@ class Add(Subcommand):
         if missing := [field for field in ("name", "command") if field not in values]:
             raise UsageError(f"A program needs {' and '.join(missing)}.")
         saved = services.save_definition(values, actor=command_actor(), dry_run=options.dry_run)
+        for field, notes in cautions(saved.program).items():
+            terminal.warn(f"warning: {field}: {' '.join(notes)}")
         if options.dry_run:
             terminal.json(definition.as_json(saved.program))
             return Exit.DONE

@@ -1,6 +1,7 @@
 """The form that people define programs with. What it accepts is what `services.save_definition` accepts."""
 
-from .cautions import cautions
+from programs.cautions import cautions
+
 from .program import GROUPS, ProgramForm
 
 __all__ = ["GROUPS", "ProgramForm", "cautions"]

@@ -15,10 +15,10 @@ from unfold.widgets import (
 )
 
 from programs import definition, services
+from programs.cautions import cautions
 from programs.models import Host, Program, ProgramRevision
 
 from . import texts
-from .cautions import cautions
 from .fields import MegabytesField, NumbersField, UnitInput, WordsField
 from .records import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
 from .rows import RowsField

@@ -65,7 +65,8 @@ HELP = {
     "backoff_max": _("No pause is longer than this."),
     "backoff_jitter": _("0.2 makes each pause up to 20 % longer or shorter, so that not all come back at once."),
     "restart_cron": _(
-        "Five fields: minute, hour, day, month, weekday. 0 4 * * * is daily at 04:00. Empty: no schedule."
+        "Five fields: minute, hour, day, month, weekday. 0 4 * * * is daily at 04:00 by the machine's clock. "
+        "Empty: no schedule."
     ),
     "max_memory_bytes": _("Restart an instance whose process tree holds more memory than this. Empty: no limit."),
     "stop_ladder": _(

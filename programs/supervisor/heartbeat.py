@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import platform
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from django.conf import settings
+
 from programs import events
 from programs.models import Host
+
+LONGEST_PLATFORM = 120  # as the column
 
 
 class Kind(Enum):
@@ -33,6 +38,8 @@ def save(host_id: int, beat: Beat | None, columns: dict[str, Any]) -> None:
     host = Host.objects.filter(pk=host_id)
     if beat:
         columns = {**columns, "heartbeat_at": beat.at, "is_watched": beat.kind is not Kind.LAST}
+        if beat.kind is Kind.FIRST:
+            columns |= {"version": settings.VERSION, "platform": platform.platform()[:LONGEST_PLATFORM]}
         if beat.kind is Kind.NEXT:
             if host.filter(is_watched=True).update(**columns):
                 return

@@ -1,4 +1,4 @@
-"""What is allowed but probably not meant: said beside the field, never a reason to refuse."""
+"""What is allowed but probably not meant: said beside the field or on the terminal, never a reason to refuse."""
 
 from __future__ import annotations
 
