@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from multiprocessing.util import Finalize
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from core.outages import is_outage
 
 from .sighting import Sighting, sighted, traceback_of
 
@@ -98,9 +100,10 @@ class Ledger:
         try:
             for seen in batch:
                 add(seen)
-        except (OperationalError, InterfaceError):
-            raise
-        except DatabaseError as fault:  # it would be refused the next time as well
+        except (DatabaseError, InterfaceError) as fault:
+            if is_outage(fault):
+                raise
+            # It would be refused the next time as well.
             log.warning("errors.refused", error=str(fault), kinds=[seen.kind for seen in batch])
             self._forget()
             raise

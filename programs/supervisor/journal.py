@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db import close_old_connections, connection, transaction
 from django.utils.dateparse import parse_datetime
 
 from core.models import Sequence
+from core.outages import is_outage
 from programs import events
 from programs.incidents import write_incident
 from programs.models import Host, Intent, Process, Program
@@ -216,16 +217,16 @@ class Journal:
                 write(batch, latest, self._host_id, beat)
                 self._was_heard = self._was_heard or beat is not None
                 return
-            except (OperationalError, InterfaceError) as error:
+            except Exception as error:
+                if not is_outage(error):  # one entry that cannot be written must not hold up all that follow
+                    log.exception("journal.entry_refused", entries=len(batch))
+                    self._write_one_by_one(batch)
+                    return
                 connection.close()
                 log.warning("journal.database_unavailable", error=str(error), waiting=self._pending)
                 with self._lock:
                     self._latest = {**latest, **self._latest}
                     self._beat = self._beat or beat
-            except Exception:  # one entry that cannot be written must not hold up all that follow
-                log.exception("journal.entry_refused", entries=len(batch))
-                self._write_one_by_one(batch)
-                return
             if self._closing and attempt >= len(RETRY_SECONDS):
                 raise SystemExit  # ends this thread only, with the file as it is
             self._pause(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
@@ -247,12 +248,13 @@ class Journal:
             try:
                 with transaction.atomic():
                     write()
-            except (OperationalError, InterfaceError) as error:
+            except Exception as error:
+                if not is_outage(error):  # one that cannot be written must not hold up the others
+                    log.exception("journal.batch_refused")
+                    continue
                 connection.close()
                 log.warning("journal.batch_put_off", error=str(error))
                 self._batches.append(write)
-            except Exception:  # one that cannot be written must not hold up the others
-                log.exception("journal.batch_refused")
 
     def _pause(self, seconds: float) -> None:
         self._never.wait(seconds)
