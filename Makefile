@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 ONLY ?= supervise metrics webhooks
 
-.PHONY: run test check lint types bench clean
+.PHONY: run test test-postgresql check lint types bench clean
 
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,10 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The tests of queries and rows once more, on a PostgreSQL that is started for them.
+test-postgresql: $(VENV)/.dev
+	$(BIN)/python -m core.tests.on_postgresql -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

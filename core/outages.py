@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
 
-# PostgreSQL's classes of codes. Our statements do not change, so a table that is missing, a right that was taken or
-# a server that only reads is a matter of time: a restore is under way, or another server has taken over.
+# PostgreSQL's classes of codes. Our statements do not change, so a table that is missing, a right that was taken
+# or a server that only reads is a matter of time: a restore is under way, or another server has taken over.
 WRONG_STATE, MISSING_OR_FORBIDDEN = "25", "42"
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+DATABASE = {"db", "transactional_db"}
+PROCESSES = {"agent", "box", "installation", "empty_installation", "stack", "web", "page", "live_server"}
 folder = tempfile.mkdtemp(prefix="monitor-tests-")
 owner = os.getpid()
 
@@ -103,6 +105,20 @@ def content_types_and_permissions_made_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", make_or_put_back)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With MONITOR_TEST_ROWS_ONLY only the tests that use the database, and start no process that does."""
+    if not os.environ.get("MONITOR_TEST_ROWS_ONLY"):
+        return
+    kept = [item for item in items if DATABASE & (names := _fixtures(item)) and not PROCESSES & names]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    is_marked = item.get_closest_marker("django_db") is not None
+    return {*getattr(item, "fixturenames", ()), *(["db"] if is_marked else [])}
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

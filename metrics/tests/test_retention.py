@@ -221,7 +221,7 @@ def test_the_file_stays_as_large_as_the_kept_time_needs(
             add_to_points(RAW.period_of(timestamp), timestamp, dict.fromkeys(ids, values))
         forget(writer, NOW + (hour + 1) * HOUR_SECONDS)
         sizes.append(file_bytes())
-    assert max(sizes[4:]) <= max(sizes[:4]) * 1.05
+    assert max(sizes[4:]) <= max(sizes[:4]) * 1.25  # PostgreSQL leaves gaps; without reuse it would be twice that
 
 
 def file_bytes() -> int:
