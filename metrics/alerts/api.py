@@ -35,7 +35,7 @@ router = Router(tags=["alerts"])
 RULE_FIELDS = tuple(RuleOut.model_fields)
 RULE_ORDER = ("id", "name", "enabled", "metric", "severity", "firing", "created_at")
 ALERT_FIELDS = tuple(AlertOut.model_fields)
-ALERT_ORDER = ("id", "started_at", "resolved_at")
+ALERT_ORDER = ("id", "started_at")
 LARGEST_ID = 2**63 - 1
 
 

@@ -88,14 +88,17 @@ def backtest(rule: AlertRule, start: int, end: int, now: int) -> Outcome:
     Six queries and five for each host, however many programs there are.
     """
     present = {
-        pk: (name, host, tags)
-        for pk, name, host, tags in Program.objects.order_by("name").values_list("pk", "name", "host", "tags")
+        pk: (name, host, frozenset(tags))
+        for pk, name, host, tags in Program.objects.values_list("pk", "name", "host", "tags")
     }
-    selected = selection_of(rule).among({pk: frozenset(tags) for pk, (_, _, tags) in present.items()})
+    selection = selection_of(rule)
+    selected = set(selection.among({pk: tags for pk, (_, _, tags) in present.items()}))
     asked = plan(rule, len(selected), start, end, now)
     outcome = Outcome(asked, judged=len(selected))
+    if not selected or asked.looks <= 0:
+        return outcome
     history = _History(rule, asked, now)
-    suspects = history.suspects(selected) if asked.looks > 0 else []
+    suspects = sorted(selected & history.suspects(None if selection.is_all else sorted(selected)))
     if len(suspects) * asked.looks > MOST_WALKED:
         raise _too_much(len(suspects) * asked.looks, MOST_WALKED)
     hosts = _Hosts({present[pk][1] for pk in suspects}, asked, now)
@@ -159,15 +162,13 @@ class _History:
         self._asked = asked
         self._now = now
 
-    def suspects(self, programs: Sequence[int]) -> list[int]:
+    def suspects(self, programs: Sequence[int] | None) -> set[int]:
         """Those with a row beyond the threshold: an average is beyond it only if some part of it is."""
-        if not programs:
-            return []
         level, above = self._level, self._rule.condition == "above"
         beyond = level.is_beyond(level.over, level.under, above=above)
         rows, values = self._united(programs)
         sql = f"SELECT DISTINCT program_id FROM ({rows}) AS found WHERE {beyond}"  # noqa: S608  (names)
-        return [program for (program,) in _rows(sql, [*values, level.limit(self._rule.threshold, above=above)])]
+        return {program for (program,) in _rows(sql, [*values, level.limit(self._rule.threshold, above=above)])}
 
     def rows(self, programs: Sequence[int]) -> Iterator[tuple[int, Iterable[Row]]]:
         """By program, in the order of time."""
@@ -181,7 +182,7 @@ class _History:
         )
         yield from groupby(map(Row._make, _rows(sql, values)), itemgetter(0))
 
-    def _united(self, programs: Sequence[int]) -> tuple[str, list[Any]]:
+    def _united(self, programs: Sequence[int] | None) -> tuple[str, list[Any]]:
         columns = ", ".join(("timestamp", *self._level.columns))
         lead = max(self._asked.window, absent_seconds(self._asked.step))
         return _rows_of(Programs(programs), self._asked, self._now, lead, columns)

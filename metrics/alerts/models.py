@@ -7,6 +7,7 @@ program are gone.
 
 from __future__ import annotations
 
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -39,7 +40,7 @@ class AlertRule(models.Model):
     """The levels are in the unit of the metric: percent of one core, bytes, bytes per second."""
 
     name = models.CharField(max_length=100, unique=True, validators=[validation.name])
-    description = models.TextField(blank=True, max_length=2000)
+    description = models.TextField(blank=True, validators=[MaxLengthValidator(2000)])
     enabled = models.BooleanField(default=True)
     programs = models.JSONField(default=list, blank=True, validators=[validation.program_ids])
     tags = models.JSONField(default=list, blank=True, validators=[validation.tags])

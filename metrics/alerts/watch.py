@@ -47,7 +47,7 @@ class Watch:
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             end = self._recorded_until()
-            if end > self._looked_at:
+            if end != self._looked_at:  # it is less than before when the clock was set back
                 await asyncio.to_thread(self._look_safely, end)
             try:
                 await asyncio.wait_for(stop.wait(), settings.SAMPLE_SECONDS)

@@ -110,6 +110,38 @@ def test_the_last_thing_an_agent_writes_is_what_it_held(writer: Writer) -> None:
     assert points(program)[GRID].count == 1
 
 
+def test_it_knows_up_to_when_everything_is_in_the_database(writer: Writer) -> None:
+    (quiet, busy), target = programs(2), make(writer)
+    assert target.recorded_until == 0
+    for number in range(5):
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {quiet: used(0.0), busy: used(20.0)})
+        assert target.recorded_until == GRID
+    writer.drain()
+    assert target.recorded_until == GRID + 10
+    target.add(GRID + 10, GRID + 12, {quiet: used(0.0)})
+    writer.drain()
+    assert target.recorded_until == GRID + 10  # what is held belongs to an interval that is not over
+
+
+def test_while_the_database_is_away_it_stays_where_it_was(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program,), target = programs(), make(writer)
+    sample(target, program, GRID, seconds=10)
+    writer.drain()
+
+    def refuse(*args: Any) -> None:
+        raise OperationalError("locked")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(recorder, "add_to_points", refuse)
+        for number in range(1, 4):
+            sample(target, program, GRID + 10 * number, seconds=10)
+            with pytest.raises(OperationalError):
+                writer.drain()
+            assert target.recorded_until == GRID + 10
+    writer.drain()
+    assert target.recorded_until == GRID + 40
+
+
 def test_a_minute_of_quiet_programs_is_exact(writer: Writer) -> None:
     (program,), target = programs(), make(writer)
     for number in range(60):

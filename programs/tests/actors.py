@@ -42,11 +42,13 @@ class AgentBox:
         self.output = folder / "agent.out"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start_dying(self, at: int, within: str) -> None:
-        """An agent that ends itself by SIGKILL at that line of code after it has entered the function `within`."""
-        self.start(
-            wait=False, script=MANAGE.parent / "programs/tests/dying_agent.py", DIE_AT=str(at), DIE_IN=within
-        )
+    def start_dying(self, at: int, within: str, **environment: str) -> None:
+        """An agent that ends itself by SIGKILL at that line of code after it has entered the function `within`.
+
+        Lines of supervising count; with `DIE_UNDER` those of the files in that folder.
+        """
+        script = MANAGE.parent / "programs/tests/dying_agent.py"
+        self.start(wait=False, script=script, DIE_AT=str(at), DIE_IN=within, **environment)
 
     def start(
         self, *arguments: str, wait: bool = True, script: Path | None = None, **environment: str

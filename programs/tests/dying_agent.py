@@ -1,4 +1,7 @@
-"""`manage.py agent` that kills itself at the `DIE_AT`-th line of supervising after it entered `DIE_IN`."""
+"""`manage.py agent` that kills itself at the `DIE_AT`-th line of supervising after it entered `DIE_IN`.
+
+With `DIE_UNDER`, a folder, the lines of what is in there count instead, in whatever thread.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
-WATCHED = str(MANAGE.parent / "programs" / "supervisor")
+WATCHED = str(MANAGE.parent / os.environ.get("DIE_UNDER", "programs/supervisor"))
 at, trigger = int(os.environ["DIE_AT"]), os.environ["DIE_IN"]
 lines, is_armed = 0, False
 
@@ -35,5 +39,8 @@ def enter(frame: FrameType, _event: str, _argument: object) -> Any:
 
 sys.path.insert(0, str(MANAGE.parent))
 sys.argv = [str(MANAGE), "agent"]
-sys.settrace(enter)
+if "DIE_UNDER" in os.environ:
+    threading.settrace(enter)
+else:
+    sys.settrace(enter)
 runpy.run_path(str(MANAGE), run_name="__main__")

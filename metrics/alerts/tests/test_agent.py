@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import time
 
+import pytest
 from django.db import transaction
 
 from core.models import Sequence
@@ -14,7 +16,7 @@ from metrics.alerts.models import Alert, AlertRule
 from metrics.models import ResourceUsage
 from programs.models import ProgramEvent
 from programs.states import Verb
-from programs.tests.actors import AgentBox, ask, define, wait_event, wait_for, wait_state
+from programs.tests.actors import PATIENCE, AgentBox, ask, define, wait_event, wait_for, wait_state
 
 from .rig import rule
 
@@ -69,6 +71,42 @@ def test_an_agent_killed_again_and_again_tells_an_alert_once(box: AgentBox) -> N
     events = list(ProgramEvent.objects.filter(type__startswith="alert.").order_by("seq"))
     assert [event.type for event in events] == ["alert.firing", "alert.resolved"]
     assert Alert.objects.get().reason == "stopped"
+
+
+@pytest.mark.parametrize(("at", "written"), [(1, 0), (20, 0), (40, 1)])
+def test_an_agent_killed_at_any_line_of_firing_tells_it_once(box: AgentBox, at: int, written: int) -> None:
+    rule("busy", threshold=5.0, window_seconds=1)
+    program = define("busy", BURN)
+    die(box, at, "_fire_all")
+    assert open_alerts() == written
+    start(box)
+    wait_event(program, "alert.firing")
+    newest = int(time.time())
+    wait_for(ResourceUsage.objects.filter(timestamp__gt=newest + 1).exists, box)
+    assert [event.type for event in ProgramEvent.objects.filter(type__startswith="alert.")] == ["alert.firing"]
+    assert open_alerts() == Alert.objects.count() == 1
+
+
+@pytest.mark.parametrize(("at", "left"), [(9, 1), (24, 1), (45, 0)])
+def test_an_agent_killed_at_any_line_of_an_end_tells_it_once(box: AgentBox, at: int, left: int) -> None:
+    rule("busy", threshold=5.0, window_seconds=1)
+    program = define("busy", BURN)
+    start(box)
+    wait_event(program, "alert.firing")
+    box.kill()
+    AlertRule.objects.get().delete()
+    die(box, at, "_end")
+    assert open_alerts() == left
+    start(box)
+    wait_event(program, "alert.resolved")
+    assert ProgramEvent.objects.filter(type__startswith="alert.").count() == 2
+    assert Alert.objects.get().reason == "rule_removed"
+
+
+def die(box: AgentBox, at: int, within: str) -> None:
+    box.start_dying(at, within, DIE_UNDER="metrics/alerts", RECORD_SECONDS="1")
+    assert box.process is not None
+    assert box.process.wait(timeout=PATIENCE) == -signal.SIGKILL
 
 
 def test_a_rule_that_is_removed_while_the_agent_is_away_ends_its_alert(box: AgentBox) -> None:

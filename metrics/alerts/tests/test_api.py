@@ -78,6 +78,7 @@ def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
         ({"name": "a/b"}, "name"),
         ({"name": "x" * 101}, "name"),
         ({"metric": "warmth"}, "metric"),
+        ({"description": "x" * 2001}, "description"),
         ({"condition": "beside"}, "condition"),
         ({"threshold": -1}, "threshold"),
         ({"threshold": 1e16}, "threshold"),
