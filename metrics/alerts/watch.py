@@ -10,8 +10,9 @@ from functools import partial
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 
+from core.outages import is_outage
 from metrics.tiers import RAW
 from programs.models import Host
 
@@ -59,11 +60,12 @@ class Watch:
         try:
             self.look(end)
             self._looked_at = end
-        except DatabaseError as error:  # and again in a moment
-            log.warning("alerts.no_database", error=str(error))
-        except Exception:
-            log.exception("alerts.look_failed", end=end)
-            self._looked_at = end
+        except Exception as error:
+            if is_outage(error):  # and again in a moment
+                log.warning("alerts.no_database", error=str(error))
+            else:
+                log.exception("alerts.look_failed", end=end)
+                self._looked_at = end
         finally:
             connection.close()  # threads come and go here, and each would keep a connection with its cache
         if (seconds := time.monotonic() - begun) > RAW.width:

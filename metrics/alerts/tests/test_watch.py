@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 from metrics.alerts.watch import Watch
 from programs.models import Host
@@ -53,7 +53,7 @@ async def test_it_looks_once_at_each_interval(watcher: Watcher) -> None:
 
 
 async def test_without_a_database_it_tries_again(watcher: Watcher) -> None:
-    watcher.faults = [OperationalError("locked"), OperationalError("locked")]
+    watcher.faults = [OperationalError("locked"), InterfaceError("connection closed")]
     await running(watcher, lambda: len(watcher.looks) == 3)
     assert watcher.looks == [100, 100, 100]
 
