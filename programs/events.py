@@ -69,6 +69,11 @@ def record(
     return event
 
 
+def weight(event: ProgramEvent) -> str:
+    """How severe it is for those who want to hear of severe events only: an end is as much as what it ends."""
+    return str(event.data.get("ended_severity", event.severity))
+
+
 def as_json(event: ProgramEvent) -> dict[str, Any]:
     """The event as the API, the websocket and webhooks show it. `program` is None for the monitor's own."""
     named = event.program_id is not None or event.program_name

@@ -83,7 +83,7 @@ def _routes() -> _Routes:
 
 def subject(event: ProgramEvent) -> Subject:
     tags = frozenset(event.program.tags) if event.program else frozenset()
-    return Subject(event.type, event.severity, event.program_id, tags, lambda: events.as_json(event))
+    return Subject(event.type, events.weight(event), event.program_id, tags, lambda: events.as_json(event))
 
 
 def _row(target: Target, event: ProgramEvent, mutes: tuple[Mute, ...]) -> tuple[Any, ...]:

@@ -77,7 +77,7 @@ def _end(ending: Ending) -> None:
     if not Alert.objects.filter(pk=alert.pk, resolved_at=None).update(resolved_at=at, reason=ending.reason):
         return
     program = Program.everything.filter(pk=alert.program_id or 0).first()
-    data = {**_told(alert), **_course(ending, at)}
+    data = {**_told(alert), **_course(ending, at), "ended_severity": alert.severity}
     events.record(
         "alert.resolved", program=program, program_name=alert.program_name, actor=AGENT, at=at, data=data
     )

@@ -47,6 +47,14 @@ def test_a_delivery_begins_pending_with_an_id_without_dots() -> None:
     assert delivery.next_attempt_at is not None and delivery.next_attempt_at <= timezone.now()
 
 
+def test_whoever_heard_of_an_alert_hears_of_its_end() -> None:
+    endpoint(min_severity="warning")
+    happen("alert.resolved", ended_severity="warning")
+    happen("alert.resolved", ended_severity="info")
+    happen("program.running")
+    assert deliveries() == ["alert.resolved"]
+
+
 def test_only_what_an_endpoint_wants_makes_a_row() -> None:
     game, bot = program("game", tags=["fun"]), program("bot")
     endpoint(events=["program.crashed", "agent.*"], min_severity="warning")
@@ -156,7 +164,8 @@ def test_a_maintenance_window_is_over_when_it_ends() -> None:
     happen("agent.started")
     with transaction.atomic():  # written down late by an agent that had no database
         events.record("agent.lost", at=now - timedelta(minutes=90))
-    assert list(WebhookDelivery.objects.order_by("pk").values_list("state", flat=True)) == ["pending", "cancelled"]
+    states = WebhookDelivery.objects.order_by("event__seq").values_list("state", flat=True)
+    assert list(states) == ["pending", "cancelled"]
 
 
 def test_bundling_endpoints_wait_for_what_else_happens() -> None:
