@@ -137,6 +137,12 @@ def test_every_button_of_a_row_is_in_sight_on_a_small_laptop(stack: Stack, visit
     assert table <= 1280
 
 
+def test_a_command_of_thousands_of_characters_leaves_the_buttons_in_sight(stack: Stack, visit: Visit) -> None:
+    page = visit("operate", f"{LIST}{stack.id_of('echo')}/change/")
+    page.locator("code.command").first.evaluate("code => { code.textContent = 'x'.repeat(10000); }")
+    expect(page.locator('[data-verb="stop"]').first).to_be_in_viewport(timeout=5000)
+
+
 def test_the_browser_writes_numbers_as_the_server_does(visit: Visit) -> None:
     page = visit("read", LIST)
     numbers = [0, 1, 59, 60, 99.95, 1023, 1536, 86_399, 90_061, 10**7, 10**12]
