@@ -10,6 +10,7 @@ from http import HTTPStatus
 from itertools import islice
 
 from . import command
+from .connect import open_connection
 from .http import http_request
 from .probe import Outcome, Probe, ProbeContext, ProbeFailedError
 
@@ -56,7 +57,7 @@ async def _tcp(probe: Probe, context: ProbeContext) -> str:
     host, _, port = probe.target.rpartition(":")
     if not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
         raise ProbeFailedError(f"{probe.target} is no address: write host:port")
-    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    _, writer = await open_connection(host.strip("[]"), int(port))
     writer.transport.abort()
     return "connected"
 

@@ -10,8 +10,10 @@ import base64
 import re
 import ssl
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from .connect import open_connection
 from .probe import ProbeFailedError
 
 LONGEST_HEAD = 16 * 1024
@@ -30,12 +32,13 @@ async def http_request(method: str, url: str, *, timeout: float) -> int:
     is no HTTP.
     """
     parts = _parts(url)
+    host = parts.hostname or ""
     async with asyncio.timeout(timeout):
-        reader, writer = await asyncio.open_connection(
-            parts.hostname,
+        reader, writer = await open_connection(
+            host,
             DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
-            ssl=_any_certificate() if parts.scheme == "https" else None,
             limit=LONGEST_HEAD,
+            **_tls(host) if parts.scheme == "https" else {},
         )
         try:
             writer.write(_request(method, parts))
@@ -59,12 +62,12 @@ def _parts(url: str) -> SplitResult:
     raise ProbeFailedError(f"{url} is no web address")
 
 
-def _any_certificate() -> ssl.SSLContext:
+def _tls(host: str) -> dict[str, Any]:
     """The question is whether the program answers; on its own machine it rarely has a certificate to match."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context
+    return {"ssl": context, "server_hostname": host}
 
 
 def _request(method: str, parts: SplitResult) -> bytes:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,8 +51,14 @@ class AgentBox:
         self.start(wait=False, script=script, DIE_AT=str(at), DIE_IN=within, **environment)
 
     def start(
-        self, *arguments: str, wait: bool = True, script: Path | None = None, **environment: str
+        self,
+        *arguments: str,
+        wait: bool = True,
+        script: Path | None = None,
+        under: Sequence[str] = (),
+        **environment: str,
     ) -> AgentBox:
+        """`under` is a command that ends by running the words that follow it."""
         already = ProgramEvent.objects.filter(type="agent.started").count()
         environment = {
             **os.environ,
@@ -63,7 +69,7 @@ class AgentBox:
         }
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *([str(script)] if script else [str(MANAGE), "agent", *arguments])],
+                [*under, sys.executable, *([str(script)] if script else [str(MANAGE), "agent", *arguments])],
                 env=environment,
                 stdout=output,
                 stderr=output,
