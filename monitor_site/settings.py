@@ -188,7 +188,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "monitor_site.error_pages.forged"
+CSRF_FAILURE_VIEW = "django.views.csrf.csrf_failure" if LEAN else "monitor_site.error_pages.forged"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 # TLS belongs to a reverse proxy; naming an https origin says there is one.
