@@ -93,6 +93,12 @@ def changed_programs(seen: Pulse, since: int) -> list[ProgramStatus]:
     return list(_read(seen, CHANGED_SINCE, (since, since)))
 
 
+def chosen_programs(seen: Pulse, ids: Sequence[int]) -> list[ProgramStatus]:
+    """Those of a page. One query; none for none."""
+    places = ", ".join(["%s"] * len(ids))
+    return list(_read(seen, f"AND p.id IN ({places})", ids)) if ids else []
+
+
 def one_program(program_id: int) -> ProgramStatus | None:
     """None when there is no such program."""
     if not 0 < program_id <= LARGEST_ID:

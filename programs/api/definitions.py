@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 
 from core.rest import authority
 from core.rest.authority import Call
 from core.rest.inputs import iso
-from core.rest.lists import Page, sort_by
+from core.rest.lists import Page
 from programs import definition, services
 from programs import status as live
 from programs.models import Program
@@ -27,6 +26,8 @@ from programs.schemas import (
     ProgramListing,
 )
 
+from . import pages
+
 router = Router(tags=["programs"])
 LIVE_FIELDS = ("state", "desired_state", "health", "instances", "revision")
 FIELDS = ("id", *definition.FIELDS, *LIVE_FIELDS, "created_at")
@@ -34,8 +35,7 @@ SORTABLE = ("id", "name", "state", "cpu_percent", "memory_bytes", "restarts", "s
 
 
 def program_or_404(program_id: int) -> Program:
-    whole = Program.objects.select_related("host").prefetch_related("dependencies__requires")
-    program = whole.filter(pk=program_id).first()
+    program = pages.whole().filter(pk=program_id).first()
     if program is None:
         raise Http404(f"There is no program {program_id}.")
     return program
@@ -53,29 +53,8 @@ def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> Page:
     """Definitions with their present state. `search` looks at name, description and command."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
     fields = listing.chosen_fields(FIELDS)
-    found = sort_by(_matching(live.every_program(live.pulse()), listing), columns)
-    wanted = found[listing.slice]
-    programs = Program.objects.select_related("host").prefetch_related("dependencies__requires")
-    by_id = programs.in_bulk([status["id"] for status in wanted])
-    items = [_shown(by_id[status["id"]], status) for status in wanted if status["id"] in by_id]
-    return listing.answer(items, len(found), fields)
-
-
-def _matching(statuses: list[ProgramStatus], listing: ProgramListing) -> list[ProgramStatus]:
-    ids = _found_by_text(listing.search) if listing.search else None
-    return [
-        status
-        for status in statuses
-        if (not listing.tag or listing.tag in status["tags"])
-        and (not listing.host or listing.host == status["host"])
-        and (listing.state is None or listing.state == status["state"])
-        and (ids is None or status["id"] in ids)
-    ]
-
-
-def _found_by_text(text: str) -> set[int]:
-    anywhere = Q(name__icontains=text) | Q(description__icontains=text) | Q(command__icontains=text)
-    return set(Program.objects.filter(anywhere).values_list("id", flat=True))
+    found, count = pages.page(listing, columns)
+    return listing.answer([_shown(program, status) for program, status in found], count, fields)
 
 
 @router.post("/programs", auth=authority.ADMIN, response={201: DefinitionOut, 200: PreviewOut})

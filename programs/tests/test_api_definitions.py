@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from core.access import Role
-from programs import definition, schemas, services
+from programs import definition, schemas, services, status
 from programs.models import Program, ProgramEvent, ProgramRevision
 
 from .api_rig import Api, define, host, running, write
@@ -285,11 +286,43 @@ def test_a_list_costs_the_same_queries_however_long(django_assert_max_num_querie
         api.get(f"/programs/{db.pk}")
 
 
-def test_a_program_removed_while_the_list_is_read_is_left_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = define()
-    from programs import status
+def test_a_page_costs_what_it_shows_and_not_what_there_is(
+    django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host()
+    api = Api(Role.READ)
+    for number in range(30):
+        running(define(f"p{number:02}", tags=["odd"] if number % 2 else []))
+    api.get("/status")
+    monkeypatch.setattr(status, "every_program", None)  # would put together all thirty
+    for query, names in (
+        ("per_page=3", ["p00", "p01", "p02"]),
+        ("per_page=3&page=10&ordering=-name", ["p02", "p01", "p00"]),
+        ("per_page=3&tag=odd&page=2&host=testhost", ["p07", "p09", "p11"]),
+        ("per_page=3&search=P1&ordering=-id", ["p19", "p18", "p17"]),
+    ):
+        # Who asks, hosts and revision, how many, the page, what they need, what they do.
+        with django_assert_num_queries(6):
+            assert [item["name"] for item in api.get(f"/programs?{query}")["items"]] == names
 
-    everything = status.every_program(status.pulse())
-    services.remove(program, actor="x")
-    monkeypatch.setattr(status, "every_program", lambda seen: everything)
-    assert api.get("/programs")["items"] == []
+
+def test_a_tag_is_found_as_it_is_written(api: Api) -> None:
+    for name, tags in (("one", ["Größe", "web"]), ("two", ["webs"]), ("three", ["WEB"]), ("four", [])):
+        define(name, tags=tags)
+    for tag, names in (("web", ["one"]), ("Größe", ["one"]), ("we", []), ("%", []), ('"', []), ("webs", ["two"])):
+        assert [item["name"] for item in api.get(f"/programs?{urlencode({'tag': tag})}")["items"]] == names
+
+
+@pytest.mark.parametrize(("query", "reading"), [("", "chosen_programs"), ("?ordering=state", "every_program")])
+def test_a_program_removed_while_the_list_is_read_is_left_out(
+    api: Api, monkeypatch: pytest.MonkeyPatch, query: str, reading: str
+) -> None:
+    program, read = define(), getattr(status, reading)
+
+    def meanwhile(*args: Any) -> Any:
+        found = read(*args) if reading == "every_program" else []
+        services.remove(program, actor="x")
+        return found or read(*args)
+
+    monkeypatch.setattr(status, reading, meanwhile)
+    assert api.get(f"/programs{query}")["items"] == []
