@@ -30,7 +30,7 @@ class HasTag(Func):
     def __init__(self, column: str, tag: str) -> None:
         super().__init__(F(column), Value(tag))
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+    def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
         template = "EXISTS (SELECT 1 FROM json_each(%(expressions)s)"
         return self.as_sql(compiler, connection, template=template, arg_joiner=") WHERE value = ")
 
