@@ -17,14 +17,15 @@ def record_seconds(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if seconds >= 1 and seconds == int(seconds) and MINUTE % seconds == 0:
         return []
     hint = "Take 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60."
-    return [Error("RECORD_SECONDS must be whole and divide a minute.", hint=hint, id="metrics.E001")]
+    message = f"RECORD_SECONDS is {seconds:g}; it must be whole and divide a minute."
+    return [Error(message, hint=hint, id="metrics.E001")]
 
 
 @register
 def kept(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A tier is built from the next finer one, which has to be there still."""
     too_short = [
-        f"{name} must be at least {least}."
+        f"{name} is {getattr(settings, name)}; it must be at least {least}."
         for name, least in (("RAW_HOURS", 1), ("MINUTE_DAYS", 1), ("HOUR_DAYS", 2), ("EVENT_DAYS", 1))
         if getattr(settings, name) < least
     ]

@@ -6,7 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .environment import BASE_DIR, LOOPBACK_HOSTS, data_dir, env, host_name, secret_key
+from .environment import (
+    BASE_DIR,
+    LOOPBACK_HOSTS,
+    data_dir,
+    database_config,
+    env,
+    host_name,
+    number,
+    one_of,
+    redis_url,
+    secret_key,
+    whole,
+)
 from .unfold import UNFOLD as UNFOLD
 
 VERSION = "0.1.0"
@@ -21,22 +33,22 @@ BIND = env.str("BIND", default="127.0.0.1:8000")
 HOST_NAME = host_name(DATA_DIR)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = redis_url()
 WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")
 DEADMAN_URL = env.str("DEADMAN_URL", default="")
-DEADMAN_SECONDS = env.float("DEADMAN_SECONDS", default=60.0)
+DEADMAN_SECONDS = number("DEADMAN_SECONDS", 60.0)
 
-SAMPLE_SECONDS = env.float("SAMPLE_SECONDS", default=2.0)
-RECORD_SECONDS = env.float("RECORD_SECONDS", default=10.0)
-RAW_HOURS = env.int("RAW_HOURS", default=24)
-MINUTE_DAYS = env.int("MINUTE_DAYS", default=14)
-HOUR_DAYS = env.int("HOUR_DAYS", default=400)
-EVENT_DAYS = env.int("EVENT_DAYS", default=90)
+SAMPLE_SECONDS = number("SAMPLE_SECONDS", 2.0)
+RECORD_SECONDS = number("RECORD_SECONDS", 10.0)
+RAW_HOURS = whole("RAW_HOURS", 24)
+MINUTE_DAYS = whole("MINUTE_DAYS", 14)
+HOUR_DAYS = whole("HOUR_DAYS", 400)
+EVENT_DAYS = whole("EVENT_DAYS", 90)
 
 # Lists and status are as quick without: docs/adr/0012-cache.md. The names are there for those who set them.
-CACHE_PROGRAMS_SECONDS = env.float("CACHE_PROGRAMS_SECONDS", default=30)
-CACHE_STATUS_SECONDS = env.float("CACHE_STATUS_SECONDS", default=5)
-CACHE_METRICS_SECONDS = env.float("CACHE_METRICS_SECONDS", default=600)
+CACHE_PROGRAMS_SECONDS = number("CACHE_PROGRAMS_SECONDS", 30)
+CACHE_STATUS_SECONDS = number("CACHE_STATUS_SECONDS", 5)
+CACHE_METRICS_SECONDS = number("CACHE_METRICS_SECONDS", 600)
 
 # Agent, jobs and commands need the data only: half the memory and start time of the full list.
 LEAN_APPS = [
@@ -115,8 +127,7 @@ SQLITE_OPTIONS: dict[str, Any] = {
 }
 
 
-def database(url: str) -> dict[str, Any]:
-    config: dict[str, Any] = env.db_url_config(url)
+def database(config: dict[str, Any]) -> dict[str, Any]:
     if config["ENGINE"] == "django.db.backends.sqlite3":
         config["OPTIONS"] = {**SQLITE_OPTIONS, **config.get("OPTIONS", {})}
     else:
@@ -125,9 +136,7 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {
-    "default": database(env.str("DATABASE_URL", default="") or f"sqlite:///{DATA_DIR / 'monitor.sqlite3'}")
-}
+DATABASES = {"default": database(database_config(f"sqlite:///{DATA_DIR / 'monitor.sqlite3'}"))}
 SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 # Tests use a file as well: the agent and its threads share it, as they do in earnest.
 DATABASES["default"].setdefault("TEST", {})["NAME"] = str(DATA_DIR / "test.sqlite3") if SQLITE else None
@@ -205,8 +214,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # --- Language, files, logs ------------------------------------------------------------------------------
 
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
 LANGUAGES = [("en", "English"), ("ko", "한국어")]
+LANGUAGE_CODE = one_of("LANGUAGE_CODE", "en", dict(LANGUAGES))
 TIME_ZONE = "UTC"
 MACHINE_TZ = os.environ.get("TZ")  # Django puts TIME_ZONE there in a moment; core.clock puts it back
 USE_TZ = True

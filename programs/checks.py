@@ -13,7 +13,9 @@ def intervals(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Sampling intervals must make sense."""
     found: list[CheckMessage] = []
     if not 0.2 <= settings.SAMPLE_SECONDS <= 60:
-        found.append(Error("SAMPLE_SECONDS must be between 0.2 and 60.", id="programs.E001"))
+        message = f"SAMPLE_SECONDS is {settings.SAMPLE_SECONDS:g}; it must be between 0.2 and 60."
+        found.append(Error(message, id="programs.E001"))
     if settings.RECORD_SECONDS < settings.SAMPLE_SECONDS:
-        found.append(Error("RECORD_SECONDS must not be below SAMPLE_SECONDS.", id="programs.E002"))
+        message = f"RECORD_SECONDS is {settings.RECORD_SECONDS:g}; it must not be below SAMPLE_SECONDS."
+        found.append(Error(message, id="programs.E002"))
     return found

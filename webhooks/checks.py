@@ -19,7 +19,8 @@ def deadman(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     found: list[CheckMessage] = []
     if not 1 <= settings.DEADMAN_SECONDS <= LONGEST_PAUSE:
-        found.append(Error(f"DEADMAN_SECONDS must be between 1 and {LONGEST_PAUSE}.", id="webhooks.E002"))
+        message = f"DEADMAN_SECONDS is {settings.DEADMAN_SECONDS:g}; it must be between 1 and {LONGEST_PAUSE}."
+        found.append(Error(message, id="webhooks.E002"))
     if settings.WEBHOOK_NETWORK in NETWORKS and (said := _refusal(settings.DEADMAN_URL)):
         found.append(Error(f"DEADMAN_URL cannot be used: {said}", id="webhooks.E001"))
     return found

@@ -25,6 +25,6 @@ def test_history_is_kept_long_enough_to_build_on(settings: Any) -> None:
     assert kept(None) == []
     settings.RAW_HOURS, settings.HOUR_DAYS = 0, 1
     assert [error.msg for error in kept(None)] == [
-        "RAW_HOURS must be at least 1.",
-        "HOUR_DAYS must be at least 2.",
+        "RAW_HOURS is 0; it must be at least 1.",
+        "HOUR_DAYS is 1; it must be at least 2.",
     ]

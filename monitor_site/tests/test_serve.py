@@ -45,7 +45,9 @@ def test_a_taken_port_is_noticed_before_anything_is_started(empty_installation: 
 
 
 def test_a_senseless_address_is_refused(empty_installation: Installation) -> None:
-    assert "'here:there' is no address to listen on" in refused(empty_installation, BIND="here:there")
+    assert "BIND is 'here:there', which is no address to listen on" in refused(
+        empty_installation, BIND="here:there"
+    )
 
 
 def test_listening_to_the_world_needs_the_names_people_will_use(empty_installation: Installation) -> None:
@@ -55,11 +57,14 @@ def test_listening_to_the_world_needs_the_names_people_will_use(empty_installati
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, empty_installation: Installation) -> None:
     (tmp_path / "file").touch()
     said = refused(empty_installation, DATA_DIR=str(tmp_path / "file"))
-    assert said.startswith("The settings cannot be used:")
+    assert said.startswith(f"The settings cannot be used: DATA_DIR is '{tmp_path / 'file'}'; it must be a folder")
 
 
 def test_a_setting_that_cannot_be_read_is_refused(empty_installation: Installation) -> None:
-    assert "The settings cannot be used:" in refused(empty_installation, SAMPLE_SECONDS="often")
+    said = refused(empty_installation, SAMPLE_SECONDS="often")
+    assert said == (
+        "The settings cannot be used: SAMPLE_SECONDS is 'often'; it must be a number, for example 2.5.\n"
+    )
 
 
 def test_a_full_disk_is_said_to_be_full(empty_installation: Installation) -> None:

@@ -305,7 +305,7 @@ def test_a_taken_port_is_told_in_one_line(installation: Installation) -> None:
 @pytest.mark.parametrize(
     ("bind", "said"),
     [
-        ("nonsense", "is no address to listen on"),
+        ("nonsense", "which is no address to listen on"),
         ("0.0.0.0:8000", "ALLOWED_HOSTS"),
         ("203.0.113.9:8000", "203.0.113.9"),
     ],
