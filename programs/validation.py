@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -120,7 +120,7 @@ def _environment_entry(entry: Any) -> None:
 
 def signal_number(text: str) -> int:
     """`TERM`, `SIGTERM` or `15` as a number. Raises ValidationError."""
-    if text.isdigit() and int(text) in {known.value for known in signal.Signals}:
+    if re.fullmatch(r"[0-9]{1,3}", text) and int(text) in {known.value for known in signal.Signals}:
         return int(text)
     try:
         return signal.Signals["SIG" + text.upper().removeprefix("SIG")].value
@@ -152,8 +152,12 @@ def _stop_step(text: str) -> None:
 
 
 def http_url(text: str) -> None:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        is_sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that hold no address
+        is_sound = False
+    if not is_sound:
         raise ValidationError(f"{text!r} is no web address; write http://host:port/path.")
 
 
@@ -320,15 +324,22 @@ _RULES: dict[str, Callable[[Program], None]] = {
 
 def no_circle(program_name: str, requires: dict[str, set[str]]) -> None:
     """Refuses a dependency circle. `requires`: each program's name → those it needs, the new ones included."""
-    path: list[str] = []
-
-    def walk(current: str) -> None:
-        path.append(current)
-        for needed in sorted(requires.get(current, ())):
+    # Each is looked at once, however many ways lead to it, and without a call for each step of a long chain.
+    needed_by: dict[str, str] = {}
+    left = [program_name]
+    while left:
+        current = left.pop()
+        for needed in sorted(requires.get(current, ()), reverse=True):
             if needed == program_name:
-                raise ValidationError(f"A circle: {' needs '.join([*path, needed])}.")
-            if needed not in path:
-                walk(needed)
-        path.pop()
+                raise ValidationError(f"A circle: {' needs '.join([*_way(current, needed_by), needed])}.")
+            if needed not in needed_by:
+                needed_by[needed] = current
+                left.append(needed)
 
-    walk(program_name)
+
+def _way(last: str, needed_by: Mapping[str, str]) -> list[str]:
+    """The programs from the first one, that is needed by none of these, to `last`."""
+    path = [last]
+    while path[-1] in needed_by:
+        path.append(needed_by[path[-1]])
+    return path[::-1]
