@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
+from core.spelling import did_you_mean
 from programs import status
 from programs.models import Program
 from programs.payloads import ProgramStatus
@@ -68,5 +68,4 @@ def one(name: str) -> Program:
 
 
 def _no_such(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"There is no program {name}." + (f" Did you mean {near[0]}?" if near else "")
+    return f"There is no program {name}.{did_you_mean(name, known)}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import ArgumentParser
 from typing import TypeVar
 
 from django.db.models import Model
 
+from core.spelling import did_you_mean
 from programs.cli.exits import FailedError
 from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute
 from webhooks.selectors import deliveries_with_attempts
@@ -24,8 +24,8 @@ def one(name: str) -> WebhookEndpoint:
     """Raises FailedError."""
     found = WebhookEndpoint.objects.filter(name=name).first() or _numbered(WebhookEndpoint, name)
     if found is None:
-        near = difflib.get_close_matches(name, list(WebhookEndpoint.objects.values_list("name", flat=True)), n=1)
-        raise FailedError(f"There is no webhook {name}." + (f" Did you mean {near[0]}?" if near else ""))
+        known = WebhookEndpoint.objects.values_list("name", flat=True)
+        raise FailedError(f"There is no webhook {name}.{did_you_mean(name, known)}")
     return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 
+from core.spelling import did_you_mean
 from metrics.alerts.models import AlertRule
 from programs.cli.exits import FailedError
 
@@ -24,8 +24,8 @@ def one(name: str) -> AlertRule:
     if found is None and name.isascii() and name.isdigit() and len(name) < LONGEST_NUMBER:
         found = AlertRule.objects.filter(pk=int(name)).first()
     if found is None:
-        near = difflib.get_close_matches(name, list(AlertRule.objects.values_list("name", flat=True)), n=1)
-        raise FailedError(f"There is no alert rule {name}." + (f" Did you mean {near[0]}?" if near else ""))
+        known = AlertRule.objects.values_list("name", flat=True)
+        raise FailedError(f"There is no alert rule {name}.{did_you_mean(name, known)}")
     return found
 
 
