@@ -10,14 +10,16 @@ __all__ = ["bytes_text", "duration_text", "ending_text", "percent_text"]
 
 
 def duration_text(seconds: float) -> str:
-    """The two largest units of a span: `3d 4h`, `12m 5s`, `7s`."""
+    """The two largest units of a span, the second left out when it is 0: `3d 4h`, `12m 5s`, `30m`, `7s`."""
     left = max(0, int(seconds))
     parts = []
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         count, left = divmod(left, size)
         parts.append((count, unit))
     first = next((index for index, (count, _unit) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2])
+    largest, *second = parts[first : first + 2]
+    shown = [largest, *(part for part in second if part[0])]
+    return " ".join(f"{count}{unit}" for count, unit in shown)
 
 
 def percent_text(percent: float) -> str:

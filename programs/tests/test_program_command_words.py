@@ -133,7 +133,8 @@ def test_only_the_last_column_gives_way_to_a_narrow_window() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (725, "12m 5s"), (3600, "1h 0m"), (273_600, "3d 4h")]
+    ("seconds", "text"),
+    [(0, "0s"), (59.9, "59s"), (725, "12m 5s"), (1800, "30m"), (3600, "1h"), (273_600, "3d 4h")],
 )
 def test_spans_are_shown_in_their_two_largest_units(seconds: float, text: str) -> None:
     assert formatting.duration_text(seconds) == text

@@ -1,4 +1,4 @@
-// Numbers as people read them. programs/admin/formatting.py does the same on the server; keep the two alike.
+// Numbers as people read them. programs/formatting.py does the same on the server; keep the two alike.
 
 const BYTE_UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
 const SPANS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
@@ -24,5 +24,6 @@ export function duration(seconds) {
     return [count, unit];
   });
   const first = parts.findIndex(([count]) => count > 0);
-  return parts.slice(first < 0 ? -1 : first).slice(0, 2).map(([count, unit]) => `${count}${unit}`).join(" ");
+  const shown = parts.slice(first < 0 ? -1 : first).slice(0, 2).filter(([count], place) => count > 0 || place === 0);
+  return shown.map(([count, unit]) => `${count}${unit}`).join(" ");
 }

@@ -145,7 +145,7 @@ def test_a_command_of_thousands_of_characters_leaves_the_buttons_in_sight(stack:
 
 def test_the_browser_writes_numbers_as_the_server_does(visit: Visit) -> None:
     page = visit("read", LIST)
-    numbers = [0, 1, 59, 60, 99.95, 1023, 1536, 86_399, 90_061, 10**7, 10**12]
+    numbers = [0, 1, 59, 60, 99.95, 1023, 1536, 3600, 86_399, 86_430, 90_061, 10**7, 10**12]
     written = page.evaluate(
         """async (numbers) => {
             const { bytes, duration, percent } = await import("/static/monitor/format.js");
