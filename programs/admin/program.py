@@ -167,6 +167,8 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         program = self.get_object(request, object_id)
         if program is None:
             raise Http404
+        if not self.has_view_permission(request, program):
+            raise PermissionDenied
         page, entries = history.page(program, request.GET.get("page"))
         context = {
             **self.admin_site.each_context(request),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -78,6 +79,15 @@ def test_the_history_says_who_changed_what(viewer: Client, program: MakeProgram)
         assert wanted in text
     assert "s3cret" not in text
     assert "n3wer" not in text
+
+
+@pytest.mark.parametrize("name", ["change", "history", "activity"])
+def test_an_account_that_has_lost_its_role_sees_nothing(program: MakeProgram, name: str) -> None:
+    """Its group may have lost the right while the account kept the entry to the admin site."""
+    web = program("web")
+    client = Client()
+    client.force_login(User.objects.create_user("former", is_staff=True))
+    assert client.get(f"{LIST}{web.pk}/{name}/").status_code == 403
 
 
 def test_the_history_comes_in_pages(admin: Client, program: MakeProgram) -> None:
