@@ -79,13 +79,14 @@ class Run:
 
     def reap(self, *, kill_group: bool) -> Exit:
         """How it ended, as soon as it has; `kill_group` ends what a child of ours left in its group."""
-        if self.popen is None:
+        if self.popen and kill_group:
+            # While our child is unreaped its number is taken: the group is certainly its own.
+            platform.kill_group(self.who.pid)
+        code = self.popen.poll() if self.popen else None
+        if code is None:
+            # Not our child, or one that a debugger holds: it is ours to reap when that lets go, not before.
             end = self._watch.exit() if self._watch else Exit()
         else:
-            if kill_group:
-                # While our child is unreaped its number is taken: the group is certainly its own.
-                platform.kill_group(self.who.pid)
-            code = self.popen.wait()
             end = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
         self.unwatch()
         return end

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,39 @@ async def test_what_it_left_in_its_group_is_gone_with_it(tmp_path: Path) -> None
         while True:
             os.close(os.open(tmp_path / "held", os.O_WRONLY | os.O_NONBLOCK))
             await asyncio.sleep(0.01)
+
+
+TRACED = """
+import ctypes, os, pathlib, time
+libc = ctypes.CDLL(None)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+libc.prctl(0x59616D61, ctypes.c_ulong(-1))  # anybody may trace it
+main = os.getpid()
+if os.fork() == 0:
+    os.setsid()
+    libc.ptrace(16, main, None, None)  # attach
+    os.waitpid(main, 0)
+    libc.ptrace(7, main, None, None)  # go on
+    pathlib.Path("debugger").write_text(str(os.getpid()))
+time.sleep(30)
+"""
+
+
+async def test_one_that_a_debugger_holds_is_not_waited_for(tmp_path: Path) -> None:
+    """As when gdb is left at its prompt. Its zombie is the debugger's as long as that likes."""
+    gone, note = asyncio.Event(), tmp_path / "debugger"
+    (tmp_path / "traced.py").write_text(TRACED)
+    run = Run.spawn(Program(pk=1, name="web", command=f"{sys.executable} traced.py"), 0, gone.set)
+    while not (note.exists() and note.read_text()):
+        await asyncio.sleep(0.01)
+    os.kill(run.who.pid, signal.SIGKILL)
+    await asyncio.wait_for(gone.wait(), 20)
+    begun = time.monotonic()
+    end = run.reap(kill_group=True)
+    assert time.monotonic() - begun < 5
+    os.kill(int(note.read_text()), signal.SIGKILL)
+    assert run.popen is not None
+    assert (end, run.popen.wait()) == (Exit(signal="SIGKILL"), -signal.SIGKILL)
 
 
 async def test_its_columns_name_it_for_ever() -> None:
