@@ -17,6 +17,14 @@ from .models import Program, ProgramEvent
 # Sent inside the writing transaction with `event=ProgramEvent`; a receiver that raises undoes the change.
 event_recorded = Signal()
 
+# All that is recorded, save `webhook.test`, which is for the tested endpoint alone.
+TYPES = (
+    *(f"program.{verb}" for verb in ("created", "updated", "removed", "scaled", "input")),
+    *(f"program.{verb}" for verb in ("started", "running", "restarted", "adopted")),
+    *(f"program.{verb}" for verb in ("stopping", "stopped", "exited", "crashed", "backoff", "fatal")),
+    *("program.healthy", "program.unhealthy", "alert.firing", "alert.resolved"),
+    *("plugin.succeeded", "plugin.failed", "webhook.disabled", "agent.started", "agent.lost"),
+)
 Severity = ProgramEvent.Severity
 SEVERITIES: dict[str, str] = {
     "program.backoff": Severity.WARNING,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from core.spelling import did_you_mean
+from programs.events import TYPES
 from programs.validation import cron as cron
 from programs.validation import name as name
 from programs.validation import tags as tags
 
 from . import conditions as rules
-from .patterns import is_pattern
+from .patterns import is_pattern, matches
 
+PATTERNS = [*TYPES, *sorted({f"{event_type.partition('.')[0]}.*" for event_type in TYPES})]
 LONGEST_SCHEDULE = 50
 LONGEST_CERTIFICATES = 100_000
 LONGEST_GAP = 7 * 86_400
@@ -25,6 +29,16 @@ def event_patterns(value: Any) -> None:
     for pattern in value:
         if not is_pattern(pattern):
             raise ValidationError(f"{pattern!r} is no event type; write program.crashed, program.* or *.")
+
+
+def known_events(patterns: Any, kept: Iterable[str] = ()) -> None:
+    """Refuses a pattern that matches no type of event, and so never would; those in `kept` may stay."""
+    new = (
+        [each for each in patterns if is_pattern(each) and each not in kept] if isinstance(patterns, list) else []
+    )
+    for pattern in new:
+        if not any(matches(pattern, event_type) for event_type in TYPES):
+            raise ValidationError(f"{pattern} matches no type of event.{did_you_mean(pattern, PATTERNS)}")
 
 
 def program_ids(value: Any) -> None:

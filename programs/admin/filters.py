@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 
+from programs.events import TYPES
 from programs.models import Host, Program
 from programs.states import State
 
@@ -83,16 +84,8 @@ class EventTypeFilter(DropdownFilter):
     title = _("type")
     parameter_name = "type"
 
-    TYPES = (
-        *(f"program.{verb}" for verb in ("created", "updated", "removed", "scaled", "input")),
-        *(f"program.{verb}" for verb in ("started", "running", "restarted", "adopted")),
-        *(f"program.{verb}" for verb in ("stopping", "stopped", "exited", "crashed", "backoff", "fatal")),
-        *("program.healthy", "program.unhealthy", "alert.firing", "alert.resolved"),
-        *("plugin.succeeded", "plugin.failed", "webhook.disabled", "agent.started", "agent.lost"),
-    )
-
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [(type_, type_) for type_ in self.TYPES]
+        return [(type_, type_) for type_ in TYPES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(type=self.value()) if self.value() else queryset

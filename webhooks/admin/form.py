@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from programs.forms.fields import DurationField, DurationsField, ProgramsField, UnitInput, WordsField
 from programs.models import Program
-from webhooks import services, transports
+from webhooks import services, transports, validation
 from webhooks.models import WebhookEndpoint
 
 from . import texts
@@ -116,6 +116,11 @@ class EndpointForm(ModelForm):
         """Nobody gets to hear of everything because the one program they cared for was removed."""
         chosen: list[int] = self.cleaned_data["programs"]
         return chosen or self._gone()
+
+    def clean_events(self) -> list[str]:
+        patterns: list[str] = self.cleaned_data["events"]
+        validation.known_events(patterns, self.initial.get("events") or [] if self.instance.pk else [])
+        return patterns
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -20,7 +20,7 @@ from core.secrets import SecretUnreadableError
 from programs import events
 from programs.models import Program
 from programs.services import ConflictError
-from webhooks import outbox, signing, transports
+from webhooks import outbox, signing, transports, validation
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.payloads import shown_url
 from webhooks.placeholders import TemplateError
@@ -38,6 +38,7 @@ PLAIN_FIELDS = (
 )  # fmt: skip
 TLS_FIELDS = ("verify_tls", "ca_certificates")
 FIELDS = (*PLAIN_FIELDS, *TLS_FIELDS, "url", "settings")
+JUDGED = ("enabled", "verify_tls", "programs", "events")  # what a change of them is judged by
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ def save_endpoint(
         revision = Sequence.advance()
         created = endpoint is None
         subject = endpoint or WebhookEndpoint()
-        before = WebhookEndpoint.objects.filter(pk=subject.pk).values("enabled", "verify_tls", "programs").first()
+        before = WebhookEndpoint.objects.filter(pk=subject.pk).values(*JUDGED).first()
         _check_programs(values, before["programs"] if before else [])
+        _check_events(values, before["events"] if before else [])
         changed = _assign(subject, values)
         if not subject.verify_tls and (before is None or before["verify_tls"]):
             _require_superuser(actor)
@@ -88,6 +90,13 @@ def _check_programs(values: Mapping[str, Any], known: list[int]) -> None:
     new = {each for each in given if type(each) is int} - set(known) if isinstance(given, list) else set()
     if new and (gone := new - set(Program.objects.filter(pk__in=new).values_list("pk", flat=True))):
         raise ValidationError({"programs": f"There is no program {min(gone)}."})
+
+
+def _check_events(values: Mapping[str, Any], known: list[str]) -> None:
+    try:
+        validation.known_events(values.get("events"), known)
+    except ValidationError as error:
+        raise ValidationError({"events": error.messages}) from error
 
 
 def _require_superuser(actor: Actor) -> None:

@@ -48,7 +48,7 @@ def log(row: WebhookEndpoint, state: str = "delivered", tries: int = 1) -> Webho
 
 @pytest.mark.django_db
 def test_a_delivery_is_shown_with_its_event_and_every_try(api: Api) -> None:
-    made = log(endpoint(events=["no.such"]), "exhausted", tries=2)
+    made = log(endpoint(events=["plugin.succeeded"]), "exhausted", tries=2)
     shown = api.get(f"/webhooks/deliveries/{made.pk}")
     assert shown["event"]["id"] == made.event.uid and shown["event"]["type"] == "agent.started"
     assert (shown["state"], shown["webhook"]["name"], shown["next_attempt_at"]) == ("exhausted", "ops", None)
@@ -124,7 +124,7 @@ def test_the_log_takes_what_it_allows_and_nothing_else(api: Api, query: str) -> 
 def test_a_page_of_the_log_takes_one_more_query_for_all_its_tries(
     api: Api, django_assert_max_num_queries: Any
 ) -> None:
-    row = endpoint(events=["no.such"])
+    row = endpoint(events=["plugin.succeeded"])
     for _ in range(5):
         log(row, tries=3)
     with django_assert_max_num_queries(6):  # the token's two, its use, count, rows, tries
@@ -181,7 +181,7 @@ def test_a_test_that_fails_is_not_repeated_and_says_why(receiver: Receiver) -> N
 
 @pytest.mark.usefixtures("outbox", "jobs")
 def test_sending_again_uses_the_same_id_and_says_when_it_is_tried_next(receiver: Receiver) -> None:
-    row = endpoint(receiver.script("/hook", 500), events=["no.such"])
+    row = endpoint(receiver.script("/hook", 500), events=["plugin.succeeded"])
     made = log(row, "exhausted")
     status, answer = Api(Role.OPERATE)("POST", f"/webhooks/deliveries/{made.pk}/redeliver")
     assert (status, answer["delivery"]["state"]) == (200, "pending")
@@ -237,7 +237,7 @@ def test_nothing_is_sent_by_hand_to_an_endpoint_that_is_off(api: Api) -> None:
 
 @pytest.mark.django_db
 def test_recovering_counts_first_and_then_sends(api: Api) -> None:
-    row = endpoint(events=["no.such"])
+    row = endpoint(events=["plugin.succeeded"])
     for state in ("failed", "exhausted", "delivered"):
         log(row, state)
     body = {"since": (timezone.now() - HOUR_AGO).isoformat()}
@@ -270,7 +270,7 @@ def test_since_when_must_be_said(api: Api, body: dict[str, Any]) -> None:
 
 @pytest.mark.django_db
 def test_health_has_the_figures_and_a_strip_of_24_hours(api: Api) -> None:
-    row = endpoint(events=["no.such"])
+    row = endpoint(events=["plugin.succeeded"])
     log(row)
     log(row, "failed")
     shown = api.get(f"/webhooks/{row.pk}/health")
@@ -283,7 +283,7 @@ def test_health_has_the_figures_and_a_strip_of_24_hours(api: Api) -> None:
 @pytest.mark.django_db
 def test_the_health_of_a_page_takes_three_queries_more(api: Api, django_assert_max_num_queries: Any) -> None:
     for number in range(4):
-        log(endpoint(name=f"ops {number}", events=["no.such"]))
+        log(endpoint(name=f"ops {number}", events=["plugin.succeeded"]))
     with django_assert_max_num_queries(8):
         assert api.get("/webhooks/health")["count"] == 4
 

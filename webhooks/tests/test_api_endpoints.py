@@ -99,6 +99,8 @@ def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
         ({"events": []}, "events"),
         ({"events": "program.*"}, "events"),
         ({"events": ["*.crashed"]}, "events"),
+        ({"events": ["program.*", "progam.crashed"]}, "events"),
+        ({"events": ["webhook.test"]}, "events"),
         ({"programs": ["web"]}, "programs"),
         ({"programs": [4711]}, "programs"),
         ({"programs": [10**30]}, "programs"),

@@ -39,7 +39,7 @@ def delivery(
 @pytest.fixture
 def row() -> WebhookEndpoint:
     """Hears of nothing by itself."""
-    return endpoint(events=["no.such"])
+    return endpoint(events=["plugin.succeeded"])
 
 
 def test_an_endpoint_that_was_never_used_is_idle_and_has_no_figures(row: WebhookEndpoint) -> None:
@@ -78,7 +78,7 @@ def test_the_strip_has_each_delivery_in_the_hour_of_its_event(row: WebhookEndpoi
 
 
 def test_the_percentile_is_of_tries_with_a_duration_and_of_each_endpoint_alone(row: WebhookEndpoint) -> None:
-    other = endpoint(name="other", events=["no.such"])
+    other = endpoint(name="other", events=["plugin.succeeded"])
     for duration in range(1, 101):
         delivery(row, duration_ms=duration * 10)
     delivery(row)
@@ -116,7 +116,7 @@ def test_an_endpoint_is_told_in_one_word(
 
 
 def test_a_page_of_endpoints_takes_three_queries(django_assert_num_queries: Any) -> None:
-    rows = [endpoint(name=f"ops {number}", events=["no.such"]) for number in range(5)]
+    rows = [endpoint(name=f"ops {number}", events=["plugin.succeeded"]) for number in range(5)]
     for row in rows:
         delivery(row, duration_ms=3)
         delivery(row, "pending")

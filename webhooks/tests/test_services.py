@@ -133,6 +133,17 @@ def test_programs_must_be_there_when_they_are_named_and_may_go_later() -> None:
     assert save(row, programs=[web.pk]).endpoint.programs == [web.pk]
 
 
+def test_patterns_that_match_nothing_may_stay_where_they_are_and_not_be_added() -> None:
+    row = save().endpoint
+    WebhookEndpoint.objects.update(events=["program.*", "old.type"])
+    row = WebhookEndpoint.objects.get()
+    save(row, tags=["a"])
+    save(row, events=["old.type", "agent.*"])
+    assert WebhookEndpoint.objects.get().events == ["old.type", "agent.*"]
+    with pytest.raises(ValidationError, match=r"other\.type matches no type of event"):
+        save(row, events=["old.type", "other.type"])
+
+
 def test_switching_on_again_can_be_made_to_ask_what_becomes_of_what_waits() -> None:
     row = endpoint()
     happen("agent.started")

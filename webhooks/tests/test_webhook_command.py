@@ -51,6 +51,13 @@ def test_add_prints_the_secret_once_and_nothing_else_on_stdout_but_the_id() -> N
 
 
 @pytest.mark.django_db
+def test_a_type_of_event_that_never_comes_is_refused() -> None:
+    done = webhook("add", "ops", URL, "--event", "progam.crashed")
+    assert (done.code, WebhookEndpoint.objects.count()) == (1, 0)
+    assert "progam.crashed matches no type of event. Did you mean program.crashed?" in done.err
+
+
+@pytest.mark.django_db
 def test_the_address_need_not_be_an_argument_that_others_see(monkeypatch: pytest.MonkeyPatch) -> None:
     assert webhook("add", "one", "-", stdin=f"{URL}\n").code == 0
     monkeypatch.setenv("HOOK", DISCORD)
