@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
@@ -90,6 +91,15 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
 
     show_full_result_count = False
 
+    def lookup_allowed(self, lookup: str, value: Any, request: Any) -> bool:
+        """Of the columns those that a filter names: `?traceback__contains=` would tell what is not shown."""
+        column = lookup.partition("__")[0]
+        if column not in map(_named_by, self.get_list_filter(request)):
+            with suppress(FieldDoesNotExist):
+                self.opts.get_field(column)
+                return False
+        return bool(super().lookup_allowed(lookup, value, request))
+
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
         self._audit(request, "add", obj, message)
         return super().log_addition(request, obj, message)
@@ -113,3 +123,8 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
             address=client_address(request),
             data=data,
         )
+
+
+def _named_by(entry: Any) -> str:
+    """The column, or the name of its own, that an entry of `list_filter` is about."""
+    return str(entry[0] if isinstance(entry, tuple) else getattr(entry, "parameter_name", entry))

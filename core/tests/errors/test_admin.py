@@ -38,6 +38,15 @@ def test_everyone_reads_the_list_and_administrators_the_traceback(logged_in: Log
         assert ("in refuse" in page, "GET x" in page) == (sees, True)
 
 
+def test_what_is_not_shown_cannot_be_asked_for_either(logged_in: LogIn, group: ErrorGroup) -> None:
+    """Letter by letter, `?traceback__startswith=` would tell all of it."""
+    client = logged_in(Role.READ)
+    for query in ("traceback__contains=refuse", "traceback__contains=nothing", "id__range=1"):
+        assert client.get(f"{LIST}?{query}").status_code == 400
+    for query in ("process=web", "state=open", "q=cannot"):
+        assert f"/{group.pk}/" in client.get(f"{LIST}?{query}").content.decode()
+
+
 def test_only_operators_resolve_and_only_by_post(logged_in: LogIn, group: ErrorGroup) -> None:
     address = f"{LIST}{group.pk}/resolve/"
     assert logged_in(Role.READ).post(address).status_code == 403
