@@ -23,7 +23,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .background_log import BackgroundHandler
-from .errors.watch import ErrorHandler, tell
+from .errors.watch import ErrorHandler, is_refusal, tell
 from .masking import mask_text, masked
 from .places import request_in_hand, route_of
 
@@ -97,6 +97,14 @@ def _add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return event
 
 
+def _plain_refusal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """One line for what strangers send, without the way it took through Django."""
+    if is_refusal(event.get("logger", "")):
+        event.pop("exc_info", None)
+        event["level"] = "warning"
+    return event
+
+
 def _mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {key: masked(value, key) for key, value in event.items()}
 
@@ -116,6 +124,7 @@ COMMON: list[Processor] = [
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     _add_process,
+    _plain_refusal,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,

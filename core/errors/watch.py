@@ -36,11 +36,16 @@ def tell(error: BaseException, place: str = "") -> None:
         listener(error, current_place() or place)
 
 
+def is_refusal(logger: str) -> bool:
+    """Whether Django tells there of a request it refused. Anybody can send one, so it is no error of ours."""
+    return logger.startswith("django.security.")
+
+
 class ErrorHandler(logging.Handler):
     """For what the standard library logs; structlog's own events come by `core.observability`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        is_foreign = not isinstance(record.msg, dict)
+        is_foreign = not isinstance(record.msg, dict) and not is_refusal(record.name)
         if is_foreign and record.exc_info and record.exc_info[1] is not None:
             tell(record.exc_info[1])
 

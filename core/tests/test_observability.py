@@ -88,6 +88,15 @@ def test_nobody_can_forge_a_second_line_or_move_the_cursor(lines: Callable[[str]
     assert "\x1b" not in "".join(found)
 
 
+@pytest.mark.parametrize("kind", ["console", "json"])
+def test_a_request_that_django_refuses_is_one_line(kind: str) -> None:
+    why = (ValueError, ValueError("why"), None)
+    told = logging.LogRecord("django.security.DisallowedHost", logging.ERROR, "f.py", 1, "Unknown name", (), why)
+    line = line_formatter(kind).format(told)
+    assert ("warning" in line, "Unknown name" in line) == (True, True)
+    assert ("why" in line, "\n" in line) == (False, False)
+
+
 def test_the_process_is_named_on_every_line(lines: Callable[[str], list[str]], monkeypatch: Any) -> None:
     monkeypatch.setitem(observability._process, "name", "agent")
     found = lines("json")

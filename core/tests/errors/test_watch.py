@@ -47,6 +47,13 @@ def test_what_an_error_was_about_is_its_place(noted: Any) -> None:
     assert noted()[0].place == "program web"
 
 
+@pytest.mark.django_db
+def test_what_django_refuses_is_no_error_of_ours(noted: Any) -> None:
+    """Anybody can send a name that is not known here."""
+    assert Client().get("/", headers={"host": "elsewhere.example"}).status_code == 400
+    assert noted() == []
+
+
 def broken_page(request: HttpRequest, number: int) -> HttpResponse:
     refuse(number)
     return HttpResponse()
