@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from programs.formatting import duration_text
-from programs.meaning import quantity
+from programs.meaning import quantity, summary
 from programs.models import ProgramEvent
 
 from .history import label
@@ -17,9 +17,10 @@ Data = Mapping[str, Any]
 
 
 def event_text(event: ProgramEvent) -> str:
-    """What the event tells beyond its type; empty when that says everything."""
+    """What happened. Where its type does not say all, without the name of the program, which stands beside it."""
     data = event.data if isinstance(event.data, dict) else {}
-    return _TEXTS.get(event.type, _said)(data)
+    text = "" if event.type in _IN_A_SENTENCE else _TEXTS.get(event.type, _said)(data)
+    return text or summary(event.type, event.program_name, data)
 
 
 def _said(data: Data) -> str:
@@ -39,7 +40,7 @@ def _begun(data: Data) -> str:
 
 def _backoff(data: Data) -> str:
     facts = {"seconds": data.get("delay_seconds"), "attempt": data.get("attempt")}
-    return _("next attempt in %(seconds)s s (attempt %(attempt)s)") % facts
+    return "" if None in facts.values() else _("next attempt in %(seconds)s s (attempt %(attempt)s)") % facts
 
 
 def _stopped(data: Data) -> str:
@@ -56,7 +57,7 @@ def _changed(data: Data) -> str:
 
 
 def _scaled(data: Data) -> str:
-    return f"{data.get('from')} → {data.get('to')}"
+    return f"{data['from']} → {data['to']}" if data.keys() >= {"from", "to"} else ""
 
 
 def _typed(data: Data) -> str:
@@ -74,15 +75,21 @@ def _amounts(data: Data) -> str:
 
 
 def _firing(data: Data) -> str:
-    return f"{data.get('rule', '')}: {_amounts(data)}"
+    return f"{data['rule']}: {_amounts(data)}" if "rule" in data else ""
 
 
 def _resolved(data: Data) -> str:
+    if "rule" not in data:
+        return ""
     lasted = data.get("seconds")
-    text = f"{data.get('rule', '')}: {data.get('why', '')}"
+    text = f"{data['rule']}: {data.get('why', '')}"
     return text + (f" ({_('after')} {duration_text(lasted)})" if isinstance(lasted, int | float) else "")
 
 
+# About something else than a program, which only the sentence names.
+_IN_A_SENTENCE = frozenset(
+    {"agent.started", "agent.lost", "plugin.succeeded", "plugin.failed", "webhook.disabled", "webhook.test"}
+)
 _TEXTS: dict[str, Callable[[Data], str]] = {
     "program.crashed": _ended,
     "program.exited": _ended,

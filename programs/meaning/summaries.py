@@ -186,6 +186,10 @@ def _webhook_disabled(program: str, data: Data) -> str:
     )
 
 
+def _webhook_test(program: str, data: Data) -> str:
+    return _with("This is a test of the webhook", " {}", _text(data, "webhook"))
+
+
 def _agent_started(program: str, data: Data) -> str:
     adopted = _number(data, "adopted")
     line = _with("The agent", " on {}", _text(data, "host"))
@@ -236,6 +240,7 @@ SUMMARIES: dict[str, Summary] = {
     "plugin.succeeded": _plugin("succeeded"),
     "plugin.failed": _plugin("failed"),
     "webhook.disabled": _webhook_disabled,
+    "webhook.test": _webhook_test,
     "agent.started": _agent_started,
     "agent.lost": _agent_lost,
 }

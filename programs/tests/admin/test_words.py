@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from programs.admin.event_text import event_text
 from programs.admin.history import value_text
+from programs.events import TYPES
 from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.forms import cautions
-from programs.models import Program
+from programs.models import Program, ProgramEvent
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,30 @@ def test_bytes(count: int, text: str) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_no_event_is_without_words(type_: str) -> None:
+    text = event_text(ProgramEvent(type=type_, program_name="web" if type_.startswith("program.") else ""))
+    assert text not in ("", type_)
+    assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "text"),
+    [
+        ("agent.started", {"host": "nas", "adopted": 2}, "The agent on nas started; 2 programs went on running"),
+        ("agent.lost", {"host": "nas", "silent_seconds": 30.0}, "The agent on nas is silent for 30 s"),
+        ("webhook.disabled", {"webhook": "ops", "reason": "410"}, "Webhook ops was switched off: 410"),
+        ("webhook.test", {"webhook": "ops"}, "This is a test of the webhook ops"),
+        ("program.created", {}, "web was created"),
+        ("program.adopted", {"pid": 7}, "process 7"),
+        ("program.scaled", {"from": 1, "to": 3}, "1 → 3"),
+        ("program.healthy", {"detail": "answered 200"}, "answered 200"),
+    ],
+)
+def test_an_event_is_told_in_few_words(type_: str, data: dict[str, Any], text: str) -> None:
+    assert event_text(ProgramEvent(type=type_, program_name="web", data=data)) == text
 
 
 def test_percentages_and_endings() -> None:
