@@ -23,7 +23,8 @@ from .models import Intent, Process, Program
 from .supervisor import platform
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
-ATTRIBUTES = ["pid", "ppid", "username", "cmdline", "cwd", "exe", "create_time", "memory_info"]
+ATTRIBUTES = ["pid", "ppid", "username", "cmdline", "cwd", "exe", "create_time", "memory_info", "status"]
+INIT, KTHREADD = 1, 2
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,17 @@ class Candidate:
 def candidates() -> list[Candidate]:
     """Processes with a command line that are neither the monitor's own nor looked after already, oldest first.
 
-    Children of one that is listed are left out: adopting the parent covers the tree.
+    Those of other users are there for root only. Children of one that is listed are left out: adopting the parent
+    covers the tree.
     """
     listed: dict[int, Candidate] = {}
-    covered = _looked_after()
+    covered = set(_looked_after())
     ancestors = _ancestors()
     for process in sorted(psutil.process_iter(ATTRIBUTES), key=lambda p: (p.info["create_time"] or 0, p.pid)):
         if process.pid in covered or process.info["ppid"] in covered or _is_ours(process):
             covered.add(process.pid)
-        elif process.pid not in ancestors and (found := _candidate(process)):
-            listed[process.pid] = found
+        elif process.pid not in ancestors and not _obstacle(process):
+            listed[process.pid] = _candidate(process)
             covered.add(process.pid)
     return list(listed.values())
 
@@ -61,10 +63,9 @@ def adopt(pid: int, *, name: str, actor: str) -> Program:
     Its present output stays where it goes; what it prints is captured from its next start on. Its environment is
     not copied, since it may hold secrets.
     """
-    found = _candidate_of(pid)
-    who = platform.identity(pid)
-    if found is None or who is None:
-        raise ValidationError({"pid": f"There is no process {pid} that could be adopted."})
+    found, who = candidate(pid), platform.identity(pid)
+    if who is None:
+        raise _refused(pid, "has ended")
     values = {"name": name, "command": found.command, "working_directory": found.working_directory}
     if found.user != _own_name():
         values["user"] = found.user
@@ -80,23 +81,54 @@ def adopt(pid: int, *, name: str, actor: str) -> Program:
     return program
 
 
-def _candidate_of(pid: int) -> Candidate | None:
+def candidate(pid: int) -> Candidate:
+    """The process of that number. Raises ValidationError with the reason why it cannot be adopted."""
     try:
         process = psutil.Process(pid)
         process.info = process.as_dict(ATTRIBUTES)  # the form process_iter gives
-    except psutil.NoSuchProcess:
-        return None
-    above = {pid, *(parent.pid for parent in process.parents())}
-    if above & _looked_after() or pid in _ancestors() or _is_ours(process):
-        raise ValidationError({"pid": f"Process {pid} belongs to the monitor or is looked after already."})
+        above = process.parents()
+    except (psutil.NoSuchProcess, ValueError, OverflowError) as error:
+        raise ValidationError({"pid": f"There is no process {pid}."}) from error
+    watched = _looked_after()
+    if program := next(
+        (watched[each] for each in (pid, *(parent.pid for parent in above)) if each in watched), ""
+    ):
+        raise _refused(pid, f"belongs to {program}, which is looked after already")
+    if _is_ours(process):
+        raise _refused(pid, "belongs to the monitor itself")
+    if reason := _obstacle(process):
+        raise _refused(pid, reason)
+    if pid in _ancestors():
+        raise _refused(pid, "is this command's own, or started it")
     return _candidate(process)
 
 
-def _candidate(process: psutil.Process) -> Candidate | None:
-    """None for kernel threads and for what this user may not look into."""
+def _refused(pid: int, reason: str) -> ValidationError:
+    return ValidationError({"pid": f"Process {pid} {reason}."})
+
+
+def _obstacle(process: psutil.Process) -> str:
+    """What in its nature makes it unfit; empty when nothing does."""
     info = process.info
-    if not info["cmdline"] or process.pid == 1:
-        return None
+    if process.pid == INIT:
+        return "is the one that started this system"
+    if os.name == "posix" and KTHREADD in (process.pid, info["ppid"]) and not info["cmdline"]:
+        return "is a thread of the kernel"
+    if info["status"] == psutil.STATUS_ZOMBIE:
+        return "has ended"
+    if not _may_act_for_others() and info["username"] != _own_name():
+        return (
+            f"belongs to {info['username'] or 'another user'}; only a monitor that runs as root can look after it"
+        )
+    return "" if info["cmdline"] else "has no command line that could be started again"
+
+
+def _may_act_for_others() -> bool:
+    return not hasattr(os, "geteuid") or os.geteuid() == 0
+
+
+def _candidate(process: psutil.Process) -> Candidate:
+    info = process.info
     return Candidate(
         pid=process.pid,
         user=info["username"] or "",
@@ -115,9 +147,10 @@ def _words(cmdline: list[str], directory: str, executable: str) -> list[str]:
     return [executable, *rest] if executable and rest else [executable or first]
 
 
-def _looked_after() -> set[int]:
-    rows = Process.objects.exclude(pid=None).values_list("pid", "kernel_start", "boot_id")
-    return {pid for pid, start, boot in rows if pid and platform.identity(pid) == (pid, start, boot)}
+def _looked_after() -> dict[int, str]:
+    """Whose process each is: pid → name of the program."""
+    rows = Process.objects.exclude(pid=None).values_list("pid", "kernel_start", "boot_id", "program__name")
+    return {pid: name for pid, start, boot, name in rows if pid and platform.identity(pid) == (pid, start, boot)}
 
 
 def _ancestors() -> set[int]:

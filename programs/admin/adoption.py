@@ -66,9 +66,10 @@ def candidates_view(request: HttpRequest, site: AdminSite) -> HttpResponse:
 
 
 def adopt_view(request: HttpRequest, site: AdminSite, pid: int) -> HttpResponse:
-    candidate = next((one for one in adoption.candidates() if one.pid == pid), None)
-    if candidate is None:
-        raise Http404(_("Process %(pid)s has ended, or is watched over already.") % {"pid": pid})
+    try:
+        candidate = adoption.candidate(pid)
+    except ValidationError as error:
+        raise Http404(" ".join(error.messages)) from error
     form = AdoptForm(request.POST or None, initial={"name": suggested_name(candidate)})
     if form.is_valid() and (program := _adopt(form, pid, request)):
         messages.success(request, _("%(name)s is watched over from now on.") % {"name": program.name})

@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
@@ -186,10 +188,56 @@ def test_the_monitor_and_what_it_looks_after_cannot_be_adopted(agent: AgentBox) 
     process = wait_state(program, "running")
     assert process.pid is not None
     assert process.pid not in {candidate.pid for candidate in adoption.candidates()}
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=r"belongs to web, which is looked after already\."):
         adoption.adopt(process.pid, name="again", actor="bob")
-    with pytest.raises(ValidationError):
-        adoption.adopt(psutil.Process().pid, name="self", actor="bob")
+    assert agent.process is not None
+    with pytest.raises(ValidationError, match=r"belongs to the monitor itself\."):
+        adoption.adopt(agent.process.pid, name="agent", actor="bob")
+    with pytest.raises(ValidationError, match=r"is this command's own, or started it\."):
+        adoption.adopt(os.getpid(), name="self", actor="bob")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("pid", "reason"),
+    [
+        (1, "Process 1 is the one that started this system."),
+        (0, "There is no process 0."),
+        (-1, "There is no process -1."),
+        (2**31 - 1, f"There is no process {2**31 - 1}."),
+        (2**70, f"There is no process {2**70}."),
+    ],
+)
+def test_a_number_that_is_no_program_is_refused_with_the_reason(pid: int, reason: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        adoption.adopt(pid, name="x", actor="bob")
+    assert refused.value.message_dict == {"pid": [reason]}
+    assert not Program.objects.exists()
+
+
+def test_a_thread_of_the_kernel_is_told_from_a_program() -> None:
+    """A container sees none, so this one is made up."""
+    thread = SimpleNamespace(pid=77, info={"ppid": 2, "cmdline": [], "status": "idle", "username": "root"})
+    assert adoption._obstacle(cast("psutil.Process", thread)) == "is a thread of the kernel"
+
+
+@pytest.mark.django_db
+def test_a_process_that_nobody_has_reaped_has_ended(stranger: subprocess.Popen[bytes]) -> None:
+    stranger.kill()
+    wait_for(lambda: psutil.Process(stranger.pid).status() == psutil.STATUS_ZOMBIE)
+    with pytest.raises(ValidationError, match="has ended"):
+        adoption.adopt(stranger.pid, name="x", actor="bob")
+
+
+@pytest.mark.django_db
+def test_the_processes_of_others_are_for_root(
+    stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(adoption, "_own_name", lambda: "somebody")
+    with pytest.raises(ValidationError, match="only a monitor that runs as root can look after it"):
+        adoption.adopt(stranger.pid, name="x", actor="bob")
+    assert stranger.pid not in {candidate.pid for candidate in adoption.candidates()}
 
 
 def test_stop_programs_ends_them_and_the_next_agent_starts_them(box: AgentBox) -> None:
