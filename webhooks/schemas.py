@@ -84,6 +84,9 @@ class MuteChangesIn(Input):
     cron: Text = Field("", description="By the clock of this machine; empty: all the time from start to end")
     cron_seconds: Whole = Field(3600, description="How long each window of `cron` lasts")
     reason: Text = ""
+    everything: Flag = Field(
+        False, description="Must be said when neither webhook, program, ends_at nor cron bounds the silence"
+    )
 
 
 class WebhookListing(Listing):

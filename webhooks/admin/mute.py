@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of
@@ -57,6 +57,13 @@ def upcoming_text(cron: str, now: datetime) -> str:
 class MuteForm(ModelForm):
     cron_seconds = DurationField(
         label=gettext_lazy("… for"), required=False, help_text=gettext_lazy("How long each window lasts: 30m, 2h.")
+    )
+
+    everything = forms.BooleanField(
+        label=gettext_lazy("Everything, until it is lifted"),
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text=gettext_lazy("Only needed where nothing above bounds the silence."),
     )
 
     class Meta:
@@ -100,6 +107,9 @@ class MuteForm(ModelForm):
         starts_at, ends_at = cleaned.get("starts_at"), cleaned.get("ends_at")
         if starts_at and ends_at and ends_at <= starts_at:
             self.add_error("ends_at", _("The end must come after the beginning."))
+        bounds = ("endpoint", "program", "ends_at", "cron", "everything")
+        if not self.errors and not any(cleaned.get(name) for name in bounds):
+            self.add_error("everything", services.UNBOUND)
         return cleaned
 
 
@@ -111,7 +121,6 @@ class MuteAdmin(RoleModelAdmin):
     list_display_links = ("what",)
     list_select_related = ("endpoint", "program")
     search_fields = ("reason",)
-    fieldsets = ((None, {"fields": FIELDS}),)
     autocomplete_fields = ("endpoint", "program")
     compressed_fields = True
 
@@ -136,11 +145,14 @@ class MuteAdmin(RoleModelAdmin):
         known = wanted.isascii() and wanted.isdigit() and WebhookEndpoint.objects.filter(pk=wanted[:18]).exists()
         return {"endpoint": int(wanted)} if known else {}
 
+    def get_fieldsets(self, request: HttpRequest, obj: WebhookMute | None = None) -> Any:
+        return ((None, {"fields": FIELDS if obj else (*FIELDS, "everything")}),)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def save_model(self, request: HttpRequest, obj: WebhookMute, form: MuteForm, change: bool) -> None:
-        given = {name: form.cleaned_data[name] for name in FIELDS}
+        given = {name: form.cleaned_data[name] for name in (*FIELDS, "everything")}
         obj.pk = services.mute(actor=principal_of(request), **given).pk
 
     def delete_model(self, request: HttpRequest, obj: WebhookMute) -> None:

@@ -73,6 +73,7 @@ class Mute(Subcommand):
         parser.add_argument("--cron", default="", metavar="CRON", help="maintenance begins at these moments")
         parser.add_argument("--window", type=seconds, default=3600, metavar="SPAN", help="and lasts so long (1h)")
         parser.add_argument("--reason", default="")
+        parser.add_argument("--everything", action="store_true", help="needed when nothing else bounds it")
         parser.add_argument("--json", action="store_true", help="as in the API")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
@@ -86,6 +87,7 @@ class Mute(Subcommand):
             cron=options.cron,
             cron_seconds=int(options.window),
             reason=options.reason,
+            everything=options.everything,
         )
         if options.json:
             terminal.json(mute_json(row, now))

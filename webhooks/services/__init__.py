@@ -26,7 +26,7 @@ from .sending import (
     replay_missing,
     send_test,
 )
-from .silence import change_mute, mute, unmute
+from .silence import UNBOUND, change_mute, mute, unmute
 
 __all__ = [
     "FIELDS",
@@ -35,6 +35,7 @@ __all__ = [
     "SENDER",
     "SET",
     "TLS_FIELDS",
+    "UNBOUND",
     "Actor",
     "Saved",
     "change_mute",

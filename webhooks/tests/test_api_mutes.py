@@ -50,9 +50,21 @@ def test_a_maintenance_window_can_be_made_and_changed(api: Api) -> None:
     assert list(actions.order_by("pk")) == ["webhook.muted", "webhook.mute_changed"]
 
 
+def test_silence_without_any_bound_must_be_meant(api: Api) -> None:
+    status, shown = api("POST", "/webhooks/mutes", {"everything": True})
+    assert (status, shown["webhook"], shown["program"], shown["ends_at"]) == (201, None, None, None)
+    assert api("PATCH", f"/webhooks/mutes/{shown['id']}", {"reason": "moving"})[0] == 200
+    _, bound = api("POST", "/webhooks/mutes", {"cron": "0 3 * * *"})
+    status, answer = api("PATCH", f"/webhooks/mutes/{bound['id']}", {"cron": ""})
+    assert (status, fields_of(answer)) == (422, {"everything"})
+    assert api("PATCH", f"/webhooks/mutes/{bound['id']}", {"cron": "", "everything": True})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
+        ({}, "everything"),
+        ({"reason": "by mistake"}, "everything"),
         ({"webhook": 4711}, "webhook"),
         ({"program": 4711}, "program"),
         ({"webhook": "ops"}, "webhook"),

@@ -147,7 +147,11 @@ def test_the_outbox_is_rung_once_after_the_commit(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("of", ["endpoint", "program", "all"])
 def test_what_is_muted_is_kept_as_a_cancelled_delivery(of: str) -> None:
     web, ops = program(), endpoint(events=["program.crashed"])
-    muted: dict[str, dict[str, Any]] = {"endpoint": {"endpoint": ops}, "program": {"program": web}, "all": {}}
+    muted: dict[str, dict[str, Any]] = {
+        "endpoint": {"endpoint": ops},
+        "program": {"program": web},
+        "all": {"everything": True},
+    }
     mute = services.mute(actor="tester", reason="moving house", **muted[of])
     happen("program.crashed", web)
     delivery = WebhookDelivery.objects.get()

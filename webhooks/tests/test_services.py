@@ -250,7 +250,7 @@ def test_replaying_delivers_what_has_no_delivery_or_was_muted() -> None:
     happen("program.crashed", web)
     row = endpoint(events=["program.crashed", "agent.*"])
     happen("program.crashed", web)
-    mute = services.mute(actor="tester")
+    mute = services.mute(actor="tester", everything=True)
     happen("agent.lost")
     services.unmute(mute, actor="tester")
     happen("program.running", web)
@@ -304,7 +304,7 @@ def test_a_test_goes_before_what_waits_and_does_not_wait_for_the_next_probe() ->
 
 
 def test_a_mute_can_be_changed_and_must_still_mean_something() -> None:
-    row = services.mute(actor="tester", reason="move")
+    row = services.mute(actor="tester", everything=True, reason="move")
     services.change_mute(row, {"cron": "0 3 * * *", "cron_seconds": 600}, actor="tester")
     row.refresh_from_db()
     assert (row.cron, row.cron_seconds, row.reason) == ("0 3 * * *", 600, "move")

@@ -163,6 +163,14 @@ def test_list_shows_how_deliveries_do_and_no_secret() -> None:
 
 
 @pytest.mark.django_db
+def test_everything_is_muted_for_ever_only_when_that_is_said() -> None:
+    done = webhook("mute")
+    assert (done.code, WebhookMute.objects.count()) == (1, 0)
+    assert "say that it is meant" in done.err
+    assert webhook("mute", "--everything").code == 0
+
+
+@pytest.mark.django_db
 def test_list_says_what_is_muted_and_how_long() -> None:
     endpoint()
     assert webhook("mute", "--program", program().name, "--for", "2h").code == 0

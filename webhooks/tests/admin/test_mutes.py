@@ -44,11 +44,18 @@ def test_an_operator_makes_a_maintenance_window(operator: Client, ops: WebhookEn
         ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "is no time"),
         ({"ends_at_0": "2025-12-31", "ends_at_1": "10:00:00"}, "must come after"),
         ({"endpoint": "99999"}, "valid choice"),
+        ({"reason": "all of it"}, "say that it is meant"),
     ],
 )
 def test_a_mistake_is_told_and_silences_nobody(operator: Client, changes: dict[str, Any], words: str) -> None:
     assert words in text_of(operator.post(MUTES + "add/", filled(**changes)))
     assert not WebhookMute.objects.exists()
+
+
+def test_everything_can_be_silenced_by_saying_so(operator: Client) -> None:
+    assert operator.post(MUTES + "add/", filled(everything="on")).status_code == 302
+    made = WebhookMute.objects.get()
+    assert operator.get(f"{MUTES}{made.pk}/change/").status_code == 200
 
 
 def test_the_page_of_an_endpoint_leads_here_with_that_endpoint(operator: Client, ops: WebhookEndpoint) -> None:
@@ -58,7 +65,7 @@ def test_the_page_of_an_endpoint_leads_here_with_that_endpoint(operator: Client,
 
 
 def test_a_viewer_sees_them_and_lifts_none(viewer: Client) -> None:
-    row = services.mute(actor="alice", reason="quiet please")
+    row = services.mute(actor="alice", everything=True, reason="quiet please")
     page = text_of(viewer.get(MUTES))
     assert "quiet please" in page and "silent now" in page and "all endpoints about everything" in page
     for address in (f"{row.pk}/lift/", f"{row.pk}/delete/", "add/"):
@@ -67,7 +74,7 @@ def test_a_viewer_sees_them_and_lifts_none(viewer: Client) -> None:
 
 
 def test_lifting_is_in_the_audit_trail(operator: Client) -> None:
-    rows = [services.mute(actor="alice", reason=str(number)) for number in range(3)]
+    rows = [services.mute(actor="alice", everything=True, reason=str(number)) for number in range(3)]
     operator.get(f"{MUTES}{rows[0].pk}/lift/")
     assert WebhookMute.objects.count() == 3
     operator.post(f"{MUTES}{rows[0].pk}/lift/")
@@ -95,6 +102,6 @@ def test_the_next_moments_are_worked_out() -> None:
 def test_what_is_over_says_so(viewer: Client) -> None:
     now = timezone.now()
     services.mute(actor="a", starts_at=now - timedelta(days=2), ends_at=now - timedelta(days=1), reason="old")
-    services.mute(actor="a", starts_at=now + timedelta(days=1), reason="soon")
+    services.mute(actor="a", everything=True, starts_at=now + timedelta(days=1), reason="soon")
     page = text_of(viewer.get(MUTES))
     assert "over" in page and "to come" in page
