@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from .keyfile import replace_private
+from .models import Sequence
 from .secrets import SecretUnreadableError, decrypt, keys, keys_path, re_encrypt
 
 Visit = Callable[[str], str]
@@ -49,12 +50,15 @@ class Tally:
         return visit
 
 
-def walk(open_secret: Visit) -> list[Tally]:
-    """Every registered store in a transaction of its own."""
+def walk(open_secret: Visit, *, writes: bool = False) -> list[Tally]:
+    """Every registered store in a transaction of its own. One that writes begins with the counter, as all do: who
+    locks rows before would wait in a circle with somebody who has the counter and wants a row."""
     tallies = []
     for name, store in sorted(_stores.items()):
         tally = Tally(name)
         with transaction.atomic():
+            if writes:
+                Sequence.advance()
             store(tally.visitor(open_secret))
         tallies.append(tally)
     return tallies
@@ -62,7 +66,7 @@ def walk(open_secret: Visit) -> list[Tally]:
 
 def re_encrypt_all() -> list[Tally]:
     """Puts every secret under the newest key. May be stopped anywhere and run again."""
-    return walk(re_encrypt)
+    return walk(re_encrypt, writes=True)
 
 
 def check_all() -> list[Tally]:

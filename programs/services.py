@@ -2,6 +2,9 @@
 
 Each writes the wish (definition, desired state, intent) with its event in one transaction and rings the agent,
 which alone acts on processes. Nothing here waits for a process.
+
+Each transaction advances the counter before it reads or locks anything else. So they come one after the other:
+what one has read stays true until it commits, and no two wait for each other in a circle.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ def save_definition(
 
 
 def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool, start: bool) -> Saved:
+    revision = Sequence.advance()
     before, host = ({}, None) if created else _as_it_is(program)
     definition.assign(program, values)
     if not created and program.host_id != host and program.processes.filter(state__in=ALIVE).exists():
@@ -77,7 +81,7 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
     if isinstance(low, int) and isinstance(high, int):
         program.desired_instances = min(max(program.desired_instances or 0, low), high)
     program.full_clean()
-    program.revision = Sequence.advance()
+    program.revision = revision
     program.save()
     if "depends_on" in values:
         definition.assign_dependencies(program, values["depends_on"])
@@ -92,14 +96,19 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
 
 
 def _as_it_is(program: Program) -> tuple[dict[str, Any], int | None]:
-    """The stored definition and host. What others wished meanwhile outlives a form opened before."""
-    wishes = ["desired_state", "desired_instances", "removed_at"]
-    stored = Program.everything.select_for_update(of=("self",)).select_related("host").get(pk=program.pk)
-    if stored.removed_at:
-        raise ConflictError(f"{stored.name} is being removed.")
-    for field in wishes:
-        setattr(program, field, getattr(stored, field))
+    """The stored definition and host. What others changed since `program` was read stays, on it as well."""
+    stored = _present(program)
+    for field in Program._meta.concrete_fields:
+        setattr(program, field.attname, getattr(stored, field.attname))
     return definition.as_json(stored), stored.host_id
+
+
+def _present(program: Program) -> Program:
+    """As it is stored. Raises ConflictError when somebody has removed it."""
+    stored = Program.objects.select_related("host").filter(pk=program.pk).first()
+    if stored is None:
+        raise ConflictError(f"{program.name} is being removed.")
+    return stored
 
 
 def _secret_change(program: Program, values: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -151,40 +160,49 @@ def request_many(programs: Iterable[Program], verb: Verb, *, actor: str) -> dict
     programs = list(programs)
     wanted = Desired.RUNNING if verb in (Verb.START, Verb.RESTART) else Desired.STOPPED
     with transaction.atomic():
+        revision = Sequence.advance()
         states = _states(programs)
+        desired = dict(Program.objects.filter(pk__in=states).values_list("pk", "desired_state"))
         pending = set(Intent.objects.filter(program__in=states).values_list("program_id", flat=True))
         outcome: dict[int, str | None] = {}
         for program in programs:
             is_possible = any(verb in VERBS[state] for state in states[program.pk])
-            if is_possible or program.pk in pending or program.desired_state != wanted:
+            if program.pk not in desired:
+                outcome[program.pk] = f"{program.name} is being removed."
+            elif is_possible or program.pk in pending or desired[program.pk] != wanted:
                 outcome[program.pk] = None
             else:
                 outcome[program.pk] = f"{program.name} cannot {verb}: it is {combined(states[program.pk])}."
-        _wish([program for program in programs if outcome[program.pk] is None], verb, wanted, actor)
+        accepted = [program for program in programs if outcome[program.pk] is None]
+        _wish(accepted, Intent(verb=verb, actor=actor, revision=revision), wanted)
     return outcome
 
 
-def _wish(programs: list[Program], verb: Verb, wanted: Desired, actor: str) -> None:
+def _wish(programs: list[Program], intent: Intent, wanted: Desired) -> None:
     ids = [program.pk for program in programs]
-    revision = Sequence.advance()
-    Program.objects.filter(pk__in=ids).update(desired_state=wanted, revision=revision)
-    Intent.objects.bulk_create(Intent(program_id=pk, verb=verb, actor=actor, revision=revision) for pk in ids)
+    Program.objects.filter(pk__in=ids).update(desired_state=wanted, revision=intent.revision)
+    same = {"verb": intent.verb, "actor": intent.actor, "revision": intent.revision}
+    Intent.objects.bulk_create(Intent(program_id=pk, **same) for pk in ids)
     for program in programs:
         program.desired_state = wanted
     ring_on_commit("agent")
 
 
 def scale(program: Program, instances: int, *, actor: str) -> None:
-    """Wants `instances` processes. Raises ValidationError outside instances_min … instances_max."""
-    if not program.instances_min <= instances <= program.instances_max:
-        span = f"between {program.instances_min} and {program.instances_max}"
-        raise ValidationError({"instances": f"Must be {span} for {program.name}."})
+    """Wants `instances` processes.
+
+    Raises ValidationError outside instances_min … instances_max, ConflictError for what is being removed.
+    """
     with transaction.atomic():
-        before = program.desired_instances
-        Program.objects.filter(pk=program.pk).update(desired_instances=instances, revision=Sequence.advance())
+        revision = Sequence.advance()
+        stored = _present(program)
+        if not stored.instances_min <= instances <= stored.instances_max:
+            span = f"between {stored.instances_min} and {stored.instances_max}"
+            raise ValidationError({"instances": f"Must be {span} for {stored.name}."})
+        Program.objects.filter(pk=program.pk).update(desired_instances=instances, revision=revision)
         program.desired_instances = instances
-        if before != instances:
-            data = {"from": before, "to": instances}
+        if stored.desired_instances != instances:
+            data = {"from": stored.desired_instances, "to": instances}
             events.record("program.scaled", program=program, actor=actor, data=data)
         ring_on_commit("agent")
 
@@ -198,21 +216,26 @@ def send_input(program: Program, text: str, *, actor: str) -> None:
     if state_of(program) not in (State.RUNNING, State.STARTING, State.STOPPING):
         raise ConflictError(f"{program.name} is not running.")
     with transaction.atomic():
-        Intent.objects.create(
-            program=program, verb="input", actor=actor, data={"text": text}, revision=Sequence.advance()
-        )
+        revision = Sequence.advance()
+        _present(program)
+        Intent.objects.create(program=program, verb="input", actor=actor, data={"text": text}, revision=revision)
         ring_on_commit("agent")
 
 
 def remove(program: Program, *, actor: str) -> None:
-    """Forgets the program; the agent first stops what runs. Raises ConflictError while others need it."""
+    """Forgets the program; the agent first stops what runs.
+
+    Raises ConflictError while others need it, and when somebody has removed it already.
+    """
     with transaction.atomic():
+        revision = Sequence.advance()
+        _present(program)
         needing = program.dependents.filter(program__removed_at=None).values_list("program__name", flat=True)
         if needing:
             raise ConflictError(f"{program.name} is needed by {', '.join(sorted(needing))}.")
         program.dependencies.all().delete()
         events.record("program.removed", program=program, actor=actor, data={"id": program.pk})
         Program.objects.filter(pk=program.pk).update(
-            removed_at=timezone.now(), desired_state=Desired.STOPPED, revision=Sequence.advance()
+            removed_at=timezone.now(), desired_state=Desired.STOPPED, revision=revision
         )
         ring_on_commit("agent")
