@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -119,3 +121,16 @@ def test_a_program_that_is_gone_has_no_page(admin: Client, program: MakeProgram,
 def test_a_stranger_sees_no_page(client: Client, program: MakeProgram, name: str) -> None:
     answer = client.get(f"{LIST}{program().pk}/{name}/")
     assert answer.headers["Location"].startswith("/admin/login/")
+
+
+def crumbs(text: str) -> list[str]:
+    """The path at the top of a page, without the arrows between."""
+    found = re.findall(r'<(?:a href="[^"]*"|span) class="align-middle[^"]*tracking-tight">([^<]+)</', text)
+    return [html.unescape(each).strip() for each in found]
+
+
+def test_the_path_calls_a_program_by_its_name_and_no_area_twice(admin: Client, program: MakeProgram) -> None:
+    redis = program("redis")
+    assert crumbs(page(admin, redis.pk)) == ["Programs", "redis"]
+    assert crumbs(admin.get(LIST).content.decode()) == ["Programs"]
+    assert crumbs(admin.get("/admin/programs/incident/").content.decode()) == ["Programs", "Incidents"]
