@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -19,7 +18,7 @@ from webhooks import services
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 from . import overview
-from .answers import words_of
+from .answers import REFUSALS, words_of
 from .catching_up import CatchingUp
 from .columns import EndpointColumns, HealthChangeList
 from .form import GROUPS, EndpointForm
@@ -91,7 +90,7 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
         """What the service refuses only now, because something changed since the form was judged, is told."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except ValidationError as error:
+        except REFUSALS as error:
             messages.error(request, words_of(error))
             return HttpResponseRedirect(request.path)
 

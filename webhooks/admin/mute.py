@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -142,7 +143,7 @@ class MuteAdmin(RoleModelAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """`?endpoint=5` begins with that endpoint; nothing else is taken from the address."""
         wanted = request.GET.get("endpoint", "")
-        known = wanted.isascii() and wanted.isdigit() and WebhookEndpoint.objects.filter(pk=wanted[:18]).exists()
+        known = re.fullmatch("[0-9]{1,18}", wanted) and WebhookEndpoint.objects.filter(pk=wanted).exists()
         return {"endpoint": int(wanted)} if known else {}
 
     def get_fieldsets(self, request: HttpRequest, obj: WebhookMute | None = None) -> Any:

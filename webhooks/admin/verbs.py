@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -75,7 +75,7 @@ class EndpointVerbs(RoleModelAdmin):
         if request.method != "POST":
             return HttpResponseRedirect(page_of(endpoint))
         hours = request.POST.get("hours", "")
-        if not hours.isascii() or not hours.isdigit() or not 0 < int(hours[:9]) <= LONGEST_MUTE_HOURS:
+        if not re.fullmatch("[0-9]{1,4}", hours) or not 0 < int(hours) <= LONGEST_MUTE_HOURS:
             return answer(request, endpoint, messages.ERROR, _("Say for how many hours."))
         ends_at = timezone.now() + timedelta(hours=int(hours))
         services.mute(endpoint=endpoint, ends_at=ends_at, actor=principal_of(request))
@@ -104,7 +104,7 @@ class EndpointVerbs(RoleModelAdmin):
                     {"enabled": enabled}, endpoint=endpoint, resume=resume, actor=principal_of(request)
                 )
                 done += 1
-            except ValidationError as error:
+            except REFUSALS as error:
                 messages.error(request, f"{endpoint.name}: {words_of(error)}")
         if done:
             on = ngettext("%(n)d endpoint is on.", "%(n)d endpoints are on.", done)

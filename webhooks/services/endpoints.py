@@ -38,7 +38,7 @@ PLAIN_FIELDS = (
 )  # fmt: skip
 TLS_FIELDS = ("verify_tls", "ca_certificates")
 FIELDS = (*PLAIN_FIELDS, *TLS_FIELDS, "url", "settings")
-JUDGED = ("enabled", "verify_tls", "programs", "events")  # what a change of them is judged by
+ENCRYPTED = ("encrypted_url", "encrypted_settings", "encrypted_secret", "encrypted_old_secret")
 
 
 @dataclass(frozen=True)
@@ -61,27 +61,38 @@ def save_endpoint(
     `{"set": true}`, or the masked URL as it is shown, keeps the stored URL, and in `settings` the stored value of
     a secret. An endpoint switched on again gets what was pending when it went off only with `resume`; without,
     that is cancelled, and with None it must be decided first. Raises PermissionDenied when somebody who is no
-    superuser stops verifying certificates.
+    superuser stops verifying certificates, ConflictError for an endpoint that was removed.
     """
     with transaction.atomic():
         revision = Sequence.advance()
         created = endpoint is None
         subject = endpoint or WebhookEndpoint()
-        before = WebhookEndpoint.objects.filter(pk=subject.pk).values(*JUDGED).first()
-        _check_programs(values, before["programs"] if before else [])
-        _check_events(values, before["events"] if before else [])
+        before = None if created else _as_stored(subject)
+        _check_programs(values, before.programs if before else [])
+        _check_events(values, before.events if before else [])
         changed = _assign(subject, values)
-        if not subject.verify_tls and (before is None or before["verify_tls"]):
+        if not subject.verify_tls and (before is None or before.verify_tls):
             _require_superuser(actor)
         secret = _first_secret(subject)
         subject.revision = revision
         _save(subject, created, [*changed, "revision", *(["encrypted_secret"] if secret else [])])
-        if before and subject.enabled and not before["enabled"]:
+        if before and subject.enabled and not before.enabled:
             _switched_on(subject, resume)
         outbox.forget()
         action = "webhook.created" if created else "webhook.changed"
         audit(actor, action, subject.name, data={"fields": sorted(values), "format": subject.format})
     return Saved(subject, secret)
+
+
+def _as_stored(endpoint: WebhookEndpoint) -> WebhookEndpoint:
+    """As it is now, the counter being taken. `endpoint` gets the secrets of this moment: those that are kept are
+    these. Raises ConflictError."""
+    stored = WebhookEndpoint.objects.filter(pk=endpoint.pk).first()
+    if stored is None:
+        raise ConflictError(f"{endpoint.name} was removed.")
+    for name in ENCRYPTED:
+        setattr(endpoint, name, getattr(stored, name))
+    return stored
 
 
 def _check_programs(values: Mapping[str, Any], known: list[int]) -> None:
@@ -242,18 +253,19 @@ def switch_off(endpoint: WebhookEndpoint, *, reason: str, cancel_pending: bool, 
 def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
     """The new secret, in clear this once. For a day everything is signed with the old one as well.
 
-    Raises ConflictError when messages of its format are not signed.
+    Raises ConflictError when messages of its format are not signed, or it was removed.
     """
     if not transports.get(endpoint.format).is_signed:
         raise ConflictError(
             f"{endpoint.name} has no secret: messages of the format {endpoint.format} bear no signature."
         )
     with transaction.atomic():
+        endpoint.revision = Sequence.advance()
+        _as_stored(endpoint)
         secret = signing.new_secret()
         endpoint.encrypted_old_secret = endpoint.encrypted_secret
         endpoint.old_secret_until = timezone.now() + OLD_SECRET_FOR
         endpoint.secret = secret
-        endpoint.revision = Sequence.advance()
         endpoint.save(update_fields=["encrypted_secret", "encrypted_old_secret", "old_secret_until", "revision"])
         audit(actor, "webhook.secret_rotated", endpoint.name)
     return secret

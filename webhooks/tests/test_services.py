@@ -215,6 +215,35 @@ def test_after_a_rotation_both_secrets_sign_for_a_day() -> None:
     assert destination.secrets(now + timedelta(hours=25)) == [new]
 
 
+def test_two_rotations_at_once_leave_both_new_secrets_signing() -> None:
+    """Each of two people was told a secret, and sets it up at the receiver."""
+    save()
+    one, two = WebhookEndpoint.objects.get(), WebhookEndpoint.objects.get()
+    given = [services.rotate_secret(endpoint, actor="tester") for endpoint in (one, two)]
+    now = timezone.now()
+    assert sorted(Destination.of(WebhookEndpoint.objects.get()).secrets(now)) == sorted(given)
+
+
+def test_what_is_kept_is_the_secret_of_this_moment() -> None:
+    late = save(format="template", settings={"secret_headers": "Authorization: Bearer old-key"}).endpoint
+    new = {"secret_headers": "Authorization: Bearer new-key"}
+    services.save_endpoint({"settings": new}, endpoint=WebhookEndpoint.objects.get(), actor="one")
+    kept = {"secret_headers": services.SET, "method": "PUT"}
+    services.save_endpoint({"settings": kept}, endpoint=late, actor="two")
+    assert WebhookEndpoint.objects.get().settings["secret_headers"] == new["secret_headers"]
+
+
+def test_what_was_removed_meanwhile_is_not_changed() -> None:
+    late = save().endpoint
+    services.remove_endpoint(WebhookEndpoint.objects.get(), actor="one")
+    for ask in (
+        lambda: services.save_endpoint({"tags": ["x"]}, endpoint=late, actor="two"),
+        lambda: services.rotate_secret(late, actor="two"),
+    ):
+        with pytest.raises(ConflictError, match="was removed"):
+            ask()
+
+
 def test_where_nothing_is_signed_there_is_no_secret_to_rotate() -> None:
     row = save(url=DISCORD, format="discord").endpoint
     with pytest.raises(ConflictError):
