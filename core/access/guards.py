@@ -91,6 +91,13 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
 
     show_full_result_count = False
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Without a filter all are shown: Unfold would offer "Show all" where the full number is not counted."""
+        listed = super().get_changelist_instance(request)
+        if listed.full_result_count is None and not (listed.query or listed.has_active_filters):
+            listed.full_result_count = listed.result_count
+        return listed
+
     def lookup_allowed(self, lookup: str, value: Any, request: Any) -> bool:
         """Of the columns those that a filter names: `?traceback__contains=` would tell what is not shown."""
         column = lookup.partition("__")[0]

@@ -41,8 +41,6 @@ class LiveChangeList(ChangeList):
             program.live = known.get(program.pk)
         extensions.load(self.result_list)
         self.has_programs = bool(known)
-        if not self.has_active_filters and not self.query:
-            self.full_result_count = self.result_count
         self.state_counts = count_states(known.values())
 
 

@@ -42,8 +42,6 @@ class HealthChangeList(ChangeList):
     def get_results(self, request: Any) -> None:
         super().get_results(request)
         put_health(self.result_list, timezone.now())
-        if not self.has_active_filters and not self.query:
-            self.full_result_count = self.result_count
         self.has_endpoints = bool(self.result_list) or WebhookEndpoint.objects.exists()
 
 

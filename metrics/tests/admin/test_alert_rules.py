@@ -65,6 +65,12 @@ def test_a_rule_is_made_and_audited_once(admin: Client, program: MakeProgram) ->
     assert list(written()) == [("alert_rule.created", "hot")]
 
 
+def test_the_list_offers_to_show_all_only_where_not_all_are_shown(admin: Client) -> None:
+    admin.post(ADD, filled())
+    assert "Show all" not in admin.get(LIST).content.decode()
+    assert "Show all" in admin.get(LIST, {"q": "nothing is called so"}).content.decode()
+
+
 def test_the_form_begins_with_the_defaults(admin: Client) -> None:
     form = admin.get(ADD).context["adminform"].form
     values = [form[name].value() for name in ("window_seconds", "severity", "enabled", "condition", "threshold")]
