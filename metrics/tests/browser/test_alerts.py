@@ -46,3 +46,5 @@ def test_pages_fit_a_telephone_and_every_control_has_a_name(stack: Stack, visit:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
         assert page.locator(CONTROLS).evaluate_all(NAMELESS) == [], path
+        title = page.locator("h1 > :visible")
+        assert title.count() == 1 and title.evaluate("part => part.scrollWidth <= part.clientWidth"), path

@@ -125,7 +125,7 @@ def test_a_stranger_sees_no_page(client: Client, program: MakeProgram, name: str
 
 def crumbs(text: str) -> list[str]:
     """The path at the top of a page, without the arrows between."""
-    found = re.findall(r'<(?:a href="[^"]*"|span) class="align-middle[^"]*tracking-tight">([^<]+)</', text)
+    found = re.findall(r'<(?:a href="[^"]*"|span) class="[^"]*align-middle[^"]*tracking-tight">([^<]+)</', text)
     return [html.unescape(each).strip() for each in found]
 
 
