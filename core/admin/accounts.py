@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.forms.widgets import Script
 from django.http import HttpRequest
@@ -20,8 +23,9 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminR
 from core.access.audit import audit
 from core.access.guards import RoleModelAdmin, principal_of
 from core.access.login import client_address
-from core.access.roles import GROUPS, Role, granted_level, rights, role_of, set_role
+from core.access.roles import GROUPS, Role, granted_level, has_role, rights, role_of, set_role
 from core.badges import ROLE_COLOURS, badge
+from core.models import Sequence
 from core.moments import moment
 
 NO_ROLE = ""
@@ -66,6 +70,45 @@ class NewAccountForm(UserCreationForm):
     role = role_field()
 
 
+@contextmanager
+def still_administrator(request: HttpRequest) -> Iterator[None]:
+    """For a change of rights: all of it, or PermissionDenied when who asks is no administrator before or after.
+
+    The counter lets two who lower each other come one after the other.
+    """
+    with transaction.atomic():
+        Sequence.advance()
+        _require_administrator(request)
+        yield
+        _require_administrator(request)
+
+
+def _require_administrator(request: HttpRequest) -> None:
+    now = User.objects.filter(username=request.user.get_username()).first()
+    if now is None or not has_role(now, Role.ADMIN):
+        raise PermissionDenied
+
+
+class RightsAdmin(RoleModelAdmin):
+    """Nobody gives up their own role, and whoever has lost it takes it from nobody: one administrator remains."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        with still_administrator(request):
+            super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        with still_administrator(request):
+            super().save_related(request, form, formsets, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        with still_administrator(request):
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with still_administrator(request):
+            super().delete_queryset(request, queryset)
+
+
 if TYPE_CHECKING:
     BaseUserAdmin = DjangoUserAdmin[User]
 else:
@@ -76,7 +119,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class AccountAdmin(BaseUserAdmin, RoleModelAdmin):
+class AccountAdmin(BaseUserAdmin, RightsAdmin):
     view_role = Role.ADMIN
     form = AccountForm
     add_form = NewAccountForm
@@ -112,9 +155,12 @@ class AccountAdmin(BaseUserAdmin, RoleModelAdmin):
         return listed, counts, missing, [*protected, *(str(user) for user in objs if user == request.user)]
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
+        with still_administrator(request):
+            super().save_model(request, obj, form, change)
+            self._set_role(request, obj, form.cleaned_data.get("role", NO_ROLE), change)
+
+    def _set_role(self, request: HttpRequest, obj: User, chosen: str, change: bool) -> None:
         before = role_of(User.objects.get(pk=obj.pk))
-        chosen = form.cleaned_data.get("role", NO_ROLE)
         role = Role.named(chosen) if chosen else None
         if role != before or not change:
             set_role(obj, role)
@@ -146,7 +192,7 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
 
 
 @admin.register(Group)
-class GroupAdmin(RoleModelAdmin):
+class GroupAdmin(RightsAdmin):
     """The three groups of the roles are fixed; others can be made, for instance for a directory service."""
 
     view_role = Role.ADMIN

@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from core.access import Role, audit, authenticate_token, create_token, role_of
-from core.models import ApiToken, AuditEntry
+from core.access import Role, audit, authenticate_token, create_token, role_of, set_role
+from core.access.roles import rights
+from core.models import ApiToken, AuditEntry, Sequence
 
 from .conftest import People
 
@@ -225,6 +226,40 @@ def test_nobody_removes_themselves(logged_in: LogIn, person: People) -> None:
     client.post(USERS, {"action": "delete_selected", "_selected_action": [bob.pk], "post": "yes"})
     assert list(User.objects.all()) == [me]
     assert AuditEntry.objects.filter(action="user.delete", target="bob", actor="admin-person").exists()
+
+
+@pytest.mark.parametrize("ask", ["change", "delete", "delete_selected"])
+def test_of_two_who_take_each_others_role_one_keeps_it(
+    logged_in: LogIn, person: People, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    """The other was quicker: after this one was let in, and before anything of it was written."""
+    client, bob = logged_in(Role.ADMIN), person("bob", Role.ADMIN)
+    me, advance = User.objects.get(username="admin-person"), Sequence.advance
+
+    def meanwhile(*args: Any) -> int:
+        set_role(User.objects.get(pk=me.pk), Role.READ)
+        return advance(*args)
+
+    monkeypatch.setattr(Sequence, "advance", meanwhile)
+    selected = {"action": "delete_selected", "_selected_action": [bob.pk], "post": "yes"}
+    path, sent = {
+        "change": (f"{USERS}{bob.pk}/change/", account(role="read")),
+        "delete": (f"{USERS}{bob.pk}/delete/", {"post": "yes"}),
+        "delete_selected": (USERS, selected),
+    }[ask]
+    assert client.post(path, sent).status_code == 403
+    assert role_of(User.objects.get(pk=bob.pk)) is Role.ADMIN
+
+
+def test_nobody_takes_their_own_role_from_their_group(person: People) -> None:
+    group = Group.objects.create(name="Directory")
+    group.permissions.set(rights())
+    person("carol", is_staff=True).groups.add(group)
+    client = Client()
+    client.force_login(User.objects.get(username="carol"))
+    assert client.post(f"{GROUPS}{group.pk}/change/", {"name": "Directory", "permissions": []}).status_code == 403
+    assert client.post(f"{GROUPS}{group.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert role_of(User.objects.get(username="carol")) is Role.ADMIN
 
 
 def test_privileged_fields_are_not_taken_from_the_form(logged_in: LogIn, person: People) -> None:

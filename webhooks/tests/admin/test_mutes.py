@@ -60,7 +60,7 @@ def test_everything_can_be_silenced_by_saying_so(operator: Client) -> None:
 
 def test_the_page_of_an_endpoint_leads_here_with_that_endpoint(operator: Client, ops: WebhookEndpoint) -> None:
     assert f'<option value="{ops.pk}" selected>' in text_of(operator.get(f"{MUTES}add/?endpoint={ops.pk}"))
-    for nonsense in ("x", "²", "0", "9" * 40):
+    for nonsense in ("x", "²", "0", "9" * 40, f"{ops.pk:018}{9:030}"):
         assert operator.get(f"{MUTES}add/?endpoint={nonsense}").status_code == 200
 
 
