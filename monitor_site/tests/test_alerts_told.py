@@ -40,7 +40,7 @@ def test_beginning_and_end_are_delivered_and_tell_what_people_ask(writer: Writer
     [
         ({"events": ["program.*"]}, 0),
         ({"events": ["alert.firing"]}, 1),
-        ({"events": ["alert.*"], "min_severity": "warning"}, 1),
+        ({"events": ["alert.*"], "min_severity": "warning"}, 2),
         ({"events": ["alert.*"], "min_severity": "error"}, 0),
         ({"events": ["alert.*"], "tags": ["front"]}, 2),
         ({"events": ["alert.*"], "tags": ["back"]}, 0),
