@@ -48,7 +48,9 @@ class Command(BaseCommand):
             try:
                 prepared = prepare(signals)
             except PreparationError as error:
-                raise CommandError("The database could not be brought up to date; nothing was started.") from error
+                raise CommandError(
+                    "Nothing was started: the installation could not be made ready, for the reason above."
+                ) from error
             except StoppedError:
                 return
             self._supervise(signals, (host, port), url, prepared, parts(stop_programs=options["stop_programs"]))
