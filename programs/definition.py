@@ -156,5 +156,17 @@ def _dependency(program: Program, entry: Any) -> Dependency:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Field → [before, after] for what differs between two definitions as JSON."""
-    return {field: [before.get(field), after[field]] for field in after if before.get(field) != after[field]}
+    """Field → [before, after] for what differs between two definitions as JSON.
+
+    What a variable held before it became a secret is not told: the change goes to everybody who hears of events.
+    """
+    told = {**before, "environment": _without(before.get("environment", []), _secret_names(after))}
+    return {field: [told.get(field), after[field]] for field in after if before.get(field) != after[field]}
+
+
+def _secret_names(shown: Mapping[str, Any]) -> set[str]:
+    return {entry["name"] for entry in shown["environment"] if entry.get("secret")}
+
+
+def _without(environment: Iterable[Mapping[str, Any]], names: set[str]) -> list[dict[str, Any]]:
+    return [{**entry, "value": SET} if entry["name"] in names else dict(entry) for entry in environment]

@@ -142,6 +142,17 @@ def test_secrets_go_in_and_never_come_out(api: Api) -> None:
     assert definition.environment_of(program) == {"TOKEN": "hunter2-hunter2"}
 
 
+def test_a_variable_that_becomes_a_secret_is_not_told_to_the_world(api: Api) -> None:
+    plain = {"name": "TOKEN", "value": "hunter2-hunter2"}
+    program = define(environment=[plain, {"name": "MODE", "value": "prod"}])
+    api("PATCH", f"/programs/{program.pk}", {"environment": [{**plain, "secret": True}]})
+    change = ProgramRevision.objects.get(number=2).changes
+    before, after = change["environment"]
+    assert before == [{"name": "TOKEN", "value": {"set": True}}, {"name": "MODE", "value": "prod"}]
+    assert after == [{"name": "TOKEN", "value": {"set": True}, "secret": True}]
+    assert ProgramEvent.objects.get(type="program.updated").data == {"changes": change}
+
+
 def test_a_definition_read_can_be_put_back_and_keeps_its_secrets(api: Api) -> None:
     secret = {"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}
     program = define(environment=[secret], tags=["a"])
