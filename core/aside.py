@@ -1,4 +1,4 @@
-"""Questions that may hang for minutes: a silent name server, a folder of a server that is gone.
+"""Questions that may hang for minutes: the name of a host whose name server is silent.
 
 No call can take such a question back. So each has a thread of its own, one for each key, that neither others nor
 the end of the process wait for.
@@ -21,10 +21,6 @@ class Aside(Generic[T]):
     def __init__(self) -> None:
         self._open: dict[Hashable, Future[T | Exception]] = {}
         self._lock = threading.Lock()
-
-    def hangs(self, key: Hashable) -> bool:
-        """Whether an answer is still waited for."""
-        return key in self._open
 
     def ask(self, key: Hashable, question: Callable[[], T]) -> Future[T | Exception]:
         """The answer that comes, or what the question raised. Raises RuntimeError when no thread can be had."""

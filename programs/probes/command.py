@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 
 from programs.supervisor import platform
+from programs.supervisor.reach import check_answers
 
 from .probe import ProbeContext
 
@@ -71,6 +72,7 @@ async def run(words: Sequence[str], context: ProbeContext) -> tuple[int, str]:
 
     Called off, it kills the command and everything in the command's group.
     """
+    check_answers(context.working_directory or "/", words[0])
     output = _Output()
     try:
         process = _start(words, context, output)
@@ -79,7 +81,7 @@ async def run(words: Sequence[str], context: ProbeContext) -> tuple[int, str]:
         finally:
             # Still unreaped, so its number, and that of its group, cannot be another's yet.
             platform.kill_group(process.pid)
-            await _reap(process)
+            await reap(process)
         return process.returncode, output.text()
     finally:
         output.close()
@@ -117,7 +119,7 @@ async def _ended(pid: int) -> None:
         watch.close()
 
 
-async def _reap(process: subprocess.Popen[bytes]) -> None:
+async def reap(process: subprocess.Popen[bytes]) -> None:
     """Collects a child that was killed. One that the kernel will not let go yet is collected by a later start."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + REAP_SECONDS

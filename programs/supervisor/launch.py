@@ -29,10 +29,12 @@ from programs.models import Program
 from programs.placeholders import fill
 
 from . import platform
+from .reach import check_answers
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHELL = "/bin/sh"
 HANDED_ON = ("LANG", "TZ")
+PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.EIO, errno.EHOSTDOWN)
 NUMBER_OF_FILES = 'ulimit -n "$0" && exec "$@"'
 
 
@@ -86,8 +88,8 @@ def launch(program: Program, index: int) -> Launched:
     """Starts the process and returns at once. Raises LaunchError."""
     marker = new_marker(program.pk, index)
     account = _account(program.user)
-    directory = _directory(program)
     try:
+        directory = _directory(program)
         environment = _environment(program, index, account, marker)
         executable, words = _words(program, index, environment["PATH"], directory)
         popen = _spawn(program, index, executable, words, environment, directory, account)
@@ -136,6 +138,7 @@ def launch_helper(program: Program, index: int, words: list[str], pid: int) -> s
     """A stop command: the program's own environment and folder, and its pid in PROGRAM_PID. Raises OSError."""
     account = _account(program.user)
     environment = _environment(program, index, account, marker="") | {"PROGRAM_PID": str(pid)}
+    check_answers(words[0], *environment["PATH"].split(os.pathsep))
     return subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -203,6 +206,7 @@ def _environment(program: Program, index: int, account: Any, marker: str) -> dic
 
 def _directory(program: Program) -> str:
     directory = program.working_directory or str(Path(settings.DATA_DIR).resolve())
+    check_answers(directory)
     if not os.path.isdir(directory):  # noqa: PTH112  (a plain string all the way; this is the restart path)
         raise LaunchError(f"there is no folder {directory}")
     return directory
@@ -225,11 +229,13 @@ def executable(program: Program) -> str:
 
 def _executable(name: str, path: str, directory: str) -> str:
     if os.sep not in name:
+        check_answers(*path.split(os.pathsep))
         found = shutil.which(name, path=path)
         if found is None:
             raise LaunchError(f"command not found: {name} (in no folder of PATH)")
         return found
     full = os.path.join(directory, name)  # noqa: PTH118  (an absolute name stays as it is)
+    check_answers(full)
     try:
         mode = os.stat(full).st_mode  # noqa: PTH116
     except OSError as error:
@@ -244,8 +250,7 @@ def _explained(error: OSError, word: str) -> LaunchError:
         return LaunchError(f"cannot run {error.filename or word}: {error.strerror}")
     if error.strerror == "Exec format error":
         return LaunchError(f"{word} is no program of this system (a script needs a first line such as #!/bin/sh)")
-    is_passing = error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.EIO)
-    return LaunchError(f"cannot start {word}: {error.strerror}", is_permanent=not is_passing)
+    return LaunchError(f"cannot start {word}: {error.strerror}", is_permanent=error.errno not in PASSING)
 
 
 # --- Console --------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shlex
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import structlog
 from programs.models import Program
 from programs.placeholders import fill
 from programs.probes import http_request
+from programs.probes.command import reap
 from programs.validation import signal_number
 
 from . import launch, platform
@@ -172,7 +172,7 @@ class Ladder:
             while launched.poll() is None:  # noqa: ASYNC110  (polled for at most the step's seconds)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            end_helper(launched)
+            await end_helper(launched)
 
     async def _http(self, argument: str) -> None:
         seconds = max(0.1, self._deadline - platform.now())
@@ -187,12 +187,11 @@ STEPS: dict[str, Callable[[Ladder, str], Awaitable[None]]] = {
 }
 
 
-def end_helper(helper: subprocess.Popen[bytes]) -> None:
-    """Ends a stop command that is late, with everything it started in its session."""
+async def end_helper(helper: subprocess.Popen[bytes]) -> None:
+    """Ends a stop command that is late, with everything it started in its session. Does not wait long for it."""
     if helper.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(helper.pid, signal.SIGKILL)
-        helper.wait()
+        platform.kill_group(helper.pid)
+        await reap(helper)
 
 
 def still_running(people: Iterable[Identity]) -> set[Identity]:

@@ -15,6 +15,7 @@ from programs.models import Program
 from programs.states import Verb
 
 from .actors import AgentBox, ask, define, wait_event, wait_state
+from .stuck_folder import stuck
 
 SLEEP = "sleep 1000"
 SECONDS = 4.0  # a look-up that nobody answers takes ten
@@ -54,3 +55,56 @@ def test_names_that_nobody_answers_for_delay_no_restart_and_no_end(box: AgentBox
         begun = time.monotonic()
         assert box.stop() == 0
         assert time.monotonic() - begun < SECONDS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What will be stuck, with what programs need while it is not."""
+    folder = tmp_path / "nas"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "server").symlink_to("/bin/sleep")
+    return folder
+
+
+def test_a_folder_that_does_not_answer_delays_no_other_restart(agent: AgentBox, folder: Path) -> None:
+    web = define("web", SLEEP)
+    rules = {"autostart": False, "max_restarts": 0, "backoff_max": 1}
+    programs = [
+        define("inside", SLEEP, working_directory=str(folder), **rules),
+        define("linked", SLEEP, working_directory=str(folder.parent / "link"), **rules),
+        define("kept there", f"{folder}/server 1000", **rules),
+    ]
+    with stuck(folder):
+        for program in programs:
+            ask(program, Verb.START)
+            assert f"{folder} does not answer" in wait_state(program, "backoff").reason
+        assert seconds_of_a_restart(web) < SECONDS
+    for program in programs:
+        wait_state(program, "running")
+
+
+def test_the_agent_ends_while_the_folder_of_a_program_does_not_answer(agent: AgentBox, folder: Path) -> None:
+    program = define("web", SLEEP, working_directory=str(folder), autostart=False)
+    with stuck(folder):
+        ask(program, Verb.START)
+        wait_state(program, "backoff")
+        begun = time.monotonic()
+        assert agent.stop() == 0
+        assert time.monotonic() - begun < SECONDS
+
+
+def test_probes_and_stop_commands_that_hang_there_delay_no_other_restart(agent: AgentBox, folder: Path) -> None:
+    web = define("web", SLEEP)
+    probe = {"kind": "exec", "purpose": "readiness", "period": 1, "timeout": 1, "failures": 1}
+    probes = [{**probe, "target": target} for target in (f"stat {folder}", f"{folder}/server 0")]
+    ladder = [{"step": f"command:stat {folder}", "seconds": 1}, {"step": "signal:TERM", "seconds": 10}]
+    probed = define("probed", SLEEP, probes=probes, stop_ladder=ladder)
+    wait_event(probed, "program.healthy")
+    with stuck(folder):
+        wait_event(probed, "program.unhealthy")
+        assert seconds_of_a_restart(web) < SECONDS
+        ask(probed, Verb.STOP)
+        wait_state(probed, "stopping")
+        assert seconds_of_a_restart(web) < SECONDS
+        wait_state(probed, "stopped")
