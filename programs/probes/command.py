@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from programs.logs.lines import clean
 from programs.supervisor import platform
 from programs.supervisor.reach import check_answers
 
@@ -58,7 +59,7 @@ class _Output:
         for _ in range(MOST_LAST_READS):
             if not self._read():
                 break
-        return self._kept.decode(errors="replace").strip()
+        return clean(self._kept).strip()
 
     def close(self) -> None:
         if self._end is not None:

@@ -45,6 +45,12 @@ async def test_a_command_runs_with_the_environment_and_folder_of_its_program(tmp
     assert outcome.detail == f"8101 {tmp_path.resolve()}"
 
 
+async def test_what_no_database_and_no_terminal_may_be_given_is_left_out() -> None:
+    """PostgreSQL takes no NUL: the agent would set aside what it has to tell of the program's health."""
+    outcome = await ask("exec", r"printf 'a\000b \033[31mred\033[0m \377'")
+    assert outcome.detail == "ab red \N{REPLACEMENT CHARACTER}"
+
+
 async def test_only_the_end_of_much_output_is_kept() -> None:
     outcome = await ask("exec", "sh -c 'head -c 1000000 /dev/zero | tr \"\\0\" x; echo end; exit 1'", timeout=20)
     assert outcome.detail.endswith("xxxend")
