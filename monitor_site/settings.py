@@ -127,11 +127,23 @@ SQLITE_OPTIONS: dict[str, Any] = {
 }
 
 
+# A server that vanished without a word would be waited for as long as the system likes: two hours.
+POSTGRESQL_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 10,  # seconds, like all but the last
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # milliseconds
+}
+
+
 def database(config: dict[str, Any]) -> dict[str, Any]:
     if config["ENGINE"] == "django.db.backends.sqlite3":
         config["OPTIONS"] = {**SQLITE_OPTIONS, **config.get("OPTIONS", {})}
     else:
         config.setdefault("CONN_HEALTH_CHECKS", True)
+    if config["ENGINE"] == "django.db.backends.postgresql":
+        config["OPTIONS"] = {**POSTGRESQL_OPTIONS, **config.get("OPTIONS", {})}
     config.setdefault("CONN_MAX_AGE", 60)
     return config
 

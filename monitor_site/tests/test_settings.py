@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from monitor_site import environment
 from monitor_site.environment import BASE_DIR
+from monitor_site.settings import database
 
 NUMBER = partial(environment.number, "SAMPLE_SECONDS", 2)
 WHOLE = partial(environment.whole, "RAW_HOURS", 24)
@@ -88,3 +89,13 @@ def test_a_data_folder_that_takes_no_files_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("SECRET_KEY", raising=False)
     with pytest.raises(ImproperlyConfigured, match=r"^DATA_DIR is '/proc'; it must be a folder"):
         environment.secret_key(Path("/proc"))
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, 10), ({"keepalives_idle": 60, "sslmode": "require"}, 60)])
+def test_a_postgresql_that_vanished_is_given_up_unless_the_url_says_otherwise(
+    given: dict[str, Any], seconds: int
+) -> None:
+    """Its last word may be long ago, or what was sent to it last may never have come."""
+    options = database({"ENGINE": "django.db.backends.postgresql", "OPTIONS": given})["OPTIONS"]
+    assert options["keepalives_idle"] == seconds
+    assert {"keepalives_interval", "keepalives_count", "tcp_user_timeout", "connect_timeout", *given} <= {*options}
