@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ log = structlog.get_logger(__name__)
 Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 SWITCH_SECONDS = 0.0005  # how long the writer thread may hold up a restart
 SERVICE_RETRY_SECONDS = 1.0
+END_SECONDS = 10.0  # the journal takes five of them at most
 
 
 async def run(*, stop_programs: bool) -> None:
@@ -54,10 +57,24 @@ async def run(*, stop_programs: bool) -> None:
     if stop_programs and not supervising.done():
         await supervisor.stop_programs()
     stop.set()
+    end_in_time(END_SECONDS)
     try:
         await asyncio.gather(supervising, *beside)
     finally:
         await asyncio.to_thread(errors.ledger.close)
+
+
+def end_in_time(seconds: float) -> None:
+    """Ends this process then, if it is still there: a database that is silent, and not gone, may hold threads for
+    ever, and Python waits for each of them. Programs go on, and the journal's file keeps what is not written."""
+
+    def give_up() -> None:
+        log.warning("agent.ended_without_the_database", after_seconds=seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
 
 
 def _services(supervisor: Supervisor) -> dict[str, Service]:
