@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
@@ -70,6 +71,7 @@ def end_in_time(seconds: float) -> None:
 
     def give_up() -> None:
         log.warning("agent.ended_without_the_database", after_seconds=seconds)
+        logging.shutdown()  # the line is written by a thread, which would end with the process
         os._exit(1)
 
     timer = threading.Timer(seconds, give_up)
