@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -26,11 +26,6 @@ def keep() -> None:
         os.environ["TZ"] = settings.MACHINE_TZ
     if hasattr(time, "tzset"):
         time.tzset()
-
-
-def on_the_wall(moment: datetime) -> datetime:
-    """An aware moment in the time zone of this machine, which knows when the clocks change."""
-    return moment.astimezone(zone(os.environ.get("TZ", "").lstrip(":")))
 
 
 @lru_cache

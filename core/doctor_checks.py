@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from . import rotation
+from . import key_rotation
 from .doctor import Finding, fail, ok, register, warn
 from .heartbeats import jobs_are_alive, jobs_heartbeat
 from .locks import is_held
@@ -133,7 +133,7 @@ def secret_keys() -> Iterator[Finding]:
         return
     usable = "1 usable key" if len(found) == 1 else f"{len(found)} usable keys"
     yield ok("secrets.keys", f"{keys_path().name} holds {usable}, readable by its owner alone.")
-    for tally in rotation.check_all():
+    for tally in key_rotation.check_all():
         if tally.unreadable:
             told = f"{tally.name}: {tally.unreadable} of {tally.seen} cannot be opened with the present keys."
             yield fail("secrets.open", told, "Bring back the secrets.key of this database, or set them again.")

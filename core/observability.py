@@ -23,9 +23,9 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .background_log import BackgroundHandler
-from .errors.watch import ErrorHandler, is_refusal, tell
+from .errors.capture import ErrorHandler, is_refusal, tell
+from .log_context import request_in_hand, route_of
 from .masking import mask_text, masked
-from .places import request_in_hand, route_of
 
 log = structlog.get_logger(__name__)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

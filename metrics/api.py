@@ -14,16 +14,16 @@ from ninja import Query, Router
 from ninja.errors import HttpError
 
 from core.access import Role
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.credentials import Credentials
+from core.timeformat import iso_from_unix
 from programs.models import Host, Program
 from programs.status import is_present
 from programs.watching import SEATS, seats
 
 from . import export, kept, queries, summary
 from .measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source
-from .moments import iso
 from .queries import Chosen, Plan, Series
 from .schemas import (
     Chart,
@@ -55,7 +55,7 @@ def _json(found: Mapping[str, Any]) -> HttpResponse:
 # --- Series ---------------------------------------------------------------------------------------------
 
 
-@router.get("/{int:program_id}", auth=authority.READ, response=SeriesOut)
+@router.get("/{int:program_id}", auth=auth.READ, response=SeriesOut)
 def history_of_program(request: HttpRequest, program_id: int, chart: Query[Chart]) -> HttpResponse:
     """What one program used. The step is a multiple of what was kept for that time, so it may come out larger."""
     if not is_present(program_id):
@@ -66,7 +66,7 @@ def history_of_program(request: HttpRequest, program_id: int, chart: Query[Chart
     return _json(_of_one(Programs([program_id]), program_id, chart, chosen))
 
 
-@router.get("/host", auth=authority.READ, response=SeriesOut)
+@router.get("/host", auth=auth.READ, response=SeriesOut)
 def history_of_host(request: HttpRequest, chart: Query[ChartOfHost]) -> HttpResponse:
     """What a whole machine used, programs of ours or not."""
     named = Host.objects.filter(name=chart.host) if chart.host else Host.objects.filter(is_default=True)
@@ -100,7 +100,7 @@ def _plan(chart: Chart, now: int, *, owners: int) -> Plan:
     return queries.plan(start, end, step=chart.step_seconds, now=now, owners=owners, reach=reach)
 
 
-@router.get("/query", auth=authority.READ, response=ManySeriesOut)
+@router.get("/query", auth=auth.READ, response=ManySeriesOut)
 def history_of_many(request: HttpRequest, chart: Query[ChartOfMany]) -> HttpResponse:
     """What several programs used, or all of them; they share 20,000 points for each metric and aggregate."""
     ids, now = chart.ids, _now()
@@ -137,7 +137,7 @@ def _named(
 # --- Summary --------------------------------------------------------------------------------------------
 
 
-@router.get("/summary", auth=authority.READ, response=SummaryOut)
+@router.get("/summary", auth=auth.READ, response=SummaryOut)
 def summary_of_programs(request: HttpRequest, query: Query[SummaryQuery]) -> HttpResponse:
     """Average, highest and 95th percentile of each program, how much of the time it ran, and its restarts."""
     now = _now()
@@ -145,7 +145,7 @@ def summary_of_programs(request: HttpRequest, query: Query[SummaryQuery]) -> Htt
     items = summary.summary(asked, now, ids=query.ids, order=query.order, limit=query.limit)
     if query.compare:
         items = _with_previous(items, asked.earlier(), now)
-    return _json({"start": iso(asked.start), "end": iso(asked.end), "items": items})
+    return _json({"start": iso_from_unix(asked.start), "end": iso_from_unix(asked.end), "items": items})
 
 
 def _with_previous(items: list[summary.Item], window: summary.Window, now: int) -> list[Any]:
@@ -158,8 +158,8 @@ def _with_previous(items: list[summary.Item], window: summary.Window, now: int) 
 # --- Export ---------------------------------------------------------------------------------------------
 
 
-@router.get("/export", auth=authority.READ, response={200: None})
-async def export_history(request: Call, query: Query[ExportQuery]) -> StreamingHttpResponse:
+@router.get("/export", auth=auth.READ, response={200: None})
+async def export_history(request: AuthedRequest, query: Query[ExportQuery]) -> StreamingHttpResponse:
     """All rows of a tier, in lines of JSON or CSV, as they are read. Hang up to stop it."""
     start, end = query.span(_now())
     selected = export.Selection(export.tiers_named(query.tier), start, end, query.ids)
@@ -177,7 +177,7 @@ async def export_history(request: Call, query: Query[ExportQuery]) -> StreamingH
 
 
 async def _sent(
-    request: Call, selected: export.Selection, written: export.Format, gzip: export.Gzip | None
+    request: AuthedRequest, selected: export.Selection, written: export.Format, gzip: export.Gzip | None
 ) -> AsyncGenerator[bytes, None]:
     """Ends early, without the end of the file, when the caller's right to read does."""
     credentials = Credentials.of_request(request)

@@ -20,10 +20,10 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.db.models import Max, Min
 
+from core.timeformat import iso_from_unix
 from programs.models import Program
 
 from .measures import CPU, MEMORY, OF_ONE, marks
-from .moments import iso
 from .tiers import BY_NAME, TIERS, Tier
 
 BATCH = 1000
@@ -75,7 +75,9 @@ def batches(selected: Selection) -> Iterator[Batch]:
     names = dict(Program.objects.values_list("pk", "name"))
     for number, tier in enumerate(selected.tiers):
         for rows, done in _of_tier(tier, selected):
-            records = [(names[row[1]], iso(row[2]), tier.name, *row[3:]) for row in rows if row[1] in names]
+            records = [
+                (names[row[1]], iso_from_unix(row[2]), tier.name, *row[3:]) for row in rows if row[1] in names
+            ]
             yield Batch(records, (number + done) / len(selected.tiers))
 
 

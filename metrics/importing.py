@@ -22,7 +22,7 @@ from programs.models import Program
 from . import histogram
 from .export import BATCH, FIELDS, FORMULA_STARTS
 from .models import CoarseUsage, RecordedProgram, Usage
-from .revisions import changed_past
+from .revisions import invalidate_history
 from .tiers import BY_NAME, RAW, Tier
 
 LARGEST = 2**62
@@ -91,7 +91,7 @@ def take_in(rows: Iterable[Mapping[str, Any]], told: Callable[[int], None] = lam
 
 def _store(made: Mapping[Tier, list[Usage]]) -> int:
     with transaction.atomic():
-        changed_past()
+        invalidate_history()
         for tier, usages in made.items():
             tier.model._default_manager.bulk_create(usages, ignore_conflicts=True)
             recorded = {usage.program_id for usage in usages}

@@ -34,7 +34,7 @@ BYTES_OF_DATABASE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
 }
-Families = Iterable[Metric]
+ProcessGroups = Iterable[Metric]
 Labelled = tuple[Sequence[str], float | None]
 Build = Callable[[str, str, Sequence[str], Iterable[Labelled]], Metric]
 
@@ -53,7 +53,7 @@ class Exposition:
 
 
 class FromDatabase(Collector):
-    def describe(self) -> Families:
+    def describe(self) -> ProcessGroups:
         """Nothing, so that registering does not read the database, which may not be there yet."""
         return []
 
@@ -127,7 +127,7 @@ class Programs(FromDatabase):
     def __init__(self) -> None:
         self._cpu = CpuSeconds()
 
-    def collect(self) -> Families:
+    def collect(self) -> ProcessGroups:
         programs = [(now, (now["name"], now["host"] or "")) for now in status.every_program(status.pulse())]
         for build, name, about, value in OF_PROGRAM:
             yield build(name, about, self.LABELS, [(labels, value(now)) for now, labels in programs])
@@ -155,7 +155,7 @@ OF_HOST: Mapping[str, tuple[str, Callable[[HostUsage], float | None]]] = {
 class Hosts(FromDatabase):
     """Each host as its agent recorded it last."""
 
-    def collect(self) -> Families:
+    def collect(self) -> ProcessGroups:
         newest = HostUsage.objects.filter(host=OuterRef("pk"), step=tiers.RAW.step).order_by("-timestamp")
         last = dict(Host.objects.values_list("pk", Subquery(newest.values("timestamp")[:1])))
         found = HostUsage.objects.filter(step=tiers.RAW.step, timestamp__in=set(last.values()) - {None})
@@ -180,7 +180,7 @@ OF_AGENT: Sequence[tuple[Build, str, str, str]] = (
 
 
 class Ourselves(FromDatabase):
-    def collect(self) -> Families:
+    def collect(self) -> ProcessGroups:
         yield _gauge("build_info", "Which version this is", ("version",), [((settings.VERSION,), 1)])
         yield from self._agents()
         beats = [((beat.name,), beat.at.timestamp()) for beat in Heartbeat.objects.order_by("name")]
@@ -195,7 +195,7 @@ class Ourselves(FromDatabase):
         yield _gauge("database_size_bytes", "Size of the database", (), [((), _database_bytes())])
         yield _gauge("live_connections", "Websockets and streams that are open", (), [((), seats.taken)])
 
-    def _agents(self) -> Families:
+    def _agents(self) -> ProcessGroups:
         seen = status.pulse()
         alive = [((name,), seen.alive[pk]) for pk, name in seen.names.items()]
         yield _gauge("agent_up", "1 when it was heard lately", ("host",), alive)

@@ -17,7 +17,7 @@ PAST = "history.past"
 CLOCK = "history.clock."  # and the host's id: when its agent last wrote, by its own clock
 
 
-def changed_past() -> None:
+def invalidate_history() -> None:
     """Call it inside `atomic()`."""
     Sequence.advance(PAST)
 
@@ -32,7 +32,7 @@ class WriterClock:
     def note(self, oldest: int, now: float) -> int:
         """Writes timestamps from `oldest` on, at `now`. Give what it returns to `noted` once that is committed."""
         if not self._newest or oldest < self._newest - SETTLED_SECONDS:
-            changed_past()
+            invalidate_history()
         newest = max(self._newest, int(now))
         table = connection.ops.quote_name(Sequence._meta.db_table)
         sql = (

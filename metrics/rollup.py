@@ -17,7 +17,7 @@ from programs.models import Host, Program
 
 from .host import merged_rows
 from .models import HostUsage, OpenPeriod, ResourceUsage
-from .stretch import MinuteStream, Stretch
+from .stretch import Accumulator, MinuteStream
 from .tiers import BY_NAME, COARSER, RAW, TIERS, Tier
 from .values import HISTOGRAMS, RULES, Values, replace_rows
 
@@ -32,7 +32,7 @@ class Job:
 
     mark: Mark
     programs: list[int]
-    stretches: dict[int, Stretch] | None
+    stretches: dict[int, Accumulator] | None
     done: int = 0
 
 
@@ -120,14 +120,14 @@ def _programs(mark: Mark) -> list[int]:
     return list(rows.order_by("program_id").values_list("program_id", flat=True).distinct())
 
 
-def _read(tier: Tier, period: int, programs: list[int]) -> dict[int, Stretch]:
+def _read(tier: Tier, period: int, programs: list[int]) -> dict[int, Accumulator]:
     columns = [*RULES, *(HISTOGRAMS if tier is not RAW else ())]
     rows = tier.model._default_manager.filter(period=period, program__in=programs).order_by(
         "program_id", "timestamp"
     )
-    found: dict[int, Stretch] = {}
+    found: dict[int, Accumulator] = {}
     for program, *columns_ in rows.values_list("program_id", *columns):
-        stretch = found.setdefault(program, Stretch())
+        stretch = found.setdefault(program, Accumulator())
         values = Values._make(columns_[: len(RULES)])
         if tier is RAW:
             stretch.add_point(values)

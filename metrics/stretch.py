@@ -9,7 +9,7 @@ from .tiers import RAW
 from .values import Row, Values, merged
 
 
-class Stretch:
+class Accumulator:
     """What one program used over a while, from points or from the rows of a finer tier, in the order of time."""
 
     __slots__ = ("cpu", "memory", "values")
@@ -51,7 +51,7 @@ class MinuteStream:
         self._closed = seen_until  # it vouches for no minute up to this one
         self._newest = 0
         self._points: dict[int, tuple[int, Values]] = {}  # program → timestamp, what is known of the point
-        self._minutes: dict[int, dict[int, Stretch]] = {}
+        self._minutes: dict[int, dict[int, Accumulator]] = {}
 
     def add(self, timestamp: int, points: Mapping[int, Values]) -> None:
         """Parts of points that are in the database now."""
@@ -71,9 +71,9 @@ class MinuteStream:
     def _fold(self, program: int) -> None:
         timestamp, values = self._points.pop(program)
         stretches = self._minutes.setdefault(RAW.period_of(timestamp), {})
-        stretches.setdefault(program, Stretch()).add_point(values)
+        stretches.setdefault(program, Accumulator()).add_point(values)
 
-    def take(self, minute: int) -> dict[int, Stretch] | None:
+    def take(self, minute: int) -> dict[int, Accumulator] | None:
         """What the minute came to, by program; None where the table has to be asked."""
         is_whole = minute > self._closed
         for program in [

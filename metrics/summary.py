@@ -9,11 +9,11 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.db.models import Count
 
+from core.timeformat import from_unix
 from programs.models import Program, ProgramEvent
 
 from . import tiers
 from .measures import CPU, MEMORY, OF_MANY, Programs
-from .moments import from_unix
 from .percentiles import percentiles_of
 from .queries import united
 from .tiers import RAW, TIERS, Segment, Tier

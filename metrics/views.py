@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from ninja.errors import HttpError
 
-from core.rest import authority
+from core.rest import auth
 
 from .prometheus import CONTENT_TYPE, Exposition
 
@@ -26,7 +26,7 @@ def _exposition() -> Exposition:
 def prometheus_page(request: HttpRequest) -> HttpResponse:
     """For everybody on this machine, and for whoever may read: a token or a log-in."""
     try:
-        is_allowed = any(callback(request) for callback in authority.READ) or _is_from_here(request)
+        is_allowed = any(callback(request) for callback in auth.READ) or _is_from_here(request)
     except HttpError as error:
         return _refused(error.status_code, str(error))
     if not is_allowed:

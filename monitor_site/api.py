@@ -20,7 +20,7 @@ from ninja.renderers import BaseRenderer
 from ninja.types import DictStrAny
 
 from core.errors.api import router as errors_router
-from core.rest import authority
+from core.rest import auth
 from metrics.alerts.api import router as alerts_router
 from metrics.api import router as metrics_router
 from programs.api import router as programs_router
@@ -88,7 +88,7 @@ def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            if any(callback(request) for callback in authority.READ):
+            if any(callback(request) for callback in auth.READ):
                 return view(request, *args, **kwargs)
         except HttpError as error:
             return problems.problem(error.status_code, str(error))
@@ -117,7 +117,7 @@ api = MonitorAPI(
     version=settings.VERSION,
     description="Starts, watches and explains the programs of a machine. Guide: docs/api.md",
     urls_namespace="api",
-    auth=authority.ADMIN,  # an operation that forgets to name its role is for administrators
+    auth=auth.ADMIN,  # an operation that forgets to name its role is for administrators
     parser=JsonParser(),
     renderer=JsonRenderer(),
     docs_decorator=for_readers,

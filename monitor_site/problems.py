@@ -20,8 +20,8 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
+from core.exceptions import ConflictError
 from core.observability import current_request_id
-from programs.services import ConflictError
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"

@@ -251,7 +251,7 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"()": "core.observability.line_formatter", "kind": LOG_FORMAT}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
-        "errors": {"class": "core.errors.watch.ErrorHandler", "level": "ERROR"},
+        "errors": {"class": "core.errors.capture.ErrorHandler", "level": "ERROR"},
     },
     "root": {"handlers": ["stderr", "errors"], "level": "WARNING"},
     "loggers": {

@@ -19,9 +19,9 @@ from core import cache
 from core.access.audit import audit
 from core.access.login import client_address
 from core.heartbeats import jobs_are_alive, jobs_heartbeat
-from core.rest import authority
-from core.rest.authority import Call
-from core.rest.inputs import iso
+from core.rest import auth
+from core.rest.auth import AuthedRequest
+from core.timeformat import iso
 from programs.hosts import is_alive
 from programs.models import Host
 
@@ -78,7 +78,7 @@ def health(request: HttpRequest) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("", auth=authority.READ, response=dict[str, Any])
+@router.get("", auth=auth.READ, response=dict[str, Any])
 def system(request: HttpRequest) -> dict[str, Any]:
     """What the monitor runs on and whether its parts work."""
     return {
@@ -91,14 +91,14 @@ def system(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-@router.get("/cache", auth=authority.READ, response=CacheOut)
+@router.get("/cache", auth=auth.READ, response=CacheOut)
 def cached(request: HttpRequest) -> dict[str, Any]:
     """What is kept of answers that took work, and how often this web process could use it since it started."""
     return cache.statistics()
 
 
-@router.delete("/cache", auth=authority.ADMIN, response={200: Cleared})
-def clear_cache(request: Call) -> dict[str, int]:
+@router.delete("/cache", auth=auth.ADMIN, response={200: Cleared})
+def clear_cache(request: AuthedRequest) -> dict[str, int]:
     """Forgets every kept answer. Nothing has to be: what changes is asked for under another name."""
     try:
         cleared = cache.clear()

@@ -28,7 +28,7 @@ from .logs.search import DEFAULT_TAIL, MAX_TAIL
 from .models import Program
 from .output import Output
 from .payloads import ErrorMessage, Lines
-from .watching import NoSeatError, seats, while_allowed
+from .watching import TooManyConnectionsError, seats, while_allowed
 
 log = structlog.get_logger(__name__)
 Q = TypeVar("Q", bound=Schema)
@@ -76,7 +76,7 @@ class Socket(AsyncWebsocketConsumer):
             raise RefusedError(REFUSED)
         try:
             self.open.enter_context(seats.one_for(principal))
-        except NoSeatError:
+        except TooManyConnectionsError:
             raise RefusedError(TOO_MANY) from None
 
     def query_as(self, kind: type[Q]) -> Q:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from core.doorbell import ring_on_commit
 from core.models import Sequence
+from core.timeformat import iso
 
 from .models import Program, ProgramEvent
 
@@ -92,7 +93,7 @@ def as_json(event: ProgramEvent) -> dict[str, Any]:
         "severity": event.severity,
         "program": {"id": event.program_id, "name": event.program_name} if named else None,
         "process": event.process_index,
-        "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),
+        "timestamp": iso(event.timestamp),
         "actor": event.actor,
         "data": event.data,
     }

@@ -162,7 +162,7 @@ class Reading:
     def __init__(self) -> None:
         self._known = -1
         self._sent = -1
-        self._silences = status.Silences()
+        self._silences = status.AgentLiveness()
         self._snapshot = ("", -1, 0.0)  # text, its revision, when
 
     def advance(self) -> list[Message] | None:

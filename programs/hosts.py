@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from core.timeformat import iso
+
 from . import events
 from .models import Host, Process, Program
 from .states import ALIVE
@@ -61,7 +63,7 @@ def _loss(host: Host, heartbeat_at: datetime, now: datetime) -> dict[str, object
     alive = Process.objects.filter(program__in=Program.everything.of_host(host), state__in=ALIVE)
     return {
         "host": host.name,
-        "since": heartbeat_at.isoformat().replace("+00:00", "Z"),
+        "since": iso(heartbeat_at),
         "silent_seconds": round(max(0.0, (now - heartbeat_at).total_seconds()), 1),
         "processes": alive.count(),
     }

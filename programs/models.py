@@ -18,7 +18,7 @@ from core.ids import time_ordered_id
 
 from . import defaults, validation
 from .policy import Rules
-from .states import State, Verb
+from .states import Action, State
 
 
 class Host(models.Model):
@@ -241,7 +241,7 @@ class Intent(models.Model):
     """A verb somebody asked for, waiting for the agent. The desired state is on the program itself."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="intents")
-    verb = models.CharField(max_length=10, choices=[(verb, verb) for verb in (*Verb, "input", "adopt")])
+    verb = models.CharField(max_length=10, choices=[(verb, verb) for verb in (*Action, "input", "adopt")])
     data = models.JSONField(default=dict)
     actor = models.CharField(max_length=150)
     at = models.DateTimeField(default=timezone.now)

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
 from core.rest.lists import Listing
 
-from .states import State, Verb
+from .states import Action, State
 
 # --- Definitions ----------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class ScaleIn(Input):
 class ActionsIn(Input):
     """One verb for many programs: those in `ids`, those with one of `tags`, or `all` of them."""
 
-    action: Verb
+    action: Action
     ids: list[Identifier] = Field([], max_length=1000)
     tags: list[Text] = Field([], max_length=100)
     all: Flag = False
@@ -255,7 +255,7 @@ class ActionResult(Schema):
 
 
 class ActionsOut(Schema):
-    action: Verb
+    action: Action
     results: list[ActionResult]
 
 

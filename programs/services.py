@@ -18,19 +18,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.doorbell import ring_on_commit
+from core.exceptions import ConflictError
 from core.models import Sequence
 
 from . import definition, events
 from .hosts import default_heartbeat, is_alive
 from .models import Intent, Process, Program, ProgramRevision
-from .states import ALIVE, VERBS, State, Verb, combined
+from .states import ALIVE, VERBS, Action, State, combined
 
 Desired = Program.Desired
 LONGEST_INPUT = 4096
-
-
-class ConflictError(Exception):
-    """What was asked is impossible in the present state; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -146,19 +143,19 @@ def _states(programs: list[Program]) -> dict[int, list[State]]:
     return {program_id: found or [State.STOPPED] for program_id, found in states.items()}
 
 
-def request(program: Program, verb: Verb, *, actor: str) -> None:
+def request(program: Program, verb: Action, *, actor: str) -> None:
     """Asks the agent for `verb`. Raises ConflictError for a move that makes no sense now."""
     if refusal := request_many([program], verb, actor=actor)[program.pk]:
         raise ConflictError(refusal)
 
 
-def request_many(programs: Iterable[Program], verb: Verb, *, actor: str) -> dict[int, str | None]:
+def request_many(programs: Iterable[Program], verb: Action, *, actor: str) -> dict[int, str | None]:
     """Asks for `verb` on all of them, in one transaction: program id → None, or why it was refused.
 
     A verb is refused when no instance could follow it, unless another wish is still on its way.
     """
     programs = list(programs)
-    wanted = Desired.RUNNING if verb in (Verb.START, Verb.RESTART) else Desired.STOPPED
+    wanted = Desired.RUNNING if verb in (Action.START, Action.RESTART) else Desired.STOPPED
     with transaction.atomic():
         revision = Sequence.advance()
         states = _states(programs)

@@ -17,7 +17,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"  # shown when the host's agent is silent; never stored
 
 
-class Verb(StrEnum):
+class Action(StrEnum):
     START = "start"
     STOP = "stop"
     RESTART = "restart"
@@ -42,15 +42,15 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 # Which verbs make sense for a program in a state; the others are answered with a conflict.
-VERBS: dict[State, frozenset[Verb]] = {
-    State.STOPPED: frozenset({Verb.START, Verb.RESTART}),
-    State.STARTING: frozenset({Verb.STOP, Verb.RESTART, Verb.KILL}),
-    State.RUNNING: frozenset({Verb.STOP, Verb.RESTART, Verb.KILL}),
-    State.BACKOFF: frozenset({Verb.START, Verb.STOP, Verb.RESTART, Verb.KILL}),
-    State.STOPPING: frozenset({Verb.START, Verb.STOP, Verb.RESTART, Verb.KILL}),
-    State.EXITED: frozenset({Verb.START, Verb.STOP, Verb.RESTART}),
-    State.FATAL: frozenset({Verb.START, Verb.STOP, Verb.RESTART}),
-    State.UNKNOWN: frozenset(Verb),
+VERBS: dict[State, frozenset[Action]] = {
+    State.STOPPED: frozenset({Action.START, Action.RESTART}),
+    State.STARTING: frozenset({Action.STOP, Action.RESTART, Action.KILL}),
+    State.RUNNING: frozenset({Action.STOP, Action.RESTART, Action.KILL}),
+    State.BACKOFF: frozenset({Action.START, Action.STOP, Action.RESTART, Action.KILL}),
+    State.STOPPING: frozenset({Action.START, Action.STOP, Action.RESTART, Action.KILL}),
+    State.EXITED: frozenset({Action.START, Action.STOP, Action.RESTART}),
+    State.FATAL: frozenset({Action.START, Action.STOP, Action.RESTART}),
+    State.UNKNOWN: frozenset(Action),
 }
 
 # A program of several instances shows the state that most needs attention.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import timezone
 
 from core.models import Sequence as Counter
+from core.timeformat import in_utc, iso
 
 from .hosts import is_alive
 from .models import ProgramEvent
@@ -54,7 +55,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Pulse:
+class HostState:
     """How far the installation has come and which hosts' agents answer, at one moment."""
 
     now: float  # Unix seconds
@@ -64,15 +65,15 @@ class Pulse:
     default: int | None
 
 
-def pulse(now: datetime | None = None) -> Pulse:
+def pulse(now: datetime | None = None) -> HostState:
     """One query; a second one only while no host is known."""
     at = now or timezone.now()
     rows = _rows(HOSTS)
-    return Pulse(
+    return HostState(
         now=at.timestamp(),
         revision=rows[0][4] or 0 if rows else Counter.current(),
         names={row[0]: row[1] for row in rows},
-        alive={row[0]: is_alive(_in_utc(row[2]), at) for row in rows},
+        alive={row[0]: is_alive(in_utc(row[2]) if row[2] else None, at) for row in rows},
         default=next((row[0] for row in rows if row[3]), None),
     )
 
@@ -80,7 +81,7 @@ def pulse(now: datetime | None = None) -> Pulse:
 # --- Reading --------------------------------------------------------------------------------------------
 
 
-def every_program(seen: Pulse) -> list[ProgramStatus]:
+def every_program(seen: HostState) -> list[ProgramStatus]:
     """All programs by name. One query."""
     programs = list(_read(seen, "", ()))
     if len(_memory) > 2 * len(programs):
@@ -88,12 +89,12 @@ def every_program(seen: Pulse) -> list[ProgramStatus]:
     return programs
 
 
-def changed_programs(seen: Pulse, since: int) -> list[ProgramStatus]:
+def changed_programs(seen: HostState, since: int) -> list[ProgramStatus]:
     """Those of which something was written after the revision `since`. One query."""
     return list(_read(seen, CHANGED_SINCE, (since, since)))
 
 
-def chosen_programs(seen: Pulse, ids: Sequence[int]) -> list[ProgramStatus]:
+def chosen_programs(seen: HostState, ids: Sequence[int]) -> list[ProgramStatus]:
     """Those of a page. One query; none for none."""
     places = ", ".join(["%s"] * len(ids))
     return list(_read(seen, f"AND p.id IN ({places})", ids)) if ids else []
@@ -112,7 +113,7 @@ def is_present(program_id: int) -> bool:
     return 0 < program_id <= LARGEST_ID and bool(_rows(present, (program_id,)))
 
 
-def _read(seen: Pulse, condition: str, values: Sequence[Any]) -> Iterator[ProgramStatus]:
+def _read(seen: HostState, condition: str, values: Sequence[Any]) -> Iterator[ProgramStatus]:
     for _, own in groupby(_rows(QUERY.format(condition=condition), values), itemgetter(0)):
         yield _remembered(list(own), seen)
 
@@ -158,7 +159,7 @@ def report_as_json(since: int | None = None) -> bytes:
 _latest: tuple[tuple[Any, ...], bytes] | None = None
 
 
-def changes(since: int, seen: Pulse) -> Changes | None:
+def changes(since: int, seen: HostState) -> Changes | None:
     """What was written after the revision `since`; None when only everything would be right. Two queries."""
     if not 0 <= seen.revision - since <= LONGEST_LOOK_BACK:
         return None
@@ -173,7 +174,7 @@ def changes(since: int, seen: Pulse) -> Changes | None:
     return {"programs": changed_programs(seen, since), "removed": removed}
 
 
-class Silences:
+class AgentLiveness:
     """Remembers when an agent fell silent or was heard again.
 
     That turns programs into `unknown` and back without a word in the database, so no revision tells of it.
@@ -183,12 +184,12 @@ class Silences:
         self._alive: dict[int, bool] = {}
         self._at_revision = -1
 
-    def flipped(self, seen: Pulse) -> bool:
+    def flipped(self, seen: HostState) -> bool:
         """Whether that happened between the last call and this one."""
         known, self._alive = self._alive, dict(seen.alive)
         return any(known.get(host, is_alive) != is_alive for host, is_alive in self._alive.items())
 
-    def changed_after(self, since: int | None, seen: Pulse) -> bool:
+    def changed_after(self, since: int | None, seen: HostState) -> bool:
         """Whether that happened after somebody read the revision `since`."""
         if self.flipped(seen):
             self._at_revision = seen.revision
@@ -197,14 +198,14 @@ class Silences:
         return since is not None and since <= self._at_revision
 
 
-silences = Silences()
+silences = AgentLiveness()
 
 
 # --- Putting together -----------------------------------------------------------------------------------
 # Written for speed: with a thousand programs every microsecond here is a millisecond of the answer.
 
 
-def _remembered(rows: list[Row], seen: Pulse) -> ProgramStatus:
+def _remembered(rows: list[Row], seen: HostState) -> ProgramStatus:
     """As `_program`. When the very same rows were seen before, only the age of the process is new."""
     host = seen.default if rows[0][HOST] is None else rows[0][HOST]
     key = (rows, host, host is not None and (seen.names[host], seen.alive[host]))
@@ -224,7 +225,7 @@ def _remembered(rows: list[Row], seen: Pulse) -> ProgramStatus:
 _memory: dict[int, tuple[Any, ProgramStatus, float]] = {}
 
 
-def _program(rows: Sequence[Row], seen: Pulse) -> ProgramStatus:
+def _program(rows: Sequence[Row], seen: HostState) -> ProgramStatus:
     """One program from its rows, one for each process; a single one without a process when there is none."""
     program_id, name, desired_state, desired_instances, tags, host_id, revision = rows[0][:WIDTH]
     host = seen.default if host_id is None else host_id
@@ -269,9 +270,9 @@ def _process(row: Row, now: float, is_known: bool) -> ProcessStatus:
         "cpu_percent": round(cpu_percent, 2),
         "memory_bytes": memory_bytes,
         "threads": threads,
-        "started_at": _iso(started_at),
+        "started_at": iso(started_at),
         "uptime_seconds": _age(started_at, now) if is_known and state in ALIVE else None,
-        "next_start_at": _iso(next_start_at),
+        "next_start_at": iso(next_start_at),
         "restarts": restarts,
         "exit_code": exit_code,
         "exit_signal": exit_signal,
@@ -280,21 +281,12 @@ def _process(row: Row, now: float, is_known: bool) -> ProcessStatus:
     }
 
 
-def _iso(moment: datetime | None) -> str | None:
-    """SQLite's times are in UTC without saying so, PostgreSQL's say so."""
-    return moment.isoformat().partition("+")[0] + "Z" if moment else None
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment else None
-
-
 def _age(moment: datetime | None, now: float) -> int | None:
     return max(0, int(now - _seconds(moment))) if moment else None
 
 
 def _seconds(moment: datetime | None) -> float:
-    return moment.replace(tzinfo=UTC).timestamp() if moment else 0.0
+    return in_utc(moment).timestamp() if moment else 0.0
 
 
 def _running(processes: Sequence[ProcessStatus]) -> int:

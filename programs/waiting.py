@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from .feed import Mailbox
 from .payloads import ProcessStatus, ProgramStatus
-from .states import State, Verb
+from .states import Action, State
 from .status import one_program
 
 # Should a change ever bear no revision, it is still seen within this time.
@@ -18,10 +18,10 @@ LOOK_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Goal:
+class ActionGoal:
     """Where a verb leads, seen from the status just before it."""
 
-    verb: Verb
+    verb: Action
     before: ProgramStatus
 
     def is_reached(self, now: ProgramStatus) -> bool:
@@ -30,10 +30,10 @@ class Goal:
     def is_hopeless(self, now: ProgramStatus) -> bool:
         """Given up by the agent since the verb: no use in waiting on."""
         is_news = any(process["revision"] > self.before["revision"] for process in now["processes"])
-        return now["state"] == State.FATAL and is_news and self.verb in (Verb.START, Verb.RESTART)
+        return now["state"] == State.FATAL and is_news and self.verb in (Action.START, Action.RESTART)
 
 
-async def wait_for(goal: Goal, changes: Mailbox, seconds: float) -> ProgramStatus | None:
+async def wait_for(goal: ActionGoal, changes: Mailbox, seconds: float) -> ProgramStatus | None:
     """The status when the goal is reached or hopeless, at the latest after `seconds`; None: program removed."""
     program_id = goal.before["id"]
     deadline = asyncio.get_running_loop().time() + seconds
@@ -85,9 +85,9 @@ def _is_new(process: ProcessStatus, before: ProgramStatus) -> bool:
     return known.get(process["index"]) != (process["pid"], process["started_at"])
 
 
-REACHED: dict[Verb, Callable[[ProgramStatus, ProgramStatus], bool]] = {
-    Verb.START: _has_started,
-    Verb.STOP: _has_stopped,
-    Verb.RESTART: _has_restarted,
-    Verb.KILL: _has_stopped,
+REACHED: dict[Action, Callable[[ProgramStatus, ProgramStatus], bool]] = {
+    Action.START: _has_started,
+    Action.STOP: _has_stopped,
+    Action.RESTART: _has_restarted,
+    Action.KILL: _has_stopped,
 }

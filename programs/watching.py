@@ -14,11 +14,11 @@ T = TypeVar("T")
 SEATS = 20
 
 
-class NoSeatError(Exception):
+class TooManyConnectionsError(Exception):
     """This person has as many connections open as one may have."""
 
 
-class Seats:
+class ConnectionLimits:
     """Counts the open connections of each person in this process."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Seats:
         """Raises NoSeatError."""
         user = principal.user.pk
         if not self.has_one_for(principal):
-            raise NoSeatError(f"{principal.actor} has {SEATS} connections open already.")
+            raise TooManyConnectionsError(f"{principal.actor} has {SEATS} connections open already.")
         self._taken[user] += 1
         try:
             yield
@@ -46,7 +46,7 @@ class Seats:
             self._taken += Counter()  # drops those at nought
 
 
-seats = Seats()
+seats = ConnectionLimits()
 
 
 async def while_allowed(

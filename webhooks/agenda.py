@@ -58,7 +58,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Opening:
+class SendSlot:
     """From `at` on, up to `slots` messages may be sent to `endpoint`."""
 
     endpoint: Waiting
@@ -67,7 +67,7 @@ class Opening:
 
 
 @dataclass
-class Flights:
+class InFlight:
     """Messages of one endpoint under way; `lease_end` is the soonest of those that others send."""
 
     count: int = 0
@@ -104,9 +104,9 @@ def bring_forward(by: timedelta) -> None:
         tickets.bring_forward(by)
 
 
-def flights(foreign: Iterable[Lease], own: Iterable[Message] = ()) -> defaultdict[int, Flights]:
+def flights(foreign: Iterable[Lease], own: Iterable[Message] = ()) -> defaultdict[int, InFlight]:
     """By endpoint: the caller's `own` messages, and the leases of others."""
-    found: defaultdict[int, Flights] = defaultdict(Flights)
+    found: defaultdict[int, InFlight] = defaultdict(InFlight)
     for endpoint, _ in own:
         found[endpoint].count += 1
     for endpoint, _, until in foreign:
@@ -115,9 +115,9 @@ def flights(foreign: Iterable[Lease], own: Iterable[Message] = ()) -> defaultdic
     return found
 
 
-def openings(endpoints: Iterable[Waiting], under_way: Mapping[int, Flights], now: datetime) -> list[Opening]:
+def openings(endpoints: Iterable[Waiting], under_way: Mapping[int, InFlight], now: datetime) -> list[SendSlot]:
     """One for each of `waiting`, soonest first."""
-    found = [_opening(endpoint, under_way.get(endpoint.pk, Flights()), now) for endpoint in endpoints]
+    found = [_opening(endpoint, under_way.get(endpoint.pk, InFlight()), now) for endpoint in endpoints]
     return sorted(found, key=lambda opening: opening.at)
 
 
@@ -127,7 +127,7 @@ def next_moment(lane: str, now: datetime) -> datetime | None:
     return openings(endpoints, flights(leases(now)), now)[0].at if endpoints else None
 
 
-def _opening(endpoint: Waiting, under_way: Flights, now: datetime) -> Opening:
+def _opening(endpoint: Waiting, under_way: InFlight, now: datetime) -> SendSlot:
     at = max(endpoint.first_at, pace.ready_at(endpoint.paced_until, endpoint.rate_per_second, now))
     if endpoint.paused_until:
         at = max(at, endpoint.paused_until)
@@ -135,5 +135,5 @@ def _opening(endpoint: Waiting, under_way: Flights, now: datetime) -> Opening:
     free = most - under_way.count
     if free <= 0:
         # Whoever ends a flight looks again or rings; failing that, the end of its lease is the next chance.
-        return Opening(endpoint, max(at, under_way.lease_end or FAR), 0)
-    return Opening(endpoint, at, min(free, pace.allowed(endpoint.paced_until, endpoint.rate_per_second, now)))
+        return SendSlot(endpoint, max(at, under_way.lease_end or FAR), 0)
+    return SendSlot(endpoint, at, min(free, pace.allowed(endpoint.paced_until, endpoint.rate_per_second, now)))

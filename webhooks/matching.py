@@ -9,7 +9,7 @@ from typing import Any
 
 from cronsim import CronSim
 
-from core.clock import on_the_wall
+from core.timeformat import local_time
 
 from .conditions import holds
 from .patterns import matches
@@ -79,7 +79,7 @@ class Mute:
     def _in_window(self, at: datetime) -> bool:
         if not self.cron:
             return True
-        began = next(CronSim(self.cron, on_the_wall(at - self.cron_length)))
+        began = next(CronSim(self.cron, local_time(at - self.cron_length)))
         return bool(began.astimezone(UTC) <= at)
 
 

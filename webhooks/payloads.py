@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from core.masking import MASK
-from core.moments import iso
 from core.secrets import SecretUnreadableError
+from core.timeformat import iso
 from programs import events
 
 from . import transports

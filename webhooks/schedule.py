@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+
+from core.timeformat import in_utc
 
 JITTER = 0.1
 SHORTEST_WAIT, LONGEST_WAIT = 1.0, 86_400.0
@@ -30,7 +32,7 @@ def retry_after(header: str, now: datetime) -> float | None:
             moment = parsedate_to_datetime(text)
         except (ValueError, TypeError):
             return None
-        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+        seconds = (in_utc(moment) - now).total_seconds()
     return min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
 

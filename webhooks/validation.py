@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from core.spelling import did_you_mean
+from core.suggest import did_you_mean
 from programs.events import TYPES
 from programs.validation import cron as cron
 from programs.validation import name as name

@@ -17,6 +17,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from core.models import ApiToken
+from core.timeformat import in_utc
 
 from .audit import audit
 from .principal import Principal, token_actor
@@ -157,10 +158,5 @@ def _owner_level() -> RawSQL:
 
 def _note_use(token_id: int, last_used_at: datetime | None, now: datetime) -> None:
     stale = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTE_USE_EVERY)
-    if last_used_at is None or _in_utc(last_used_at) <= now - NOTE_USE_EVERY:
+    if last_used_at is None or in_utc(last_used_at) <= now - NOTE_USE_EVERY:
         ApiToken.objects.filter(stale, pk=token_id).update(last_used_at=now)
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """SQLite's times are in UTC without saying so."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

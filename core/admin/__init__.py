@@ -4,8 +4,8 @@ from django.contrib import admin
 
 from core.access.forms import LoginForm
 
-from . import accounts, errors, tokens, trail
+from . import accounts, audit_trail, errors, tokens
 
-__all__ = ["accounts", "errors", "tokens", "trail"]
+__all__ = ["accounts", "audit_trail", "errors", "tokens"]
 
 admin.site.login_form = LoginForm

@@ -26,7 +26,7 @@ from core.access.login import client_address
 from core.access.roles import GROUPS, Role, granted_level, has_role, rights, role_of, set_role
 from core.badges import ROLE_COLOURS, badge
 from core.models import Sequence
-from core.moments import moment
+from core.timeformat import time_element
 
 NO_ROLE = ""
 ROLE_LABELS = {
@@ -169,11 +169,11 @@ class AccountAdmin(BaseUserAdmin, RightsAdmin):
 
     @admin.display(description=_("last login"), ordering="last_login")
     def logged_in(self, user: User) -> SafeString | str:
-        return moment(user.last_login) if user.last_login else str(_("never"))
+        return time_element(user.last_login) if user.last_login else str(_("never"))
 
     @admin.display(description=_("date joined"), ordering="date_joined")
     def joined(self, user: User) -> SafeString:
-        return moment(user.date_joined)
+        return time_element(user.date_joined)
 
     @badge(_("role"), colours=ROLE_COLOURS)
     def held_role(self, user: Any) -> str:

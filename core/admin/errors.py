@@ -22,8 +22,8 @@ from core.access.roles import Role, has_role
 from core.badges import badge
 from core.errors.store import resolve
 from core.models import ErrorGroup
-from core.moments import moment
 from core.pagination import CappedPaginator
+from core.timeformat import time_element
 
 
 class StateFilter(DropdownFilter):
@@ -118,4 +118,4 @@ class ErrorGroupAdmin(RoleModelAdmin):
 
     @admin.display(description=_("last seen"), ordering="last_seen_at")
     def last_seen(self, group: ErrorGroup) -> SafeString:
-        return moment(group.last_seen_at)
+        return time_element(group.last_seen_at)

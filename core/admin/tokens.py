@@ -20,7 +20,7 @@ from core.access.roles import Role, has_role, role_of
 from core.access.tokens import TokenError, check_token, draw_key, record
 from core.badges import ROLE_COLOURS, badge
 from core.models import ApiToken
-from core.moments import moment
+from core.timeformat import time_element
 
 
 class TokenForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -119,15 +119,15 @@ class ApiTokenAdmin(RoleModelAdmin):
 
     @admin.display(description=_("created at"), ordering="created_at")
     def created(self, token: ApiToken) -> SafeString:
-        return moment(token.created_at)
+        return time_element(token.created_at)
 
     @admin.display(description=_("last used at"), ordering="last_used_at")
     def last_used(self, token: ApiToken) -> SafeString | str:
-        return moment(token.last_used_at) if token.last_used_at else str(_("never"))
+        return time_element(token.last_used_at) if token.last_used_at else str(_("never"))
 
     @admin.display(description=_("expires at"), ordering="expires_at")
     def expires(self, token: ApiToken) -> SafeString | str:
-        return moment(token.expires_at) if token.expires_at else str(_("never"))
+        return time_element(token.expires_at) if token.expires_at else str(_("never"))
 
     @badge(_("scope"), ordering="scope", colours=ROLE_COLOURS)
     def rights(self, token: ApiToken) -> tuple[str, str]:

@@ -4,6 +4,6 @@ Whatever is logged with its exception at ERROR or above is noted (`watch`), kept
 soon after, by a thread or, in the agent, by its writer (`store`).
 """
 
-from .watch import begin, ledger
+from .capture import begin, ledger
 
 __all__ = ["begin", "ledger"]

@@ -11,10 +11,11 @@ from ninja import Query, Router, Schema
 
 from core.access.login import client_address
 from core.models import ErrorGroup
-from core.rest import authority
-from core.rest.authority import Call
-from core.rest.inputs import Moment, Text, iso
+from core.rest import auth
+from core.rest.auth import AuthedRequest
+from core.rest.inputs import Moment, Text
 from core.rest.lists import Listing, Page
+from core.timeformat import iso
 
 from .store import resolve
 
@@ -66,7 +67,7 @@ class ErrorPage(Schema):
 FIELDS = tuple(ErrorOut.model_fields)
 
 
-@router.get("/errors", auth=authority.READ, response=ErrorPage)
+@router.get("/errors", auth=auth.READ, response=ErrorPage)
 def all_errors(request: HttpRequest, listing: Query[ErrorListing]) -> Page:
     """Errors nobody handled, those seen last first. `search` looks at kind, culprit and message; `since` at when
     they were seen last."""
@@ -76,14 +77,14 @@ def all_errors(request: HttpRequest, listing: Query[ErrorListing]) -> Page:
     return listing.answer([_shown(row, FIELDS) for row in rows], count, fields)
 
 
-@router.get("/errors/{int:error_id}", auth=authority.ADMIN, response=ErrorDetail)
+@router.get("/errors/{int:error_id}", auth=auth.ADMIN, response=ErrorDetail)
 def one_error(request: HttpRequest, error_id: int) -> dict[str, Any]:
     """With the traceback of the last one."""
     return _shown(_error_or_404(error_id), (*FIELDS, "traceback"))
 
 
-@router.post("/errors/{int:error_id}/resolve", auth=authority.OPERATE, response=ErrorOut)
-def resolve_error(request: Call, error_id: int) -> dict[str, Any]:
+@router.post("/errors/{int:error_id}/resolve", auth=auth.OPERATE, response=ErrorOut)
+def resolve_error(request: AuthedRequest, error_id: int) -> dict[str, Any]:
     """Marks it as seen. It opens again when it comes again."""
     resolve([_error_or_404(error_id)], request.auth, client_address(request))
     return _shown(_error_or_404(error_id), FIELDS)

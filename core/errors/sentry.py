@@ -22,7 +22,7 @@ from structlog.contextvars import get_contextvars
 
 from core.masking import masked
 
-from .sighting import sighted
+from .occurrence import sighted
 
 log = structlog.get_logger(__name__)
 MOST_WAITING = 20

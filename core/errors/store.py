@@ -15,10 +15,10 @@ from core.access.principal import Principal
 from core.models import ErrorGroup
 from core.retention import register_expiry
 
-from .sighting import Sighting
+from .occurrence import Occurrence
 
 
-def add(seen: Sighting) -> None:
+def add(seen: Occurrence) -> None:
     """In the caller's transaction. A group that was resolved before the error came again is open once more."""
     columns = {
         name: getattr(seen, name) for name in ("kind", "culprit", "process", "place", "message", "traceback")
@@ -32,7 +32,7 @@ def add(seen: Sighting) -> None:
         _create(seen, columns)
 
 
-def _create(seen: Sighting, columns: dict[str, object]) -> None:
+def _create(seen: Occurrence, columns: dict[str, object]) -> None:
     first = {**columns, "count": seen.count, "first_seen_at": seen.first_at}
     _, is_ours = ErrorGroup.objects.get_or_create(fingerprint=seen.fingerprint, defaults=first)
     if not is_ours:  # another process was quicker

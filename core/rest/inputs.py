@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from ninja import Schema
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 
-from core.moments import iso as iso
+from core.timeformat import in_utc
 
 
 class Input(Schema):
@@ -31,7 +31,7 @@ def _plus_restored(value: Any) -> Any:
 
 def _in_utc(value: datetime) -> datetime:
     try:
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+        return in_utc(value)
     except OverflowError:
         raise ValueError("is beyond the calendar") from None
 

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from core import doctor, doctor_checks, rotation
+from core import doctor, doctor_checks, key_rotation
 from core.access import audit
 from core.doctor import Check, Finding, Status, examine, fail, ok, register
 from core.locks import hold
@@ -80,7 +80,7 @@ def test_the_disk_is_judged_by_what_is_free(
 
 def test_secrets_that_no_key_opens_are_told(data_dir: Path, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = [encrypt("x")]
-    monkeypatch.setattr(rotation, "_stores", {"samples": lambda visit: [visit(token) for token in tokens]})
+    monkeypatch.setattr(key_rotation, "_stores", {"samples": lambda visit: [visit(token) for token in tokens]})
     assert [finding.status for finding in doctor_checks.secret_keys()] == [Status.OK, Status.OK]
     keys_path().unlink()
     found = list(doctor_checks.secret_keys())[1]

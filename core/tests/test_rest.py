@@ -7,9 +7,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from core.rest.credentials import Credentials
-from core.rest.inputs import Moment, iso
+from core.rest.inputs import Moment
 from core.rest.lists import Listing, sort_by
 from core.rest.origins import is_own_origin
+from core.timeformat import iso
 
 MOMENT = TypeAdapter(Moment)
 

@@ -10,9 +10,9 @@ import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings as django_settings
 
-from core import rotation, secrets
+from core import key_rotation, secrets
+from core.key_rotation import Visit, register_rotation
 from core.keyfile import key_file, replace_private
-from core.rotation import Visit, register_rotation
 from core.secrets import SecretUnreadableError, decrypt, encrypt, keys_path, re_encrypt
 
 RACE = """
@@ -35,7 +35,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def visit_all(visit: Visit) -> None:
         held[:] = [visit(token) for token in held]
 
-    monkeypatch.setattr(rotation, "_stores", {})
+    monkeypatch.setattr(key_rotation, "_stores", {})
     register_rotation("samples", visit_all)
     return held
 
@@ -107,7 +107,7 @@ def test_what_no_key_opens_is_told(data_dir: Path, token: str) -> None:
 
 def test_a_new_key_is_used_at_once_by_whoever_has_the_old_one_loaded(data_dir: Path) -> None:
     old = encrypt("s3cret")
-    rotation.add_key()
+    key_rotation.add_key()
     new = encrypt("s3cret")
     newest = Fernet(keys_path().read_text().split()[0])
     assert newest.decrypt(new.encode()) == b"s3cret"
@@ -116,20 +116,20 @@ def test_a_new_key_is_used_at_once_by_whoever_has_the_old_one_loaded(data_dir: P
 
 def test_a_rotation_changes_what_is_old_once(data_dir: Path, store: list[str], db: None) -> None:
     store += [encrypt("one"), encrypt("two")]
-    rotation.add_key()
+    key_rotation.add_key()
     store.append(encrypt("three"))
-    [first] = rotation.re_encrypt_all()
-    [second] = rotation.re_encrypt_all()
+    [first] = key_rotation.re_encrypt_all()
+    [second] = key_rotation.re_encrypt_all()
     assert (first.seen, first.changed, second.changed) == (3, 2, 0)
-    assert rotation.keep_newest_key() == 1
+    assert key_rotation.keep_newest_key() == 1
     assert [decrypt(token) for token in store] == ["one", "two", "three"]
 
 
 def test_one_lost_secret_does_not_hold_up_the_others(data_dir: Path, store: list[str], db: None) -> None:
     store += [Fernet(Fernet.generate_key()).encrypt(b"lost").decode(), encrypt("kept")]
     lost = store[0]
-    rotation.add_key()
-    [tally] = rotation.re_encrypt_all()
+    key_rotation.add_key()
+    [tally] = key_rotation.re_encrypt_all()
     assert (tally.changed, tally.unreadable) == (1, 1)
     assert store[0] == lost
 
@@ -137,8 +137,8 @@ def test_one_lost_secret_does_not_hold_up_the_others(data_dir: Path, store: list
 def test_looking_whether_all_can_be_opened_changes_nothing(data_dir: Path, store: list[str], db: None) -> None:
     store.append(encrypt("one"))
     before = list(store)
-    rotation.add_key()
-    [tally] = rotation.check_all()
+    key_rotation.add_key()
+    [tally] = key_rotation.check_all()
     assert (tally.seen, tally.unreadable, store) == (1, 0, before)
 
 
@@ -151,7 +151,7 @@ def test_a_key_file_is_replaced_as_a_whole_or_not_at_all(data_dir: Path, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        rotation.add_key()
+        key_rotation.add_key()
     assert keys_path().read_text() == before
     assert [path.name for path in data_dir.iterdir()] == ["secrets.key"]
 

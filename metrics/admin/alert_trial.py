@@ -19,10 +19,9 @@ from django.utils.translation import gettext_lazy
 
 from core.access import Role
 from core.access.guards import RoleModelAdmin, role_required
+from core.timeformat import from_unix, time_element
 from metrics.alerts.backtest import Episode, OfProgram, Outcome, Plan, backtest
 from metrics.alerts.models import Alert, AlertRule
-from metrics.moments import from_unix
-from programs.admin.records import moment
 from programs.formatting import duration_text
 from programs.forms.fields import seconds_text
 
@@ -107,7 +106,7 @@ def _place(episode: Episode, asked: Plan) -> tuple[int, int]:
 
 def _moment(seconds: int) -> SafeString:
     at: datetime = from_unix(seconds)
-    return moment(at)
+    return time_element(at)
 
 
 class RuleTrials(RoleModelAdmin):

@@ -17,10 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.paginator import InfinitePaginator
 
+from core.timeformat import time_element
 from metrics.alerts import selectors
 from metrics.alerts.models import Alert, AlertRule
 from programs.admin.filters import ProgramFilter, SinceFilter
-from programs.admin.records import ReadOnlyAdmin, moment
+from programs.admin.records import ReadOnlyAdmin
 from programs.formatting import duration_text
 from programs.models import Program
 
@@ -93,11 +94,11 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("When"))
     def when(self, row: Alert) -> SafeString:
-        return moment(row.started_at)
+        return time_element(row.started_at)
 
     @admin.display(description=_("Over at"))
     def over(self, row: Alert) -> SafeString | str:
-        return moment(row.resolved_at) if row.resolved_at else "—"
+        return time_element(row.resolved_at) if row.resolved_at else "—"
 
     @admin.display(description=_("State"))
     def status(self, row: Alert) -> SafeString:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,11 +19,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from core.timeformat import from_unix, in_utc, time_element
 from metrics.models import RecordedProgram, Usage
-from metrics.moments import from_unix
 from metrics.rows import Key, Page, Wanted, page
 from metrics.tiers import BY_NAME, RAW, Tier
-from programs.admin.records import ReadOnlyAdmin, moment
+from programs.admin.records import ReadOnlyAdmin
 from programs.formatting import bytes_text, percent_text
 from programs.models import Program
 
@@ -104,7 +104,7 @@ class HistoryAdmin(ReadOnlyAdmin):
 
 
 def _seconds(at: datetime) -> int:
-    return int(at.replace(tzinfo=UTC).timestamp())
+    return int(in_utc(at).timestamp())
 
 
 def _key(text: str) -> Key | None:
@@ -131,7 +131,7 @@ def _cells(rows: Sequence[Usage]) -> list[tuple[Program | None, int, list[Any]]]
 def _of_row(row: Usage) -> list[Any]:
     average = percent_text(100 * row.cpu_ms / row.covered_ms) if row.covered_ms else NOTHING
     return [
-        moment(from_unix(row.timestamp)),
+        time_element(from_unix(row.timestamp)),
         row.count,
         average,
         f"{percent_text(row.cpu_min / 100)} to {percent_text(row.cpu_max / 100)}",

@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router, Status
 
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
 from metrics.schemas import Window
 from programs.schemas import PageOut
@@ -42,7 +42,7 @@ LARGEST_ID = 2**63 - 1
 # --- Alerts ---------------------------------------------------------------------------------------------
 
 
-@router.get("", auth=authority.READ, response=PageOut)
+@router.get("", auth=auth.READ, response=PageOut)
 def list_alerts(request: HttpRequest, listing: Query[AlertListing]) -> Page:
     """Those that last and those that are over, newest first."""
     columns = listing.order({name: name for name in ALERT_ORDER}, "-started_at")
@@ -66,7 +66,7 @@ def _filtered(listing: AlertListing) -> QuerySet[Alert]:
     return found
 
 
-@router.get("/{int:alert_id}", auth=authority.READ, response=AlertOut)
+@router.get("/{int:alert_id}", auth=auth.READ, response=AlertOut)
 def get_alert(request: HttpRequest, alert_id: int) -> dict[str, Any]:
     found = Alert.objects.filter(pk=alert_id).first() if 0 < alert_id <= LARGEST_ID else None
     if found is None:
@@ -84,7 +84,7 @@ def rule_or_404(rule_id: int) -> AlertRule:
     return found
 
 
-@router.get("/rules", auth=authority.READ, response=PageOut)
+@router.get("/rules", auth=auth.READ, response=PageOut)
 def list_rules(request: HttpRequest, listing: Query[RuleListing]) -> Page:
     """All rules. `search` looks at name and description."""
     columns = listing.order({name: name for name in RULE_ORDER}, "name")
@@ -94,33 +94,33 @@ def list_rules(request: HttpRequest, listing: Query[RuleListing]) -> Page:
     return listing.answer([rule_json(row) for row in rows], count, fields)
 
 
-@router.post("/rules", auth=authority.ADMIN, response={201: RuleOut})
-def create_rule(request: Call, response: HttpResponse, body: RuleIn) -> Status[dict[str, Any]]:
+@router.post("/rules", auth=auth.ADMIN, response={201: RuleOut})
+def create_rule(request: AuthedRequest, response: HttpResponse, body: RuleIn) -> Status[dict[str, Any]]:
     saved = services.save_rule(body.model_dump(exclude_unset=True), actor=request.auth)
     response["Location"] = f"{request.path}/{saved.pk}"
     return Status(201, rule_json(saved))
 
 
-@router.get("/rules/{int:rule_id}", auth=authority.READ, response=RuleOut)
+@router.get("/rules/{int:rule_id}", auth=auth.READ, response=RuleOut)
 def get_rule(request: HttpRequest, rule_id: int) -> dict[str, Any]:
     return rule_json(rule_or_404(rule_id))
 
 
-@router.patch("/rules/{int:rule_id}", auth=authority.ADMIN, response=RuleOut)
-def change_rule(request: Call, rule_id: int, body: RuleChangesIn) -> dict[str, Any]:
+@router.patch("/rules/{int:rule_id}", auth=auth.ADMIN, response=RuleOut)
+def change_rule(request: AuthedRequest, rule_id: int, body: RuleChangesIn) -> dict[str, Any]:
     """Changes the given fields. An alert that no longer follows from the rule is ended within RECORD_SECONDS."""
     values = body.model_dump(exclude_unset=True)
     return rule_json(services.save_rule(values, actor=request.auth, rule=rule_or_404(rule_id)))
 
 
-@router.put("/rules/{int:rule_id}", auth=authority.ADMIN, response=RuleOut)
-def replace_rule(request: Call, rule_id: int, body: RuleIn) -> dict[str, Any]:
+@router.put("/rules/{int:rule_id}", auth=auth.ADMIN, response=RuleOut)
+def replace_rule(request: AuthedRequest, rule_id: int, body: RuleIn) -> dict[str, Any]:
     """Replaces the whole rule: fields left out go back to their defaults."""
     return rule_json(services.save_rule(body.model_dump(), actor=request.auth, rule=rule_or_404(rule_id)))
 
 
-@router.delete("/rules/{int:rule_id}", auth=authority.ADMIN, response={204: None})
-def remove_rule(request: Call, rule_id: int) -> Status[None]:
+@router.delete("/rules/{int:rule_id}", auth=auth.ADMIN, response={204: None})
+def remove_rule(request: AuthedRequest, rule_id: int) -> Status[None]:
     """Its alerts stay; those that last are ended within RECORD_SECONDS."""
     services.remove_rule(rule_or_404(rule_id), actor=request.auth)
     return Status(204, None)
@@ -129,8 +129,8 @@ def remove_rule(request: Call, rule_id: int) -> Status[None]:
 # --- The past -------------------------------------------------------------------------------------------
 
 
-@router.post("/backtest", auth=authority.READ, response=BacktestOut)
-def run_backtest(request: Call, body: BacktestIn) -> dict[str, Any]:
+@router.post("/backtest", auth=auth.READ, response=BacktestOut)
+def run_backtest(request: AuthedRequest, body: BacktestIn) -> dict[str, Any]:
     """When a rule would have fired, and been over. Nothing is saved and nobody is told."""
     now = int(time.time())
     start, end = Window.model_construct(hours=body.hours, start=body.start, end=body.end).span(now)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from metrics.moments import from_unix
+from core.timeformat import from_unix
 from metrics.tiers import RAW
 from programs.models import Host, Program
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from core.moments import iso
-from metrics.moments import iso as iso_unix
+from core.timeformat import iso, iso_from_unix
 
 from .backtest import Episode, Outcome
 from .levels import LEVELS
@@ -57,8 +56,8 @@ def alert_json(alert: Alert, now: datetime) -> dict[str, Any]:
 def outcome_json(rule: AlertRule, outcome: Outcome) -> dict[str, Any]:
     asked = outcome.plan
     return {
-        "start": iso_unix(asked.start),
-        "end": iso_unix(asked.end),
+        "start": iso_from_unix(asked.start),
+        "end": iso_from_unix(asked.end),
         "step": asked.step,
         "tier": asked.tier.name,
         "window_seconds": asked.window,
@@ -76,7 +75,7 @@ def outcome_json(rule: AlertRule, outcome: Outcome) -> dict[str, Any]:
 def _episode(episode: Episode) -> dict[str, Any]:
     end = episode.resolved_at
     return {
-        "started_at": iso_unix(episode.started_at),
-        "resolved_at": None if end is None else iso_unix(end),
+        "started_at": iso_from_unix(episode.started_at),
+        "resolved_at": None if end is None else iso_from_unix(end),
         **{name: getattr(episode, name) for name in ("reason", "value", "highest", "lowest")},
     }

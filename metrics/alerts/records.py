@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from django.db import IntegrityError, transaction
 
-from metrics.moments import from_unix
+from core.timeformat import from_unix
 from programs import events
 from programs.events import AGENT
 from programs.models import Host, Program

@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-from core.outages import is_outage
+from core.db_errors import is_outage
 from metrics.tiers import RAW
 from programs.models import Host
 

@@ -43,7 +43,7 @@ class Bytes(NamedTuple):
 Readings = Mapping[int, Reading]  # by pid
 
 
-class Account:
+class CpuAccount:
     """One counter of one tree. What started before `since` (seconds after boot) counts from first sight."""
 
     __slots__ = ("members", "since")

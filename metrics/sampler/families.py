@@ -15,7 +15,7 @@ Family = dict[int, Sample]
 Known = tuple[int, Key | None]  # kernel start, owner
 
 
-class Families:
+class ProcessGroups:
     """Remembers, from one table to the next, who belongs to whom; a new process costs a look at its ancestors.
 
     From one tick to the next little happens: as long as the roots are the same, only who came, went or moved is

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from programs.supervisor import platform
 
-from .account import Account, Bytes
+from .account import Bytes, CpuAccount
 from .base import Key, Reader, Root, Sample, TreeUsage
-from .families import Families, Family
+from .families import Family, ProcessGroups
 
 if sys.platform == "linux":
     from .linux import LinuxReader as DefaultReader
@@ -50,9 +50,9 @@ class Tree:
 
     root_start: int
     counted: Moment
-    cpu: Account
-    read: Account
-    written: Account
+    cpu: CpuAccount
+    read: CpuAccount
+    written: CpuAccount
     memory_bytes: int = 0
     threads: int = 0
     open_files: int | None = None
@@ -63,7 +63,9 @@ class Tree:
     def counting_from(cls, moment: Moment, root: Sample, members: Family) -> Tree:
         """Of `members` what they used so far is not counted, nor is that of others which ran at that moment."""
         since = moment.since_boot
-        return cls(root.kernel_start, moment, Account(since, members), Account(since, {}), Account(since, {}))
+        return cls(
+            root.kernel_start, moment, CpuAccount(since, members), CpuAccount(since, {}), CpuAccount(since, {})
+        )
 
 
 class Sampler:
@@ -77,7 +79,7 @@ class Sampler:
         clock: Callable[[], Moment] = now,
     ) -> None:
         self._reader = reader or DefaultReader()
-        self._families = Families(marker_of)
+        self._families = ProcessGroups(marker_of)
         self._clock = clock
         self.sampled_at = clock()  # or, before the first sample, when it was made
         self._trees: dict[Key, Tree] = {}

@@ -17,7 +17,7 @@ from metrics.recorder import Recorder
 from metrics.tests.writing import Writer
 from programs.hosts import this_host
 from programs.models import Program
-from programs.states import Verb
+from programs.states import Action
 from programs.tests.actors import AgentBox, ask, define, wait_for, wait_state
 
 INTERVAL = 1
@@ -142,11 +142,11 @@ def test_a_stopped_program_leaves_a_gap_and_no_zeros(box: AgentBox) -> None:
     agent = start(box)
     program = define("steady", "sleep 600")
     wait_for(lambda: len(times(program)) > 1, agent)
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     ended = time.time()
     wait_for(lambda: HostUsage.objects.filter(timestamp__gt=ended + 2).exists(), agent)
-    ask(program, Verb.START)
+    ask(program, Action.START)
     wait_for(lambda: times(program)[-1] > ended + 1, agent)
     assert not [moment for moment in times(program) if ended < moment < ended + 1]
 

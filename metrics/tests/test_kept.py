@@ -15,7 +15,7 @@ from core.cache.stores import FileStore
 from core.models import Sequence
 from metrics import kept, queries
 from metrics.measures import OF_PROGRAMS, Programs
-from metrics.revisions import CLOCK, SETTLED_SECONDS, WriterClock, changed_past, settled_revision
+from metrics.revisions import CLOCK, SETTLED_SECONDS, WriterClock, invalidate_history, settled_revision
 from metrics.tiers import MINUTE
 from programs.tests.api_rig import define
 
@@ -65,7 +65,7 @@ def test_a_change_of_the_past_is_visible_at_once() -> None:
     written(1, NOW)
     assert points(program) == []
     used(MINUTE, program, NOON, cpu=10)
-    changed_past()
+    invalidate_history()
     assert points(program) == [[NOON, 10.0]]
 
 

@@ -23,7 +23,7 @@ from metrics.models import (
 )
 from metrics.retention import ClockGuard, Retention
 from metrics.spread import Piece, parts
-from metrics.stretch import Stretch
+from metrics.stretch import Accumulator
 from metrics.tests.test_recorder import host_row
 from metrics.tests.writing import Writer, programs, used
 from metrics.tiers import HOUR, MINUTE, RAW, TIERS, Tier
@@ -41,7 +41,7 @@ def write(tier: Tier, program: int, timestamp: int) -> None:
     if tier is RAW:
         add_to_points(RAW.period_of(timestamp), timestamp, {program: values})
     else:
-        stretch = Stretch()
+        stretch = Accumulator()
         stretch.add_point(values)
         replace_rows(tier.model, [stretch.row(tier.period_of(timestamp), program, timestamp)])
 

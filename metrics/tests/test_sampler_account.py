@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metrics.sampler import Sample
-from metrics.sampler.account import Account
+from metrics.sampler.account import CpuAccount
 from programs.supervisor import platform
 
 MAIN = 100
@@ -17,8 +17,8 @@ def table(*processes: Sample) -> dict[int, Sample]:
     return {sample.pid: sample for sample in processes}
 
 
-def account(*processes: Sample, since: float = 10.0) -> Account:
-    return Account(since, table(*processes))
+def account(*processes: Sample, since: float = 10.0) -> CpuAccount:
+    return CpuAccount(since, table(*processes))
 
 
 def test_the_use_of_one_process_is_the_growth_of_its_counter() -> None:

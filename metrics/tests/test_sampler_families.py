@@ -6,7 +6,7 @@ import random
 
 from metrics.sampler import Root, Sample
 from metrics.sampler.base import Key
-from metrics.sampler.families import Families, Family
+from metrics.sampler.families import Family, ProcessGroups
 
 ROOTS = {(1, 0): Root(100, 1, "a"), (2, 0): Root(200, 1, "b")}
 Table = dict[int, Sample]
@@ -28,7 +28,7 @@ def members(families: dict[Key, Family]) -> dict[Key, set[int]]:
     return {key: set(family) for key, family in families.items()}
 
 
-class Thorough(Families):
+class Thorough(ProcessGroups):
     """Looks at everybody in every table."""
 
     def _carried_on(self, before: object, ended: object) -> dict[Key, Family]:
@@ -54,7 +54,7 @@ def next_table(now: Table, dice: random.Random, start: int) -> Table:
 def test_carrying_on_comes_to_the_same_as_looking_at_everybody_each_time() -> None:
     dice = random.Random(7)
     marks = {pid: dice.choice(["a", "b", None, None]) for pid in range(300, 320)}
-    quick, thorough = Families(marks.get), Thorough(marks.get)
+    quick, thorough = ProcessGroups(marks.get), Thorough(marks.get)
     now = table(process(1), process(100), process(200))
     for start in range(2, 400):
         now = next_table(now, dice, start)
@@ -62,7 +62,7 @@ def test_carrying_on_comes_to_the_same_as_looking_at_everybody_each_time() -> No
 
 
 def test_a_family_in_which_nothing_happened_is_the_same_object_as_before() -> None:
-    families = Families(unmarked)
+    families = ProcessGroups(unmarked)
     now = table(process(1), process(100), process(200), process(201, 200))
     first = families.gather(now, ROOTS)
     second = families.gather(now | table(process(201, 200, own=10)), ROOTS)
@@ -71,20 +71,20 @@ def test_a_family_in_which_nothing_happened_is_the_same_object_as_before() -> No
 
 
 def test_a_pid_that_went_from_one_program_to_another_is_the_others() -> None:
-    families = Families(unmarked)
+    families = ProcessGroups(unmarked)
     families.gather(table(process(100), process(200), process(300, 100)), ROOTS)
     found = families.gather(table(process(100), process(200), process(300, 200, start=9)), ROOTS)
     assert members(found) == {(1, 0): {100}, (2, 0): {200, 300}}
 
 
 def test_a_root_that_ended_takes_its_family_out_of_the_count() -> None:
-    families = Families(unmarked)
+    families = ProcessGroups(unmarked)
     families.gather(table(process(100), process(101, 100), process(200)), ROOTS)
     assert members(families.gather(table(process(101, 1), process(200)), ROOTS)) == {(2, 0): {200}}
 
 
 def test_a_program_that_is_new_is_found_among_those_known_as_nobodys() -> None:
-    families = Families(unmarked)
+    families = ProcessGroups(unmarked)
     both = table(process(100), process(101, 100), process(200))
     families.gather(both, {(1, 0): ROOTS[1, 0]})
     assert members(families.gather(both, ROOTS)) == {(1, 0): {100, 101}, (2, 0): {200}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metrics.spread import Piece, parts
-from metrics.stretch import MinuteStream, Stretch
+from metrics.stretch import Accumulator, MinuteStream
 from metrics.tests.writing import used
 from metrics.values import Values
 
@@ -16,7 +16,7 @@ def values(cpu: float = 50.0, seconds: float = 2.0) -> Values:
     return found
 
 
-def samples(taken: dict[int, Stretch] | None) -> dict[int, int]:
+def samples(taken: dict[int, Accumulator] | None) -> dict[int, int]:
     assert taken is not None
     return {program: stretch.values.samples for program, stretch in taken.items() if stretch.values}
 

@@ -9,9 +9,9 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from core.timeformat import from_unix
 from metrics import summary
 from metrics.models import OpenPeriod
-from metrics.moments import from_unix
 from metrics.summary import Item
 from metrics.tiers import DAY, HOUR, MINUTE, RAW
 from programs import events

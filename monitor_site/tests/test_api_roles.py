@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from core.access import Role
-from core.rest.authority import needs
+from core.rest.auth import needs
 from monitor_site.api import api
 from programs.tests.api_rig import define, host, person, token
 

@@ -7,7 +7,7 @@ import pytest
 
 from core.access import Role
 from core.errors import store
-from core.errors.sighting import Sighting
+from core.errors.occurrence import Occurrence
 from core.models import ErrorGroup
 from programs.tests.api_rig import Api
 
@@ -17,7 +17,7 @@ NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 def seen(fingerprint: str, *, after: int = 0, count: int = 1, process: str = "web", message: str = "no") -> None:
     at = NOON + timedelta(seconds=after)
-    store.add(Sighting(fingerprint, "ValueError", "core.x.f", process, "GET x", message, "trace", at, at, count))
+    store.add(Occurrence(fingerprint, "ValueError", "core.x.f", process, "GET x", message, "trace", at, at, count))
 
 
 def prints(api: Api, query: str = "") -> list[str]:
@@ -72,9 +72,9 @@ def test_resolving_takes_it_from_the_open_ones_until_it_comes_again() -> None:
     assert prints(api, "?state=open") == ["a"]
 
 
-def _again() -> Sighting:
+def _again() -> Occurrence:
     now = datetime.now(UTC) + timedelta(seconds=1)
-    return Sighting("a", "ValueError", "core.x.f", "web", "GET x", "no", "trace", now, now)
+    return Occurrence("a", "ValueError", "core.x.f", "web", "GET x", "no", "trace", now, now)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**63, 10**30])

@@ -21,6 +21,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.access import Role
 from core.access.guards import role_required
+from core.exceptions import ConflictError
 from programs import adoption, services
 from programs.adoption import Candidate
 from programs.formatting import bytes_text
@@ -89,7 +90,7 @@ def _adopt(form: AdoptForm, pid: int, request: HttpRequest) -> Program | None:
             return program
     except ValidationError as error:
         form.add_error("name" if "name" in getattr(error, "error_dict", {}) else None, error.messages)
-    except services.ConflictError as error:
+    except ConflictError as error:
         form.add_error(None, str(error))
     return None
 

@@ -19,7 +19,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 from unfold.paginator import InfinitePaginator
 
 from core.access.guards import RoleModelAdmin
-from core.moments import moment as moment
+from core.timeformat import time_element
 from programs import hosts
 from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.models import Host, Incident, ProgramEvent
@@ -72,7 +72,7 @@ class RecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("When"))
     def when(self, row: ProgramEvent | Incident) -> SafeString:
-        return moment(row.timestamp)
+        return time_element(row.timestamp)
 
     @admin.display(description=gettext_lazy("Program"))
     def about(self, row: ProgramEvent | Incident) -> SafeString | str:
@@ -163,7 +163,7 @@ def _used(name: str, value: Any) -> tuple[str, str]:
 
 def _change(change: dict[str, Any]) -> dict[str, Any]:
     at = datetime.fromisoformat(change["at"])
-    return {**change, "fields": ", ".join(map(label, change["changes"])), "at": moment(at)}
+    return {**change, "fields": ", ".join(map(label, change["changes"])), "at": time_element(at)}
 
 
 @admin.register(Host)
@@ -181,4 +181,4 @@ class HostAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("Last heard of"), ordering="heartbeat_at")
     def heard(self, host: Host) -> SafeString | str:
-        return moment(host.heartbeat_at) if host.heartbeat_at else _("never")
+        return time_element(host.heartbeat_at) if host.heartbeat_at else _("never")

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from core.access.guards import RoleModelAdmin
+from core.exceptions import ConflictError
 from programs import services
 from programs.models import Dependency, Program
 
@@ -47,7 +48,7 @@ class RemovalPages(RoleModelAdmin):
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         try:
             return super().delete_view(request, object_id, extra_context)
-        except services.ConflictError as error:  # somebody came to need it while the page was open
+        except ConflictError as error:  # somebody came to need it while the page was open
             messages.error(request, str(error))
             return HttpResponseRedirect(page_of(Program(pk=object_id)))
 

@@ -23,18 +23,19 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of, role_required
+from core.exceptions import ConflictError
 from programs import services
 from programs.models import Program
-from programs.states import VERBS, State, Verb
+from programs.states import VERBS, Action, State
 
 MOST_NAMED = 5
 LABELS = {
-    Verb.START: gettext_lazy("Start"),
-    Verb.STOP: gettext_lazy("Stop"),
-    Verb.RESTART: gettext_lazy("Restart"),
-    Verb.KILL: gettext_lazy("Kill"),
+    Action.START: gettext_lazy("Start"),
+    Action.STOP: gettext_lazy("Stop"),
+    Action.RESTART: gettext_lazy("Restart"),
+    Action.KILL: gettext_lazy("Kill"),
 }
-ICONS = {Verb.START: "play_arrow", Verb.STOP: "stop", Verb.RESTART: "restart_alt", Verb.KILL: "dangerous"}
+ICONS = {Action.START: "play_arrow", Action.STOP: "stop", Action.RESTART: "restart_alt", Action.KILL: "dangerous"}
 # A button posts the page's own form; killing, which cannot be undone, leads to a page that asks first.
 BUTTON = (
     '<button type="submit" form="verb-form" formaction="{address}"{off} class="icon-button verb-{verb}" '
@@ -49,11 +50,11 @@ ICON = '<span class="material-symbols-outlined" aria-hidden="true">{}</span>'
 
 def buttons(program_id: int, name: str, state: State, *, labelled: bool = False) -> SafeString:
     """A button for each verb; those that make no sense in `state` are switched off."""
-    made = [_button(verb, program_id, name, verb in VERBS[state], labelled) for verb in Verb]
+    made = [_button(verb, program_id, name, verb in VERBS[state], labelled) for verb in Action]
     return format_html_join("", "{}", ((button,) for button in made))
 
 
-def _button(verb: Verb, program_id: int, name: str, is_possible: bool, labelled: bool) -> SafeString:
+def _button(verb: Action, program_id: int, name: str, is_possible: bool, labelled: bool) -> SafeString:
     icon = format_html(ICON, ICONS[verb])
     facts = {
         "verb": verb,
@@ -63,7 +64,7 @@ def _button(verb: Verb, program_id: int, name: str, is_possible: bool, labelled:
         "address": reverse(f"admin:programs_program_{verb}", args=[program_id]),
         "face": format_html("{}<span>{}</span>", icon, LABELS[verb]) if labelled else icon,
     }
-    if verb is Verb.KILL:
+    if verb is Action.KILL:
         return format_html(LINK, off="false" if is_possible else "true", **facts)
     return format_html(BUTTON, off="" if is_possible else mark_safe(" disabled"), **facts)
 
@@ -73,7 +74,7 @@ def actor_of(request: HttpRequest) -> str:
     return principal_of(request).actor
 
 
-def summary(verb: Verb, outcome: dict[int, str | None]) -> tuple[int, str]:
+def summary(verb: Action, outcome: dict[int, str | None]) -> tuple[int, str]:
     """Message level and text for what became of a bulk request: counts, then the reasons of refusals."""
     reasons = [reason for reason in outcome.values() if reason]
     done = len(outcome) - len(reasons)
@@ -93,24 +94,24 @@ class VerbActions(RoleModelAdmin):
 
     @admin.action(description=gettext_lazy("Start"), permissions=["operate"])
     def start_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> None:
-        self._request_many(request, queryset, Verb.START)
+        self._request_many(request, queryset, Action.START)
 
     @admin.action(description=gettext_lazy("Stop"), permissions=["operate"])
     def stop_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> None:
-        self._request_many(request, queryset, Verb.STOP)
+        self._request_many(request, queryset, Action.STOP)
 
     @admin.action(description=gettext_lazy("Restart"), permissions=["operate"])
     def restart_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> None:
-        self._request_many(request, queryset, Verb.RESTART)
+        self._request_many(request, queryset, Action.RESTART)
 
     @admin.action(description=gettext_lazy("Kill at once"), permissions=["operate"])
     def kill_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> HttpResponse | None:
         if "confirmed" not in request.POST:
-            return self._ask(request, Verb.KILL, list(queryset), action="kill_selected")
-        self._request_many(request, queryset, Verb.KILL)
+            return self._ask(request, Action.KILL, list(queryset), action="kill_selected")
+        self._request_many(request, queryset, Action.KILL)
         return None
 
-    def _request_many(self, request: HttpRequest, queryset: QuerySet[Program], verb: Verb) -> None:
+    def _request_many(self, request: HttpRequest, queryset: QuerySet[Program], verb: Action) -> None:
         level, text = summary(verb, services.request_many(queryset, verb, actor=actor_of(request)))
         messages.add_message(request, level, text)
 
@@ -120,17 +121,17 @@ class VerbActions(RoleModelAdmin):
 
         verbs = [
             path(f"<int:object_id>/{verb}/", guarded(self.verb_view), {"verb": verb}, f"programs_program_{verb}")
-            for verb in Verb
+            for verb in Action
         ]
         return [*verbs, path("<int:object_id>/scale/", guarded(self.scale_view), name="programs_program_scale")]
 
-    def verb_view(self, request: HttpRequest, object_id: int, verb: Verb) -> HttpResponse:
+    def verb_view(self, request: HttpRequest, object_id: int, verb: Action) -> HttpResponse:
         program = get_object_or_404(Program.objects.select_related("host"), pk=object_id)
         if request.method != "POST":
             return self._ask(request, verb, [program])
         try:
             services.request(program, verb, actor=actor_of(request))
-        except services.ConflictError as error:
+        except ConflictError as error:
             return answer(request, program, messages.ERROR, str(error))
         text = _("%(verb)s of %(name)s requested.") % {"verb": LABELS[verb], "name": program.name}
         return answer(request, program, messages.SUCCESS, text)
@@ -149,7 +150,7 @@ class VerbActions(RoleModelAdmin):
         return answer(request, program, messages.SUCCESS, text)
 
     def _ask(
-        self, request: HttpRequest, verb: Verb, programs: list[Program], action: str = ""
+        self, request: HttpRequest, verb: Action, programs: list[Program], action: str = ""
     ) -> TemplateResponse:
         context = {
             **self.admin_site.each_context(request),

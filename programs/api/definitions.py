@@ -8,10 +8,10 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 
-from core.rest import authority
-from core.rest.authority import Call
-from core.rest.inputs import iso
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
+from core.timeformat import iso
 from programs import definition, services
 from programs import status as live
 from programs.models import Program
@@ -48,7 +48,7 @@ def status_or_404(program_id: int) -> ProgramStatus:
     return status
 
 
-@router.get("/programs", auth=authority.READ, response=PageOut)
+@router.get("/programs", auth=auth.READ, response=PageOut)
 def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> Page:
     """Definitions with their present state. `search` looks at name, description and command."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
@@ -57,9 +57,9 @@ def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> Page:
     return listing.answer([_shown(program, status) for program, status in found], count, fields)
 
 
-@router.post("/programs", auth=authority.ADMIN, response={201: DefinitionOut, 200: PreviewOut})
+@router.post("/programs", auth=auth.ADMIN, response={201: DefinitionOut, 200: PreviewOut})
 def create_program(
-    request: Call, response: HttpResponse, body: DefinitionIn, dry_run: bool = False
+    request: AuthedRequest, response: HttpResponse, body: DefinitionIn, dry_run: bool = False
 ) -> Status[dict[str, Any]]:
     """Defines a program, and starts it unless `autostart` is false. `dry_run` only checks and answers 200."""
     saved = services.save_definition(
@@ -72,31 +72,35 @@ def create_program(
     return Status(201, _shown(saved.program, status_or_404(saved.program.pk)))
 
 
-@router.get("/programs/{int:program_id}", auth=authority.READ, response=DefinitionOut)
+@router.get("/programs/{int:program_id}", auth=auth.READ, response=DefinitionOut)
 def get_program(request: HttpRequest, program_id: int) -> dict[str, Any]:
     return _shown(program_or_404(program_id), status_or_404(program_id))
 
 
-@router.patch("/programs/{int:program_id}", auth=authority.ADMIN, response=ChangedOut)
-def change_program(request: Call, program_id: int, body: ChangesIn, dry_run: bool = False) -> dict[str, Any]:
+@router.patch("/programs/{int:program_id}", auth=auth.ADMIN, response=ChangedOut)
+def change_program(
+    request: AuthedRequest, program_id: int, body: ChangesIn, dry_run: bool = False
+) -> dict[str, Any]:
     """Changes the given fields. `applies` says which take effect `live` and which at the next `restart`."""
     return _save(request, program_id, body.model_dump(exclude_unset=True), dry_run)
 
 
-@router.put("/programs/{int:program_id}", auth=authority.ADMIN, response=ChangedOut)
-def replace_program(request: Call, program_id: int, body: DefinitionIn, dry_run: bool = False) -> dict[str, Any]:
+@router.put("/programs/{int:program_id}", auth=auth.ADMIN, response=ChangedOut)
+def replace_program(
+    request: AuthedRequest, program_id: int, body: DefinitionIn, dry_run: bool = False
+) -> dict[str, Any]:
     """Replaces the whole definition: fields left out go back to their defaults."""
     return _save(request, program_id, body.model_dump(), dry_run)
 
 
-def _save(request: Call, program_id: int, values: Mapping[str, Any], dry_run: bool) -> dict[str, Any]:
+def _save(request: AuthedRequest, program_id: int, values: Mapping[str, Any], dry_run: bool) -> dict[str, Any]:
     program = program_or_404(program_id)
     saved = services.save_definition(values, actor=request.auth.actor, program=program, dry_run=dry_run)
     return {**_shown(saved.program, status_or_404(program_id)), "applies": saved.applies}
 
 
-@router.delete("/programs/{int:program_id}", auth=authority.ADMIN, response={204: None})
-def remove_program(request: Call, program_id: int) -> Status[None]:
+@router.delete("/programs/{int:program_id}", auth=auth.ADMIN, response={204: None})
+def remove_program(request: AuthedRequest, program_id: int) -> Status[None]:
     """Stops the program and forgets it. Its events stay."""
     services.remove(program_or_404(program_id), actor=request.auth.actor)
     return Status(204, None)

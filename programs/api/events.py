@@ -9,9 +9,9 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
-from core.rest import authority
-from core.rest.inputs import iso
+from core.rest import auth
 from core.rest.lists import Page
+from core.timeformat import iso
 from programs import events
 from programs.models import Incident, ProgramEvent
 from programs.schemas import (
@@ -35,12 +35,12 @@ INCIDENT_FIELDS = tuple(IncidentOut.model_fields)
 INCIDENT_ORDER = {"timestamp": "timestamp", "id": "id"}
 
 
-@router.get("/programs/{int:program_id}/events", auth=authority.READ, response=PageOut)
+@router.get("/programs/{int:program_id}/events", auth=auth.READ, response=PageOut)
 def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> Page:
     return _event_page(ProgramEvent.objects.filter(program=program_or_404(program_id)), listing)
 
 
-@router.get("/events", auth=authority.READ, response=PageOut)
+@router.get("/events", auth=auth.READ, response=PageOut)
 def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
     """Events of all programs and of the monitor itself, also of programs that are gone."""
     found = ProgramEvent.objects.all()
@@ -57,7 +57,7 @@ def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
     return listing.answer([events.as_json(event) for event in rows], count, fields)
 
 
-@router.get("/incidents", auth=authority.READ, response=PageOut)
+@router.get("/incidents", auth=auth.READ, response=PageOut)
 def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page:
     """Unexpected ends. `search` looks at the program's name and the meaning."""
     found = _in_time(Incident.objects.select_related("event"), listing)
@@ -73,7 +73,7 @@ def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page
     return listing.answer([_incident(row) for row in rows], count, fields)
 
 
-@router.get("/incidents/{int:incident_id}", auth=authority.READ, response=IncidentDetail)
+@router.get("/incidents/{int:incident_id}", auth=auth.READ, response=IncidentDetail)
 def one_incident(request: HttpRequest, incident_id: int) -> dict[str, Any]:
     """Also the last lines of the log, the metrics before and what was changed before."""
     row = Incident.objects.select_related("event").filter(pk=incident_id).first()

@@ -13,8 +13,8 @@ from ninja import Field, Query, Router, Schema
 from ninja.errors import HttpError
 
 from core.access import Role
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.credentials import Credentials
 from core.rest.inputs import Moment, SearchText
 from programs.logs.lines import Line
@@ -49,8 +49,8 @@ class SearchQuery(Span):
     tail: int = Field(100, ge=1, le=MAX_FOUND)
 
 
-@router.get("/programs/{int:program_id}/logs", auth=authority.READ, response=LinesOut)
-async def logs_of_program(request: Call, program_id: int, query: Query[LogQuery]) -> HttpResponseBase:
+@router.get("/programs/{int:program_id}/logs", auth=auth.READ, response=LinesOut)
+async def logs_of_program(request: AuthedRequest, program_id: int, query: Query[LogQuery]) -> HttpResponseBase:
     """The newest lines that fit, oldest first. With `around`, as many before that moment as after it."""
     if query.stream and (query.since or query.until or query.around):
         raise ValidationError({"stream": "Goes with tail, q and instance only."})
@@ -69,7 +69,7 @@ def _output(program_id: int, instance: int | None) -> Output:
     return Output(program_or_404(program_id), instance)
 
 
-@router.get("/logs", auth=authority.READ, response=FoundLinesOut)
+@router.get("/logs", auth=auth.READ, response=FoundLinesOut)
 def search_all_logs(request: HttpRequest, query: Query[SearchQuery]) -> FoundLines:
     """Lines of all programs that hold `q`: the newest `tail` of them, in at most about five seconds."""
     return search_everywhere(query.q, limit=query.tail, since=query.since, until=query.until)
@@ -78,7 +78,7 @@ def search_all_logs(request: HttpRequest, query: Query[SearchQuery]) -> FoundLin
 # --- Following ------------------------------------------------------------------------------------------
 
 
-def _stream(request: Call, output: Output, query: LogQuery) -> StreamingHttpResponse:
+def _stream(request: AuthedRequest, output: Output, query: LogQuery) -> StreamingHttpResponse:
     return StreamingHttpResponse(
         _followed(request, output, query),
         content_type="text/plain; charset=utf-8",
@@ -87,7 +87,7 @@ def _stream(request: Call, output: Output, query: LogQuery) -> StreamingHttpResp
     )
 
 
-async def _followed(request: Call, output: Output, query: LogQuery) -> AsyncIterator[bytes]:
+async def _followed(request: AuthedRequest, output: Output, query: LogQuery) -> AsyncIterator[bytes]:
     credentials = Credentials.of_request(request)
 
     def may_go_on() -> bool:

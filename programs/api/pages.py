@@ -16,7 +16,7 @@ from programs import status as live
 from programs.models import Dependency, Program
 from programs.payloads import ProgramStatus
 from programs.schemas import ProgramListing
-from programs.status import Pulse
+from programs.status import HostState
 
 STORED = frozenset({"id", "name"})
 Shown = list[tuple[Program, ProgramStatus]]
@@ -69,20 +69,20 @@ def _wanted(listing: ProgramListing) -> QuerySet[Program]:
     return found.filter(HasTag("tags", listing.tag)) if listing.tag else found
 
 
-def _of_host(name: str, seen: Pulse) -> Q:
+def _of_host(name: str, seen: HostState) -> Q:
     """Programs that name no host belong to the default one."""
     ids = [pk for pk, known in seen.names.items() if known == name]
     return Q(host__in=ids) | Q(host=None) if seen.default in ids else Q(host__in=ids)
 
 
-def _in_stored_order(listing: ProgramListing, wanted: QuerySet[Program], seen: Pulse) -> tuple[Shown, int]:
+def _in_stored_order(listing: ProgramListing, wanted: QuerySet[Program], seen: HostState) -> tuple[Shown, int]:
     programs, count = listing.rows(wanted)
     statuses = {status["id"]: status for status in live.chosen_programs(seen, [one.pk for one in programs])}
     return [(one, statuses[one.pk]) for one in programs if one.pk in statuses], count
 
 
 def _in_live_order(
-    listing: ProgramListing, wanted: QuerySet[Program], columns: Sequence[str], seen: Pulse
+    listing: ProgramListing, wanted: QuerySet[Program], columns: Sequence[str], seen: HostState
 ) -> tuple[Shown, int]:
     statuses = live.every_program(seen)
     if listing.search or listing.tag or listing.host:

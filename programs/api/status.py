@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema
 
-from core.rest import authority
+from core.rest import auth
 from programs import status as live
 from programs.payloads import ProgramStatus
 from programs.schemas import ReportOut, StatusOut
@@ -19,7 +19,7 @@ class Since(Schema):
     since: int | None = Field(None, ge=0, le=live.LARGEST_ID, description="The `revision` of an earlier answer")
 
 
-@router.get("/status", auth=authority.READ, response=ReportOut)
+@router.get("/status", auth=auth.READ, response=ReportOut)
 def all_statuses(request: HttpRequest, query: Query[Since]) -> HttpResponse:
     """All programs, or with `since` those that changed and the ids of those removed.
 
@@ -29,6 +29,6 @@ def all_statuses(request: HttpRequest, query: Query[Since]) -> HttpResponse:
     return HttpResponse(live.report_as_json(query.since), content_type="application/json")
 
 
-@router.get("/status/{int:program_id}", auth=authority.READ, response=StatusOut)
+@router.get("/status/{int:program_id}", auth=auth.READ, response=StatusOut)
 def one_status(request: HttpRequest, program_id: int) -> ProgramStatus:
     return status_or_404(program_id)

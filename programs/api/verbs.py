@@ -9,14 +9,14 @@ from asgiref.sync import sync_to_async
 from django.http import Http404
 from ninja import Field, Query, Router, Schema, Status
 
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from programs import feed, services
 from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.schemas import ActionsIn, ActionsOut, InputIn, ScaleIn, StatusOut
-from programs.states import Verb
-from programs.waiting import Goal, wait_for
+from programs.states import Action
+from programs.waiting import ActionGoal, wait_for
 
 from .definitions import program_or_404, status_or_404
 
@@ -28,34 +28,36 @@ class Wait(Schema):
     wait: float = Field(0, ge=0, le=60, allow_inf_nan=False, description="Seconds to wait for the result")
 
 
-@router.post("/programs/{int:program_id}/start", auth=authority.OPERATE, response=OUTCOMES)
-async def start(request: Call, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
+@router.post("/programs/{int:program_id}/start", auth=auth.OPERATE, response=OUTCOMES)
+async def start(request: AuthedRequest, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
     """200 once all its instances run, or have run and ended well; 202 with the status when not (yet)."""
-    return await _carry_out(request, program_id, Verb.START, query.wait)
+    return await _carry_out(request, program_id, Action.START, query.wait)
 
 
-@router.post("/programs/{int:program_id}/stop", auth=authority.OPERATE, response=OUTCOMES)
-async def stop(request: Call, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
+@router.post("/programs/{int:program_id}/stop", auth=auth.OPERATE, response=OUTCOMES)
+async def stop(request: AuthedRequest, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
     """200 once it is stopped, 202 with the status when not yet."""
-    return await _carry_out(request, program_id, Verb.STOP, query.wait)
+    return await _carry_out(request, program_id, Action.STOP, query.wait)
 
 
-@router.post("/programs/{int:program_id}/restart", auth=authority.OPERATE, response=OUTCOMES)
-async def restart(request: Call, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
+@router.post("/programs/{int:program_id}/restart", auth=auth.OPERATE, response=OUTCOMES)
+async def restart(request: AuthedRequest, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
     """200 once other processes than before run, or have run and ended well; 202 when not (yet)."""
-    return await _carry_out(request, program_id, Verb.RESTART, query.wait)
+    return await _carry_out(request, program_id, Action.RESTART, query.wait)
 
 
-@router.post("/programs/{int:program_id}/kill", auth=authority.OPERATE, response=OUTCOMES)
-async def kill(request: Call, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
+@router.post("/programs/{int:program_id}/kill", auth=auth.OPERATE, response=OUTCOMES)
+async def kill(request: AuthedRequest, program_id: int, query: Query[Wait]) -> Status[ProgramStatus]:
     """Ends it at once, without the stop ladder. 200 once it is stopped, 202 when not yet."""
-    return await _carry_out(request, program_id, Verb.KILL, query.wait)
+    return await _carry_out(request, program_id, Action.KILL, query.wait)
 
 
-async def _carry_out(request: Call, program_id: int, verb: Verb, seconds: float) -> Status[ProgramStatus]:
+async def _carry_out(
+    request: AuthedRequest, program_id: int, verb: Action, seconds: float
+) -> Status[ProgramStatus]:
     async with AsyncExitStack() as watching:
         changes = await watching.enter_async_context(feed.current().watch(urgent=True)) if seconds else None
-        goal = Goal(verb, await sync_to_async(_ask)(program_id, verb, request.auth.actor))
+        goal = ActionGoal(verb, await sync_to_async(_ask)(program_id, verb, request.auth.actor))
         if changes:
             now = await wait_for(goal, changes, seconds)
         else:
@@ -65,29 +67,29 @@ async def _carry_out(request: Call, program_id: int, verb: Verb, seconds: float)
     return Status(200 if goal.is_reached(now) else 202, now)
 
 
-def _ask(program_id: int, verb: Verb, actor: str) -> ProgramStatus:
+def _ask(program_id: int, verb: Action, actor: str) -> ProgramStatus:
     """Asks for the verb; the status just before. Raises Http404, ConflictError."""
     program, before = program_or_404(program_id), status_or_404(program_id)
     services.request(program, verb, actor=actor)
     return before
 
 
-@router.post("/programs/{int:program_id}/input", auth=authority.OPERATE, response={202: StatusOut})
-def send_input(request: Call, program_id: int, body: InputIn) -> Status[ProgramStatus]:
+@router.post("/programs/{int:program_id}/input", auth=auth.OPERATE, response={202: StatusOut})
+def send_input(request: AuthedRequest, program_id: int, body: InputIn) -> Status[ProgramStatus]:
     """A line for the console of a program whose `stdin` is `console`. End it with a newline."""
     services.send_input(program_or_404(program_id), body.text, actor=request.auth.actor)
     return Status(202, status_or_404(program_id))
 
 
-@router.post("/programs/{int:program_id}/scale", auth=authority.OPERATE, response={202: StatusOut})
-def scale(request: Call, program_id: int, body: ScaleIn) -> Status[ProgramStatus]:
+@router.post("/programs/{int:program_id}/scale", auth=auth.OPERATE, response={202: StatusOut})
+def scale(request: AuthedRequest, program_id: int, body: ScaleIn) -> Status[ProgramStatus]:
     """So many instances, between the definition's `instances_min` and `instances_max`."""
     services.scale(program_or_404(program_id), body.instances, actor=request.auth.actor)
     return Status(202, status_or_404(program_id))
 
 
-@router.post("/programs/actions", auth=authority.OPERATE, response={202: ActionsOut})
-def act_on_many(request: Call, body: ActionsIn) -> Status[dict[str, Any]]:
+@router.post("/programs/actions", auth=auth.OPERATE, response={202: ActionsOut})
+def act_on_many(request: AuthedRequest, body: ActionsIn) -> Status[dict[str, Any]]:
     """One verb for many programs. Each is answered for itself: `accepted`, or why not in `detail`."""
     programs = {program.pk: program for program in _named(body)}
     outcome = services.request_many(programs.values(), body.action, actor=request.auth.actor)

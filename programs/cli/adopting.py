@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, UsageError
+from core.cli.subcommand import Subcommand
+from core.cli.tables import Cell, Column, table
+from core.cli.terminal import Options, Terminal
 from core.masking import mask_text
+from core.timeformat import iso
 from programs import adoption, status
 from programs.adoption import Candidate
 from programs.formatting import bytes_text, duration_text
 
-from .exits import Exit, UsageError
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .verbs import reported, unawaited
 from .verdicts import Asked, started
 from .waiting import add_waiting, outcomes
-from .words import Cell, Column, table
 
 COLUMNS = (
     Column("pid", is_number=True),
@@ -68,7 +69,7 @@ def _as_json(candidate: Candidate) -> dict[str, object]:
         "user": candidate.user,
         "command": mask_text(candidate.command),
         "working_directory": candidate.working_directory,
-        "started_at": candidate.started_at.isoformat().replace("+00:00", "Z"),
+        "started_at": iso(candidate.started_at),
         "memory_bytes": candidate.memory_bytes,
     }
 

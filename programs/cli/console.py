@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from django.db.models import Max
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
+from core.cli.time_parsing import seconds
 from programs import services
 from programs.models import Program, ProgramEvent
 
-from .exits import Exit, FailedError
-from .moments import seconds
 from .selection import one
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .waiting import POLL_SECONDS
 
 DEFAULT_TIMEOUT = 5.0

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError, UsageError
+from core.cli.json_input import json_object
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
 from programs import definition, services, status
 from programs.cautions import cautions
 from programs.states import State
 
-from .exits import Exit, FailedError, UsageError
+from .argv import WordOrder
 from .field_options import field_options, given, with_secrets
-from .json_file import json_object
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .waiting import silent_text
-from .word_order import WordOrder
 
 EXPECTED = 'one definition, {"name": …, "command": …}'
 

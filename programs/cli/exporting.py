@@ -6,14 +6,14 @@ import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.tables import counted
+from core.cli.terminal import Options, Terminal
 from programs import definition, formats
 from programs.models import Program
 
-from .exits import Exit, FailedError
 from .selection import add_selection, named_or_all
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
-from .words import counted
 
 
 class Export(Subcommand):

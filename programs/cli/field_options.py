@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db import models
 
+from core.cli.terminal import Options
 from programs import definition
 from programs.models import Program
 
-from . import notations
-from .terminal import Options
+from . import value_parsers
 
 POSITIONAL = ("name", "command")
 DESTINATION = "field_{}"
@@ -57,11 +57,13 @@ LISTS = {
     option.field: option
     for option in (
         _many("tags", "--tag", str, "TAG", "a word to filter and act by"),
-        _many("environment", "--env", notations.variable, "NAME=VALUE", "a variable of its environment"),
+        _many("environment", "--env", value_parsers.variable, "NAME=VALUE", "a variable of its environment"),
         _many("success_exit_codes", "--success-exit-code", int, "CODE", "an end with it is expected (default: 0)"),
-        _many("stop_ladder", "--stop-step", notations.stop_step, "STEP:SECONDS", notations.STOP_STEP_HELP),
-        _many("depends_on", "--depends-on", notations.dependency, "NAME[:healthy]", notations.DEPENDENCY_HELP),
-        _many("probes", "--probe", notations.probe, "KIND[,…]:TARGET", notations.PROBE_HELP),
+        _many("stop_ladder", "--stop-step", value_parsers.stop_step, "STEP:SECONDS", value_parsers.STOP_STEP_HELP),
+        _many(
+            "depends_on", "--depends-on", value_parsers.dependency, "NAME[:healthy]", value_parsers.DEPENDENCY_HELP
+        ),
+        _many("probes", "--probe", value_parsers.probe, "KIND[,…]:TARGET", value_parsers.PROBE_HELP),
     )
 }
 
@@ -102,12 +104,12 @@ def _switch(field: Any) -> dict[str, Any]:
 
 def _whole(field: Any) -> dict[str, Any]:
     is_size = field.name.endswith("_bytes")
-    return {"convert": notations.size if is_size else int, "metavar": "SIZE" if is_size else "N"}
+    return {"convert": value_parsers.size if is_size else int, "metavar": "SIZE" if is_size else "N"}
 
 
 def _number(field: Any) -> dict[str, Any]:
     is_time = field.name.endswith("_seconds") or field.name in ("backoff_initial", "backoff_max", "restart_window")
-    return {"convert": notations.duration if is_time else float, "metavar": "SECONDS" if is_time else "NUMBER"}
+    return {"convert": value_parsers.duration if is_time else float, "metavar": "SECONDS" if is_time else "NUMBER"}
 
 
 def _text(field: Any) -> dict[str, Any]:

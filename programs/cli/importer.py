@@ -11,13 +11,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from core.cli.command import validation_lines
+from core.cli.exit_codes import FailedError
 from programs import services
 from programs.formats import Imported, Note
 from programs.formats.draft import DEFAULTS
 from programs.models import Program
-
-from .exits import FailedError
-from .validation_text import validation_lines
 
 Definition = Mapping[str, Any]
 

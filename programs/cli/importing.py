@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
 from programs import formats
 
-from .exits import Exit, FailedError
 from .importer import Report, bring_in
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 
 
 class Import(Subcommand):

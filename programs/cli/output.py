@@ -8,6 +8,10 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from core.cli.exit_codes import Exit, FailedError, UsageError
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
+from core.cli.time_parsing import moment
 from programs.hosts import is_local
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
@@ -15,11 +19,7 @@ from programs.logs.search import MAX_TAIL
 from programs.models import Program
 from programs.output import Output, Veil
 
-from .exits import Exit, FailedError, UsageError
-from .moments import moment
 from .selection import one
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 
 DEFAULT_LINES = 100
 BACKLOG_SECONDS = 2.0  # a flood must not keep the first lines from being shown

@@ -6,16 +6,16 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from core.cli.exit_codes import Exit
+from core.cli.subcommand import Subcommand
+from core.cli.tables import Cell, Column, table
+from core.cli.terminal import Options, Terminal, Tone
 from programs.formatting import bytes_text, duration_text
 from programs.payloads import ProcessStatus, ProgramStatus
 from programs.states import State
 
-from .exits import Exit
 from .selection import add_selection, named_or_all
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .waiting import silent_text
-from .words import Cell, Column, table
 
 COLUMNS = (
     Column("name"),
@@ -27,6 +27,15 @@ COLUMNS = (
     Column("restarts", is_number=True),
     Column("reason"),
 )
+
+TONES: dict[str, Tone] = {
+    State.RUNNING: Tone.GOOD,
+    State.STARTING: Tone.WARNING,
+    State.BACKOFF: Tone.WARNING,
+    State.STOPPING: Tone.WARNING,
+    State.FATAL: Tone.BAD,
+    State.UNKNOWN: Tone.BAD,
+}
 
 
 class List(Subcommand):
@@ -81,7 +90,7 @@ def _row(name: str, found: ProgramStatus | ProcessStatus, terminal: Terminal) ->
     is_alive = found["pid"] is not None
     return [
         Cell(name),
-        Cell(_state_text(found), partial(terminal.shade, state)),
+        Cell(_state_text(found), partial(terminal.colour, TONES.get(state))),
         Cell(str(found["pid"]) if is_alive else "-"),
         Cell(f"{found['cpu_percent']:.1f}%" if is_alive else "-"),
         Cell(bytes_text(found["memory_bytes"]) if is_alive else "-"),

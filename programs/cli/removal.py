@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
 from programs import services
 from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.states import State
 
-from .exits import Exit, FailedError
 from .selection import add_all, add_selection, expressly_named
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .waiting import add_waiting, silent_text, until_gone
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
 from programs import services, status
 
-from .exits import Exit, FailedError
 from .selection import one
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .verbs import reported, unawaited
 from .verdicts import Asked, scaled
 from .waiting import add_waiting, outcomes

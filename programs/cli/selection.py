@@ -5,13 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from core.spelling import did_you_mean
+from core.cli.exit_codes import FailedError, UsageError
+from core.cli.terminal import Options
+from core.suggest import did_you_mean
 from programs import status
 from programs.models import Program
 from programs.payloads import ProgramStatus
-
-from .exits import FailedError, UsageError
-from .terminal import Options
 
 
 def add_selection(parser: ArgumentParser, *, metavar: str = "NAME") -> None:

@@ -6,21 +6,21 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
 from programs import services
 from programs.models import Program
 from programs.payloads import ProgramStatus
-from programs.states import State, Verb
+from programs.states import Action, State
 
-from .exits import Exit
 from .selection import add_all, add_selection, expressly_named
-from .subcommand import Subcommand
-from .terminal import Options, Terminal
 from .verdicts import JUDGES, Asked, Verdict, already
 from .waiting import Outcome, add_waiting, outcomes, silent_text
 
 
 class VerbCommand(Subcommand):
-    verb: Verb
+    verb: Action
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selection(parser)
@@ -56,25 +56,25 @@ class VerbCommand(Subcommand):
 
     def _refused(self, before: ProgramStatus, refusal: str) -> Verdict | None:
         """None for a program that is on its way by itself."""
-        if self.verb is Verb.START and before["state"] == State.STARTING:
+        if self.verb is Action.START and before["state"] == State.STARTING:
             return None
         return already(self.verb, before) or Verdict(False, refusal.removeprefix(f"{before['name']} ").rstrip("."))
 
 
 class Start(VerbCommand):
-    verb = Verb.START
+    verb = Action.START
 
 
 class Stop(VerbCommand):
-    verb = Verb.STOP
+    verb = Action.STOP
 
 
 class Restart(VerbCommand):
-    verb = Verb.RESTART
+    verb = Action.RESTART
 
 
 class Kill(VerbCommand):
-    verb = Verb.KILL
+    verb = Action.KILL
 
 
 def unawaited(asked: Iterable[Asked], text: str, terminal: Terminal) -> Iterator[Outcome]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from core.cli.tables import counted
 from programs.payloads import ProcessStatus, ProgramStatus
-from programs.states import State, Verb
-
-from .words import counted
+from programs.states import Action, State
 
 
 @dataclass(frozen=True)
@@ -111,18 +110,18 @@ def scaled(asked: Asked, now: ProgramStatus) -> Verdict | None:
     return started(asked, now)
 
 
-JUDGES: dict[Verb, Judge] = {
-    Verb.START: started,
-    Verb.STOP: stopped,
-    Verb.RESTART: restarted,
-    Verb.KILL: stopped,
+JUDGES: dict[Action, Judge] = {
+    Action.START: started,
+    Action.STOP: stopped,
+    Action.RESTART: restarted,
+    Action.KILL: stopped,
 }
 
 
-def already(verb: Verb, now: ProgramStatus) -> Verdict | None:
+def already(verb: Action, now: ProgramStatus) -> Verdict | None:
     """What a refused verb has left to want: nothing where the program is there; None where it is on its way."""
     at_rest = {State.STOPPED, State.EXITED, State.FATAL}
-    if verb in (Verb.STOP, Verb.KILL):
+    if verb in (Action.STOP, Action.KILL):
         return Verdict(True, f"already {now['state']}") if now["state"] in at_rest else None
     verdict = started(Asked(now), now)
     return Verdict(True, f"already {verdict.text}") if verdict and verdict.reached else None

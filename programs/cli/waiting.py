@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from core.cli.time_parsing import seconds
 from core.locks import is_held
 from programs import status
 from programs.formatting import duration_text
 from programs.models import Intent, Program
 from programs.payloads import ProgramStatus
 from programs.states import State
-from programs.status import Pulse
+from programs.status import HostState
 
-from .moments import seconds
 from .verdicts import Asked, Judge, Verdict
 
 POLL_SECONDS = 0.05
@@ -53,7 +53,7 @@ class _Latest:
     """The statuses, read again only when something was written or an agent fell silent."""
 
     def __init__(self) -> None:
-        self._seen: Pulse | None = None
+        self._seen: HostState | None = None
         self._programs: dict[int, ProgramStatus] = {}
 
     def read(self) -> Mapping[int, ProgramStatus]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from .archives import PIECE_BYTES
 from .index import Notes
-from .lines import Chunk, Feed, Line, backwards, iso, line_start, line_text
+from .lines import Chunk, Feed, Line, backwards, iso_millis, line_start, line_text
 from .paths import LogFile
 from .reader import Piece, Reader
 
@@ -96,10 +96,12 @@ class Follower:
     def _shown(self, chunk: Chunk | None) -> list[Line]:
         if chunk is None:
             return []
-        return [{"time": iso(self._notes.time_at(end)), "text": line_text(raw)} for end, raw in chunk.lines()]
+        return [
+            {"time": iso_millis(self._notes.time_at(end)), "text": line_text(raw)} for end, raw in chunk.lines()
+        ]
 
     def _marker(self, before: int, after: int) -> Line:
-        return {"time": iso(self._notes.time_at(after)), "text": f"… {after - before:,} bytes skipped"}
+        return {"time": iso_millis(self._notes.time_at(after)), "text": f"… {after - before:,} bytes skipped"}
 
 
 def _tail_start(reader: Reader, count: int) -> int:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import NamedTuple, NotRequired, TypedDict
 
+from core.timeformat import iso
+
 from .reader import Piece, Reader
 
 # A longer line is cut there, and the rest of it never held in memory.
@@ -49,11 +51,9 @@ def line_text(raw: bytes) -> str:
     return text + CUT if len(raw) > MAX_LINE_BYTES else text
 
 
-def iso(time: float | None) -> str | None:
+def iso_millis(seconds: float | None) -> str | None:
     """Unix seconds as ISO 8601 UTC with milliseconds."""
-    if time is None:
-        return None
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC), "milliseconds")
 
 
 class Chunk(NamedTuple):

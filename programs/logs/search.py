@@ -10,12 +10,14 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from core.timeformat import in_utc
+
 from .index import Notes
-from .lines import Chunk, Line, Lines, backwards, clean, forwards, iso, line_start, line_text
+from .lines import Chunk, Line, Lines, backwards, clean, forwards, iso_millis, line_start, line_text
 from .paths import LogFile
 from .reader import Reader
 
@@ -108,9 +110,7 @@ def _query(
 
 
 def _seconds(moment: datetime | None) -> float | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None if moment is None else in_utc(moment).timestamp()
 
 
 class Found(NamedTuple):
@@ -187,7 +187,7 @@ def _merged(hits: list[list[Hit]]) -> list[Hit]:
 
 
 def _line(hit: Hit, *, numbered: bool) -> Line:
-    line: Line = {"time": iso(hit.time), "text": hit.text}
+    line: Line = {"time": iso_millis(hit.time), "text": hit.text}
     if numbered:
         line["instance"] = hit.instance
     return line

@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
             name='Intent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('verb', models.CharField(choices=[(programs.states.Verb['START'], programs.states.Verb['START']), (programs.states.Verb['STOP'], programs.states.Verb['STOP']), (programs.states.Verb['RESTART'], programs.states.Verb['RESTART']), (programs.states.Verb['KILL'], programs.states.Verb['KILL']), ('input', 'input'), ('adopt', 'adopt')], max_length=10)),
+                ('verb', models.CharField(choices=[(programs.states.Action['START'], programs.states.Action['START']), (programs.states.Action['STOP'], programs.states.Action['STOP']), (programs.states.Action['RESTART'], programs.states.Action['RESTART']), (programs.states.Action['KILL'], programs.states.Action['KILL']), ('input', 'input'), ('adopt', 'adopt')], max_length=10)),
                 ('data', models.JSONField(default=dict)),
                 ('actor', models.CharField(max_length=150)),
                 ('at', models.DateTimeField(default=django.utils.timezone.now)),

@@ -7,10 +7,10 @@ import socket
 from functools import partial
 from typing import Any
 
-from core.aside import Aside
+from core.single_flight import SingleFlight
 
 Answers = list[tuple[Any, ...]]
-_names: Aside[Answers] = Aside()
+_names: SingleFlight[Answers] = SingleFlight()
 
 
 async def open_connection(

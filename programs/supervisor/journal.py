@@ -23,8 +23,8 @@ import structlog
 from django.db import close_old_connections, connection, transaction
 from django.utils.dateparse import parse_datetime
 
+from core.db_errors import is_outage
 from core.models import Sequence
-from core.outages import is_outage
 from programs import events
 from programs.incidents import write_incident
 from programs.models import Host, Intent, Process, Program

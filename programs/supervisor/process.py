@@ -18,7 +18,7 @@ from programs import policy
 from programs.events import AGENT
 from programs.meaning import exit_meaning
 from programs.models import Program
-from programs.states import ALIVE, State, Verb
+from programs.states import ALIVE, Action, State
 
 from . import launch, platform
 from .ending import Ending
@@ -26,7 +26,7 @@ from .health import Health
 from .journal import Entry
 from .memory import MemoryLimit
 from .platform import Exit, Identity
-from .recorder import StateRecorder, Surroundings
+from .recorder import Context, StateRecorder
 from .run import NOT_RUNNING, Run, Usage, columns_after
 from .stopping import Ladder, Stopped, clear_leftovers
 
@@ -38,7 +38,7 @@ SHORTEST_RETRY_SECONDS = 0.5
 class ManagedProcess(StateRecorder):
     """State machine of one (program, index). `desired` and `blocked_by` are the supervisor's to set."""
 
-    def __init__(self, program: Program, index: int, around: Surroundings) -> None:
+    def __init__(self, program: Program, index: int, around: Context) -> None:
         super().__init__((program.pk, index), around)
         self.program = program
         self.index = index
@@ -82,7 +82,7 @@ class ManagedProcess(StateRecorder):
         elif self.state is State.STOPPED:
             self._start("program.started")
 
-    def apply(self, verb: Verb, actor: str) -> None:
+    def apply(self, verb: Action, actor: str) -> None:
         """A verb that somebody asked for; what it means depends on the state."""
         self.actor = actor
         _VERBS[verb](self)
@@ -383,11 +383,11 @@ class ManagedProcess(StateRecorder):
             self.run.unwatch()
 
 
-_VERBS: dict[Verb, Callable[[ManagedProcess], None]] = {
-    Verb.START: ManagedProcess._asked_to_start,
-    Verb.STOP: ManagedProcess._asked_to_stop,
-    Verb.RESTART: ManagedProcess._asked_to_restart,
-    Verb.KILL: ManagedProcess._asked_to_kill,
+_VERBS: dict[Action, Callable[[ManagedProcess], None]] = {
+    Action.START: ManagedProcess._asked_to_start,
+    Action.STOP: ManagedProcess._asked_to_stop,
+    Action.RESTART: ManagedProcess._asked_to_restart,
+    Action.KILL: ManagedProcess._asked_to_kill,
 }
 _NEXT: dict[State, Callable[[ManagedProcess, policy.Decision, Ending, Entry], None]] = {
     State.STARTING: ManagedProcess._restart_now,

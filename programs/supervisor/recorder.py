@@ -19,7 +19,7 @@ LONGEST_REASON = 500
 
 
 @dataclass
-class Surroundings:
+class Context:
     """What all processes share. `changed` is called after each change of state or health of one of them."""
 
     journal: Journal
@@ -37,7 +37,7 @@ def told(event: str, data: dict[str, Any], actor: str = AGENT) -> dict[str, Any]
 class StateRecorder:
     """State, reason and counters of the process `key`. Subclasses move it with `_enter`, and by nothing else."""
 
-    def __init__(self, key: Key, around: Surroundings) -> None:
+    def __init__(self, key: Key, around: Context) -> None:
         self.key = key
         self.state = State.STOPPED
         self.reason = ""

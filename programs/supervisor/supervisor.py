@@ -22,17 +22,17 @@ from django.db import Error as DatabaseFault
 from django.db import connection
 
 from core import doorbell
-from core.clock import on_the_wall
+from core.timeformat import local_time
 from programs.logs.keeper import Kept
 from programs.models import Host, Intent, Program
-from programs.states import State, Verb
+from programs.states import Action, State
 
 from . import adopt, launch, platform, wishes
 from .autoscale import Autoscaler
 from .journal import Entry, Journal, Key
 from .platform import Identity
 from .process import ManagedProcess
-from .recorder import Surroundings, told
+from .recorder import Context, told
 from .run import Run, Usage
 from .stopping import clear_leftovers
 from .timetable import Timetable
@@ -71,7 +71,7 @@ class Supervisor:
         self.scanner = Scanner()
         self.timetable = Timetable()
         self._autoscaler = Autoscaler()
-        self._around = Surroundings(self.journal, self.scanner, self._changed)
+        self._around = Context(self.journal, self.scanner, self._changed)
         self._revision = -1
         self._handled: set[int] = set()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
@@ -114,7 +114,7 @@ class Supervisor:
         self._take(wanted)
         for program in wanted.programs:
             self._set_desired(program)
-        asked = {i.program_id for i in wanted.intents if i.verb in (Verb.START, Verb.RESTART)}
+        asked = {i.program_id for i in wanted.intents if i.verb in (Action.START, Action.RESTART)}
         adopted = adopt.Adoption(self, snapshot, asked).run(rows)
         log.info("agent.started", host=self.host.name, adopted=adopted, entries_caught_up=left)
         self._tell("agent.started", {"adopted": adopted, "pid": os.getpid()})
@@ -171,7 +171,7 @@ class Supervisor:
         self._take(wanted)
         self._act(wanted)
 
-    def _take(self, wanted: wishes.Wishes) -> None:
+    def _take(self, wanted: wishes.DesiredState) -> None:
         """Learns the new definitions without acting on them."""
         self._revision = wanted.revision
         if wanted.needs is not None:
@@ -204,7 +204,7 @@ class Supervisor:
     def _is_ours(self, program: Program) -> bool:
         return program.host_id == self.host.pk or (program.host_id is None and self.host.is_default)
 
-    def _act(self, wanted: wishes.Wishes) -> None:
+    def _act(self, wanted: wishes.DesiredState) -> None:
         for program in wanted.programs:
             self._set_desired(program)
         waiting = {intent.pk for intent in wanted.intents}
@@ -231,7 +231,7 @@ class Supervisor:
 
     def _apply_verb(self, intent: Intent) -> None:
         for process in self.of_program(intent.program_id):
-            process.apply(Verb(intent.verb), intent.actor)
+            process.apply(Action(intent.verb), intent.actor)
 
     def _take_over(self, intent: Intent) -> None:
         """A process that somebody else started becomes the program's first instance."""
@@ -326,7 +326,7 @@ class Supervisor:
     # --- Time and samples -------------------------------------------------------------------------------
 
     def _keep_timetable(self) -> None:
-        for program_id in self.timetable.due(on_the_wall(datetime.now(UTC))):
+        for program_id in self.timetable.due(local_time(datetime.now(UTC))):
             for process in self.of_program(program_id):
                 process.restart("timetable")
 

@@ -21,7 +21,7 @@ Needs = dict[int, list[tuple[int, str]]]  # program id → the programs it needs
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DesiredState:
     """Programs changed since the last reading, verbs that wait, and all dependencies if any program changed."""
 
     revision: int
@@ -30,7 +30,7 @@ class Wishes:
     needs: Needs | None = None
 
 
-def read(host: Host, since: int, handled: Collection[int] = ()) -> Wishes:
+def read(host: Host, since: int, handled: Collection[int] = ()) -> DesiredState:
     """Everything written up to one revision, as if in one look; other hosts' programs too, for one may have moved.
 
     The counter is read first, and what is newer than it is left for the next reading: so no verb is seen without
@@ -40,7 +40,7 @@ def read(host: Host, since: int, handled: Collection[int] = ()) -> Wishes:
     close_old_connections()
     revision, has_changes, has_intents = _news(since)
     if not (has_changes or has_intents):
-        return Wishes(revision)
+        return DesiredState(revision)
     ours = Program.everything.of_host(host)
     intents = list(Intent.objects.filter(program__in=ours, revision__lte=revision).order_by("id"))
     changed = Q(revision__gt=since, revision__lte=revision) | Q(
@@ -48,7 +48,7 @@ def read(host: Host, since: int, handled: Collection[int] = ()) -> Wishes:
     )
     # `number` is the definition's number that a process started now runs under.
     programs = list(Program.everything.filter(changed).annotate(number=Max("revisions__number")))
-    return Wishes(revision, programs, intents, _needs() if programs else None)
+    return DesiredState(revision, programs, intents, _needs() if programs else None)
 
 
 def _news(since: int) -> tuple[int, bool, bool]:

@@ -17,7 +17,7 @@ import psutil
 from core.tests.databases import url_of_this_database
 from programs import services
 from programs.models import Process, Program, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 
 T = TypeVar("T")
 PATIENCE = 60.0  # for a machine that does ten other things; nothing waits that long when all is well
@@ -137,7 +137,7 @@ def define(name: str, command: str, **fields: Any) -> Program:
     return services.save_definition(values, actor="tester").program
 
 
-def ask(program: Program, verb: Verb) -> None:
+def ask(program: Program, verb: Action) -> None:
     services.request(Program.objects.get(pk=program.pk), verb, actor="tester")
 
 

@@ -18,9 +18,10 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from core.exceptions import ConflictError
 from programs import adoption, services
 from programs.models import Process, Program, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 from programs.supervisor import platform
 
 from .actors import PATIENCE, AgentBox, ask, define, is_running, kill, row, wait_event, wait_for, wait_state
@@ -76,7 +77,7 @@ def test_a_stop_goes_on_after_the_agent_was_killed(agent: AgentBox) -> None:
     deaf = "trap '' TERM; while :; do sleep 0.1; done"
     program = define("deaf", deaf, shell=True, stop_ladder=[{"step": "signal:TERM", "seconds": 1}])
     wait_state(program, "running")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopping")
     agent.kill()
     agent.start()
@@ -88,7 +89,7 @@ def test_a_wish_made_while_the_agent_was_away_is_carried_out(agent: AgentBox) ->
     program = define("web", SLEEP)
     wait_state(program, "running")
     agent.kill()
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     agent.start()
     wait_state(program, "stopped")
     assert agent.survivors() == []
@@ -113,7 +114,7 @@ def test_a_reused_pid_is_neither_adopted_nor_signalled(agent: AgentBox, stranger
     Process.objects.filter(program=program).update(pid=stranger.pid)
     agent.start()
     assert wait_state(program, "running").pid != stranger.pid
-    ask(program, Verb.KILL)
+    ask(program, Action.KILL)
     wait_state(program, "stopped")
     assert stranger.poll() is None
 
@@ -141,7 +142,7 @@ def test_a_second_copy_is_ended_when_two_carry_the_mark(agent: AgentBox) -> None
 def test_after_a_reboot_what_should_run_is_started(box: AgentBox) -> None:
     wanted = define("wanted", SLEEP)
     unwanted = define("unwanted", SLEEP, autostart=False)
-    services.request(unwanted, Verb.START, actor="tester")
+    services.request(unwanted, Action.START, actor="tester")
     for program in (wanted, unwanted):
         Process.objects.create(program=program, index=0, state="running", pid=1, kernel_start=5, boot_id="before")
     unwanted.intents.all().delete()
@@ -268,10 +269,10 @@ def test_an_agent_killed_at_any_line_of_a_start_starts_once(box: AgentBox, at: i
 def test_an_agent_killed_at_any_line_of_a_stop_leaves_nothing(box: AgentBox, at: int) -> None:
     program = define("web", "sh -c 'sleep 1000 & sleep 1001'", autostart=False)
     box.start()
-    ask(program, Verb.START)
+    ask(program, Action.START)
     wait_state(program, "running")
     box.kill()
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     box.start_dying(at, "_stop")
     assert box.process is not None
     assert box.process.wait(timeout=PATIENCE) == -signal.SIGKILL
@@ -297,15 +298,15 @@ def test_kills_at_random_moments_double_and_lose_nothing(box: AgentBox) -> None:
     for _ in range(KILLS):
         box.start(wait=False)
         for program in dice.sample(steady, 4):
-            verb = dice.choice([Verb.START, Verb.RESTART, Verb.STOP, Verb.KILL])
-            wanted[program] = verb in (Verb.START, Verb.RESTART)
-            with contextlib.suppress(services.ConflictError):  # it is so already
+            verb = dice.choice([Action.START, Action.RESTART, Action.STOP, Action.KILL])
+            wanted[program] = verb in (Action.START, Action.RESTART)
+            with contextlib.suppress(ConflictError):  # it is so already
                 ask(program, verb)
         time.sleep(dice.uniform(0.4, 1.6))
         box.kill()
     box.start()
     for program in crashing:
-        ask(program, Verb.KILL)
+        ask(program, Action.KILL)
         wanted[program] = False
     for program, runs in wanted.items():
         wait_for(lambda: is_as_wanted(program, runs), program)  # noqa: B023

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from core.tests.databases import locked_database, other_connection
 from programs.models import Process, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 
 from .actors import PATIENCE, AgentBox, ask, define, kill, row, wait_event, wait_for, wait_state
 
@@ -135,7 +135,7 @@ def test_a_thousand_programs_are_started_and_stopped(agent: AgentBox) -> None:
     program = define("many", "sleep 1000", instances_min=1000, instances_max=1000, start_seconds=0)
     running = Process.objects.filter(program=program, state="running")
     wait_for(lambda: running.count() == 1000, "1,000 to run", 120)
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_for(lambda: not program.processes.exclude(state="stopped").exists(), "all to stop", 120)
     assert agent.survivors() == []
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from core.cli.subcommand import Subcommand
 from core.tests.databases import url_of_this_database
 from programs import services
-from programs.cli.registry import SUBCOMMANDS
-from programs.cli.subcommand import Subcommand
 from programs.hosts import this_host
+from programs.management.commands.program import SUBCOMMANDS
 from programs.models import Host, Intent, Process, Program
 
 from .actors import MANAGE

@@ -6,7 +6,7 @@ from typing import Any
 
 from programs.cli.verdicts import Asked, already, restarted, scaled, started, stopped
 from programs.payloads import ProcessStatus, ProgramStatus
-from programs.states import State, Verb, combined
+from programs.states import Action, State, combined
 from programs.status import NO_PROCESS
 
 
@@ -92,9 +92,9 @@ def test_no_instances_is_a_state_that_can_be_reached() -> None:
 
 
 def test_what_is_there_already_needs_no_verb() -> None:
-    running = already(Verb.START, status(process("running", pid=7)))
-    at_rest = already(Verb.KILL, status(process("exited"), desired="stopped"))
+    running = already(Action.START, status(process("running", pid=7)))
+    at_rest = already(Action.KILL, status(process("exited"), desired="stopped"))
     assert running
     assert at_rest
     assert (running.text, at_rest.text) == ("already running (pid 7)", "already exited")
-    assert already(Verb.STOP, status(process("running"))) is None
+    assert already(Action.STOP, status(process("running"))) is None

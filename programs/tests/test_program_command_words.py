@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from core.cli import tables, time_parsing
+from core.cli.exit_codes import UsageError
+from core.cli.tables import Cell, Column
 from programs import formatting
-from programs.cli import moments, notations, words
-from programs.cli.exits import UsageError
-from programs.cli.word_order import WordOrder
-from programs.cli.words import Cell, Column
+from programs.cli import value_parsers
+from programs.cli.argv import WordOrder
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ORDER = WordOrder(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
@@ -30,33 +31,33 @@ ORDER = WordOrder(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
     ],
 )
 def test_a_moment_is_a_span_ago_or_what_iso_says(typed: str, meant: str) -> None:
-    assert moments.moment(typed, NOW) == datetime.fromisoformat(meant)
+    assert time_parsing.moment(typed, NOW) == datetime.fromisoformat(meant)
 
 
 def test_a_moment_without_a_zone_is_in_that_of_this_machine() -> None:
     local = datetime(2026, 2, 28, 8, 30).astimezone()
-    assert moments.moment("2026-02-28T08:30", NOW) == local
-    assert moments.moment("08:30", local) == local
+    assert time_parsing.moment("2026-02-28T08:30", NOW) == local
+    assert time_parsing.moment("08:30", local) == local
 
 
 @pytest.mark.parametrize(
     ("read", "typed"),
     [
-        (moments.moment, "yesterday"),
-        (moments.moment, "11:99"),
-        (moments.moment, "9999999d"),
-        (moments.seconds, "-5"),
-        (moments.seconds, "nan"),
-        (moments.seconds, "900000000"),
-        (notations.size, "12 apples"),
-        (notations.size, "-1"),
-        (notations.duration, "soon"),
-        (notations.variable, "NOVALUE"),
-        (notations.stop_step, "signal:INT"),
-        (notations.stop_step, "5"),
-        (notations.probe, "http"),
-        (notations.probe, "http,often:x"),
-        (notations.probe, "http,period=soon:x"),
+        (time_parsing.moment, "yesterday"),
+        (time_parsing.moment, "11:99"),
+        (time_parsing.moment, "9999999d"),
+        (time_parsing.seconds, "-5"),
+        (time_parsing.seconds, "nan"),
+        (time_parsing.seconds, "900000000"),
+        (value_parsers.size, "12 apples"),
+        (value_parsers.size, "-1"),
+        (value_parsers.duration, "soon"),
+        (value_parsers.variable, "NOVALUE"),
+        (value_parsers.stop_step, "signal:INT"),
+        (value_parsers.stop_step, "5"),
+        (value_parsers.probe, "http"),
+        (value_parsers.probe, "http,often:x"),
+        (value_parsers.probe, "http,period=soon:x"),
     ],
 )
 def test_nonsense_is_refused_with_the_word_itself(read: Callable[[str], Any], typed: str) -> None:
@@ -68,18 +69,18 @@ def test_nonsense_is_refused_with_the_word_itself(read: Callable[[str], Any], ty
     ("typed", "size"), [("65536", 65536), ("50M", 52428800), ("1.5 GB", 1610612736), ("64KiB", 65536)]
 )
 def test_sizes_are_bytes_or_have_a_unit(typed: str, size: int) -> None:
-    assert notations.size(typed) == size
+    assert value_parsers.size(typed) == size
 
 
 def test_list_entries_are_one_word_each() -> None:
-    assert notations.variable("A=b=c") == {"name": "A", "value": "b=c"}
-    assert notations.stop_step("http:http://127.0.0.1:8/stop:2.5") == {
+    assert value_parsers.variable("A=b=c") == {"name": "A", "value": "b=c"}
+    assert value_parsers.stop_step("http:http://127.0.0.1:8/stop:2.5") == {
         "step": "http:http://127.0.0.1:8/stop",
         "seconds": 2.5,
     }
-    assert notations.dependency("db:healthy") == {"program": "db", "condition": "healthy"}
-    assert notations.dependency("my:db") == {"program": "my:db", "condition": "started"}
-    assert notations.probe("http,readiness,period=5,failures=2:http://[::1]:80/") == {
+    assert value_parsers.dependency("db:healthy") == {"program": "db", "condition": "healthy"}
+    assert value_parsers.dependency("my:db") == {"program": "my:db", "condition": "started"}
+    assert value_parsers.probe("http,readiness,period=5,failures=2:http://[::1]:80/") == {
         "kind": "http",
         "purpose": "readiness",
         "period": 5,
@@ -118,18 +119,18 @@ def test_options_may_follow_a_quoted_command() -> None:
 
 def test_columns_stay_aligned_for_wide_scripts_and_hostile_names() -> None:
     rows = [[Cell("게임"), Cell("1")], [Cell("a\x1b[31m\nb"), Cell("22")]]
-    head, first, second = words.table([Column("name"), Column("n", is_number=True)], rows)
+    head, first, second = tables.table([Column("name"), Column("n", is_number=True)], rows)
     assert first == "게임       1"
     assert "\x1b" not in second
-    assert words.width(first) == words.width(second) == words.width(head)
+    assert tables.width(first) == tables.width(second) == tables.width(head)
 
 
 def test_only_the_last_column_gives_way_to_a_narrow_window() -> None:
     row = [Cell("a-rather-long-name"), Cell("어떤 이유로 멈췄습니다 and more")]
-    _head, line = words.table([Column("name"), Column("reason")], [row], room=32)
+    _head, line = tables.table([Column("name"), Column("reason")], [row], room=32)
     assert line.startswith("a-rather-long-name  ")
     assert line.endswith("…")
-    assert words.width(line) <= 32
+    assert tables.width(line) <= 32
 
 
 @pytest.mark.parametrize(

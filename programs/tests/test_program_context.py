@@ -8,7 +8,7 @@ from typing import Any
 from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
-from core.places import current_place
+from core.log_context import current_place
 from programs.models import Program
 from programs.supervisor.adopt import contained
 

@@ -10,10 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from core.exceptions import ConflictError
 from programs import services
 from programs.models import Intent, Program, ProgramEvent, ProgramRevision
-from programs.services import ConflictError
-from programs.states import Verb
+from programs.states import Action
 
 from .api_rig import define, host, running
 
@@ -40,7 +40,7 @@ def test_what_is_removed_takes_no_wish_any_more() -> None:
     running(program)
     late = known(program)
     services.remove(program, actor="one")
-    outcome = services.request_many([late, other], Verb.START, actor="two")
+    outcome = services.request_many([late, other], Action.START, actor="two")
     assert outcome == {program.pk: "web is being removed.", other.pk: None}
     for ask in (
         lambda: services.send_input(late, "x", actor="two"),
@@ -57,7 +57,7 @@ def test_what_is_gone_altogether_takes_no_wish_either() -> None:
     late = known(program)
     Program.everything.filter(pk=program.pk).delete()
     with pytest.raises(ConflictError, match="web is being removed"):
-        services.request(late, Verb.START, actor="two")
+        services.request(late, Action.START, actor="two")
 
 
 def test_it_is_scaled_within_the_limits_of_this_moment() -> None:
@@ -82,7 +82,7 @@ def test_two_changes_of_different_fields_both_stay() -> None:
     "ask",
     [
         lambda program: services.save_definition({"tags": ["x"]}, program=program, actor="x"),
-        lambda program: services.request(program, Verb.STOP, actor="x"),
+        lambda program: services.request(program, Action.STOP, actor="x"),
         lambda program: services.scale(program, 2, actor="x"),
         lambda program: services.send_input(program, "x", actor="x"),
         lambda program: services.remove(program, actor="x"),

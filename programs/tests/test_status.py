@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from core.models import Sequence
+from core.timeformat import iso
 from programs import events, services, status
 from programs.models import Process, Program
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "silences", status.Silences())
+    monkeypatch.setattr(status, "silences", status.AgentLiveness())
 
 
 def one(program: Program) -> Any:
@@ -220,7 +221,7 @@ def test_the_columns_asked_for_by_name_exist() -> None:
 
 def test_times_of_either_database_are_shown_alike() -> None:
     naive = datetime(2026, 11, 23, 1, 2, 3)  # noqa: DTZ001  (as SQLite gives it)
-    assert status._iso(naive) == status._iso(naive.replace(tzinfo=UTC)) == "2026-11-23T01:02:03Z"
+    assert iso(naive) == iso(naive.replace(tzinfo=UTC)) == "2026-11-23T01:02:03Z"
 
 
 def test_everything_at_once_is_put_together_once_for_a_revision(

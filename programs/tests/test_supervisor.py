@@ -12,7 +12,7 @@ import pytest
 
 from programs import services
 from programs.models import Incident, Intent, Process, Program, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 
 from .actors import AgentBox, ask, define, is_running, kill, row, wait_event, wait_for, wait_state
 
@@ -29,14 +29,14 @@ def test_a_new_program_is_started_and_then_running(agent: AgentBox) -> None:
 
 def test_without_autostart_it_waits_to_be_asked(agent: AgentBox) -> None:
     program = define("web", SLEEP, autostart=False)
-    ask(program, Verb.START)
+    ask(program, Action.START)
     assert wait_event(program, "program.started").actor == "tester"
 
 
 def test_a_stopped_program_is_gone_and_says_which_step_ended_it(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     assert not is_running(pid)
     data = wait_event(program, "program.stopped").data
@@ -79,7 +79,7 @@ def test_start_brings_a_fatal_program_back_with_a_clean_slate(agent: AgentBox, t
     wait_state(program, "fatal")
     script.write_text("#!/bin/sh\nexec sleep 1000\n")
     script.chmod(0o755)
-    ask(program, Verb.START)
+    ask(program, Action.START)
     wait_state(program, "running")
 
 
@@ -109,14 +109,14 @@ def test_a_folder_that_went_missing_is_named(agent: AgentBox, tmp_path: Path) ->
     folder.mkdir()
     program = define("web", SLEEP, working_directory=str(folder), autostart=False)
     folder.rmdir()
-    ask(program, Verb.START)
+    ask(program, Action.START)
     assert wait_state(program, "fatal").reason == f"there is no folder {folder}"
 
 
 def test_a_user_that_went_missing_is_named(agent: AgentBox) -> None:
     program = define("web", SLEEP, autostart=False)
     Program.objects.filter(pk=program.pk).update(user="nobody-of-that-name")
-    ask(program, Verb.START)
+    ask(program, Action.START)
     assert "there is no user nobody-of-that-name" in wait_state(program, "fatal").reason
 
 
@@ -132,7 +132,7 @@ def test_sigterm_ignored_means_sigkill_after_its_seconds(agent: AgentBox) -> Non
     stubborn = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
     program = define("deaf", stubborn, shell=True, stop_ladder=[{"step": "signal:TERM", "seconds": 0.3}])
     pid = wait_state(program, "running").pid
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["step"] == "signal:KILL"
     assert not is_running(pid)
@@ -143,7 +143,7 @@ def test_the_ladder_climbs_step_by_step(agent: AgentBox) -> None:
     ladder = [{"step": "signal:TERM", "seconds": 0.3}, {"step": "signal:INT", "seconds": 5}]
     program = define("picky", picky, shell=True, stop_ladder=ladder)
     wait_state(program, "running")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["step"] == "signal:INT"
 
@@ -155,7 +155,7 @@ def test_a_console_program_can_be_asked_to_stop_in_its_own_words(agent: AgentBox
     wait_state(program, "running")
     services.send_input(program, "hello\n", actor="bob")
     assert wait_event(program, "program.input").data == {"text": "hello\n"}
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["step"] == "stdin:quit"
     assert (agent.folder / "logs" / str(program.pk) / "0.log").read_text() == "got hello\ngot quit\n"
@@ -165,7 +165,7 @@ def test_a_stop_command_gets_the_pid(agent: AgentBox) -> None:
     ladder = [{"step": "command:sh -c 'kill -INT $PROGRAM_PID'", "seconds": 5}]
     program = define("web", SLEEP, stop_ladder=ladder)
     wait_state(program, "running")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["exit_signal"] == "SIGINT"
 
@@ -173,9 +173,9 @@ def test_a_stop_command_gets_the_pid(agent: AgentBox) -> None:
 def test_kill_works_while_stopping(agent: AgentBox) -> None:
     program = define("deaf", "trap '' TERM; while :; do sleep 0.1; done", shell=True)
     wait_state(program, "running")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopping")
-    ask(program, Verb.KILL)
+    ask(program, Action.KILL)
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["seconds"] < 5
 
@@ -204,7 +204,7 @@ def test_the_whole_tree_is_gone_after_a_stop(agent: AgentBox, tmp_path: Path) ->
     program = define("family", f"{sys.executable} {family(tmp_path)}", start_seconds=0.5)
     wait_state(program, "running")
     wait_for(lambda: len(agent.survivors()) == 3, "the family to be complete")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     assert agent.survivors() == []
     assert wait_event(program, "program.stopped").data["tree_killed"] <= 2
@@ -222,8 +222,8 @@ def test_what_a_crashed_program_leaves_behind_is_ended_too(agent: AgentBox, tmp_
 def test_a_restart_gives_one_new_process(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
-    ask(program, Verb.RESTART)
-    ask(program, Verb.RESTART)
+    ask(program, Action.RESTART)
+    ask(program, Action.RESTART)
     wait_event(program, "program.restarted")
     wait_for(lambda: not Intent.objects.exists() and row(program).state == "running")
     assert row(program).pid != pid
@@ -235,8 +235,8 @@ def test_a_slow_stop_delays_no_other_program(agent: AgentBox) -> None:
     web = define("web", SLEEP)
     wait_state(deaf, "running")
     wait_state(web, "running")
-    ask(deaf, Verb.STOP)
-    ask(web, Verb.STOP)
+    ask(deaf, Action.STOP)
+    ask(web, Action.STOP)
     wait_state(web, "stopped")
     assert row(deaf).state == "stopping"
 
@@ -271,7 +271,7 @@ def test_a_program_waits_for_what_it_needs(agent: AgentBox) -> None:
     db = define("db", SLEEP, autostart=False)
     web = define("web", SLEEP, depends_on=[{"program": "db"}])
     wait_for(lambda: Process.objects.filter(program=web, reason__contains="waits for db").exists())
-    ask(db, Verb.START)
+    ask(db, Action.START)
     wait_state(web, "running")
     started = {e.program_name: e.seq for e in ProgramEvent.objects.filter(type="program.running")}
     assert started["db"] < started["web"]
@@ -324,7 +324,7 @@ def test_a_description_changes_nothing_that_runs(agent: AgentBox) -> None:
     assert saved.applies == {"description": "live", "command": "restart"}
     time.sleep(0.3)
     assert row(program).pid == pid
-    ask(program, Verb.RESTART)
+    ask(program, Action.RESTART)
     wait_event(program, "program.restarted")
     assert psutil.Process(wait_state(program, "running").pid).cmdline() == ["sleep", "2000"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from programs.models import Program
-from programs.states import Verb
+from programs.states import Action
 
 from .actors import AgentBox, ask, define, wait_event, wait_state
 from .stuck_folder import stuck
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 def seconds_of_a_restart(program: Program) -> float:
     before = wait_state(program, "running").restarts
     begun = time.monotonic()
-    ask(program, Verb.RESTART)
+    ask(program, Action.RESTART)
     wait_event(program, "program.restarted", before + 1)
     return time.monotonic() - begun
 
@@ -77,7 +77,7 @@ def test_a_folder_that_does_not_answer_delays_no_other_restart(agent: AgentBox, 
     ]
     with stuck(folder):
         for program in programs:
-            ask(program, Verb.START)
+            ask(program, Action.START)
             assert f"{folder} does not answer" in wait_state(program, "backoff").reason
         assert seconds_of_a_restart(web) < SECONDS
     for program in programs:
@@ -87,7 +87,7 @@ def test_a_folder_that_does_not_answer_delays_no_other_restart(agent: AgentBox, 
 def test_the_agent_ends_while_the_folder_of_a_program_does_not_answer(agent: AgentBox, folder: Path) -> None:
     program = define("web", SLEEP, working_directory=str(folder), autostart=False)
     with stuck(folder):
-        ask(program, Verb.START)
+        ask(program, Action.START)
         wait_state(program, "backoff")
         begun = time.monotonic()
         assert agent.stop() == 0
@@ -104,7 +104,7 @@ def test_probes_and_stop_commands_that_hang_there_delay_no_other_restart(agent: 
     with stuck(folder):
         wait_event(probed, "program.unhealthy")
         assert seconds_of_a_restart(web) < SECONDS
-        ask(probed, Verb.STOP)
+        ask(probed, Action.STOP)
         wait_state(probed, "stopping")
         assert seconds_of_a_restart(web) < SECONDS
         wait_state(probed, "stopped")

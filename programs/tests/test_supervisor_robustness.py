@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 
 from programs import services
 from programs.models import Host, Process, Program, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 
 from .actors import PATIENCE, AgentBox, ask, define, is_running, kill, row, wait_event, wait_for, wait_state
 
@@ -105,7 +105,7 @@ def test_an_agent_that_inherits_the_mark_of_a_program_is_not_part_of_it(box: Age
     box.start(PROGRAM_MONITOR=mark)
     other = define("other", SLEEP)
     pid = wait_state(other, "running").pid
-    ask(shell, Verb.STOP)
+    ask(shell, Action.STOP)
     wait_state(shell, "stopped")
     assert holds(lambda: box.process and box.process.poll() is None)
     assert is_running(pid)
@@ -201,7 +201,7 @@ def test_a_log_folder_replaced_by_a_file_does_not_keep_a_crashed_program_down(ag
 def test_a_start_asked_for_while_the_machine_was_down_is_carried_out(box: AgentBox) -> None:
     program = define("web", SLEEP, autostart=False)
     Process.objects.create(program=program, index=0, state="stopped", kernel_start=5, boot_id="before")
-    ask(program, Verb.START)
+    ask(program, Action.START)
     box.start()
     wait_state(program, "running")
     assert Program.objects.get(pk=program.pk).desired_state == "running"
@@ -214,7 +214,7 @@ def test_a_form_opened_before_a_stop_does_not_undo_it(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     wait_state(program, "running")
     opened = Program.objects.get(pk=program.pk)
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     services.save_definition({"description": "the shop"}, actor="bob", program=opened)
     assert holds(lambda: row(program).state == "stopped")
@@ -228,7 +228,7 @@ def test_a_running_program_moves_to_no_other_host(agent: AgentBox) -> None:
     with pytest.raises(ValidationError, match="Stop it first"):
         services.save_definition({"host": "elsewhere"}, actor="bob", program=Program.objects.get(pk=program.pk))
     assert is_running(pid)
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     saved = services.save_definition(
         {"host": "elsewhere"}, actor="bob", program=Program.objects.get(pk=program.pk)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from core.tests.databases import locked_database, other_connection
 from programs.models import ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 
 from .actors import PATIENCE, AgentBox, ask, define, kill, row, wait_event, wait_for, wait_state
 
@@ -37,7 +37,7 @@ def test_a_database_that_cannot_be_read_for_a_while_does_not_end_the_agent(agent
         wait_event(program, "program.restarted")
     assert agent.process is not None
     assert agent.process.poll() is None
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
 
 
@@ -62,7 +62,7 @@ def test_a_journal_that_comes_a_second_time_changes_nothing(agent: AgentBox) -> 
         wait_for(lambda: b"program.restarted" in journal.read_bytes(), "the entries")
         written = journal.read_bytes()
     wait_event(program, "program.running", 2)
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     wait_for(lambda: not journal.read_bytes(), "the journal to be empty")
     agent.kill()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from programs import services
 from programs.models import Process, Program, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 
 from .actors import AgentBox, ask, define, kill, row, wait_event, wait_for, wait_state
 
@@ -35,7 +35,7 @@ def test_the_memory_of_an_idle_program_is_shown_in_each_of_its_lives(agent: Agen
     pid = wait_state(program, "running").pid
     shown = Process.objects.filter(program=program, state="running", memory_bytes__gt=0)
     wait_for(shown.first, "its memory")
-    ask(program, Verb.RESTART)
+    ask(program, Action.RESTART)
     wait_for(shown.exclude(pid=pid).first, "the memory of its successor")
 
 

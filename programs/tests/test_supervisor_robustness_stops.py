@@ -13,7 +13,7 @@ import pytest
 
 from programs import services
 from programs.models import Process, Program
-from programs.states import Verb
+from programs.states import Action
 from programs.supervisor.timetable import Timetable
 
 from .actors import AgentBox, ask, define, is_running, wait_event, wait_for, wait_state
@@ -24,7 +24,7 @@ SLEEP = "sleep 1000"
 def test_kill_works_while_a_program_is_starting(agent: AgentBox) -> None:
     program = define("slow", SLEEP, start_seconds=600)
     pid = wait_state(program, "starting").pid
-    ask(program, Verb.KILL)
+    ask(program, Action.KILL)
     wait_state(program, "stopped")
     data = wait_event(program, "program.stopped").data
     assert (data["step"], data["exit_signal"]) == ("signal:KILL", "SIGKILL")
@@ -34,7 +34,7 @@ def test_kill_works_while_a_program_is_starting(agent: AgentBox) -> None:
 def test_kill_ends_the_waiting_of_a_program_in_backoff(agent: AgentBox) -> None:
     program = define("bad", "sh -c 'exit 1'", backoff_initial=300)
     wait_state(program, "backoff")
-    ask(program, Verb.KILL)
+    ask(program, Action.KILL)
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data == {"was": "backoff"}
 
@@ -43,7 +43,7 @@ def test_a_stop_step_that_fails_makes_room_for_the_next_at_once(agent: AgentBox)
     ladder = [{"step": "command:/no/such/command", "seconds": 60}, {"step": "signal:TERM", "seconds": 10}]
     program = define("web", SLEEP, stop_ladder=ladder)
     wait_state(program, "running")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     data = wait_event(program, "program.stopped").data
     assert data["step"] == "signal:TERM"
@@ -89,7 +89,7 @@ def test_a_program_can_be_asked_over_http_to_stop(agent: AgentBox, switch: Switc
     waits = f"until [ -e {switch.bye} ]; do sleep 0.05; done"
     program = define("web", waits, shell=True, stop_ladder=[{"step": step, "seconds": 15}])
     wait_state(program, "running")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_state(program, "stopped")
     data = wait_event(program, "program.stopped").data
     assert (data["step"], data["exit_code"], data["failed_steps"]) == (step, 0, [])

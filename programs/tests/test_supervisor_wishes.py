@@ -9,7 +9,7 @@ import pytest
 from programs import services
 from programs.hosts import this_host
 from programs.models import Host
-from programs.states import Verb
+from programs.states import Action
 from programs.supervisor import wishes
 
 from .actors import ask, define
@@ -36,7 +36,7 @@ def test_a_verb_comes_with_the_desired_state_it_was_asked_with() -> None:
     web = define("web", "sleep 60", autostart=False)
     host = this_host()
     seen = wishes.read(host, -1)
-    ask(web, Verb.START)
+    ask(web, Action.START)
     found = wishes.read(host, seen.revision)
     assert [(p.name, p.desired_state) for p in found.programs] == [("web", "running")]
     assert [intent.verb for intent in found.intents] == ["start"]
@@ -60,6 +60,6 @@ def test_a_verb_for_a_silent_host_is_left_to_it() -> None:
     here, there = this_host(), Host.objects.create(name="elsewhere")
     web = define("web", "sleep 60", autostart=False, host="elsewhere")
     seen = wishes.read(here, -1)
-    ask(web, Verb.START)
+    ask(web, Action.START)
     assert wishes.read(here, seen.revision).intents == []
     assert [intent.verb for intent in wishes.read(there, seen.revision).intents] == ["start"]

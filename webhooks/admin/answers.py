@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from core.access import Role
 from core.access.guards import role_required
-from programs.services import ConflictError
+from core.exceptions import ConflictError
 
 View = Callable[..., HttpResponse]
 REFUSALS = (ValidationError, ConflictError)  # what a verb answers instead of doing it

@@ -25,8 +25,9 @@ from unfold.paginator import InfinitePaginator
 
 from core.access import Role
 from core.access.guards import principal_of
+from core.timeformat import time_element
 from programs.admin.filters import EventTypeFilter, ProgramFilter, SinceFilter
-from programs.admin.records import ReadOnlyAdmin, badge, moment
+from programs.admin.records import ReadOnlyAdmin, badge
 from programs.meaning import summary
 from programs.models import Incident, ProgramEvent
 from webhooks import selectors, services
@@ -194,7 +195,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("When"))
     def when(self, row: WebhookDelivery) -> SafeString:
-        return moment(row.created_at)
+        return time_element(row.created_at)
 
     @admin.display(description=gettext_lazy("Endpoint"))
     def to(self, row: WebhookDelivery) -> SafeString:

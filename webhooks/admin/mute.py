@@ -24,8 +24,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of
-from core.clock import on_the_wall
-from programs.admin.records import badge, moment
+from core.timeformat import local_time, time_element
+from programs.admin.records import badge
 from programs.forms.fields import DurationField, seconds_text
 from webhooks import outbox, services, validation
 from webhooks.models import WebhookEndpoint, WebhookMute
@@ -45,7 +45,7 @@ def upcoming(cron: str, now: datetime, count: int = SHOWN_MOMENTS) -> list[datet
     """The next moments of an expression, by the clock of this machine. Raises ValidationError."""
     validation.cron(cron)
     try:
-        moments = CronSim(cron, on_the_wall(now))
+        moments = CronSim(cron, local_time(now))
         return [next(moments) for _number in range(count)]
     except (CronSimError, StopIteration) as error:
         raise ValidationError(_("No such moment comes.")) from error
@@ -201,8 +201,8 @@ class MuteAdmin(RoleModelAdmin):
 
     @admin.display(description=gettext_lazy("From, until"))
     def when(self, row: WebhookMute) -> SafeString:
-        end = moment(row.ends_at) if row.ends_at else _("lifted")
-        return format_html("{} … {}", moment(row.starts_at), end)
+        end = time_element(row.ends_at) if row.ends_at else _("lifted")
+        return format_html("{} … {}", time_element(row.starts_at), end)
 
     @admin.display(description=gettext_lazy("Windows"))
     def windows(self, row: WebhookMute) -> SafeString | str:

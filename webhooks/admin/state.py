@@ -11,7 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from programs.admin.records import badge, moment
+from core.timeformat import time_element
+from programs.admin.records import badge
 from webhooks import outbox, selectors
 from webhooks.health import Condition, EndpointHealth
 from webhooks.matching import Mute, silenced_by
@@ -52,7 +53,7 @@ def mute_of_all(endpoint: WebhookEndpoint, mutes: Iterable[Mute], now: datetime)
 
 def _mute_words(mute: Mute) -> SafeString | str:
     if mute.ends_at and not mute.cron:
-        return format_html("{} {} {}", _("until"), moment(mute.ends_at), mute.reason)
+        return format_html("{} {} {}", _("until"), time_element(mute.ends_at), mute.reason)
     return mute.reason or (_("maintenance window") if mute.cron else _("until somebody lifts it"))
 
 
@@ -69,7 +70,7 @@ def _open(endpoint: WebhookEndpoint, health: EndpointHealth) -> Shown:
 def _waiting(endpoint: WebhookEndpoint, health: EndpointHealth) -> Shown:
     until = health.paused_until or timezone.now()
     return Shown(
-        _("waiting"), "warning", format_html("{} {}", _("the receiver asked for it, until"), moment(until))
+        _("waiting"), "warning", format_html("{} {}", _("the receiver asked for it, until"), time_element(until))
     )
 
 

@@ -11,8 +11,8 @@ from django.http import Http404, HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Status
 
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
 from programs.api.filters import of_types
 from programs.schemas import PageOut
@@ -47,13 +47,13 @@ def delivery_or_404(delivery_id: str) -> WebhookDelivery:
 # --- Looking --------------------------------------------------------------------------------------------
 
 
-@router.get("/webhooks/{int:webhook_id}/deliveries", auth=authority.READ, response=PageOut)
+@router.get("/webhooks/{int:webhook_id}/deliveries", auth=auth.READ, response=PageOut)
 def deliveries_of_webhook(request: HttpRequest, webhook_id: int, listing: Query[DeliveryListing]) -> Page:
     """Newest first, each with all its tries. `search` looks at the names of programs."""
     return _page(selectors.deliveries().filter(endpoint=endpoint_or_404(webhook_id)), listing)
 
 
-@router.get("/webhooks/deliveries", auth=authority.READ, response=PageOut)
+@router.get("/webhooks/deliveries", auth=auth.READ, response=PageOut)
 def all_deliveries(request: HttpRequest, listing: Query[AllDeliveriesListing]) -> Page:
     """Deliveries to all endpoints, newest first."""
     found = selectors.deliveries()
@@ -88,7 +88,7 @@ def _of_states(text: str) -> Q:
     return Q(state__in=words) if words else Q()
 
 
-@router.get("/webhooks/deliveries/{delivery_id}", auth=authority.READ, response=DeliveryOut)
+@router.get("/webhooks/deliveries/{delivery_id}", auth=auth.READ, response=DeliveryOut)
 def get_delivery(request: HttpRequest, delivery_id: str) -> dict[str, Any]:
     return delivery_json(delivery_or_404(delivery_id))
 
@@ -96,25 +96,25 @@ def get_delivery(request: HttpRequest, delivery_id: str) -> dict[str, Any]:
 # --- Sending --------------------------------------------------------------------------------------------
 
 
-@router.post("/webhooks/{int:webhook_id}/test", auth=authority.OPERATE, response=OUTCOMES)
-async def test_webhook(request: Call, webhook_id: int, query: Query[Wait]) -> Status[dict[str, Any]]:
+@router.post("/webhooks/{int:webhook_id}/test", auth=auth.OPERATE, response=OUTCOMES)
+async def test_webhook(request: AuthedRequest, webhook_id: int, query: Query[Wait]) -> Status[dict[str, Any]]:
     """Sends a `webhook.test` event, once. 200 when it has been tried, whatever came of it; 202 when not yet."""
     delivery = await sync_to_async(_test)(webhook_id, request)
     return await _outcome(delivery.pk, 0, query.wait)
 
 
-def _test(webhook_id: int, request: Call) -> WebhookDelivery:
+def _test(webhook_id: int, request: AuthedRequest) -> WebhookDelivery:
     return services.send_test(endpoint_or_404(webhook_id), actor=request.auth)
 
 
-@router.post("/webhooks/deliveries/{delivery_id}/redeliver", auth=authority.OPERATE, response=OUTCOMES)
-async def redeliver(request: Call, delivery_id: str, query: Query[Wait]) -> Status[dict[str, Any]]:
+@router.post("/webhooks/deliveries/{delivery_id}/redeliver", auth=auth.OPERATE, response=OUTCOMES)
+async def redeliver(request: AuthedRequest, delivery_id: str, query: Query[Wait]) -> Status[dict[str, Any]]:
     """Sends it again with the same id. 200 when it has been tried, whatever came of it; 202 when not yet."""
     before = await sync_to_async(_redeliver)(delivery_id, request)
     return await _outcome(before.pk, before.attempt_count, query.wait)
 
 
-def _redeliver(delivery_id: str, request: Call) -> WebhookDelivery:
+def _redeliver(delivery_id: str, request: AuthedRequest) -> WebhookDelivery:
     return services.redeliver(delivery_or_404(delivery_id), actor=request.auth)
 
 
@@ -126,8 +126,8 @@ async def _outcome(pk: str, attempts: int, seconds: float) -> Status[dict[str, A
     return Status(200 if waiting.is_settled(now, attempts) else 202, answer)
 
 
-@router.post("/webhooks/{int:webhook_id}/recover", auth=authority.OPERATE, response=CountOut)
-def recover(request: Call, webhook_id: int, body: SinceIn) -> dict[str, Any]:
+@router.post("/webhooks/{int:webhook_id}/recover", auth=auth.OPERATE, response=CountOut)
+def recover(request: AuthedRequest, webhook_id: int, body: SinceIn) -> dict[str, Any]:
     """Sends again what ended undelivered since then, at the endpoint's rate. `dry_run` only counts it."""
     endpoint = endpoint_or_404(webhook_id)
     if body.dry_run:
@@ -137,8 +137,8 @@ def recover(request: Call, webhook_id: int, body: SinceIn) -> dict[str, Any]:
     return {"count": count, "dry_run": body.dry_run}
 
 
-@router.post("/webhooks/{int:webhook_id}/replay", auth=authority.OPERATE, response=CountOut)
-def replay(request: Call, webhook_id: int, body: SinceIn) -> dict[str, Any]:
+@router.post("/webhooks/{int:webhook_id}/replay", auth=auth.OPERATE, response=CountOut)
+def replay(request: AuthedRequest, webhook_id: int, body: SinceIn) -> dict[str, Any]:
     """Sends the events since then that it wants and never got: from before it was there, or muted. `dry_run` only
     counts them."""
     endpoint = endpoint_or_404(webhook_id)

@@ -8,10 +8,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router, Status
 
-from core.moments import iso
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
+from core.timeformat import iso
 from programs.schemas import PageOut
 from webhooks import selectors, services
 from webhooks.models import WebhookEndpoint
@@ -32,7 +32,7 @@ def endpoint_or_404(webhook_id: int) -> WebhookEndpoint:
     return found
 
 
-@router.get("/webhooks", auth=authority.READ, response=PageOut)
+@router.get("/webhooks", auth=auth.READ, response=PageOut)
 def list_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
     """All endpoints. `search` looks at the name."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
@@ -43,32 +43,34 @@ def list_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
     return listing.answer([endpoint_json(row, now) for row in rows], count, fields)
 
 
-@router.post("/webhooks", auth=authority.ADMIN, response={201: SavedOut})
-def create_webhook(request: Call, response: HttpResponse, body: WebhookIn) -> Status[dict[str, Any]]:
+@router.post("/webhooks", auth=auth.ADMIN, response={201: SavedOut})
+def create_webhook(request: AuthedRequest, response: HttpResponse, body: WebhookIn) -> Status[dict[str, Any]]:
     """The signing secret of a format that signs is in this answer alone."""
     saved = services.save_endpoint(_values(body, exclude_unset=True), actor=request.auth)
     response["Location"] = f"{request.path}/{saved.endpoint.pk}"
     return Status(201, _shown(saved))
 
 
-@router.get("/webhooks/{int:webhook_id}", auth=authority.READ, response=WebhookOut)
+@router.get("/webhooks/{int:webhook_id}", auth=auth.READ, response=WebhookOut)
 def get_webhook(request: HttpRequest, webhook_id: int) -> dict[str, Any]:
     return endpoint_json(endpoint_or_404(webhook_id), timezone.now())
 
 
-@router.patch("/webhooks/{int:webhook_id}", auth=authority.ADMIN, response=SavedOut)
-def change_webhook(request: Call, webhook_id: int, body: WebhookChangesIn) -> dict[str, Any]:
+@router.patch("/webhooks/{int:webhook_id}", auth=auth.ADMIN, response=SavedOut)
+def change_webhook(request: AuthedRequest, webhook_id: int, body: WebhookChangesIn) -> dict[str, Any]:
     """Changes the given fields; of `settings` the whole, with `{"set": true}` for a secret one that stays."""
     return _save(request, webhook_id, body, exclude_unset=True)
 
 
-@router.put("/webhooks/{int:webhook_id}", auth=authority.ADMIN, response=SavedOut)
-def replace_webhook(request: Call, webhook_id: int, body: WebhookIn) -> dict[str, Any]:
+@router.put("/webhooks/{int:webhook_id}", auth=auth.ADMIN, response=SavedOut)
+def replace_webhook(request: AuthedRequest, webhook_id: int, body: WebhookIn) -> dict[str, Any]:
     """Replaces the whole endpoint: fields left out go back to their defaults. The secret stays."""
     return _save(request, webhook_id, body, exclude_unset=False)
 
 
-def _save(request: Call, webhook_id: int, body: WebhookChangesIn, *, exclude_unset: bool) -> dict[str, Any]:
+def _save(
+    request: AuthedRequest, webhook_id: int, body: WebhookChangesIn, *, exclude_unset: bool
+) -> dict[str, Any]:
     endpoint = endpoint_or_404(webhook_id)
     values = _values(body, exclude_unset=exclude_unset)
     saved = services.save_endpoint(values, actor=request.auth, endpoint=endpoint, resume=body.resume)
@@ -85,15 +87,15 @@ def _shown(saved: services.Saved) -> dict[str, Any]:
     return shown | ({"secret": saved.secret} if saved.secret else {})
 
 
-@router.delete("/webhooks/{int:webhook_id}", auth=authority.ADMIN, response={204: None})
-def remove_webhook(request: Call, webhook_id: int) -> Status[None]:
+@router.delete("/webhooks/{int:webhook_id}", auth=auth.ADMIN, response={204: None})
+def remove_webhook(request: AuthedRequest, webhook_id: int) -> Status[None]:
     """With its deliveries and their log."""
     services.remove_endpoint(endpoint_or_404(webhook_id), actor=request.auth)
     return Status(204, None)
 
 
-@router.post("/webhooks/{int:webhook_id}/rotate", auth=authority.ADMIN, response=SecretOut)
-def rotate_secret(request: Call, webhook_id: int) -> dict[str, Any]:
+@router.post("/webhooks/{int:webhook_id}/rotate", auth=auth.ADMIN, response=SecretOut)
+def rotate_secret(request: AuthedRequest, webhook_id: int) -> dict[str, Any]:
     """A new signing secret, shown this once. For 24 hours messages are signed with the old one as well."""
     endpoint = endpoint_or_404(webhook_id)
     secret = services.rotate_secret(endpoint, actor=request.auth)

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest
 from ninja import Router
 
 from core.masking import MASK
-from core.rest import authority
+from core.rest import auth
 from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
 from webhooks import services, transports
@@ -22,7 +22,7 @@ from .endpoints import endpoint_or_404
 router = Router()
 
 
-@router.get("/webhooks/formats", auth=authority.READ, response=FormatsOut)
+@router.get("/webhooks/formats", auth=auth.READ, response=FormatsOut)
 def list_formats(request: HttpRequest) -> dict[str, Any]:
     """Every format with the JSON Schema of its settings."""
     return {"items": [_format(transports.get(kind)) for kind in transports.kinds()]}
@@ -33,7 +33,7 @@ def _format(transport: Any) -> dict[str, Any]:
     return {**{name: getattr(transport, name) for name in same}, "settings": transport.schema()}
 
 
-@router.post("/webhooks/{int:webhook_id}/preview", auth=authority.OPERATE, response=PreviewOut)
+@router.post("/webhooks/{int:webhook_id}/preview", auth=auth.OPERATE, response=PreviewOut)
 def preview_webhook(request: HttpRequest, webhook_id: int, body: EventIn) -> Preview:
     """What this endpoint would be sent about the last event, or about the one that is named. Nothing is sent."""
     endpoint = endpoint_or_404(webhook_id)
@@ -44,7 +44,7 @@ def preview_webhook(request: HttpRequest, webhook_id: int, body: EventIn) -> Pre
     return preview(endpoint.format, settings, url=url, event=_event(body.event))
 
 
-@router.post("/webhooks/preview", auth=authority.ADMIN, response=PreviewOut)
+@router.post("/webhooks/preview", auth=auth.ADMIN, response=PreviewOut)
 def preview_values(request: HttpRequest, body: PreviewIn) -> Preview:
     """The same for values that are not saved."""
     stored = endpoint_or_404(body.webhook) if body.webhook else WebhookEndpoint()

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router
 
-from core.rest import authority
+from core.rest import auth
 from core.rest.lists import Page
 from programs.schemas import PageOut
 from webhooks import selectors
@@ -22,7 +22,7 @@ router = Router()
 FIELDS = ("id", "name", *HealthOut.model_fields)
 
 
-@router.get("/webhooks/health", auth=authority.READ, response=PageOut)
+@router.get("/webhooks/health", auth=auth.READ, response=PageOut)
 def health_of_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
     """Of all endpoints, with the same filters as their list."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
@@ -34,7 +34,7 @@ def health_of_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> 
     return listing.answer(items, count, fields)
 
 
-@router.get("/webhooks/{int:webhook_id}/health", auth=authority.READ, response=HealthOut)
+@router.get("/webhooks/{int:webhook_id}/health", auth=auth.READ, response=HealthOut)
 def health_of_webhook(request: HttpRequest, webhook_id: int) -> dict[str, Any]:
     """Success share and 95th percentile of 24 hours, what waits, the circuit, and the hours one by one."""
     return health_json(health_of(endpoint_or_404(webhook_id), timezone.now()))

@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router, Status
 
-from core.rest import authority
-from core.rest.authority import Call
+from core.rest import auth
+from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
 from programs.models import Program
 from programs.schemas import PageOut
@@ -33,7 +33,7 @@ def mute_or_404(mute_id: int) -> WebhookMute:
     return found
 
 
-@router.get("/webhooks/mutes", auth=authority.READ, response=PageOut)
+@router.get("/webhooks/mutes", auth=auth.READ, response=PageOut)
 def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> Page:
     """The newest first. `search` looks at the reason."""
     columns, fields = listing.order(ORDER, "-starts_at"), listing.chosen_fields(FIELDS)
@@ -48,21 +48,21 @@ def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> Page:
     return listing.answer([mute_json(row, now) for row in rows], count, fields)
 
 
-@router.post("/webhooks/mutes", auth=authority.OPERATE, response={201: MuteOut})
-def create_mute(request: Call, response: HttpResponse, body: MuteChangesIn) -> Status[dict[str, Any]]:
+@router.post("/webhooks/mutes", auth=auth.OPERATE, response={201: MuteOut})
+def create_mute(request: AuthedRequest, response: HttpResponse, body: MuteChangesIn) -> Status[dict[str, Any]]:
     """What happens meanwhile is kept as a cancelled delivery, and can be sent after all with `replay`."""
     made = services.mute(actor=request.auth, **_values(body))
     response["Location"] = f"{request.path}/{made.pk}"
     return Status(201, mute_json(made, timezone.now()))
 
 
-@router.get("/webhooks/mutes/{int:mute_id}", auth=authority.READ, response=MuteOut)
+@router.get("/webhooks/mutes/{int:mute_id}", auth=auth.READ, response=MuteOut)
 def get_mute(request: HttpRequest, mute_id: int) -> dict[str, Any]:
     return mute_json(mute_or_404(mute_id), timezone.now())
 
 
-@router.patch("/webhooks/mutes/{int:mute_id}", auth=authority.OPERATE, response=MuteOut)
-def change_mute(request: Call, mute_id: int, body: MuteChangesIn) -> dict[str, Any]:
+@router.patch("/webhooks/mutes/{int:mute_id}", auth=auth.OPERATE, response=MuteOut)
+def change_mute(request: AuthedRequest, mute_id: int, body: MuteChangesIn) -> dict[str, Any]:
     """Changes the given fields, for the events from now on."""
     values = _values(body)
     if "starts_at" in values and values["starts_at"] is None:
@@ -70,8 +70,8 @@ def change_mute(request: Call, mute_id: int, body: MuteChangesIn) -> dict[str, A
     return mute_json(services.change_mute(mute_or_404(mute_id), values, actor=request.auth), timezone.now())
 
 
-@router.delete("/webhooks/mutes/{int:mute_id}", auth=authority.OPERATE, response={204: None})
-def lift_mute(request: Call, mute_id: int) -> Status[None]:
+@router.delete("/webhooks/mutes/{int:mute_id}", auth=auth.OPERATE, response={204: None})
+def lift_mute(request: AuthedRequest, mute_id: int) -> Status[None]:
     services.unmute(mute_or_404(mute_id), actor=request.auth)
     return Status(204, None)
 

@@ -9,10 +9,10 @@ from typing import Any
 from django.utils import timezone
 
 from core.access import command_actor
-from programs.cli.exits import Exit, FailedError, UsageError
-from programs.cli.json_file import json_object
-from programs.cli.subcommand import Subcommand
-from programs.cli.terminal import Options, Terminal
+from core.cli.exit_codes import Exit, FailedError, UsageError
+from core.cli.json_input import json_object
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
 from programs.models import ProgramEvent
 from webhooks import services
 from webhooks.payloads import endpoint_json

@@ -8,16 +8,15 @@ from typing import Any
 
 from django.utils import timezone
 
-from core.clock import on_the_wall
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.tables import Cell, Column, table
+from core.cli.terminal import Options, Terminal, Tone
+from core.cli.time_parsing import moment
 from core.secrets import SecretUnreadableError
-from programs.cli.exits import Exit, FailedError
-from programs.cli.moments import moment
-from programs.cli.subcommand import Subcommand
-from programs.cli.terminal import Options, Terminal
-from programs.cli.words import Cell, Column, table
+from core.timeformat import local_time
 from programs.formatting import duration_text
 from programs.models import ProgramEvent
-from programs.states import State
 from webhooks import outbox, selectors
 from webhooks.health import Condition, EndpointHealth, health_of, health_of_many
 from webhooks.matching import Mute, silenced_by
@@ -35,12 +34,12 @@ COLUMNS = (
 LOG_COLUMNS = (Column("id"), Column("when"), Column("to"), Column("event"), Column("program"), Column("outcome"))
 MUTED = "muted"
 # The colours that the states of programs have.
-SHADES = {
-    Condition.OK: State.RUNNING,
-    Condition.WAITING: State.BACKOFF,
-    Condition.FAILING: State.FATAL,
-    Condition.OPEN: State.FATAL,
-    MUTED: State.BACKOFF,
+TONES: dict[str, Tone] = {
+    Condition.OK: Tone.GOOD,
+    Condition.WAITING: Tone.WARNING,
+    Condition.FAILING: Tone.BAD,
+    Condition.OPEN: Tone.BAD,
+    MUTED: Tone.WARNING,
 }
 MOST_SHOWN = 1000
 
@@ -75,7 +74,7 @@ def _row(endpoint: WebhookEndpoint, health: EndpointHealth, mute: Mute | None, t
     return [
         Cell(endpoint.name),
         Cell(endpoint.format),
-        Cell(condition, partial(terminal.shade, SHADES.get(condition, ""))),
+        Cell(condition, partial(terminal.colour, TONES.get(condition))),
         Cell(_share(health)),
         Cell("-" if health.duration_ms_p95 is None else f"{health.duration_ms_p95} ms"),
         Cell(str(health.counts[WebhookDelivery.State.PENDING])),
@@ -85,7 +84,7 @@ def _row(endpoint: WebhookEndpoint, health: EndpointHealth, mute: Mute | None, t
 
 
 def _mute_text(mute: Mute) -> str:
-    ends = f"until {on_the_wall(mute.ends_at):%Y-%m-%d %H:%M %Z}" if mute.ends_at else "until lifted"
+    ends = f"until {local_time(mute.ends_at):%Y-%m-%d %H:%M %Z}" if mute.ends_at else "until lifted"
     when = f"maintenance window ({mute.cron})" if mute.cron else ends
     return f"{when}: {mute.reason}" if mute.reason else when
 
@@ -170,7 +169,7 @@ def _log_row(row: WebhookDelivery) -> list[Cell]:
     outcome = row.reason if row.state == WebhookDelivery.State.CANCELLED else told(row, timezone.now())
     return [
         Cell(row.pk),
-        Cell(f"{on_the_wall(row.created_at):%Y-%m-%d %H:%M:%S %Z}"),
+        Cell(f"{local_time(row.created_at):%Y-%m-%d %H:%M:%S %Z}"),
         Cell(row.endpoint.name),
         Cell(row.event.type),
         Cell(row.event.program_name or "-"),

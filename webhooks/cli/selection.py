@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from django.db.models import Model
 
-from core.spelling import did_you_mean
-from programs.cli.exits import FailedError
+from core.cli.exit_codes import FailedError
+from core.suggest import did_you_mean
 from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute
 from webhooks.selectors import deliveries_with_attempts
 

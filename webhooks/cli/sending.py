@@ -7,11 +7,11 @@ from argparse import ArgumentParser
 from django.utils import timezone
 
 from core.access import command_actor
-from programs.cli.exits import Exit, FailedError
-from programs.cli.moments import moment, seconds
-from programs.cli.subcommand import Subcommand
-from programs.cli.terminal import Options, Terminal
-from programs.cli.words import counted
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.tables import counted
+from core.cli.terminal import Options, Terminal
+from core.cli.time_parsing import moment, seconds
 from webhooks import services
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.payloads import delivery_json

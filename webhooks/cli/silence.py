@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from core.access import command_actor
-from core.clock import on_the_wall
-from programs.cli.exits import Exit
-from programs.cli.moments import moment, seconds
+from core.cli.exit_codes import Exit
+from core.cli.subcommand import Subcommand
+from core.cli.tables import Cell, Column, table
+from core.cli.terminal import Options, Terminal
+from core.cli.time_parsing import moment, seconds
+from core.timeformat import local_time
 from programs.cli.selection import one as one_program
-from programs.cli.subcommand import Subcommand
-from programs.cli.terminal import Options, Terminal
-from programs.cli.words import Cell, Column, table
 from programs.formatting import duration_text
 from webhooks import selectors, services
 from webhooks.models import WebhookMute
@@ -58,7 +58,7 @@ def _when(row: WebhookMute) -> str:
 
 
 def _shown(moment: datetime) -> str:
-    return f"{on_the_wall(moment):%Y-%m-%d %H:%M %Z}"
+    return f"{local_time(moment):%Y-%m-%d %H:%M %Z}"
 
 
 class Mute(Subcommand):

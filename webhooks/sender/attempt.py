@@ -22,7 +22,7 @@ from webhooks.outcomes import Verdict
 from webhooks.transports import TemplateError
 from webhooks.transports.base import SettingsError, Transport
 
-from .parcels import Destination, Item, Parcel
+from .batches import Batch, Destination, Item
 
 log = structlog.get_logger(__name__)
 LATE_AFTER = timedelta(seconds=60)
@@ -34,7 +34,7 @@ ANSWERED = frozenset({"malformed", "failed"})  # somebody is there; every other 
 class Outcome:
     """What came of a parcel. `reached` is None when nothing was sent; `wait`: seconds the receiver asked for."""
 
-    parcel: Parcel
+    batch: Batch
     verdict: Verdict
     started_at: datetime
     duration_ms: int | None = None
@@ -47,48 +47,48 @@ class Outcome:
     reached: bool | None = None
 
 
-async def deliver(parcel: Parcel, client: Client) -> Outcome:
+async def deliver(batch: Batch, client: Client) -> Outcome:
     """Never raises: whatever goes wrong is an outcome, and goes into the delivery's log."""
     now = timezone.now()
     begun = time.monotonic()
     # For the lines of this task, which is the parcel's own.
-    bind_contextvars(endpoint=parcel.destination.name, deliveries=[item.delivery for item in parcel.items])
+    bind_contextvars(endpoint=batch.destination.name, deliveries=[item.delivery for item in batch.items])
     try:
-        outcome = await _deliver(parcel, client, now)
+        outcome = await _deliver(batch, client, now)
     except (TemplateError, SettingsError) as error:
-        outcome = Outcome(parcel, Verdict.BLOCKED, now, error_class="template", error=str(error))
+        outcome = Outcome(batch, Verdict.BLOCKED, now, error_class="template", error=str(error))
     except RefusedError as error:
-        outcome = Outcome(parcel, Verdict.BLOCKED, now, error_class="blocked", error=str(error))
+        outcome = Outcome(batch, Verdict.BLOCKED, now, error_class="blocked", error=str(error))
     except TransportError as error:
         reached = error.kind in ANSWERED
-        outcome = Outcome(parcel, Verdict.RETRY, now, error_class=error.kind, error=error.text, reached=reached)
+        outcome = Outcome(batch, Verdict.RETRY, now, error_class=error.kind, error=error.text, reached=reached)
     except Exception as error:
         log.exception("webhook.attempt_broke")
         outcome = Outcome(
-            parcel, Verdict.RETRY, now, error_class="internal", error=f"{type(error).__name__}: {error}"
+            batch, Verdict.RETRY, now, error_class="internal", error=f"{type(error).__name__}: {error}"
         )
     return _presentable(outcome, round((time.monotonic() - begun) * 1000))
 
 
-async def _deliver(parcel: Parcel, client: Client, now: datetime) -> Outcome:
-    destination = parcel.destination
+async def _deliver(batch: Batch, client: Client, now: datetime) -> Outcome:
+    destination = batch.destination
     if destination.transport is None:
         raise TemplateError(destination.unusable)
-    request = _request(destination.transport, parcel, now)
+    request = _request(destination.transport, batch, now)
     if destination.tls != request.tls:
         request = replace(request, tls=destination.tls)
     response = await destination.transport.send(client, request, deadline=destination.timeout)
-    return _answered(destination.transport, parcel, now, response)
+    return _answered(destination.transport, batch, now, response)
 
 
-def _request(transport: Transport[Any], parcel: Parcel, now: datetime) -> OutgoingRequest:
-    destination = parcel.destination
-    if len(parcel.bodies) > 1:
+def _request(transport: Transport[Any], batch: Batch, now: datetime) -> OutgoingRequest:
+    destination = batch.destination
+    if len(batch.bodies) > 1:
         told = [
-            _told_late(transport, body, item, now) for body, item in zip(parcel.bodies, parcel.items, strict=True)
+            _told_late(transport, body, item, now) for body, item in zip(batch.bodies, batch.items, strict=True)
         ]
         return transport.render_bundle(told, destination.url, destination.settings)
-    (item,), (body,) = parcel.items, parcel.bodies
+    (item,), (body,) = batch.items, batch.bodies
     body = _told_late(transport, body, item, now)
     request = transport.render(body, destination.url, destination.settings)
     return _signed(request, item, destination, now) if transport.is_signed and destination.secret else request
@@ -109,7 +109,7 @@ def _signed(request: OutgoingRequest, item: Item, destination: Destination, now:
 
 
 def _answered(
-    transport: Transport[Any], parcel: Parcel, started_at: datetime, response: OutgoingResponse
+    transport: Transport[Any], batch: Batch, started_at: datetime, response: OutgoingResponse
 ) -> Outcome:
     verdict = outcomes.of_answer(response.status, response.headers, permanent=transport.is_permanent(response))
     asked = transport.rate_limited(response)
@@ -118,7 +118,7 @@ def _answered(
     elif asked is not None and verdict is Verdict.RETRY:
         verdict = Verdict.THROTTLED
     return Outcome(
-        parcel,
+        batch,
         verdict,
         started_at,
         duration_ms=response.duration_ms,
@@ -143,7 +143,7 @@ def _explained(response: OutgoingResponse, verdict: Verdict) -> str:
 
 def _presentable(outcome: Outcome, duration_ms: int) -> Outcome:
     """Without secrets, without what a terminal or a database cannot take, and not too long."""
-    hidden = outcome.parcel.destination.hidden
+    hidden = outcome.batch.destination.hidden
     error = printable(mask(mask_text(outcome.error), list(hidden)))[:LONGEST_ERROR] if outcome.error else ""
     duration = duration_ms if outcome.duration_ms is None else outcome.duration_ms
     return replace(outcome, response=_shown(outcome.response, hidden), error=error, duration_ms=duration)

@@ -26,7 +26,7 @@ from webhooks import agenda, outbox, tickets
 from webhooks.agenda import Lane, Lease, Message
 
 from .attempt import Outcome, deliver
-from .parcels import Bodies, Claimer, Parcel
+from .batches import Batch, Bodies, Claimer
 from .results import reap, record
 
 log = structlog.get_logger(__name__)
@@ -47,12 +47,12 @@ DATABASE_RETRY_SECONDS = 0.5
 class Round:
     """What a transaction brought: parcels to send, when to look again (seconds), whether to go on claiming."""
 
-    parcels: list[Parcel] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     look_in: float = LOOK_SECONDS
     claims: bool = True
 
 
-class Books:
+class DeliveryStore:
     """The database's side, in one thread of its own. Every method is one short transaction."""
 
     def __init__(self, lane: str) -> None:
@@ -68,7 +68,7 @@ class Books:
         with transaction.atomic():
             return tickets.take(self._lane, self._holder, timezone.now())
 
-    def turn(self, outcomes: list[Outcome], in_flight: list[Parcel], time_is_up: bool) -> Round:
+    def turn(self, outcomes: list[Outcome], in_flight: list[Batch], time_is_up: bool) -> Round:
         """Writes, then claims. With nothing to do it gives the ticket back in the same transaction, so an event
         is either seen here or finds the ticket free."""
         now = timezone.now()
@@ -77,25 +77,25 @@ class Books:
                 record(outcomes, now)
             is_ours = tickets.renew(self._lane, self._holder, now)
             found = self._claim(in_flight, now) if is_ours and not time_is_up else Round(claims=False)
-            self._bodies.put_into(found.parcels)
+            self._bodies.put_into(found.batches)
             if not found.claims:
                 self._claimer.note_pace(now)
                 tickets.give_back(self._lane, self._holder)
         return found
 
-    def _claim(self, in_flight: list[Parcel], now: datetime) -> Round:
+    def _claim(self, in_flight: list[Batch], now: datetime) -> Round:
         room = MOST_IN_FLIGHT[Lane(self._lane)] - len(in_flight)
         if room <= 0:
             return Round()
-        messages = [parcel.message for parcel in in_flight]
+        messages = [batch.message for batch in in_flight]
         self._look_at_leases(messages, now)
         endpoints = agenda.waiting(self._lane)
         self._claimer.recall_pace(endpoints)
         openings = agenda.openings(endpoints, agenda.flights(self._foreign, messages), now)
-        parcels = self._claimer.claim(openings, room, now)
+        batches = self._claimer.claim(openings, room, now)
         soonest = min(self._claimer.ready_again, *(o.at for o in openings if o.at > now), agenda.FAR) - now
-        if parcels or in_flight or soonest <= LINGER:
-            return Round(parcels, max(min(soonest.total_seconds(), LOOK_SECONDS), SHORTEST_WAIT))
+        if batches or in_flight or soonest <= LINGER:
+            return Round(batches, max(min(soonest.total_seconds(), LOOK_SECONDS), SHORTEST_WAIT))
         # What is due and yet was not to be had: expired, or in somebody else's hands for a moment.
         return Round(look_in=EMPTY_WAIT, claims=any(o.at <= now for o in openings))
 
@@ -119,12 +119,12 @@ class Books:
 class Drain:
     """One run of the job, in one event loop."""
 
-    def __init__(self, lane: str, client: Client, books: Books) -> None:
+    def __init__(self, lane: str, client: Client, books: DeliveryStore) -> None:
         self._lane = lane
         self._client = client
         self._books = books
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="webhooks")
-        self._flying: dict[asyncio.Task[Outcome], Parcel] = {}
+        self._flying: dict[asyncio.Task[Outcome], Batch] = {}
         self._landed: list[Outcome] = []
         self._woken = asyncio.Event()
         self._started = time.monotonic()
@@ -149,18 +149,18 @@ class Drain:
             outcomes, self._landed = self._landed, []
             turn = partial(self._books.turn, outcomes, list(self._flying.values()), self._age() > CLAIM_SECONDS)
             found = await self._in_database(turn)
-            for parcel in found.parcels:
-                self._send(parcel)
+            for batch in found.batches:
+                self._send(batch)
             if not found.claims:
                 return
             await doorbell.wait(self._woken, found.look_in)
             await asyncio.sleep(SHORTEST_WAIT if len(self._flying) > 1 else 0)
 
-    def _send(self, parcel: Parcel) -> None:
-        if not parcel.bodies:
+    def _send(self, batch: Batch) -> None:
+        if not batch.bodies:
             return
-        task = asyncio.create_task(deliver(parcel, self._client))
-        self._flying[task] = parcel
+        task = asyncio.create_task(deliver(batch, self._client))
+        self._flying[task] = batch
         task.add_done_callback(self._arrived)
 
     def _arrived(self, task: asyncio.Task[Outcome]) -> None:
@@ -198,4 +198,4 @@ class Drain:
 
 async def drain(lane: str) -> None:
     async with Client() as client:
-        await Drain(lane, client, Books(lane)).run()
+        await Drain(lane, client, DeliveryStore(lane)).run()

@@ -19,7 +19,7 @@ from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.outcomes import Verdict
 
 from .attempt import Outcome
-from .parcels import LEASE_MARGIN, Item
+from .batches import LEASE_MARGIN, Item
 
 log = structlog.get_logger(__name__)
 State, Trigger = WebhookDelivery.State, WebhookDelivery.Trigger
@@ -73,18 +73,18 @@ class Noted:
 
 def record(outcomes: list[Outcome], now: datetime) -> None:
     """Call it inside `atomic()`. Endpoints and deliveries that were removed meanwhile are left out."""
-    endpoints = _endpoints({outcome.parcel.destination.id for outcome in outcomes})
-    pairs = [(outcome, item) for outcome in outcomes for item in outcome.parcel.items]
+    endpoints = _endpoints({outcome.batch.destination.id for outcome in outcomes})
+    pairs = [(outcome, item) for outcome in outcomes for item in outcome.batch.items]
     found = _rows([item.delivery for _, item in pairs])
     pairs = [(outcome, item) for outcome, item in pairs if item.delivery in found]
     _note_attempts(pairs)
     _finish_delivered([item.delivery for outcome, item in pairs if outcome.verdict is Verdict.DELIVERED], now)
     for outcome, item in pairs:
         if outcome.verdict is not Verdict.DELIVERED:
-            _go_on(found[item.delivery], outcome, item, endpoints[outcome.parcel.destination.id], now)
+            _go_on(found[item.delivery], outcome, item, endpoints[outcome.batch.destination.id], now)
     by_endpoint = defaultdict(list)
     for outcome in outcomes:
-        by_endpoint[outcome.parcel.destination.id].append(outcome)
+        by_endpoint[outcome.batch.destination.id].append(outcome)
     for endpoint in endpoints.values():
         _note_health(endpoint, by_endpoint[endpoint.pk], now)
 
@@ -122,7 +122,7 @@ def _finish_delivered(ids: list[str], now: datetime) -> None:
 
 def _go_on(row: Row, outcome: Outcome, item: Item, endpoint: Noted, now: datetime) -> None:
     """Nothing to do when somebody else decided meanwhile, or another sender has taken the row over."""
-    if row.lease_until != outcome.parcel.lease_until:
+    if row.lease_until != outcome.batch.lease_until:
         return
     columns: Columns = {"lease_until": None}
     if row.state == State.PENDING:
@@ -196,7 +196,7 @@ def _after(health: Health, outcome: Outcome, now: datetime) -> Health:
     health = health.answered() if outcome.reached else health.not_reached(now)
     if outcome.verdict is Verdict.THROTTLED and outcome.wait:
         health = health.throttled(now + timedelta(seconds=outcome.wait))
-    return health.failed(now, is_first_try=any(item.tries == 1 for item in outcome.parcel.items))
+    return health.failed(now, is_first_try=any(item.tries == 1 for item in outcome.batch.items))
 
 
 # --- Senders that were lost -----------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from django.utils import timezone
 
 from core.access.audit import audit
 from core.doorbell import ring_on_commit
+from core.exceptions import ConflictError
 from core.http import Policy, RefusedError
 from core.masking import MASK
 from core.models import Sequence
 from core.secrets import SecretUnreadableError
 from programs import events
 from programs.models import Program
-from programs.services import ConflictError
 from webhooks import outbox, signing, transports, validation
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.payloads import shown_url

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from core.access.audit import audit
 from core.doorbell import ring_on_commit
+from core.exceptions import ConflictError
 from programs import events
 from programs.models import ProgramEvent
-from programs.services import ConflictError
 from webhooks import matching, outbox, retention
 from webhooks.circuit import OPENS_AFTER
 from webhooks.models import WebhookDelivery, WebhookEndpoint

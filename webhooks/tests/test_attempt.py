@@ -13,7 +13,7 @@ from core.tests.http_rig import certificate, serving
 from webhooks import transports
 from webhooks.outcomes import Verdict
 from webhooks.sender.attempt import Outcome, deliver
-from webhooks.sender.parcels import Destination, Item, Parcel
+from webhooks.sender.batches import Batch, Destination, Item
 
 from .sample_bodies import CRASH
 
@@ -23,7 +23,7 @@ async def try_once(url: str, tls: Tls) -> Outcome:
     destination = Destination(id=1, name="ops", transport=transports.get("standard"), url=url, tls=tls)
     item = Item("msg_1", event=1, event_at=now, number=1, tries=1, trigger="event")
     async with Client(Policy()) as client:
-        return await deliver(Parcel(destination, (item,), now + timedelta(seconds=30), [CRASH]), client)
+        return await deliver(Batch(destination, (item,), now + timedelta(seconds=30), [CRASH]), client)
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("own", "delivered"), ("none", "delivered"), ("system", "retry")])

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from core.access.roles import Role
 from core.access.tokens import create_token
 from programs.models import Program, ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 from programs.tests.actors import ask, define, end, wait_for, wait_state
 from webhooks.models import WebhookDelivery
 
@@ -66,7 +66,7 @@ def test_every_event_arrives_though_agent_jobs_and_web_are_killed_at_random(
     stack.renew_jobs()
     wait_for(lambda: ProgramEvent.objects.count() >= EVENTS, "events", SECONDS)
     stack.author.stop()
-    ask(bad, Verb.STOP)
+    ask(bad, Action.STOP)
     wait_state(bad, "stopped")
     wait_for(all_delivered, explain(stack), SECONDS)
     stack.end()

@@ -14,8 +14,8 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from core.key_rotation import re_encrypt_all
 from core.models import Heartbeat
-from core.rotation import re_encrypt_all
 from core.secrets import decrypt
 from core.tests.databases import other_connection
 from programs import hosts
@@ -165,12 +165,12 @@ def test_an_endpoint_that_never_answers_is_soon_left_alone(receiver: Receiver) -
 
 def test_new_keys_encrypt_every_secret_of_an_endpoint_anew(receiver: Receiver) -> None:
     row = endpoint(receiver.url())
-    from core import rotation
+    from core import key_rotation
 
     before = WebhookEndpoint.objects.values("encrypted_url", "encrypted_secret", "revision").get()
-    rotation.add_key()
+    key_rotation.add_key()
     (tally,) = [tally for tally in re_encrypt_all() if "webhook" in tally.name]
-    rotation.keep_newest_key()
+    key_rotation.keep_newest_key()
     after = WebhookEndpoint.objects.values("encrypted_url", "encrypted_secret", "revision").get()
     assert (tally.seen, tally.changed) == (2, 2)
     assert after["encrypted_url"] != before["encrypted_url"] and after["revision"] > before["revision"]

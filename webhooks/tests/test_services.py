@@ -11,16 +11,16 @@ from django.utils import timezone
 from standardwebhooks import Webhook
 
 from core.access import Principal, Role
+from core.exceptions import ConflictError
 from core.models import AuditEntry
 from programs.models import Program, ProgramEvent
-from programs.services import ConflictError
 from programs.tests.api_rig import person
 from webhooks import agenda, retention, services, signing
 from webhooks.agenda import Lane
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.payloads import shown_url
+from webhooks.sender.batches import Destination
 from webhooks.sender.due import due_rows
-from webhooks.sender.parcels import Destination
 
 from .rig import endpoint, happen, program
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from core.cli.subcommand import Subcommand
 from core.models import AuditEntry
-from programs.cli.subcommand import Subcommand
 from programs.tests.program_command import Done, command
 from webhooks import services
-from webhooks.cli.registry import SUBCOMMANDS
+from webhooks.management.commands.webhook import SUBCOMMANDS
 from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute
 
 from .api_rig import DISCORD, URL, stored

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from core import rotation
+from core import key_rotation
 from core.access import audit, command_actor
 from core.backup import BackupError, restore
 from core.backup.archive import KEY_FILES
@@ -28,5 +28,5 @@ class Command(BaseCommand):
         self.stderr.write(f"Restored what {manifest.product} {manifest.version} held at {manifest.created_at}.")
         if not set(KEY_FILES) & set(manifest.files):
             self.stderr.write("The backup holds no keys; the present ones stay.")
-        if closed := sum(tally.unreadable for tally in rotation.check_all()):
+        if closed := sum(tally.unreadable for tally in key_rotation.check_all()):
             self.stderr.write(f"{closed} stored secrets cannot be opened with these keys: set them again.")

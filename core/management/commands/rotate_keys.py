@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from core import rotation
+from core import key_rotation
 from core.access import audit, command_actor
 from core.locks import HeldError, hold
 from core.secrets import SecretUnreadableError
@@ -31,9 +31,9 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing was lost, but the rotation did not end: {error}") from error
 
     def rotate(self, drop_old: bool, grace: float) -> None:
-        count = rotation.add_key()
+        count = key_rotation.add_key()
         audit(command_actor(), "keys.rotate", data={"keys_held": count})
-        tallies = rotation.re_encrypt_all()
+        tallies = key_rotation.re_encrypt_all()
         for tally in tallies:
             self.stderr.write(f"{tally.name}: {tally.changed} of {tally.seen} are under the new key.")
         closed = sum(tally.unreadable for tally in tallies)
@@ -47,8 +47,8 @@ class Command(BaseCommand):
             raise CommandError("The old keys stay, since some secrets could not be opened.")
         self.stderr.write(f"Waiting {grace:g} s for writers that still use the old key.")
         time.sleep(grace)
-        if any(tally.unreadable for tally in rotation.re_encrypt_all()):
+        if any(tally.unreadable for tally in key_rotation.re_encrypt_all()):
             raise CommandError("The old keys stay, since some secrets could not be opened.")
-        dropped = rotation.keep_newest_key()
+        dropped = key_rotation.keep_newest_key()
         audit(command_actor(), "keys.drop", data={"dropped": dropped})
         self.stderr.write(f"{dropped} old keys are forgotten. Backups made before need their own copy of them.")

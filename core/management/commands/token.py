@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from core.access import Role, TokenError, command_actor, create_token, revoke_token
-from core.clock import on_the_wall
 from core.models import ApiToken
+from core.timeformat import local_time
 
 
 class Command(BaseCommand):
@@ -92,4 +92,4 @@ def _life(token: dict[str, Any]) -> str:
 
 
 def _shown(moment: str) -> str:
-    return f"{on_the_wall(datetime.fromisoformat(moment)):%Y-%m-%d %H:%M %Z}"
+    return f"{local_time(datetime.fromisoformat(moment)):%Y-%m-%d %H:%M %Z}"

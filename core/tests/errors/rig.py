@@ -9,8 +9,8 @@ from typing import Any
 from django.db import transaction
 from django.test import TestCase
 
-from core.errors.pending import Ledger
-from core.errors.sighting import Sighting, sighted
+from core.errors.buffer import ErrorBuffer
+from core.errors.occurrence import Occurrence, sighted
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
@@ -27,10 +27,10 @@ def refuse(value: object = "") -> None:
     raise ValueError(f"cannot use {value}")
 
 
-def seen(error: Exception, at: datetime = NOON) -> Sighting:
+def seen(error: Exception, at: datetime = NOON) -> Occurrence:
     return sighted(error, "web", "GET x", at)
 
 
-def write(ledger: Ledger) -> None:
+def write(ledger: ErrorBuffer) -> None:
     with TestCase.captureOnCommitCallbacks(execute=True), transaction.atomic():
         ledger.write()

@@ -10,7 +10,7 @@ from django.test import Client
 
 from core.access import Role
 from core.errors import store
-from core.errors.pending import Ledger
+from core.errors.buffer import ErrorBuffer
 from core.models import ErrorGroup
 from core.tests.errors.rig import caught, refuse, seen, write
 
@@ -19,7 +19,7 @@ LogIn = Callable[[Role], Client]
 
 @pytest.fixture
 def group(db: None) -> ErrorGroup:
-    ledger = Ledger()
+    ledger = ErrorBuffer()
     ledger.open("web")
     ledger.leave_writing_to_others()
     ledger.note(caught(lambda: refuse("<b>x</b>")), "GET x")

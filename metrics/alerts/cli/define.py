@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.terminal import Options, Terminal
+from core.cli.time_parsing import seconds
 from metrics.alerts import services
 from metrics.alerts.models import Condition, Metric, Severity
-from programs.cli.exits import Exit, FailedError
-from programs.cli.moments import seconds
-from programs.cli.subcommand import Subcommand
-from programs.cli.terminal import Options, Terminal
 
 from .selection import add_rule, level, one
 

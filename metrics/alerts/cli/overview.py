@@ -10,20 +10,19 @@ from typing import Any
 
 from django.utils import timezone
 
+from core.cli.exit_codes import Exit
+from core.cli.subcommand import Subcommand
+from core.cli.tables import Cell, Column, counted, table
+from core.cli.terminal import Options, Terminal, Tone
+from core.timeformat import iso_from_unix
 from metrics.alerts import selectors
 from metrics.alerts.backtest import Episode, backtest
 from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import Alert, AlertRule
 from metrics.alerts.payloads import alert_json, outcome_json, rule_json
-from metrics.moments import iso
-from programs.cli.exits import Exit
-from programs.cli.subcommand import Subcommand
-from programs.cli.terminal import Options, Terminal
-from programs.cli.words import Cell, Column, counted, table
 from programs.formatting import duration_text
 from programs.meaning import quantity
 from programs.models import Program
-from programs.states import State
 
 from .selection import add_rule, one
 
@@ -63,12 +62,12 @@ class List(Subcommand):
 
 def _rule_row(rule: Any, names: Mapping[int, str], terminal: Terminal) -> list[Cell]:
     state = f"{rule.firing} firing" if rule.firing else "on" if rule.enabled else "off"
-    shade = State.FATAL if rule.firing else State.RUNNING if rule.enabled else ""
+    tone = Tone.BAD if rule.firing else Tone.GOOD if rule.enabled else None
     watched = f"{rule.metric} {rule.condition} {_amount(rule.threshold, rule.metric)}"
     about = [*(names.get(program, "(removed)") for program in rule.programs), *(f"#{tag}" for tag in rule.tags)]
     return [
         Cell(rule.name),
-        Cell(state, partial(terminal.shade, shade)),
+        Cell(state, partial(terminal.colour, tone)),
         Cell(rule.severity),
         Cell(f"{watched} over {duration_text(rule.window_seconds)}"),
         Cell(", ".join(about) or "all programs"),
@@ -102,10 +101,10 @@ def _count(text: str) -> int:
 
 def _alert_row(alert: Alert, terminal: Terminal) -> list[Cell]:
     lasted = (alert.resolved_at or timezone.now()) - alert.started_at
-    state, shade = ("over", "") if alert.resolved_at else ("firing", State.FATAL)
+    state, tone = ("over", None) if alert.resolved_at else ("firing", Tone.BAD)
     return [
         Cell(f"{alert.started_at:%Y-%m-%d %H:%M:%S}Z"),
-        Cell(state, partial(terminal.shade, shade)),
+        Cell(state, partial(terminal.colour, tone)),
         Cell(alert.program_name),
         Cell(alert.rule_name),
         Cell(alert.severity),
@@ -153,8 +152,8 @@ def _episode_row(rule: AlertRule, program: str, episode: Episode, end: int) -> l
     until = episode.resolved_at
     return [
         Cell(program),
-        Cell(iso(episode.started_at)),
-        Cell("-" if until is None else iso(until)),
+        Cell(iso_from_unix(episode.started_at)),
+        Cell("-" if until is None else iso_from_unix(until)),
         Cell(duration_text((until or end) - episode.started_at)),
         Cell(_amount(episode.value, rule.metric)),
         Cell(_amount(episode.highest, rule.metric)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 
-from core.spelling import did_you_mean
+from core.cli.exit_codes import FailedError
+from core.suggest import did_you_mean
 from metrics.alerts.models import AlertRule
-from programs.cli.exits import FailedError
 
 LONGEST_NUMBER = 19  # digits that any database's ids hold
 LEVEL = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(%|[kmgt]?b(?:/s)?)?", re.IGNORECASE)

@@ -15,7 +15,7 @@ from core.models import Sequence
 from metrics.alerts.models import Alert, AlertRule
 from metrics.models import ResourceUsage
 from programs.models import ProgramEvent
-from programs.states import Verb
+from programs.states import Action
 from programs.tests.actors import PATIENCE, AgentBox, ask, define, wait_event, wait_for, wait_state
 
 from .rig import rule
@@ -39,7 +39,7 @@ def test_a_program_that_burns_fires_and_is_over_when_it_stops(box: AgentBox) -> 
     fired = wait_event(busy, "alert.firing")
     assert (fired.severity, fired.data["rule"], fired.data["threshold"]) == ("error", "busy", 15)
     assert fired.data["value"] > 15
-    ask(busy, Verb.STOP)
+    ask(busy, Action.STOP)
     over = wait_event(busy, "alert.resolved")
     assert (over.data["reason"], over.severity) == ("stopped", "info")
     assert Alert.objects.get().resolved_at == over.timestamp
@@ -66,7 +66,7 @@ def test_an_agent_killed_again_and_again_tells_an_alert_once(box: AgentBox) -> N
         box.kill()
     start(box)
     wait_event(program, "alert.firing")
-    ask(program, Verb.STOP)
+    ask(program, Action.STOP)
     wait_for(lambda: not open_alerts(), box)
     events = list(ProgramEvent.objects.filter(type__startswith="alert.").order_by("seq"))
     assert [event.type for event in events] == ["alert.firing", "alert.resolved"]

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
+from core.cli.subcommand import Subcommand
 from core.models import AuditEntry
-from metrics.alerts.cli.registry import SUBCOMMANDS
 from metrics.alerts.models import AlertRule
+from metrics.management.commands.alert import SUBCOMMANDS
 from metrics.tests.history import used
 from metrics.tiers import RAW
-from programs.cli.subcommand import Subcommand
 from programs.tests.program_command import Done, command
 
 from .rig import alert, program, rule, watched

@@ -15,9 +15,9 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from core.cli.exit_codes import UsageError
+from core.cli.time_parsing import moment
 from metrics import export, importing
-from programs.cli.exits import UsageError
-from programs.cli.moments import moment
 from programs.models import Program
 
 STDIO = "-"

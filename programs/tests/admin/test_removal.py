@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.messages import get_messages
 from django.test import Client
 
+from core.exceptions import ConflictError
 from programs import services
 from programs.models import Program, ProgramEvent
 from programs.states import State
@@ -39,7 +40,7 @@ def test_somebody_who_came_to_need_it_meanwhile_is_named(
     db = program("db")
 
     def refuse(program: Program, *, actor: str) -> None:
-        raise services.ConflictError("db is needed by web.")
+        raise ConflictError("db is needed by web.")
 
     monkeypatch.setattr(services, "remove", refuse)
     answer = admin.post(f"{LIST}{db.pk}/delete/", {"post": "yes"})

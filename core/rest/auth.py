@@ -18,7 +18,7 @@ from core.access import Principal, Role, authenticate_token
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Call(HttpRequest):
+class AuthedRequest(HttpRequest):
     """A request that was let in."""
 
     auth: Principal

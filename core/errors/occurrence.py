@@ -19,7 +19,7 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Occurrence:
     """One error, or `count` of the same. `place`: a route, job, service or command of `process`."""
 
     fingerprint: str
@@ -33,21 +33,21 @@ class Sighting:
     last_at: datetime
     count: int = 1
 
-    def with_earlier(self, earlier: Sighting) -> Sighting:
+    def with_earlier(self, earlier: Occurrence) -> Occurrence:
         """Both as one: the words of this one, the count of both."""
         first_at = min(earlier.first_at, self.first_at)
         count = earlier.count + self.count
         return replace(self, first_at=first_at, count=count, traceback=self.traceback or earlier.traceback)
 
 
-def sighted(error: BaseException, process: str, place: str, now: datetime) -> Sighting:
+def sighted(error: BaseException, process: str, place: str, now: datetime) -> Occurrence:
     """Without its traceback, which costs more than the rest: `traceback_of` makes it for the first of a kind."""
     error = _alone(error)
     kind, path = _kind(error), _path(error)
     innermost = path[-FRAMES_OF_A_GROUP:]
     fingerprint = hashlib.sha256("\n".join([kind, *innermost]).encode()).hexdigest()[:16]
     culprit = innermost[-1] if innermost else ""
-    return Sighting(
+    return Occurrence(
         fingerprint,
         kind,
         culprit[:LONGEST_NAME],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.doorbell import ring_on_commit
+from core.key_rotation import Visit, register_rotation
 from core.models import Sequence
-from core.rotation import Visit, register_rotation
 
 from .models import Program
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.spelling import did_you_mean
+from core.suggest import did_you_mean
 
 
 @pytest.mark.parametrize(

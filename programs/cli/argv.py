@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from .exits import UsageError
+from core.cli.exit_codes import UsageError
 
 
 class WordOrder:

@@ -12,30 +12,30 @@ import pytest
 from django.db import OperationalError, transaction
 
 from core.errors import store
-from core.errors.pending import MOST_GROUPS, Ledger
-from core.errors.sighting import Sighting
+from core.errors.buffer import MOST_GROUPS, ErrorBuffer
+from core.errors.occurrence import Occurrence
 from core.models import ErrorGroup
 from core.tests.databases import locked_database
 from core.tests.errors.rig import caught, refuse, write
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def ledger() -> ErrorBuffer:
     """Of a process that has another writer, as the agent has."""
-    made = Ledger()
+    made = ErrorBuffer()
     made.open("web")
     made.leave_writing_to_others()
     return made
 
 
 def test_a_process_that_was_not_asked_to_keeps_nothing() -> None:
-    ledger = Ledger()
+    ledger = ErrorBuffer()
     ledger.note(caught(refuse))
     assert not ledger.is_waiting
 
 
 @pytest.mark.django_db
-def test_a_storm_is_one_row_written_once(ledger: Ledger, django_assert_num_queries: Any) -> None:
+def test_a_storm_is_one_row_written_once(ledger: ErrorBuffer, django_assert_num_queries: Any) -> None:
     error = caught(refuse)
     for _ in range(5000):
         ledger.note(error, "GET x")
@@ -53,7 +53,7 @@ def test_a_storm_is_one_row_written_once(ledger: Ledger, django_assert_num_queri
 
 
 @pytest.mark.django_db
-def test_a_storm_of_many_kinds_is_bounded_and_told(ledger: Ledger, capsys: Any) -> None:
+def test_a_storm_of_many_kinds_is_bounded_and_told(ledger: ErrorBuffer, capsys: Any) -> None:
     for number in range(MOST_GROUPS + 30):
         ledger.note(type(f"Made{number}Error", (Exception,), {})())
     assert ledger.dropped == 30
@@ -64,7 +64,7 @@ def test_a_storm_of_many_kinds_is_bounded_and_told(ledger: Ledger, capsys: Any) 
 
 @pytest.mark.django_db
 def test_what_the_database_did_not_take_is_kept_and_written_later(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: ErrorBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.note(caught(refuse))
     with monkeypatch.context() as patched:
@@ -78,7 +78,7 @@ def test_what_the_database_did_not_take_is_kept_and_written_later(
 
 
 @pytest.mark.django_db
-def test_what_was_rolled_back_after_it_was_written_is_written_again(ledger: Ledger) -> None:
+def test_what_was_rolled_back_after_it_was_written_is_written_again(ledger: ErrorBuffer) -> None:
     ledger.note(caught(refuse))
     with pytest.raises(OperationalError), transaction.atomic():
         ledger.write()
@@ -88,17 +88,17 @@ def test_what_was_rolled_back_after_it_was_written_is_written_again(ledger: Ledg
     assert ErrorGroup.objects.get().count == 1
 
 
-def _locked(seen: Sighting) -> None:
+def _locked(seen: Occurrence) -> None:
     raise OperationalError("database is locked")
 
 
-def test_noting_never_raises(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.errors.pending.traceback_of", lambda error: 1 / 0)
+def test_noting_never_raises(ledger: ErrorBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.errors.buffer.traceback_of", lambda error: 1 / 0)
     ledger.note(caught(refuse))
     assert not ledger.is_waiting
 
 
-def test_errors_of_many_threads_are_all_counted(ledger: Ledger) -> None:
+def test_errors_of_many_threads_are_all_counted(ledger: ErrorBuffer) -> None:
     def fail_often() -> None:
         for _ in range(500):
             ledger.note(caught(refuse))
@@ -114,7 +114,7 @@ def test_errors_of_many_threads_are_all_counted(ledger: Ledger) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_child_does_not_write_what_its_parent_noted(ledger: Ledger) -> None:
+def test_a_forked_child_does_not_write_what_its_parent_noted(ledger: ErrorBuffer) -> None:
     ledger.note(caught(refuse))
     child = os.fork()
     if child == 0:
@@ -124,7 +124,7 @@ def test_a_forked_child_does_not_write_what_its_parent_noted(ledger: Ledger) -> 
 
 
 @pytest.mark.django_db
-def test_what_somebody_typed_as_a_command_fits_its_column(ledger: Ledger) -> None:
+def test_what_somebody_typed_as_a_command_fits_its_column(ledger: ErrorBuffer) -> None:
     ledger.open("x" * 500)
     ledger.leave_writing_to_others()
     ledger.note(caught(refuse))
@@ -144,22 +144,22 @@ def wait_for(look: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 @pytest.fixture
-def with_thread() -> Iterator[Ledger]:
-    made = Ledger()
+def with_thread() -> Iterator[ErrorBuffer]:
+    made = ErrorBuffer()
     made.open("web")
     yield made
     made.close(30)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_thread_writes_soon_and_by_itself(with_thread: Ledger) -> None:
+def test_a_thread_writes_soon_and_by_itself(with_thread: ErrorBuffer) -> None:
     with_thread.note(caught(refuse))
     row = wait_for(lambda: ErrorGroup.objects.first())
     assert (row.count, row.process, row.host) == (1, "web", "testhost")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_locked_database_blocks_nobody_and_loses_nothing(with_thread: Ledger) -> None:
+def test_a_locked_database_blocks_nobody_and_loses_nothing(with_thread: ErrorBuffer) -> None:
     with locked_database():
         error = caught(refuse)
         for _ in range(1000):
@@ -172,7 +172,7 @@ def test_a_locked_database_blocks_nobody_and_loses_nothing(with_thread: Ledger) 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_process_that_ends_writes_what_it_still_has() -> None:
-    ledger = Ledger()
+    ledger = ErrorBuffer()
     ledger.open("web")
     ledger.leave_writing_to_others()
     ledger.note(caught(refuse))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from core.errors.sighting import LONGEST_MESSAGE, LONGEST_TRACEBACK, traceback_of
+from core.errors.occurrence import LONGEST_MESSAGE, LONGEST_TRACEBACK, traceback_of
 from core.tests.errors.rig import caught, refuse, seen
 
 TOKEN = "pm_1a2b3c4d_" + "x" * 43
@@ -40,7 +40,7 @@ def test_another_type_or_another_caller_is_another_group() -> None:
 
 def test_frames_of_libraries_do_not_count_while_one_is_ours() -> None:
     error = caught(lambda: json.loads("{"))
-    assert seen(error).culprit.startswith("core.tests.errors.test_sighting.")
+    assert seen(error).culprit.startswith("core.tests.errors.test_occurrence.")
     foreign = AttributeError()
     assert (seen(foreign).kind, seen(foreign).culprit) == ("AttributeError", "")
 

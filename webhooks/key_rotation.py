@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from core.key_rotation import Visit, register_rotation
 from core.models import Sequence
-from core.rotation import Visit, register_rotation
 
 from .models import WebhookEndpoint
 

@@ -9,13 +9,18 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand
 
-from programs.states import State
-
 Options = Namespace
+
+
+class Tone(StrEnum):
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
 
 
 class Terminal:
@@ -27,13 +32,10 @@ class Terminal:
         self._out = command.stdout
         self._err = command.stderr
         self._is_colourful = command.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._shades: dict[str, Callable[[str], str]] = {
-            State.RUNNING: command.style.SUCCESS,
-            State.STARTING: command.style.WARNING,
-            State.BACKOFF: command.style.WARNING,
-            State.STOPPING: command.style.WARNING,
-            State.FATAL: command.style.ERROR,
-            State.UNKNOWN: command.style.ERROR,
+        self._colours: dict[Tone, Callable[[str], str]] = {
+            Tone.GOOD: command.style.SUCCESS,
+            Tone.WARNING: command.style.WARNING,
+            Tone.BAD: command.style.ERROR,
         }
 
     @property
@@ -75,7 +77,5 @@ class Terminal:
         self._err.flush()
         return self.stdin.readline().strip().lower() in ("y", "yes")
 
-    def shade(self, state: str, text: str) -> str:
-        """`text` in the colour of `state`."""
-        paint = self._shades.get(state) if self._is_colourful else None
-        return paint(text) if paint else text
+    def colour(self, tone: Tone | None, text: str) -> str:
+        return self._colours[tone](text) if tone and self._is_colourful else text

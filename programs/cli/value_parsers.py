@@ -7,10 +7,9 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
+from core.cli.time_parsing import UNITS
 from programs.models import Dependency
 from programs.validation import PROBE_PURPOSES
-
-from .moments import UNITS
 
 SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 STOP_STEP_HELP = "signal:INT:5, 'stdin:stop:30', 'command:…:10' or 'http:…:10'; in order, then SIGKILL"

@@ -12,7 +12,7 @@ from core.http import VERIFIED, Tls
 from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
 from webhooks import bodies, pace, rows, transports
-from webhooks.agenda import FAR, TABLES, Lane, Opening, Waiting
+from webhooks.agenda import FAR, TABLES, Lane, SendSlot, Waiting
 from webhooks.defaults import MESSAGE_MAX_AGE_SECONDS
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.schedule import is_expired
@@ -101,7 +101,7 @@ class Item:
 
 
 @dataclass
-class Parcel:
+class Batch:
     """What goes out as one request: one delivery, or several bundled."""
 
     destination: Destination
@@ -144,7 +144,7 @@ class Claimer:
             if until > now:
                 WebhookEndpoint.objects.filter(pk=pk).update(paced_until=until)
 
-    def claim(self, openings: Iterable[Opening], room: int, now: datetime) -> list[Parcel]:
+    def claim(self, openings: Iterable[SendSlot], room: int, now: datetime) -> list[Batch]:
         """At most `room` parcels, leased. Call it inside `atomic()`, and send nothing before that is committed."""
         open_now = [opening for opening in openings if opening.at <= now and opening.slots > 0]
         self._turn += 1
@@ -157,7 +157,7 @@ class Claimer:
                 room -= 1 if draft.is_bundle else len(draft.rows)
         return _leased(drafts, now)
 
-    def _draft(self, opening: Opening, most: int, now: datetime) -> _Draft:
+    def _draft(self, opening: SendSlot, most: int, now: datetime) -> _Draft:
         endpoint = opening.endpoint
         destination = self._destination(endpoint)
         is_bundle = endpoint.bundle_seconds > 0 and self._lane == Lane.REGULAR
@@ -187,9 +187,9 @@ def _without_expired(due: list[Due], max_age: float | None, now: datetime) -> li
     return [row for row in due if row.delivery not in expired]
 
 
-def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
+def _leased(drafts: list[_Draft], now: datetime) -> list[Batch]:
     """One statement for all endpoints that allow the same time, as most do."""
-    parcels: list[Parcel] = []
+    batches: list[Batch] = []
     for timeout in {draft.destination.timeout for draft in drafts if draft.rows}:
         alike = [draft for draft in drafts if draft.destination.timeout == timeout and draft.rows]
         until = now + timedelta(seconds=timeout) + LEASE_MARGIN
@@ -197,8 +197,8 @@ def _leased(drafts: list[_Draft], now: datetime) -> list[Parcel]:
         for draft in alike:
             items = tuple(_item(row) for row in draft.rows if row.delivery in ours)
             groups = [items] if draft.is_bundle and items else [(item,) for item in items]
-            parcels += [Parcel(draft.destination, group, until) for group in groups]
-    return parcels
+            batches += [Batch(draft.destination, group, until) for group in groups]
+    return batches
 
 
 def _lease(ids: list[str], until: datetime) -> set[str]:
@@ -218,13 +218,13 @@ class Bodies:
     def __init__(self) -> None:
         self._made: dict[int, bodies.Body] = {}
 
-    def put_into(self, parcels: list[Parcel]) -> None:
+    def put_into(self, batches: list[Batch]) -> None:
         """A removed event takes its deliveries along, so what has no body any more is not sent."""
-        wanted = {item.event for parcel in parcels for item in parcel.items}
+        wanted = {item.event for batch in batches for item in batch.items}
         if new := wanted - self._made.keys():
             if len(self._made) > MOST_BODIES:
                 self._made = {event: body for event, body in self._made.items() if event in wanted}
             self._made |= bodies.build(ProgramEvent.objects.filter(pk__in=new).select_related("program__host"))
-        for parcel in parcels:
-            parcel.items = tuple(item for item in parcel.items if item.event in self._made)
-            parcel.bodies = [self._made[item.event] for item in parcel.items]
+        for batch in batches:
+            batch.items = tuple(item for item in batch.items if item.event in self._made)
+            batch.bodies = [self._made[item.event] for item in batch.items]

@@ -14,12 +14,12 @@ from django.urls import path
 from structlog.contextvars import bound_contextvars
 
 from core.errors import ledger as of_this_process
-from core.errors.sighting import Sighting
+from core.errors.occurrence import Occurrence
 from core.tests.errors.rig import caught, refuse
 
 
 @pytest.fixture
-def noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Sighting]]]:
+def noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Occurrence]]]:
     """What this process noted since; it begins to keep account."""
     monkeypatch.setattr(of_this_process, "process", "web")
     yield lambda: list(of_this_process._waiting.values())

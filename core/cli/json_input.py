@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .exits import FailedError
+from .exit_codes import FailedError
 from .terminal import Terminal
 
 

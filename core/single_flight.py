@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Aside(Generic[T]):
+class SingleFlight(Generic[T]):
     """Whoever asks what is being asked already shares the answer. For any thread and any loop."""
 
     def __init__(self) -> None:

@@ -8,18 +8,24 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError
 
+from core.exceptions import ConflictError
 from core.secrets import SecretUnreadableError
-from programs.services import ConflictError
 
-from .exits import Exit, FailedError, UsageError
-from .registry import Entry
-from .subcommand import Subcommand
+from .exit_codes import Exit, FailedError, UsageError
+from .subcommand import Entry, Subcommand
 from .terminal import Terminal
-from .validation_text import validation_lines
+
+
+def validation_lines(error: ValidationError) -> list[str]:
+    """`field: message`, one line each; only the message where it is about no single field."""
+    if not hasattr(error, "error_dict"):
+        return error.messages
+    named = [(field, message) for field, messages in error.message_dict.items() for message in messages]
+    return [message if field == NON_FIELD_ERRORS else f"{field}: {message}" for field, message in named]
 
 
 class SubcommandParser(CommandParser):

@@ -5,9 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 
-from .exits import Exit
+from .exit_codes import Exit
 from .terminal import Options, Terminal
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A subcommand by name: `path` is `module:Class` within `package`, imported only when it is used."""
+
+    package: str
+    path: str
+    help: str
+
+    def load(self) -> Subcommand:
+        module, _, name = self.path.partition(":")
+        made: Subcommand = getattr(import_module(f".{module}", self.package), name)()
+        return made
 
 
 class Subcommand(ABC):

@@ -7,12 +7,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from core import rotation
+from core import key_rotation
 from core.secrets import keys_path
 from programs import services
 from programs.definition import environment_of
+from programs.key_rotation import environment_variables
 from programs.models import Program
-from programs.rotation import environment_variables
 
 SECRET = {"name": "TOKEN", "value": "s3cret", "secret": True}
 
@@ -20,15 +20,15 @@ SECRET = {"name": "TOKEN", "value": "s3cret", "secret": True}
 @pytest.fixture
 def program(db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     settings.DATA_DIR, settings.RUN_DIR = tmp_path, tmp_path / "run"
-    monkeypatch.setattr(rotation, "_stores", {"environment": environment_variables})
+    monkeypatch.setattr(key_rotation, "_stores", {"environment": environment_variables})
     values = {"name": "web", "command": "sleep 1", "environment": [SECRET, {"name": "MODE", "value": "prod"}]}
     return services.save_definition(values, actor="alice").program
 
 
 def test_secret_variables_move_to_the_new_key(program: Program) -> None:
-    rotation.add_key()
-    [tally] = rotation.re_encrypt_all()
-    rotation.keep_newest_key()
+    key_rotation.add_key()
+    [tally] = key_rotation.re_encrypt_all()
+    key_rotation.keep_newest_key()
     assert (tally.seen, tally.changed) == (1, 1)
     again = Program.objects.get(pk=program.pk)
     assert environment_of(again) == {"TOKEN": "s3cret", "MODE": "prod"}
@@ -37,7 +37,10 @@ def test_secret_variables_move_to_the_new_key(program: Program) -> None:
 
 def test_a_rotation_takes_the_counter_before_it_locks_programs_and_a_look_takes_none(program: Program) -> None:
     """Whoever asks something of a program has the counter first, and then wants the program."""
-    for walk, begins_with in ((rotation.re_encrypt_all, 'UPDATE "core_sequence"'), (rotation.check_all, "SELECT")):
+    for walk, begins_with in (
+        (key_rotation.re_encrypt_all, 'UPDATE "core_sequence"'),
+        (key_rotation.check_all, "SELECT"),
+    ):
         with CaptureQueriesContext(connection) as captured:
             walk()
         statements = [query["sql"] for query in captured]
@@ -46,18 +49,18 @@ def test_a_rotation_takes_the_counter_before_it_locks_programs_and_a_look_takes_
 
 
 def test_a_second_rotation_writes_nothing(program: Program) -> None:
-    rotation.re_encrypt_all()
+    key_rotation.re_encrypt_all()
     assert Program.objects.get(pk=program.pk).revision == program.revision
 
 
 def test_a_program_that_waits_for_its_end_is_not_forgotten(program: Program) -> None:
     services.remove(program, actor="alice")
-    rotation.add_key()
-    assert rotation.re_encrypt_all()[0].changed == 1
+    key_rotation.add_key()
+    assert key_rotation.re_encrypt_all()[0].changed == 1
 
 
 def test_a_lost_key_is_counted_and_the_value_kept(program: Program) -> None:
     keys_path().unlink()
-    [tally] = rotation.check_all()
+    [tally] = key_rotation.check_all()
     assert (tally.seen, tally.unreadable) == (1, 1)
     assert Program.objects.get(pk=program.pk).environment == program.environment

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from core.aside import Aside
+from core.single_flight import SingleFlight
 
 
 def refuse() -> str:
@@ -17,14 +17,14 @@ def refuse() -> str:
 
 
 async def test_an_answer_comes_back_and_so_does_an_error() -> None:
-    aside = Aside[str]()
+    aside = SingleFlight[str]()
     assert await aside.answer("name", lambda: "127.0.0.1") == "127.0.0.1"
     with pytest.raises(OSError, match="nobody knows"):
         await aside.answer("name", refuse)
 
 
 async def test_those_who_ask_the_same_share_one_thread_and_one_answer() -> None:
-    aside, answered, asked = Aside[str](), threading.Event(), []
+    aside, answered, asked = SingleFlight[str](), threading.Event(), []
 
     def question() -> str:
         asked.append(threading.current_thread())
@@ -43,7 +43,8 @@ async def test_those_who_ask_the_same_share_one_thread_and_one_answer() -> None:
 
 def test_the_end_of_the_process_waits_for_no_answer() -> None:
     program = (
-        "import time; from core.aside import Aside; Aside().ask('name', lambda: time.sleep(60)); print('end')"
+        "import time; from core.single_flight import SingleFlight; "
+        "SingleFlight().ask('name', lambda: time.sleep(60)); print('end')"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=True)
     assert ended.stdout == b"end\n"

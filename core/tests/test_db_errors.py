@@ -16,7 +16,7 @@ from django.db import (
 )
 from psycopg import errors
 
-from core.outages import is_outage
+from core.db_errors import is_outage
 
 
 def raised(kind: type[DatabaseError], cause: Exception) -> DatabaseError:

@@ -18,8 +18,8 @@ from core.access.guards import RoleModelAdmin
 from core.access.roles import Role
 from core.badges import badge
 from core.models import AuditEntry
-from core.moments import moment
 from core.pagination import CappedPaginator
+from core.timeformat import time_element
 
 
 class OutcomeFilter(DropdownFilter):
@@ -63,7 +63,7 @@ class AuditEntryAdmin(RoleModelAdmin):
 
     @admin.display(description=_("time"), ordering="at")
     def when(self, entry: AuditEntry) -> SafeString:
-        return moment(entry.at)
+        return time_element(entry.at)
 
     @badge(_("outcome"), ordering="outcome", colours={"done": "success", "failed": "warning", "refused": "danger"})
     def result(self, entry: AuditEntry) -> str:

@@ -12,9 +12,9 @@ from multiprocessing.util import Finalize
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from core.outages import is_outage
+from core.db_errors import is_outage
 
-from .sighting import Sighting, sighted, traceback_of
+from .occurrence import Occurrence, sighted, traceback_of
 
 log = structlog.get_logger(__name__)
 MOST_GROUPS = 100
@@ -28,7 +28,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Ledger:
+class ErrorBuffer:
     """`note` never raises, waits for nothing and touches no database. Until `open` it keeps nothing.
 
     Written by a thread, or by whoever calls `write` in a transaction; what failed to be written is kept.
@@ -45,8 +45,8 @@ class Ledger:
     def begin_anew(self) -> None:
         """Also after a fork: what the parent noted is the parent's to write, and threads stay with it."""
         self._lock = threading.RLock()  # a signal handler may log while its own thread notes an error
-        self._waiting: dict[str, Sighting] = {}
-        self._in_hand: dict[str, Sighting] = {}
+        self._waiting: dict[str, Occurrence] = {}
+        self._in_hand: dict[str, Occurrence] = {}
         self.dropped = 0
         if self._writer is not None:
             self._writer = Writer(self)
@@ -72,7 +72,7 @@ class Ledger:
         except Exception as fault:  # told without its traceback: with it, this would be called again
             log.warning("errors.not_noted", error=repr(fault))
 
-    def _keep(self, seen: Sighting, error: BaseException) -> None:
+    def _keep(self, seen: Occurrence, error: BaseException) -> None:
         earlier = self._waiting.get(seen.fingerprint)
         if earlier is None:
             seen = replace(seen, traceback=traceback_of(error))
@@ -81,7 +81,7 @@ class Ledger:
         if self._writer is not None:
             self._writer.wake()
 
-    def _add(self, groups: dict[str, Sighting], seen: Sighting) -> None:
+    def _add(self, groups: dict[str, Occurrence], seen: Occurrence) -> None:
         earlier = groups.get(seen.fingerprint)
         if earlier is None and len(groups) >= MOST_GROUPS:
             self.dropped += seen.count
@@ -126,7 +126,7 @@ class Ledger:
 class Writer:
     """Writes soon after the first error, then at most every few seconds."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: ErrorBuffer) -> None:
         self._ledger = ledger
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()

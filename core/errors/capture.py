@@ -10,13 +10,13 @@ from types import TracebackType
 
 import structlog
 
-from core.places import current_place
+from core.log_context import current_place
 
-from .pending import Ledger
+from .buffer import ErrorBuffer
 from .sentry import Relay
 
 log = structlog.get_logger(__name__)
-ledger = Ledger()
+ledger = ErrorBuffer()
 relay = Relay()
 Listener = Callable[[BaseException, str], None]
 listeners: list[Listener] = [ledger.note, relay.note]
