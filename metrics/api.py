@@ -18,9 +18,9 @@ from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.credentials import Credentials
 from core.timeformat import iso_from_unix
+from programs.connection_limits import SEATS, seats
 from programs.models import Host, Program
 from programs.status import is_present
-from programs.watching import SEATS, seats
 
 from . import export, kept, queries, summary
 from .measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source

@@ -19,10 +19,10 @@ from prometheus_client.registry import Collector
 
 from core.models import ErrorGroup, Heartbeat
 from programs import status
+from programs.connection_limits import seats
 from programs.models import Host
 from programs.payloads import ProgramStatus
 from programs.states import State
-from programs.watching import seats
 
 from . import tiers, timing
 from .alerts import selectors as alerts

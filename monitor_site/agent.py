@@ -24,7 +24,7 @@ from metrics.alerts.watch import Watch
 from metrics.collector import Collector
 from metrics.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
-from programs.logs.keeper import LogKeeper
+from programs.logs.rotation_service import LogKeeper
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor

@@ -24,11 +24,11 @@ from core.rest.credentials import Credentials
 from core.rest.origins import is_own_origin
 
 from . import feed
+from .connection_limits import TooManyConnectionsError, seats, while_allowed
 from .logs.search import DEFAULT_TAIL, MAX_TAIL
+from .masked_logs import Output
 from .models import Program
-from .output import Output
 from .payloads import ErrorMessage, Lines
-from .watching import TooManyConnectionsError, seats, while_allowed
 
 log = structlog.get_logger(__name__)
 Q = TypeVar("Q", bound=Schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-from .meaning.quantities import byte_count as bytes_text
+from .descriptions.quantities import byte_count as bytes_text
 
 __all__ = ["bytes_text", "duration_text", "ending_text", "percent_text"]
 

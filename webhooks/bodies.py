@@ -24,7 +24,7 @@ import structlog
 from django.conf import settings
 
 from programs import events
-from programs.meaning import summary
+from programs.descriptions import summary
 from programs.models import Host, Incident, ProgramEvent
 
 from . import rows

@@ -21,7 +21,7 @@ from unfold.views import ChangeList
 from core.access.guards import principal_of
 from metrics.alerts import selectors, services
 from metrics.alerts.models import Alert, AlertRule
-from programs.admin.records import badge
+from programs.admin.events import badge
 from programs.models import Program
 
 from . import alert_texts as texts

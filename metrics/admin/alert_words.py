@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 
 from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import Alert
-from programs.admin.records import badge
+from programs.admin.events import badge
+from programs.descriptions import quantity
 from programs.formatting import duration_text
 from programs.forms.fields import seconds_text
-from programs.meaning import quantity
 
 
 class Watching(Protocol):

@@ -20,8 +20,8 @@ from unfold.paginator import InfinitePaginator
 from core.timeformat import time_element
 from metrics.alerts import selectors
 from metrics.alerts.models import Alert, AlertRule
+from programs.admin.events import ReadOnlyAdmin
 from programs.admin.filters import ProgramFilter, SinceFilter
-from programs.admin.records import ReadOnlyAdmin
 from programs.formatting import duration_text
 from programs.models import Program
 

@@ -17,7 +17,7 @@ COVERED = "covered_ms"
 class Level:
     """`factor * over / under` of the sums, or the highest `over` where there is no `under`.
 
-    `unit` as in `programs.meaning.quantity`.
+    `unit` as in `programs.descriptions.quantity`.
     """
 
     over: str

@@ -97,7 +97,7 @@ def _course(ending: Ending, at: datetime) -> dict[str, Any]:
 
 
 def _told(alert: Alert) -> dict[str, Any]:
-    """What both events say; `programs.meaning` makes a line of it."""
+    """What both events say; `programs.descriptions` makes a line of it."""
     return {
         "alert": alert.pk,
         "rule": alert.rule_name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from programs.meaning import quantity
+from programs.descriptions import quantity
 from programs.validation import name as name
 from programs.validation import tags as tags
 

@@ -17,8 +17,8 @@ from core.access import Role
 from core.models import ApiToken
 from metrics.models import OpenPeriod
 from metrics.tiers import HOUR, MINUTE, RAW
+from programs.connection_limits import seats
 from programs.tests.api_rig import Api, define, host, token
-from programs.watching import seats
 
 from .history import host_used, steadily, used
 

@@ -14,6 +14,7 @@ from metrics.consumers import ChartSocket, ProgramChartSocket, routes
 from metrics.models import ResourceUsage
 from metrics.tiers import RAW
 from programs import services
+from programs.connection_limits import seats
 from programs.consumers import BAD_QUERY, GONE, REFUSED, UNKNOWN
 from programs.consumers import routes as programs_routes
 from programs.models import Process
@@ -21,7 +22,6 @@ from programs.tests.actors import AgentBox, wait_for, wait_state
 from programs.tests.actors import define as define_for_agent
 from programs.tests.api_rig import define, host, person
 from programs.tests.socket_rig import OWN_ORIGIN, SocketRig, bearer, close_code, receive, session_of, token_async
-from programs.watching import seats
 
 from .history import host_used, used
 

@@ -1,5 +1,5 @@
 """The admin of programs, their events and incidents, and hosts."""
 
-from . import program, records
+from . import events, program
 
-__all__ = ["program", "records"]
+__all__ = ["events", "program"]

@@ -28,7 +28,7 @@ from programs.formatting import bytes_text
 from programs.models import Program
 from programs.validation import words
 
-from .verbs import actor_of, page_of
+from .actions import actor_of, page_of
 
 INTERPRETERS = ("python", "node", "java", "ruby", "perl", "bash", "sh")
 

@@ -15,9 +15,9 @@ from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.states import State
 
+from .actions import buttons
 from .history import NOTHING
 from .live import word
-from .verbs import buttons
 
 
 class Row(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from programs.descriptions import quantity, summary
 from programs.formatting import duration_text
-from programs.meaning import quantity, summary
 from programs.models import ProgramEvent
 
 from .history import label

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from core.secrets import MASK
 from programs.definition import SET, applies
-from programs.forms.texts import LABELS
+from programs.forms.field_labels import LABELS
 from programs.models import Program, ProgramRevision
 
 NOTHING = "—"

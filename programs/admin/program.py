@@ -22,11 +22,11 @@ from programs import definition, services
 from programs.forms import GROUPS, ProgramForm, cautions
 from programs.models import Host, Program
 
-from . import adoption, extensions, history, live, overview
+from . import adoption, extensions, history, live, program_page
+from .actions import VerbActions, actor_of
 from .columns import ProgramColumns
 from .filters import HostFilter, StateFilter, TagFilter, search
 from .removal import RemovalPages
-from .verbs import VerbActions, actor_of
 
 OPEN_GROUPS = 4  # the others are folded until they are needed
 
@@ -103,9 +103,9 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         program = self.get_object(request, object_id)
-        extra = overview.context(program) if program else {}
+        extra = program_page.context(program) if program else {}
         if program and not self.has_change_permission(request, program):
-            extra["settings_shown"] = overview.settings_shown(program)
+            extra["settings_shown"] = program_page.settings_shown(program)
         extra["can_operate"] = self.has_operate_permission(request)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
@@ -119,7 +119,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         if not self.has_view_permission(request, program):
             raise PermissionDenied
         return render(
-            request, "admin/programs/program/activity.html", {"program": program, **overview.activity(program)}
+            request, "admin/programs/program/activity.html", {"program": program, **program_page.activity(program)}
         )
 
     def save_model(self, request: HttpRequest, obj: Program, form: ProgramForm, change: bool) -> None:
@@ -159,7 +159,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
             said.append(_("In effect now: %(fields)s.") % {"fields": ", ".join(when["live"])})
         if when["restart"]:
             text = _("In effect at the next restart: %(fields)s.") % {"fields": ", ".join(when["restart"])}
-            said.append(format_html("{} {}", text, overview.restart_button(saved.program)))
+            said.append(format_html("{} {}", text, program_page.restart_button(saved.program)))
         if said:
             messages.info(request, format_html_join(" ", "{}", ((text,) for text in said)))
 

@@ -15,7 +15,7 @@ from core.exceptions import ConflictError
 from programs import services
 from programs.models import Dependency, Program
 
-from .verbs import actor_of, page_of
+from .actions import actor_of, page_of
 
 
 class RemovalPages(RoleModelAdmin):

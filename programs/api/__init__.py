@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ninja import Router
 
-from . import definitions, events, logs, status, verbs
+from . import actions, definitions, events, logs, status
 
 router = Router()
-for part in (verbs, definitions, events, logs, status):
+for part in (actions, definitions, events, logs, status):
     router.add_router("", part.router)

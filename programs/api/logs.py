@@ -17,12 +17,12 @@ from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.credentials import Credentials
 from core.rest.inputs import Moment, SearchText
+from programs.connection_limits import SEATS, seats, while_allowed
 from programs.logs.lines import Line
 from programs.logs.search import DEFAULT_TAIL, MAX_TAIL
+from programs.masked_logs import FoundLines, Output, search_everywhere
 from programs.models import Program
-from programs.output import FoundLines, Output, search_everywhere
 from programs.schemas import FoundLinesOut, LinesOut
-from programs.watching import SEATS, seats, while_allowed
 
 from .definitions import program_or_404
 

@@ -10,8 +10,7 @@ from core.cli.exit_codes import Exit, FailedError
 from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
 from programs import formats
-
-from .importer import Report, bring_in
+from programs.importing import Report, bring_in
 
 
 class Import(Subcommand):

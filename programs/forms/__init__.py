@@ -1,6 +1,6 @@
 """The form that people define programs with. What it accepts is what `services.save_definition` accepts."""
 
-from programs.cautions import cautions
+from programs.warnings import cautions
 
 from .program import GROUPS, ProgramForm
 

@@ -15,13 +15,13 @@ from unfold.widgets import (
 )
 
 from programs import definition, services
-from programs.cautions import cautions
 from programs.models import Host, Program, ProgramRevision
+from programs.warnings import cautions
 
-from . import texts
+from . import field_labels
 from .fields import MegabytesField, NumbersField, UnitInput, WordsField
-from .records import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
-from .rows import RowsField
+from .row_lists import RowsField
+from .row_types import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Program]
@@ -58,9 +58,9 @@ class ProgramForm(ModelForm):
     """Errors of the service land on the fields they are about; saving is the caller's, through the service."""
 
     tags = WordsField(label=_("Tags"))
-    success_exit_codes = NumbersField(label=texts.LABELS["success_exit_codes"])
-    max_memory_bytes = MegabytesField(label=texts.LABELS["max_memory_bytes"], required=False)
-    log_max_bytes = MegabytesField(label=texts.LABELS["log_max_bytes"], required=True)
+    success_exit_codes = NumbersField(label=field_labels.LABELS["success_exit_codes"])
+    max_memory_bytes = MegabytesField(label=field_labels.LABELS["max_memory_bytes"], required=False)
+    log_max_bytes = MegabytesField(label=field_labels.LABELS["log_max_bytes"], required=True)
     environment = RowsField(EnvironmentRow, label=_("Environment"))
     stop_ladder = RowsField(StopRow, label=_("Stop ladder"))
     probes = RowsField(ProbeRow, label=_("Probes"))
@@ -79,15 +79,15 @@ class ProgramForm(ModelForm):
     class Meta:
         model = Program
         fields = definition.PLAIN_FIELDS
-        labels: ClassVar = texts.LABELS
-        help_texts: ClassVar = texts.HELP
+        labels: ClassVar = field_labels.LABELS
+        help_texts: ClassVar = field_labels.HELP
         widgets: ClassVar = {
             "command": UnfoldAdminExpandableTextareaWidget({"rows": 1, "spellcheck": "false", "class": "code"}),
             "description": UnfoldAdminExpandableTextareaWidget({"rows": 1}),
             "working_directory": UnfoldAdminTextInputWidget({"placeholder": "/srv/game", "spellcheck": "false"}),
             "restart_cron": UnfoldAdminTextInputWidget({"placeholder": "0 4 * * *", "spellcheck": "false"}),
             "umask": UnfoldAdminTextInputWidget({"placeholder": "022"}),
-            **{name: UnitInput("s") for name in texts.SECONDS},
+            **{name: UnitInput("s") for name in field_labels.SECONDS},
             "scale_cpu_percent": UnitInput("%"),
         }
 
@@ -97,7 +97,7 @@ class ProgramForm(ModelForm):
         self.initial = {name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()}
         self.initial["seen"] = newest.number if (newest := self._newest()) else None
         for name, field in self.fields.items():
-            field.help_text = field.help_text or texts.HELP.get(name, "")
+            field.help_text = field.help_text or field_labels.HELP.get(name, "")
         if self.instance.pk and not self.is_bound:
             self._show_cautions()
 

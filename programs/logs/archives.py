@@ -14,7 +14,7 @@ from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
-from .blocks import write_all
+from .filesystem import write_all
 from .paths import Archive, Kind, create_private
 
 PIECE_BYTES = 256 * 1024

@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from io import FileIO
 
-from .blocks import write_all
+from .filesystem import write_all
 from .paths import LogFile, create_private, private
 from .reader import Reader
 

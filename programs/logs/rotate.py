@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from io import FileIO
 
-from . import archives, blocks
+from . import archives, filesystem
 from .layout import Layout, Stamp, read_stamp, survey
 from .paths import FINISHED, PENDING, Archive, Kind, LogFile, create_private, readable
 
@@ -81,7 +81,7 @@ class _Rotator:
         self.log = log
         self.live = live
         self.backups = backups
-        self.block = blocks.block_size(live)
+        self.block = filesystem.block_size(live)
         self.chunk = max(max_bytes // self.block, 1) * self.block
         self.limit = max(max_bytes, self.chunk)
         self.rotation = Rotation()
@@ -151,7 +151,7 @@ class _Rotator:
             while (done := target.tell()) < part.length:
                 try:
                     offset = layout.removable + done
-                    if not blocks.copy_some(self.live, offset, target, part.length - done):
+                    if not filesystem.copy_some(self.live, offset, target, part.length - done):
                         return False
                 except OSError as error:
                     if error.errno not in NO_ROOM or not self.prune_oldest():
@@ -160,12 +160,12 @@ class _Rotator:
         return True
 
     def commit(self, layout: Layout, part: Archive) -> None:
-        blocks.write_durably(self.live, Stamp(layout.base, part.end).encoded())
+        filesystem.write_durably(self.live, Stamp(layout.base, part.end).encoded())
         part.path.rename(part.as_kind(PENDING[part.kind]).path)
         self.remove_head(layout.removable, part.end - layout.base)
 
     def remove_head(self, done: int, upto: int) -> None:
-        if blocks.remove_head(self.live, done, upto) is blocks.shift:
+        if filesystem.remove_head(self.live, done, upto) is filesystem.shift:
             self.rotation.lossless = False
 
     def prune_oldest(self) -> bool:

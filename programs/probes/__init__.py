@@ -1,8 +1,8 @@
 """Health probes: the questions (http, tcp, exec, log), the verdict, and the tasks that keep asking."""
 
+from .base import Outcome, Probe, ProbeContext, ProbeFailedError
 from .checks import CHECKS, check
 from .http import http_request
-from .probe import Outcome, Probe, ProbeContext, ProbeFailedError
 from .prober import Prober
 from .state import ProbeState, Verdict
 

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from itertools import islice
 
 from . import command
+from .base import Outcome, Probe, ProbeContext, ProbeFailedError
 from .connect import open_connection
 from .http import http_request
-from .probe import Outcome, Probe, ProbeContext, ProbeFailedError
 
 LINES_AT_A_TIME = 500
 

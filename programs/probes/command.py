@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from programs.logs.lines import clean
 from programs.supervisor import platform
-from programs.supervisor.reach import check_answers
+from programs.supervisor.mount_check import check_answers
 
-from .probe import ProbeContext
+from .base import ProbeContext
 
 KEPT_BYTES = 500
 READ_BYTES = 64 * 1024

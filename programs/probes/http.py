@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from .base import ProbeFailedError
 from .connect import open_connection
-from .probe import ProbeFailedError
 
 LONGEST_HEAD = 16 * 1024
 LONGEST_BODY = 64 * 1024

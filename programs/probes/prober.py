@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 
+from .base import Outcome, Probe, ProbeContext
 from .checks import check
-from .probe import Outcome, Probe, ProbeContext
 from .state import ProbeState
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .probe import Outcome, Probe
+from .base import Outcome, Probe
 
 HEALTHY = "healthy"
 UNHEALTHY = "unhealthy"

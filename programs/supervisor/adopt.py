@@ -20,8 +20,8 @@ from . import launch, platform
 from .journal import Entry, Key
 from .platform import Identity
 from .process import ManagedProcess
+from .process_tree import Snapshot
 from .run import NOT_RUNNING, Run
-from .tree import Snapshot
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor

@@ -29,7 +29,7 @@ from programs.models import Program
 from programs.placeholders import fill
 
 from . import platform
-from .reach import check_answers
+from .mount_check import check_answers
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHELL = "/bin/sh"

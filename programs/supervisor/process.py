@@ -15,19 +15,19 @@ from typing import Any
 import structlog
 
 from programs import policy
+from programs.descriptions import exit_meaning
 from programs.events import AGENT
-from programs.meaning import exit_meaning
 from programs.models import Program
 from programs.states import ALIVE, Action, State
 
 from . import launch, platform
-from .ending import Ending
+from .exit_record import Ending
 from .health import Health
 from .journal import Entry
 from .memory import MemoryLimit
 from .platform import Exit, Identity
-from .recorder import Context, StateRecorder
 from .run import NOT_RUNNING, Run, Usage, columns_after
+from .state_machine import Context, StateRecorder
 from .stopping import Ladder, Stopped, clear_leftovers
 
 log = structlog.get_logger(__name__)

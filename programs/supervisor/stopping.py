@@ -21,7 +21,7 @@ from programs.validation import signal_number
 
 from . import launch, platform
 from .platform import Exit, Identity
-from .tree import Scanner
+from .process_tree import Scanner
 
 log = structlog.get_logger(__name__)
 

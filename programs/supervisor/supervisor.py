@@ -23,20 +23,20 @@ from django.db import connection
 
 from core import doorbell
 from core.timeformat import local_time
-from programs.logs.keeper import Kept
+from programs.logs.rotation_service import Kept
 from programs.models import Host, Intent, Program
 from programs.states import Action, State
 
-from . import adopt, launch, platform, wishes
+from . import adopt, desired_state, launch, platform
 from .autoscale import Autoscaler
+from .cron import Timetable
 from .journal import Entry, Journal, Key
 from .platform import Identity
 from .process import ManagedProcess
-from .recorder import Context, told
+from .process_tree import Scanner
 from .run import Run, Usage
+from .state_machine import Context, told
 from .stopping import clear_leftovers
-from .timetable import Timetable
-from .tree import Scanner
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Supervisor:
         self.programs: dict[int, Program] = {}  # those of this host
         self.known: set[int] = set()  # the ids of all hosts' programs
         self.processes: dict[int, dict[int, ManagedProcess]] = {}  # program id → index → process
-        self.needs: wishes.Needs = {}
+        self.needs: desired_state.Needs = {}
         self.journal = Journal(run_dir / "journal", host, on_written=partial(doorbell.ring, "web"))
         self.scanner = Scanner()
         self.timetable = Timetable()
@@ -108,8 +108,8 @@ class Supervisor:
         left = self.journal.start()
         while self.journal.pending:  # the rows must be whole before they are compared with reality
             await self._pause(0.01)
-        rows = await self._read(partial(wishes.processes, self.host))
-        wanted = await self._read(partial(wishes.read, self.host, -1))
+        rows = await self._read(partial(desired_state.processes, self.host))
+        wanted = await self._read(partial(desired_state.read, self.host, -1))
         snapshot = await self.scanner.scan()
         self._take(wanted)
         for program in wanted.programs:
@@ -167,11 +167,11 @@ class Supervisor:
         raise StoppedError
 
     async def _follow_wishes(self) -> None:
-        wanted = await self._read(partial(wishes.read, self.host, self._revision, frozenset(self._handled)))
+        wanted = await self._read(partial(desired_state.read, self.host, self._revision, frozenset(self._handled)))
         self._take(wanted)
         self._act(wanted)
 
-    def _take(self, wanted: wishes.DesiredState) -> None:
+    def _take(self, wanted: desired_state.DesiredState) -> None:
         """Learns the new definitions without acting on them."""
         self._revision = wanted.revision
         if wanted.needs is not None:
@@ -204,7 +204,7 @@ class Supervisor:
     def _is_ours(self, program: Program) -> bool:
         return program.host_id == self.host.pk or (program.host_id is None and self.host.is_default)
 
-    def _act(self, wanted: wishes.DesiredState) -> None:
+    def _act(self, wanted: desired_state.DesiredState) -> None:
         for program in wanted.programs:
             self._set_desired(program)
         waiting = {intent.pk for intent in wanted.intents}

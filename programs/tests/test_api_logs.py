@@ -15,11 +15,11 @@ from core import secrets
 from core.access import Role
 from core.models import ApiToken
 from core.secrets import MASK
-from programs import output, services
+from programs import masked_logs, services
 from programs.api import logs
+from programs.connection_limits import SEATS, seats
 from programs.logs.paths import LogFile
 from programs.models import Program
-from programs.watching import SEATS, seats
 
 from .api_rig import Api, define, running, token
 
@@ -90,7 +90,7 @@ def test_nothing_is_shown_when_secrets_cannot_be_read(api: Api, settings: Any, t
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
     settings.DATA_DIR = tmp_path  # where another key is made
-    assert texts(api.get(f"/programs/{program.pk}/logs")) == [output.UNREADABLE_SECRETS]
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [masked_logs.UNREADABLE_SECRETS]
     assert secrets.keys_path().parent == tmp_path
 
 
@@ -133,7 +133,7 @@ def test_a_search_needs_a_text(api: Api) -> None:
 
 def test_a_search_that_takes_too_long_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     say(define("web"), "needle")
-    monkeypatch.setattr(output, "LONGEST_SEARCH_SECONDS", -1)
+    monkeypatch.setattr(masked_logs, "LONGEST_SEARCH_SECONDS", -1)
     assert api.get("/logs?q=needle") == {"lines": [], "truncated": True}
 
 

@@ -15,10 +15,10 @@ from core.access import Role, create_token, set_role
 from core.models import ApiToken
 from core.secrets import MASK
 from programs import services
+from programs.connection_limits import SEATS, seats
 from programs.consumers import GONE, REFUSED, TOO_MANY, UNKNOWN, LogSocket, Socket, StatusSocket, routes
 from programs.logs.paths import LogFile
 from programs.models import Program
-from programs.watching import SEATS, seats
 
 from .api_rig import define, host, person, running
 from .socket_rig import OWN_ORIGIN, SocketRig, bearer, close_code, receive, session_of, token_async

@@ -15,7 +15,7 @@ from core.tests.databases import locked_database
 from programs.hosts import this_host
 from programs.models import ProgramEvent
 from programs.supervisor.journal import Entry, Journal
-from programs.supervisor.recorder import told
+from programs.supervisor.state_machine import told
 from programs.tests.actors import wait_for
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.logs import blocks
+from programs.logs import filesystem
 from programs.logs.archives import compress
 from programs.logs.layout import MAGIC, Stamp
 from programs.logs.paths import Kind, LogFile, open_for_program
@@ -182,7 +182,7 @@ def test_an_archive_that_cannot_be_compressed_stays_as_it_is(log: LogFile) -> No
 def test_where_nothing_else_works_the_rest_is_copied_to_the_front(
     log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "_fallocate", None)
+    monkeypatch.setattr(filesystem, "_fallocate", None)
     for first in range(0, 6000, 1500):
         append(log, numbered(range(first, first + 1500)))
         rotation = rotate(log, max_bytes=BLOCK, backups=50, compress=True)
@@ -194,7 +194,7 @@ def test_where_nothing_else_works_the_rest_is_copied_to_the_front(
 def test_a_log_moved_to_another_file_system_goes_on(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
     append(log, numbered(range(2000)))
     with monkeypatch.context() as patch:
-        patch.setattr(blocks, "collapse", blocks.punch)
+        patch.setattr(filesystem, "collapse", filesystem.punch)
         rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     assert log.live.read_bytes().startswith(MAGIC)
     append(log, numbered(range(2000, 4000)))

@@ -14,7 +14,7 @@ import pytest
 from programs import services
 from programs.models import Process, Program
 from programs.states import Action
-from programs.supervisor.timetable import Timetable
+from programs.supervisor.cron import Timetable
 
 from .actors import AgentBox, ask, define, is_running, wait_event, wait_for, wait_state
 

@@ -9,9 +9,9 @@ import pytest
 from programs.models import Program
 from programs.supervisor import platform
 from programs.supervisor.platform import Exit
+from programs.supervisor.process_tree import Scanner, Snapshot
 from programs.supervisor.run import Run
 from programs.supervisor.stopping import KILL, Ladder, Stopped
-from programs.supervisor.tree import Scanner, Snapshot
 
 pytestmark = pytest.mark.usefixtures("launching")
 TERM = [{"step": "signal:TERM", "seconds": 20}]

@@ -26,9 +26,9 @@ from unfold.paginator import InfinitePaginator
 from core.access import Role
 from core.access.guards import principal_of
 from core.timeformat import time_element
+from programs.admin.events import ReadOnlyAdmin, badge
 from programs.admin.filters import EventTypeFilter, ProgramFilter, SinceFilter
-from programs.admin.records import ReadOnlyAdmin, badge
-from programs.meaning import summary
+from programs.descriptions import summary
 from programs.models import Incident, ProgramEvent
 from webhooks import selectors, services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint

@@ -25,7 +25,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 from core.access import Role
 from core.access.guards import RoleModelAdmin, principal_of
 from core.timeformat import local_time, time_element
-from programs.admin.records import badge
+from programs.admin.events import badge
 from programs.forms.fields import DurationField, seconds_text
 from webhooks import outbox, services, validation
 from webhooks.models import WebhookEndpoint, WebhookMute

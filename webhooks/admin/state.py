@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from core.timeformat import time_element
-from programs.admin.records import badge
+from programs.admin.events import badge
 from webhooks import outbox, selectors
 from webhooks.health import Condition, EndpointHealth
 from webhooks.matching import Mute, silenced_by

@@ -11,8 +11,8 @@ from typing import Any
 
 from core.masking import mask_text, printable
 from core.timeformat import in_utc
+from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
-from programs.meaning import duration, quantity
 
 from .texts import cut
 

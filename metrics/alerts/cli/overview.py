@@ -20,8 +20,8 @@ from metrics.alerts.backtest import Episode, backtest
 from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import Alert, AlertRule
 from metrics.alerts.payloads import alert_json, outcome_json, rule_json
+from programs.descriptions import quantity
 from programs.formatting import duration_text
-from programs.meaning import quantity
 from programs.models import Program
 
 from .selection import add_rule, one

@@ -11,18 +11,18 @@ _entry = partial(Entry, "programs.cli")
 
 # A new subcommand is a class in a module of `programs.cli` and a line here.
 SUBCOMMANDS: dict[str, Entry] = {
-    "list": _entry("overview:List", "all programs and how they are"),
-    "status": _entry("overview:Status", "how programs are; exit code 3 when one that is named does not run"),
-    "add": _entry("define:Add", "define a program"),
-    "start": _entry("verbs:Start", "start programs and wait until they run"),
-    "stop": _entry("verbs:Stop", "stop programs, step by step as they define it"),
-    "restart": _entry("verbs:Restart", "stop programs and start them again"),
-    "kill": _entry("verbs:Kill", "stop programs with SIGKILL, at once and with their whole process tree"),
-    "logs": _entry("output:Logs", "what a program printed; --follow for what it prints"),
-    "input": _entry("console:Input", "type lines into the console of a program"),
-    "scale": _entry("scaling:Scale", "run so many instances of a program"),
-    "adopt": _entry("adopting:Adopt", "take over a process that runs already, without a restart"),
-    "remove": _entry("removal:Remove", "stop programs and forget them with their logs"),
+    "list": _entry("status:List", "all programs and how they are"),
+    "status": _entry("status:Status", "how programs are; exit code 3 when one that is named does not run"),
+    "add": _entry("add:Add", "define a program"),
+    "start": _entry("actions:Start", "start programs and wait until they run"),
+    "stop": _entry("actions:Stop", "stop programs, step by step as they define it"),
+    "restart": _entry("actions:Restart", "stop programs and start them again"),
+    "kill": _entry("actions:Kill", "stop programs with SIGKILL, at once and with their whole process tree"),
+    "logs": _entry("logs:Logs", "what a program printed; --follow for what it prints"),
+    "input": _entry("console_input:Input", "type lines into the console of a program"),
+    "scale": _entry("actions:Scale", "run so many instances of a program"),
+    "adopt": _entry("adopt:Adopt", "take over a process that runs already, without a restart"),
+    "remove": _entry("remove:Remove", "stop programs and forget them with their logs"),
     "import": _entry(
         "importing:Import", "define programs from a file of Supervisor, PM2, systemd, … or of our own"
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from programs.cli.verdicts import Asked, already, restarted, scaled, started, stopped
+from programs.action_outcome import Asked, already, restarted, scaled, started, stopped
 from programs.payloads import ProcessStatus, ProgramStatus
 from programs.states import Action, State, combined
 from programs.status import NO_PROCESS

@@ -10,7 +10,7 @@ from programs import services
 from programs.hosts import this_host
 from programs.models import Host
 from programs.states import Action
-from programs.supervisor import wishes
+from programs.supervisor import desired_state
 
 from .actors import ask, define
 
@@ -20,24 +20,24 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def connection_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent's reader thread looks whether its connection is too old; here it is the test's own."""
-    monkeypatch.setattr(wishes, "close_old_connections", lambda: None)
+    monkeypatch.setattr(desired_state, "close_old_connections", lambda: None)
 
 
 def test_when_nothing_is_new_one_statement_says_so(django_assert_num_queries: Any) -> None:
     define("web", "sleep 60", autostart=False)
     host = this_host()
-    seen = wishes.read(host, -1)
+    seen = desired_state.read(host, -1)
     with django_assert_num_queries(1):
-        again = wishes.read(host, seen.revision)
+        again = desired_state.read(host, seen.revision)
     assert (again.programs, again.intents, again.needs) == ([], [], None)
 
 
 def test_a_verb_comes_with_the_desired_state_it_was_asked_with() -> None:
     web = define("web", "sleep 60", autostart=False)
     host = this_host()
-    seen = wishes.read(host, -1)
+    seen = desired_state.read(host, -1)
     ask(web, Action.START)
-    found = wishes.read(host, seen.revision)
+    found = desired_state.read(host, seen.revision)
     assert [(p.name, p.desired_state) for p in found.programs] == [("web", "running")]
     assert [intent.verb for intent in found.intents] == ["start"]
 
@@ -46,20 +46,20 @@ def test_a_changed_definition_is_read_once_and_all_dependencies_with_it() -> Non
     db = define("db", "sleep 60", autostart=False)
     web = define("web", "sleep 60", autostart=False)
     host = this_host()
-    seen = wishes.read(host, -1)
+    seen = desired_state.read(host, -1)
     services.save_definition(
         {"depends_on": [{"program": "db", "condition": "started"}]}, actor="tester", program=web
     )
-    found = wishes.read(host, seen.revision)
+    found = desired_state.read(host, seen.revision)
     assert [program.pk for program in found.programs] == [web.pk]
     assert found.needs == {web.pk: [(db.pk, "started")]}
-    assert wishes.read(host, found.revision).programs == []
+    assert desired_state.read(host, found.revision).programs == []
 
 
 def test_a_verb_for_a_silent_host_is_left_to_it() -> None:
     here, there = this_host(), Host.objects.create(name="elsewhere")
     web = define("web", "sleep 60", autostart=False, host="elsewhere")
-    seen = wishes.read(here, -1)
+    seen = desired_state.read(here, -1)
     ask(web, Action.START)
-    assert wishes.read(here, seen.revision).intents == []
-    assert [intent.verb for intent in wishes.read(there, seen.revision).intents] == ["start"]
+    assert desired_state.read(here, seen.revision).intents == []
+    assert [intent.verb for intent in desired_state.read(there, seen.revision).intents] == ["start"]

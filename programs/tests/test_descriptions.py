@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from programs import events
-from programs.meaning import duration, exit_meaning, ordinal, quantity, summary
-from programs.meaning.exits import EXIT_CODES, NTSTATUS, RUNTIME_CODES, SIGNALS
-from programs.meaning.summaries import SUMMARIES
+from programs.descriptions import duration, exit_meaning, ordinal, quantity, summary
+from programs.descriptions.exits import EXIT_CODES, NTSTATUS, RUNTIME_CODES, SIGNALS
+from programs.descriptions.summaries import SUMMARIES
 from programs.models import Incident
 
 # --- Ends ---

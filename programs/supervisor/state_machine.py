@@ -13,7 +13,7 @@ from programs.states import State, check_move
 
 from .journal import Entry, Journal, Key
 from .oom import OutOfMemory
-from .tree import Scanner
+from .process_tree import Scanner
 
 LONGEST_REASON = 500
 

@@ -15,7 +15,7 @@ from programs.payloads import ProcessStatus, ProgramStatus
 from programs.states import State
 
 from .selection import add_selection, named_or_all
-from .waiting import silent_text
+from .wait import silent_text
 
 COLUMNS = (
     Column("name"),

@@ -21,7 +21,7 @@ from programs.definition import PROBE_DEFAULTS, SET
 from programs.models import Dependency
 
 from .fields import UnitInput
-from .rows import Row
+from .row_lists import Row
 
 
 def plain_number(value: float) -> float:

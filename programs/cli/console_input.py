@@ -17,7 +17,7 @@ from programs import services
 from programs.models import Program, ProgramEvent
 
 from .selection import one
-from .waiting import POLL_SECONDS
+from .wait import POLL_SECONDS
 
 DEFAULT_TIMEOUT = 5.0
 

@@ -17,7 +17,7 @@ from programs.payloads import ProgramStatus
 from programs.states import State
 
 from .selection import add_all, add_selection, expressly_named
-from .waiting import add_waiting, silent_text, until_gone
+from .wait import add_waiting, silent_text, until_gone
 
 
 class Remove(Subcommand):

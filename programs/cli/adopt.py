@@ -14,12 +14,12 @@ from core.cli.terminal import Options, Terminal
 from core.masking import mask_text
 from core.timeformat import iso
 from programs import adoption, status
+from programs.action_outcome import Asked, started
 from programs.adoption import Candidate
 from programs.formatting import bytes_text, duration_text
 
-from .verbs import reported, unawaited
-from .verdicts import Asked, started
-from .waiting import add_waiting, outcomes
+from .actions import reported, unawaited
+from .wait import add_waiting, outcomes
 
 COLUMNS = (
     Column("pid", is_number=True),

@@ -14,18 +14,18 @@ from programs import definition, status
 from programs.definition import RESTART_FIELDS
 from programs.formatting import bytes_text, duration_text, ending_text, percent_text
 from programs.forms import GROUPS
+from programs.forms.field_labels import SECONDS
 from programs.forms.fields import MEGABYTE
-from programs.forms.texts import SECONDS
 from programs.models import Program
 from programs.payloads import ProcessStatus
 from programs.states import ALIVE, State
 
 from . import extensions
+from .actions import buttons
 from .columns import cpu_text, memory_text, state_badge, uptime_cell
 from .event_text import event_text
 from .history import NOTHING, label, value_text
 from .live import VERB_TABLE, word
-from .verbs import buttons
 
 LATEST_EVENTS = 10
 LATEST_INCIDENTS = 3

@@ -16,8 +16,8 @@ from programs.hosts import is_local
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
+from programs.masked_logs import Output, Veil
 from programs.models import Program
-from programs.output import Output, Veil
 
 from .selection import one
 

@@ -13,13 +13,12 @@ from django.conf import settings
 from core.cli.time_parsing import seconds
 from core.locks import is_held
 from programs import status
+from programs.action_outcome import Asked, Judge, Verdict
 from programs.formatting import duration_text
 from programs.models import Intent, Program
 from programs.payloads import ProgramStatus
 from programs.states import State
 from programs.status import HostState
-
-from .verdicts import Asked, Judge, Verdict
 
 POLL_SECONDS = 0.05
 DEFAULT_TIMEOUT = 30.0

@@ -15,12 +15,12 @@ from core.cli.json_input import json_object
 from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
 from programs import definition, services, status
-from programs.cautions import cautions
 from programs.states import State
+from programs.warnings import cautions
 
 from .argv import WordOrder
 from .field_options import field_options, given, with_secrets
-from .waiting import silent_text
+from .wait import silent_text
 
 EXPECTED = 'one definition, {"name": …, "command": …}'
 

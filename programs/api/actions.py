@@ -12,11 +12,11 @@ from ninja import Field, Query, Router, Schema, Status
 from core.rest import auth
 from core.rest.auth import AuthedRequest
 from programs import feed, services
+from programs.action_wait import ActionGoal, wait_for
 from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.schemas import ActionsIn, ActionsOut, InputIn, ScaleIn, StatusOut
 from programs.states import Action
-from programs.waiting import ActionGoal, wait_for
 
 from .definitions import program_or_404, status_or_404
 

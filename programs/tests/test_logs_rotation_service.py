@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from programs.logs import keeper
+from programs.logs import rotation_service
 from programs.logs.index import Notes
-from programs.logs.keeper import Kept, LogKeeper
 from programs.logs.paths import LogFile
+from programs.logs.rotation_service import Kept, LogKeeper
 
 from .logs_rig import BLOCK, append, numbered
 
@@ -37,7 +37,7 @@ def test_a_log_within_its_limit_is_not_even_opened(log: LogFile, monkeypatch: py
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("rotate was called")
 
-    monkeypatch.setattr(keeper, "rotate", refuse)
+    monkeypatch.setattr(rotation_service, "rotate", refuse)
     append(log, numbered(range(10)))
     keep(log, times=3)
 

@@ -8,8 +8,8 @@ from typing import Any
 from . import launch
 from .journal import Entry, Key
 from .platform import Exit
-from .recorder import LONGEST_REASON, told
 from .run import columns_after
+from .state_machine import LONGEST_REASON, told
 
 
 @dataclass(frozen=True)
