@@ -14,10 +14,10 @@ from typing import Any, TextIO
 
 from django.db import connection, transaction
 
-from metrics import histogram
 from metrics.models import OpenPeriod
-from metrics.revisions import WriterClock
-from metrics.tiers import COARSER, DAY, DAY_SECONDS, HOUR, MINUTE, TEN_MINUTES, Tier
+from metrics.storage import histogram
+from metrics.storage.history_revision import WriterClock
+from metrics.storage.tiers import COARSER, DAY, DAY_SECONDS, HOUR, MINUTE, TEN_MINUTES, Tier
 from programs.hosts import this_host
 from programs.models import Program
 

@@ -17,9 +17,9 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from metrics.models import ResourceUsage, ResourceUsageMinute
-from metrics.recorder import Recorder
-from metrics.sampler import Key, Root, Sampler
-from metrics.spread import of_programs
+from metrics.sampling import Key, Root, Sampler
+from metrics.storage.bucketing import of_programs
+from metrics.storage.recorder import Recorder
 from programs.hosts import this_host
 from programs.models import Program
 from programs.supervisor import platform

@@ -22,9 +22,9 @@ from programs.connection_limits import SEATS, seats
 from programs.models import Host, Program
 from programs.status import is_present
 
-from . import export, kept, queries, summary
-from .measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source
-from .queries import Chosen, Plan, Series
+from .queries import cached_queries, series, summary
+from .queries.measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source
+from .queries.series import Chosen, Plan, Series
 from .schemas import (
     Chart,
     ChartOfHost,
@@ -36,6 +36,7 @@ from .schemas import (
     SummaryQuery,
     words,
 )
+from .storage import export
 
 router = Router(tags=["metrics"])
 DEFAULT_METRICS = {"programs": ["cpu_percent", "memory_bytes"], "hosts": ["cpu_percent", "memory_used_bytes"]}
@@ -60,7 +61,7 @@ def history_of_program(request: HttpRequest, program_id: int, chart: Query[Chart
     """What one program used. The step is a multiple of what was kept for that time, so it may come out larger."""
     if not is_present(program_id):
         raise Http404(f"There is no program {program_id}.")
-    chosen = queries.choose(
+    chosen = series.choose(
         OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
     )
     return _json(_of_one(Programs([program_id]), program_id, chart, chosen))
@@ -73,31 +74,31 @@ def history_of_host(request: HttpRequest, chart: Query[ChartOfHost]) -> HttpResp
     host_id = named.values_list("pk", flat=True).first()
     if host_id is None:
         raise Http404(f"There is no host {chart.host}." if chart.host else "No host is known yet.")
-    chosen = queries.choose(OF_HOSTS, words(chart.metrics) or DEFAULT_METRICS["hosts"], words(chart.aggregates))
+    chosen = series.choose(OF_HOSTS, words(chart.metrics) or DEFAULT_METRICS["hosts"], words(chart.aggregates))
     return _json(_of_one(OneHost(host_id), host_id, chart, chosen))
 
 
 def _of_one(source: Source, owner: int, chart: Chart, chosen: Chosen) -> dict[str, Any]:
     now = _now()
     asked = _plan(chart, now, owners=1)
-    found = _series(source, asked, chosen, now).get(owner) or queries.empty(chosen)
+    found = _series(source, asked, chosen, now).get(owner) or series.empty(chosen)
     answer: dict[str, Any] = {"step": asked.step, "tier": asked.tier.name, "series": found}
     if chart.compare:
-        before = _series(source, asked.earlier(), chosen, now).get(owner) or queries.empty(chosen)
+        before = _series(source, asked.earlier(), chosen, now).get(owner) or series.empty(chosen)
         answer["previous"] = {"offset": asked.length, "series": before}
     return answer
 
 
 def _series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, Series]:
     if isinstance(source, Programs):
-        return kept.series(source, asked, chosen, now)
-    return queries.series(source, asked, chosen, now)
+        return cached_queries.cached_series(source, asked, chosen, now)
+    return series.series(source, asked, chosen, now)
 
 
 def _plan(chart: Chart, now: int, *, owners: int) -> Plan:
     start, end = chart.span(now)
     reach = 2 * start - end if chart.compare else start
-    return queries.plan(start, end, step=chart.step_seconds, now=now, owners=owners, reach=reach)
+    return series.plan(start, end, step=chart.step_seconds, now=now, owners=owners, reach=reach)
 
 
 @router.get("/query", auth=auth.READ, response=ManySeriesOut)
@@ -108,7 +109,7 @@ def history_of_many(request: HttpRequest, chart: Query[ChartOfMany]) -> HttpResp
     names = dict((present if ids is None else present.filter(pk__in=ids)).values_list("pk", "name"))
     if unknown := sorted(set(ids or ()) - names.keys()):
         raise Http404(f"There is no program {unknown[0]}.")
-    chosen = queries.choose(
+    chosen = series.choose(
         OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
     )
     asked = _plan(chart, now, owners=len(names))
@@ -127,9 +128,9 @@ def _named(
     items = []
     for pk, name in names.items():
         if pk in found or pk in (before or ()):
-            item: dict[str, Any] = {"id": pk, "name": name, "series": found.get(pk) or queries.empty(chosen)}
+            item: dict[str, Any] = {"id": pk, "name": name, "series": found.get(pk) or series.empty(chosen)}
             if before is not None:
-                item["previous"] = before.get(pk) or queries.empty(chosen)
+                item["previous"] = before.get(pk) or series.empty(chosen)
             items.append(item)
     return items
 

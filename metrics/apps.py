@@ -7,7 +7,7 @@ class MetricsConfig(AppConfig):
     def ready(self) -> None:
         from programs.incidents import metrics_before
 
-        from . import checks, expiry  # noqa: F401  (register themselves)
-        from .incident_metrics import usage_before
+        from .queries.incident_metrics import usage_before
+        from .storage import event_retention  # noqa: F401  (register themselves)
 
         metrics_before.append(usage_before)

@@ -13,13 +13,13 @@ from django.conf import settings
 from programs.supervisor.run import Run, Usage
 from programs.supervisor.supervisor import Supervisor
 
-from .host import HostMeter
 from .models import AgentVitals
-from .recorder import Recorder
-from .rhythm import Rhythm
-from .sampler import Key, Root, Sampler
-from .spread import of_programs, snapped
-from .tiers import RAW
+from .sampling import Key, Root, Sampler
+from .sampling.host import HostMeter
+from .sampling.ticker import Rhythm
+from .storage.bucketing import of_programs, snapped
+from .storage.recorder import Recorder
+from .storage.tiers import RAW
 
 
 class Collector:

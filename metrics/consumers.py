@@ -19,10 +19,10 @@ from django.urls import path
 from programs.consumers import BAD_QUERY, GONE, ProgramSocket, RefusedError, Socket
 from programs.models import Host
 
-from . import queries
-from .live import LivePoints, LiveSeries
-from .measures import OneHost, Programs, Source
-from .queries import Plan
+from .queries import series
+from .queries.live_series import LivePoints, LiveSeries
+from .queries.measures import OneHost, Programs, Source
+from .queries.series import Plan
 from .schemas import LiveChart, LiveChartOfHost, words
 
 LONGEST_PAUSE = 10.0
@@ -56,9 +56,9 @@ class ChartSocket(Socket):
         now = _now()
         names = words(query.metrics) or list(source.measures)
         try:
-            chosen = queries.choose(source.measures, names, words(query.aggregates))
+            chosen = series.choose(source.measures, names, words(query.aggregates))
             start = now - max(1, round(query.hours * 3600))
-            self.asked = queries.plan(start, now, step=query.step_seconds, now=now)
+            self.asked = series.plan(start, now, step=query.step_seconds, now=now)
         except ValidationError:
             raise RefusedError(BAD_QUERY) from None
         since = None if query.since is None else int(query.since.timestamp())

@@ -64,7 +64,7 @@ class ResourceUsage(Usage):
 
 
 class CoarseUsage(Usage):
-    """Adds what a percentile needs: how many recorded points fell where (see `metrics.histogram`)."""
+    """Adds what a percentile needs: how many recorded points fell where (see `metrics.storage.histogram`)."""
 
     cpu_histogram = models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent")
     memory_histogram = models.BinaryField(default=b"", help_text="Of the points' average bytes")

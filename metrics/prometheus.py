@@ -24,9 +24,10 @@ from programs.models import Host
 from programs.payloads import ProgramStatus
 from programs.states import State
 
-from . import tiers, timing
+from . import timing
 from .alerts import selectors as alerts
 from .models import AgentVitals, HostUsage, ResourceUsage
+from .storage import tiers
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATE_SECONDS = 60  # a point may be written that long after its time and still be counted

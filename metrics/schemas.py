@@ -10,9 +10,9 @@ from pydantic import ConfigDict
 
 from core.rest.inputs import Moment, Text
 
-from .export import FORMATS
-from .summary import ORDERS
-from .tiers import BY_NAME
+from .queries.summary import ORDERS
+from .storage.export import FORMATS
+from .storage.tiers import BY_NAME
 
 MAX_HOURS = 168
 DEFAULT_HOURS = 24

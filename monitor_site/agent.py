@@ -20,9 +20,9 @@ from django.db import Error as DatabaseFault
 from structlog.contextvars import bind_contextvars
 
 from core import errors
-from metrics.alerts.watch import Watch
+from metrics.alerts.service import Watch
 from metrics.collector import Collector
-from metrics.retention import Retention
+from metrics.storage.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
 from programs.logs.rotation_service import LogKeeper
 from programs.models import Host

@@ -4,8 +4,9 @@ a model object for each and to put the same statement together again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.db import connection, models
 def fetch(statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
     """All rows. Moments that are not read straight from a column come as text from SQLite: see `moment`."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, _stored([list(values)])[0])
+        cursor.execute(statement, _stored(values))
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
@@ -23,7 +24,7 @@ def fetch(statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
 def change(statement: str, values: Iterable[Any]) -> int:
     """How many rows were changed."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, _stored([list(values)])[0])
+        cursor.execute(statement, _stored(values))
         return int(cursor.rowcount)
 
 
@@ -47,34 +48,63 @@ def moment_or_none(value: datetime | str | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-def insert(
+def insert(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Inserts `rows`, whose values are in the order of `columns`. Takes no JSON columns."""
+    _execute(_insert_sql(model, columns), _stored_rows(model, columns, rows))
+
+
+def upsert(
     model: type[models.Model],
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
     *,
-    replacing: Sequence[str] = (),
+    key: Sequence[str],
+    changes: Mapping[str, str] | None = None,
 ) -> None:
-    """Inserts `rows`, whose values stand in the order of `columns`; JSON columns are not for here.
+    """Inserts `rows`, or changes those whose unique `key` exists already.
 
-    With `replacing` (a unique key), a row that is there already gets the new values.
+    `changes` maps a column to SQL for its new value; without it every other column takes the new row's value.
     """
-    if not rows:
-        return
+    quote = connection.ops.quote_name
+    if changes is None:
+        changes = {name: f"EXCLUDED.{quote(name)}" for name in columns if name not in key}
+    sets = ", ".join(f"{quote(name)} = {value}" for name, value in changes.items())
+    conflict = f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {sets}"
+    _execute(_insert_sql(model, columns) + conflict, _stored_rows(model, columns, rows))
+
+
+def _insert_sql(model: type[models.Model], columns: Sequence[str]) -> str:
     quote = connection.ops.quote_name
     names = ", ".join(map(quote, columns))
-    statement = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({places(columns)})"  # noqa: S608  (all ours)
-    if replacing:
-        news = ", ".join(f"{quote(c)} = EXCLUDED.{quote(c)}" for c in columns if c not in replacing)
-        statement += f" ON CONFLICT ({', '.join(map(quote, replacing))}) DO UPDATE SET {news}"
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, _stored(rows))
+    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({places(columns)})"  # noqa: S608  (all ours)
 
 
-def _stored(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """With moments as the database takes them. A column holds moments in all rows or, but for NULL, in none."""
-    moments = [place for place in range(len(rows[0])) if any(type(row[place]) is datetime for row in rows)]
+def _execute(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, rows)
+
+
+def _stored_rows(
+    model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Sequence[Sequence[Any]]:
+    """`rows` with their timestamps as the database takes them. Rows without any are passed on as they are."""
+    times = _time_places(model, tuple(columns))
+    if not times:
+        return rows
     stored = connection.ops.adapt_datetimefield_value
     found = [list(row) for row in rows]
-    for row, place in product(found, moments):
+    for row, place in product(found, times):
         row[place] = stored(row[place])
     return found
+
+
+@lru_cache
+def _time_places(model: type[models.Model], columns: tuple[str, ...]) -> tuple[int, ...]:
+    times = {field.column for field in model._meta.concrete_fields if isinstance(field, models.DateTimeField)}
+    return tuple(place for place, name in enumerate(columns) if name in times)
+
+
+def _stored(values: Iterable[Any]) -> list[Any]:
+    stored = connection.ops.adapt_datetimefield_value
+    return [stored(value) if type(value) is datetime else value for value in values]

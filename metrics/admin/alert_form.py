@@ -11,12 +11,12 @@ from django.utils.translation import gettext as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from metrics.alerts import services
-from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import AlertRule, Metric
+from metrics.alerts.units import LEVELS
 from programs.forms.fields import MEGABYTE, DurationField, ProgramsField, UnitInput, WordsField
 from programs.models import Program
 
-from . import alert_texts as texts
+from . import alert_labels as texts
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[AlertRule]

@@ -24,10 +24,10 @@ from metrics.alerts.models import Alert, AlertRule
 from programs.admin.events import badge
 from programs.models import Program
 
-from . import alert_texts as texts
+from . import alert_labels as texts
+from .alert_backtest import RuleTrials
 from .alert_form import RuleForm
-from .alert_trial import RuleTrials
-from .alert_words import amount, lasted_text, program_link, severity_badge, state_badge, watched_text
+from .alert_text import amount, lasted_text, program_link, severity_badge, state_badge, watched_text
 
 MOST_NAMED = 3
 MOST_ALERTS = 10

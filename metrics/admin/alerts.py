@@ -25,7 +25,7 @@ from programs.admin.filters import ProgramFilter, SinceFilter
 from programs.formatting import duration_text
 from programs.models import Program
 
-from .alert_words import (
+from .alert_text import (
     amount,
     lasted_text,
     limit_text,

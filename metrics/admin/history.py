@@ -21,8 +21,8 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.timeformat import from_unix, in_utc, time_element
 from metrics.models import RecordedProgram, Usage
-from metrics.rows import Key, Page, Wanted, page
-from metrics.tiers import BY_NAME, RAW, Tier
+from metrics.queries.raw_rows import Key, Page, Wanted, page
+from metrics.storage.tiers import BY_NAME, RAW, Tier
 from programs.admin.events import ReadOnlyAdmin
 from programs.formatting import bytes_text, percent_text
 from programs.models import Program

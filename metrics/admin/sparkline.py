@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from metrics import sparklines
-from metrics.sparklines import Sparkline
+from metrics.queries import sparklines
+from metrics.queries.sparklines import Sparkline
 from programs.formatting import bytes_text, percent_text
 from programs.models import Program
 

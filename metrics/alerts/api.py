@@ -19,7 +19,6 @@ from programs.schemas import PageOut
 from . import selectors, services
 from .backtest import backtest
 from .models import Alert, AlertRule
-from .payloads import alert_json, outcome_json, rule_json
 from .schemas import (
     AlertListing,
     AlertOut,
@@ -30,6 +29,7 @@ from .schemas import (
     RuleListing,
     RuleOut,
 )
+from .serializers import alert_json, outcome_json, rule_json
 
 router = Router(tags=["alerts"])
 RULE_FIELDS = tuple(RuleOut.model_fields)

@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from metrics import tiers
-from metrics.measures import OneHost, Programs, Source
-from metrics.queries import united
-from metrics.tiers import TIERS, Tier
+from metrics.queries.measures import OneHost, Programs, Source
+from metrics.queries.series import united
+from metrics.storage import tiers
+from metrics.storage.tiers import TIERS, Tier
 from programs.models import Host, Program
 
 from .evaluation import selection_of, terms_of
-from .levels import LEVELS, Level
 from .models import Alert, AlertRule
 from .policy import QUIET, Reading, Standing, Terms, Verdict, judge
-from .readings import absent_seconds, whole
+from .selectors import absent_seconds, whole
+from .units import LEVELS, Level
 
 MOST_READ = 3_000_000  # points of all programs together
 MOST_WALKED = 300_000

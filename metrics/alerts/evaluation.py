@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from core.timeformat import from_unix
-from metrics.tiers import RAW
+from metrics.storage.tiers import RAW
 from programs.models import Host, Program
 
-from .levels import LEVELS
 from .models import Alert, AlertRule
 from .policy import QUIET, Reading, Standing, Terms, Verdict, judge
-from .readings import Levels, presence, whole
-from .selection import Selection, Tagged
+from .rule_scope import Selection, Tagged
+from .selectors import Levels, presence, whole
+from .units import LEVELS
 
 Reason = Alert.Reason
 REASONS = {Verdict.RECOVERED: Reason.RECOVERED, Verdict.STOPPED: Reason.STOPPED}

@@ -12,7 +12,7 @@ from programs.descriptions import quantity
 from programs.validation import name as name
 from programs.validation import tags as tags
 
-from .levels import LEVELS, Level
+from .units import LEVELS, Level
 
 if TYPE_CHECKING:
     from .models import AlertRule

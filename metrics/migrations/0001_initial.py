@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from metrics.clustering import CreateClusteredModel
+from metrics.storage.clustering import CreateClusteredModel
 
 
 class Migration(migrations.Migration):

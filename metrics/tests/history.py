@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from metrics import histogram
 from metrics.models import CoarseUsage, HostUsage, Usage
-from metrics.tiers import RAW, Tier
+from metrics.storage import histogram
+from metrics.storage.tiers import RAW, Tier
 from programs.models import Host, Program
 
 MIDNIGHT = 20_000 * 86_400

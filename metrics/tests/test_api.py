@@ -16,7 +16,7 @@ from django.test import AsyncClient, Client
 from core.access import Role
 from core.models import ApiToken
 from metrics.models import OpenPeriod
-from metrics.tiers import HOUR, MINUTE, RAW
+from metrics.storage.tiers import HOUR, MINUTE, RAW
 from programs.connection_limits import seats
 from programs.tests.api_rig import Api, define, host, token
 
@@ -245,7 +245,7 @@ def test_an_export_ends_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.api.RECHECK_SECONDS", -1.0)
     at = an_hour_ago()
     steadily(MINUTE, define("web"), range(at, at + 300, 60))
-    monkeypatch.setattr("metrics.export.BATCH", 1)
+    monkeypatch.setattr("metrics.storage.export.BATCH", 1)
     key = token(Role.READ)
 
     async def export() -> list[bytes]:

@@ -12,7 +12,7 @@ from core import doorbell
 from core.access import Role
 from metrics.consumers import ChartSocket, ProgramChartSocket, routes
 from metrics.models import ResourceUsage
-from metrics.tiers import RAW
+from metrics.storage.tiers import RAW
 from programs import services
 from programs.connection_limits import seats
 from programs.consumers import BAD_QUERY, GONE, REFUSED, UNKNOWN

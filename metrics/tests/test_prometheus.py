@@ -20,7 +20,7 @@ from core.access import Role
 from metrics.alerts.tests.rig import alert, rule
 from metrics.models import AgentVitals, ResourceUsage
 from metrics.prometheus import CpuSeconds, Exposition
-from metrics.tiers import RAW
+from metrics.storage.tiers import RAW
 from programs.models import Host, Program
 from programs.tests.api_rig import Api, define, host, person, running, token, write
 

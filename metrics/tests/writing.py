@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from metrics.models import ResourceUsage
-from metrics.sampler import TreeUsage
+from metrics.sampling import TreeUsage
 from programs.models import Program
 
 

@@ -103,7 +103,7 @@ def _rows(ids: list[str]) -> dict[str, Row]:
 def _note_attempts(pairs: Iterable[tuple[Outcome, Item]]) -> None:
     """A late answer replaces the note that the sender had been lost."""
     found = [_attempt(outcome, item) for outcome, item in pairs]
-    rows.insert(WebhookAttempt, ATTEMPT_COLUMNS, found, replacing=("delivery_id", "number"))
+    rows.upsert(WebhookAttempt, ATTEMPT_COLUMNS, found, key=("delivery_id", "number"))
 
 
 def _attempt(o: Outcome, i: Item) -> tuple[Any, ...]:

@@ -9,11 +9,11 @@ from typing import Any
 from django.utils import timezone
 
 from metrics.alerts.models import Alert, AlertRule
-from metrics.alerts.watch import Watch
+from metrics.alerts.service import Watch
 from metrics.models import OpenPeriod
+from metrics.storage.tiers import RAW
 from metrics.tests.history import host_used, used
 from metrics.tests.writing import Writer
-from metrics.tiers import RAW
 from programs.hosts import this_host
 from programs.models import Program, ProgramEvent
 

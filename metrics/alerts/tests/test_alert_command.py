@@ -11,8 +11,8 @@ from core.cli.subcommand import Subcommand
 from core.models import AuditEntry
 from metrics.alerts.models import AlertRule
 from metrics.management.commands.alert import SUBCOMMANDS
+from metrics.storage.tiers import RAW
 from metrics.tests.history import used
-from metrics.tiers import RAW
 from programs.tests.program_command import Done, command
 
 from .rig import alert, program, rule, watched

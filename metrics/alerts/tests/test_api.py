@@ -12,8 +12,8 @@ from core.access import Role
 from core.models import AuditEntry
 from metrics.alerts import schemas, services
 from metrics.alerts.models import Alert, AlertRule
+from metrics.storage.tiers import RAW
 from metrics.tests.history import used
-from metrics.tiers import RAW
 from programs.models import Program
 from programs.tests.api_rig import Api
 

@@ -13,8 +13,8 @@ from metrics.alerts import backtest as backtests
 from metrics.alerts.backtest import Outcome, backtest, plan
 from metrics.alerts.models import Alert, AlertRule
 from metrics.models import OpenPeriod
+from metrics.storage.tiers import HOUR, MINUTE, RAW, TEN_MINUTES
 from metrics.tests.history import host_used, used
-from metrics.tiers import HOUR, MINUTE, RAW, TEN_MINUTES
 from programs.hosts import this_host
 
 from .rig import NOW, Agent, program, ran, rule, watched

@@ -10,15 +10,15 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import Alert, AlertRule, Metric
 from metrics.alerts.policy import Reading, Terms
-from metrics.alerts.readings import Levels, Presence
-from metrics.measures import OF_PROGRAMS, Programs
+from metrics.alerts.selectors import Levels, Presence
+from metrics.alerts.units import LEVELS
 from metrics.models import OpenPeriod
-from metrics.queries import choose, plan, series
+from metrics.queries.measures import OF_PROGRAMS, Programs
+from metrics.queries.series import choose, plan, series
+from metrics.storage.tiers import MINUTE, RAW
 from metrics.tests.history import used
-from metrics.tiers import MINUTE, RAW
 from programs.models import Host, Program, ProgramEvent
 
 from .rig import NOW, Agent, only, program, ran, rule, told, types, watched
@@ -321,7 +321,7 @@ def test_alert_and_event_are_written_together_or_not_at_all(
         raise OperationalError("database is locked")
 
     with monkeypatch.context() as broken:
-        broken.setattr("metrics.alerts.records.events.record", busy)
+        broken.setattr("metrics.alerts.writer.events.record", busy)
         with pytest.raises(OperationalError):
             looking.look(end)
     assert not Alert.objects.exists()
@@ -330,7 +330,7 @@ def test_alert_and_event_are_written_together_or_not_at_all(
 
 
 def test_many_are_written_in_slices(looking: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.alerts.watch.SLICE", 2)
+    monkeypatch.setattr("metrics.alerts.service.SLICE", 2)
     rule()
     watched(NOW, NOW + 60)
     for number in range(5):

@@ -11,13 +11,13 @@ _entry = partial(Entry, "metrics.alerts.cli")
 
 # A new subcommand is a class in a module of `metrics.alerts.cli` and a line here.
 SUBCOMMANDS: dict[str, Entry] = {
-    "list": _entry("overview:List", "all rules, and how many of their alerts last"),
-    "firing": _entry("overview:Firing", "the alerts that last, or with --all the newest ones"),
+    "list": _entry("show:List", "all rules, and how many of their alerts last"),
+    "firing": _entry("show:Firing", "the alerts that last, or with --all the newest ones"),
     "add": _entry("define:Add", "define a rule"),
     "enable": _entry("define:Enable", "switch a rule on"),
     "disable": _entry("define:Disable", "switch a rule off; alerts that last are ended"),
     "remove": _entry("define:Remove", "forget a rule; its alerts stay"),
-    "backtest": _entry("overview:Backtest", "when a rule would have fired in the last hours"),
+    "backtest": _entry("show:Backtest", "when a rule would have fired in the last hours"),
 }
 
 

@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from core.cli.exit_codes import UsageError
 from core.cli.time_parsing import moment
-from metrics import export, importing
+from metrics.storage import export, importing
 from programs.models import Program
 
 STDIO = "-"

@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from core.models import AuditEntry
 from metrics.admin.alert_form import TYPED, RuleForm
-from metrics.alerts.levels import LEVELS
 from metrics.alerts.models import AlertRule, Metric
 from metrics.alerts.tests.rig import alert, rule, watched
+from metrics.alerts.units import LEVELS
+from metrics.storage.tiers import RAW
 from metrics.tests.history import used
-from metrics.tiers import RAW
 from programs.models import Program
 from programs.tests.admin.conftest import MakeProgram
 

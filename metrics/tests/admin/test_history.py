@@ -8,8 +8,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from metrics.storage.tiers import DAY, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, Tier
 from metrics.tests.history import steadily, used
-from metrics.tiers import DAY, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, Tier
 from programs.tests.admin.conftest import MakeProgram
 
 PAGE = "/admin/metrics/recordedprogram/"

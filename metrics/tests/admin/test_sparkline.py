@@ -8,9 +8,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from metrics.admin.sparkline import words
-from metrics.sparklines import Sparkline
+from metrics.queries.sparklines import Sparkline
+from metrics.storage.tiers import MINUTE
 from metrics.tests.history import steadily, used
-from metrics.tiers import MINUTE
 from programs.states import State
 from programs.tests.admin.conftest import LIST, MakeProgram
 

@@ -1,0 +1,79 @@
+"""The machine's own use, against what psutil says about it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from metrics.models import HostUsage
+from metrics.sampling.host import HostMeter, merged_rows
+from metrics.tests.storage.test_recorder import host_row
+
+
+def test_the_first_look_has_nothing_to_compare_with() -> None:
+    assert HostMeter().read() is None
+
+
+def test_a_row_says_what_the_machine_did_since_the_last_look(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path
+    meter = HostMeter()
+    meter.read()
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        pass
+    row = meter.read()
+    assert row is not None
+    assert len(row.cores) == os.cpu_count()
+    assert row.cpu_percent == pytest.approx(sum(row.cores) / len(row.cores), abs=0.1)
+    assert 50 / len(row.cores) < row.cpu_percent <= 100
+    assert 0 < row.memory_used < row.memory_total == psutil.virtual_memory().total
+    assert row.disk_total == psutil.disk_usage(str(tmp_path)).total
+
+
+def test_traffic_on_loopback_is_no_traffic() -> None:
+    meter = HostMeter()
+    meter.read()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(2000):
+            sender.sendto(b"x" * 5000, ("127.0.0.1", 9))
+    row = meter.read()
+    assert row is not None
+    assert row.network_sent_bytes < 5_000_000
+
+
+def test_rows_are_averaged_by_the_points_they_stand_for() -> None:
+    three, one = host_row(20.0), host_row(60.0)
+    three.count, three.load_1, one.load_1 = 3, None, 2.0
+    merged = merged_rows([three, one])
+    assert merged is not None
+    assert (merged.count, merged.cpu_percent, merged.cpu_percent_max, merged.cores) == (4, 30.0, 60.0, [30.0])
+    assert (merged.load_1, merged.disk_read_bytes) == (2.0, 2)
+
+
+def test_a_machine_whose_cores_changed_is_merged_as_far_as_they_go() -> None:
+    one, two = host_row(10.0), host_row(20.0)
+    two.cores = [20.0, 80.0]
+    merged = merged_rows([one, two])
+    assert merged is not None
+    assert merged.cores == [15.0]
+
+
+def test_no_rows_are_no_row() -> None:
+    assert merged_rows([]) is None
+
+
+@pytest.mark.django_db
+def test_every_column_is_filled(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path
+    meter = HostMeter()
+    meter.read()
+    row = meter.read()
+    assert row is not None
+    names = {field.name for field in HostUsage._meta.fields} - {"pk", "host", "timestamp"}
+    assert all(getattr(row, name) is not None for name in names)

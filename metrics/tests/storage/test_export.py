@@ -1,0 +1,164 @@
+"""Rows as lines: all of them once, in a fixed shape, without keeping what was sent."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+
+from metrics.models import ResourceUsageMinute
+from metrics.storage import export
+from metrics.storage.export import Csv, Gzip, JsonLines, Record, Selection
+from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS
+from metrics.tests.history import NOON, steadily, used
+from programs.models import Program
+from programs.tests.api_rig import define
+
+pytestmark = pytest.mark.django_db
+
+
+def records(**options: Any) -> list[Record]:
+    selected = Selection(**{"tiers": [MINUTE], "start": 0, "end": NOON * 2, **options})
+    return [record for batch in export.batches(selected) for record in batch.records]
+
+
+def many_minutes(program: Program, count: int) -> None:
+    """Cloned by the database, since thousands of inserts would take longer than the test."""
+    used(MINUTE, program, NOON)
+    row = ResourceUsageMinute.objects.get()
+    fields = [field.attname for field in row._meta.concrete_fields if field.name != "pk"]
+    clones = []
+    for number in range(1, count):
+        values = {name: getattr(row, name) for name in fields}
+        at = NOON + 60 * number
+        clones.append(ResourceUsageMinute(**values | {"timestamp": at, "period": MINUTE.period_of(at)}))
+    ResourceUsageMinute.objects.bulk_create(clones, batch_size=500)
+
+
+def _remove_everything() -> int:
+    try:
+        return ResourceUsageMinute.objects.all().delete()[0]
+    finally:
+        connection.close()
+
+
+def test_a_row_has_the_shape_that_scripts_rely_on() -> None:
+    used(MINUTE, define("web"), NOON, cpu=12.5, memory=4096, cpu_min=100, cpu_max=5000, memory_max=8192)
+    (line,) = JsonLines().lines(records()).splitlines()
+    assert json.loads(line) == {
+        "program": "web",
+        "timestamp": "2024-10-04T12:00:00Z",
+        "tier": "minute",
+        "count": 30,
+        "cpu_percent_avg": 12.5,
+        "cpu_percent_min": 1.0,
+        "cpu_percent_max": 50.0,
+        "memory_bytes_avg": 4096,
+        "memory_bytes_min": 4096,
+        "memory_bytes_max": 8192,
+    }
+
+
+def test_csv_has_the_same_columns_and_survives_strange_names() -> None:
+    for name in ('a, "b"', "=1+1", "한글"):
+        used(MINUTE, define(name), NOON)
+    text = (Csv().head() + Csv().lines(records())).decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert tuple(rows[0]) == export.FIELDS
+    assert [row["program"] for row in rows] == ['a, "b"', "'=1+1", "한글"]
+
+
+def test_every_row_comes_once_across_batches() -> None:
+    program = define()
+    many_minutes(program, 2 * export.BATCH + 7)
+    for ids in (None, [program.pk]):
+        stamps = [record[1] for record in records(ids=ids)]
+        assert len(stamps) == len(set(stamps)) == 2 * export.BATCH + 7
+        assert stamps == sorted(stamps)
+
+
+def test_batches_hold_a_thousand_rows_at_most_and_say_how_far_they_are() -> None:
+    program = define()
+    many_minutes(program, 2 * export.BATCH)
+    found = list(export.batches(Selection([MINUTE], 0, NOON * 2, [program.pk])))
+    assert max(len(batch.records) for batch in found) <= export.BATCH
+    done = [batch.done for batch in found]
+    assert done == sorted(done) and 0 < done[0] < done[-1] <= 1
+
+
+def test_it_is_filtered_by_program_range_and_tier() -> None:
+    web, db = define("web"), define("db")
+    steadily(MINUTE, web, [NOON, NOON + 60, NOON + 120])
+    used(MINUTE, db, NOON)
+    used(HOUR, db, NOON)
+    assert len(records()) == 4
+    assert [record[0] for record in records(ids=[db.pk])] == ["db"]
+    assert len(records(start=NOON + 60, end=NOON + 120)) == 1
+    assert [record[2] for record in records(tiers=TIERS, ids=[db.pk])] == ["minute", "hour"]
+
+
+def test_nothing_stored_and_an_empty_range_give_nothing() -> None:
+    assert records() == []
+    used(MINUTE, define(), NOON)
+    assert records(start=NOON + 1, end=NOON) == records(start=NOON * 3, end=NOON * 4) == []
+
+
+def test_rows_of_programs_that_are_gone_are_left_out() -> None:
+    used(MINUTE, 4711, NOON)
+    used(MINUTE, define("web"), NOON)
+    assert [record[0] for record in records()] == ["web"]
+
+
+def test_a_row_of_a_first_sample_has_no_average_of_cpu() -> None:
+    used(RAW, define(), NOON, covered_ms=0, cpu_ms=0)
+    assert records(tiers=[RAW])[0][4] is None
+
+
+@pytest.mark.parametrize("text", ["", ",", "week", "minute,week", "RAW"])
+def test_an_unknown_tier_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        export.tiers_named(text)
+
+
+def test_gzip_holds_the_same_bytes() -> None:
+    many_minutes(define(), 1500)
+    selected = Selection([MINUTE], 0, NOON * 2)
+    plain = b"".join(export.chunks(selected, JsonLines()))
+    packed = b"".join(export.chunks(selected, JsonLines(), Gzip()))
+    assert gzip.decompress(packed) == plain
+    assert len(packed) < len(plain) / 5
+
+
+def test_memory_does_not_grow_with_the_length() -> None:
+    many_minutes(define(), 20 * export.BATCH)
+    pieces = export.chunks(Selection([MINUTE], 0, NOON * 2), JsonLines())
+    tracemalloc.start()
+    sent = sum(len(piece) for piece in islice(pieces, 6))
+    early = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    sent += sum(len(piece) for piece in pieces)
+    late = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sent > 4_000_000
+    assert late - early < 500_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_who_stops_holds_up_no_writer() -> None:
+    program = define()
+    many_minutes(program, 1200)
+    pieces = export.chunks(Selection([MINUTE], 0, NOON * 2), JsonLines())
+    next(pieces), next(pieces)
+    assert not connection.in_atomic_block
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(_remove_everything).result(timeout=60) > 0
+    assert list(pieces) == []
