@@ -28,9 +28,9 @@ def main() -> None:
     elif sys.argv[1:2] == ["web"]:
         do_without(*UNNEEDED_IN_WEB)
     from core import clock
-    from monitor_site.serving import lifeline
+    from monitor_site.serving import parent_watch
 
-    lifeline.hold_from_environment()
+    parent_watch.hold_from_environment()
     refuse_unusable_settings()
     clock.keep()
     do_without_unused_drivers()

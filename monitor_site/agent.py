@@ -28,7 +28,7 @@ from programs.logs.rotation_service import LogKeeper
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor
-from webhooks.pump import Pump
+from webhooks.delivery.pump import Pump
 
 log = structlog.get_logger(__name__)
 Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]

@@ -14,7 +14,7 @@ from enum import StrEnum
 from django.db.models import Case, Count, F, IntegerField, Min, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
-from .circuit import OPENS_AFTER
+from .delivery.circuit import OPENS_AFTER
 from .models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 HOURS = 24

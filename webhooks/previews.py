@@ -12,7 +12,8 @@ from django.utils import timezone
 from core.http import Policy, RefusedError, check_url
 from programs.models import ProgramEvent
 
-from . import bodies, transports
+from . import transports
+from .outbox import payload
 from .selectors import last_event
 from .transports import NOWHERE, TemplateError
 from .transports.base import SettingsError
@@ -41,7 +42,7 @@ def preview(
     if url:
         _check_address(kind, url)
     event = event or last_event()
-    body = bodies.build_one(event) if event else sample_body(timezone.now())
+    body = payload.build_one(event) if event else sample_body(timezone.now())
     try:
         request = transports.preview(kind, settings, body, url or NOWHERE)
     except transports.UnknownKindError as error:
@@ -66,7 +67,7 @@ def _check_address(kind: str, url: str) -> None:
         raise ValidationError({"url": str(error)}) from error
 
 
-def sample_body(now: datetime) -> bodies.Body:
+def sample_body(now: datetime) -> payload.Body:
     """A crash of a program that does not exist."""
     event = ProgramEvent(
         seq=0,
@@ -78,6 +79,6 @@ def sample_body(now: datetime) -> bodies.Body:
         actor="agent",
         data=SAMPLE,
     )
-    body = bodies.build_one(event)
+    body = payload.build_one(event)
     body["data"]["process"] |= {"restarts_last_hour": 2, "log_lines": SAMPLE_LOG}
     return body

@@ -9,8 +9,8 @@ import structlog
 from django.utils import timezone
 
 from . import deadman as dead_man
-from . import retention
-from .sender import drain as sender
+from .delivery import retention
+from .delivery import worker as sender
 
 log = structlog.get_logger(__name__)
 # Each message makes hundreds of objects, and nearly all are gone as soon as it is answered: at Python's own

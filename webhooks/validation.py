@@ -14,8 +14,8 @@ from programs.validation import cron as cron
 from programs.validation import name as name
 from programs.validation import tags as tags
 
-from . import conditions as rules
-from .patterns import is_pattern, matches
+from .outbox import conditions as rules
+from .outbox.patterns import is_pattern, matches
 
 PATTERNS = [*TYPES, *sorted({f"{event_type.partition('.')[0]}.*" for event_type in TYPES})]
 LONGEST_SCHEDULE = 50

@@ -11,9 +11,9 @@ from django.db.models import Count, Max, Min
 from bench.clients.line_loop import answer_all
 from programs import events, services
 from programs.models import Program, ProgramEvent
-from webhooks import bodies
 from webhooks import services as webhooks
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from webhooks.outbox import payload
 from webhooks.transports.base import json_bytes
 
 ACTOR = "bench"
@@ -60,7 +60,7 @@ def steady(count: int, every: float) -> dict[str, Any]:
 def newest_bodies(count: int) -> dict[str, Any]:
     """What is posted of the newest events, as text."""
     found = ProgramEvent.objects.filter(type="program.exited").select_related("program__host").order_by("-pk")
-    return {"bodies": [json_bytes(body).decode() for body in bodies.build(found[:count]).values()]}
+    return {"bodies": [json_bytes(body).decode() for body in payload.build(found[:count]).values()]}
 
 
 def tally() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from django.db import connections
 from django_q.cluster import Sentinel
 from django_q.signals import post_execute
 
-from monitor_site.serving import lifeline, platform
+from monitor_site.serving import parent_watch, platform
 
 from . import marker
 
@@ -87,7 +87,7 @@ class RunningCluster:
         os.setsid()
         after_fork()
         os.close(self._lifeline)
-        lifeline.hold(reader, grace_seconds=grace_seconds, last_resort=_end_session)
+        parent_watch.hold(reader, grace_seconds=grace_seconds, last_resort=_end_session)
         post_execute.connect(self._count, weak=False)
         _work_until_asked_to_stop()
 

@@ -13,14 +13,14 @@ from django.utils import timezone
 from core.access.audit import audit
 from core.models import Heartbeat
 from monitor_site.serving.backoff import Backoff
-from monitor_site.serving.parts import how_it_ended
+from monitor_site.serving.children import how_it_ended
 from monitor_site.serving.signals import Signals
-from webhooks.pump import Pump
+from webhooks.delivery.pump import Pump
 
 from . import marker, queue
+from .agent_watch import AgentWatch
 from .cluster import RunningCluster
 from .config import GuardConfig
-from .watch import AgentWatch
 
 log = structlog.get_logger(__name__)
 HEARTBEAT = "jobs"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import platform
-from .parts import command
+from .children import command
 from .signals import Signals
 
 POLL_SECONDS = 30.0 if platform.CHILD_SIGNALS else 0.2

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import platform
-from .parts import Part, RunningPart, how_it_ended
+from .children import Part, RunningPart, how_it_ended
 from .signals import Signals
 
 log = logging.getLogger(__name__)

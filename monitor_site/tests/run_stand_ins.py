@@ -6,7 +6,7 @@ import json
 import sys
 
 from monitor_site.serving import log
-from monitor_site.serving.parts import Part
+from monitor_site.serving.children import Part
 from monitor_site.serving.signals import Signals
 from monitor_site.serving.supervisor import Supervisor
 

@@ -8,8 +8,8 @@ import pytest
 
 from metrics.alerts.tests.rig import NOW, Agent, program, ran, rule, watched
 from metrics.tests.writing import Writer, writer
-from webhooks import bodies
 from webhooks.models import WebhookDelivery
+from webhooks.outbox import payload
 from webhooks.tests.rig import endpoint
 from webhooks.transports.message import Message, message_of
 
@@ -18,7 +18,7 @@ __all__ = ["writer"]
 
 def messages() -> list[Message]:
     deliveries = WebhookDelivery.objects.select_related("event__program__host").order_by("event__seq")
-    return [message_of(bodies.build_one(delivery.event)) for delivery in deliveries]
+    return [message_of(payload.build_one(delivery.event)) for delivery in deliveries]
 
 
 def test_beginning_and_end_are_delivered_and_tell_what_people_ask(writer: Writer) -> None:

@@ -93,7 +93,7 @@ def test_an_unreachable_database_starts_nothing(empty_installation: Installation
 
 
 def test_the_password_from_the_environment_is_not_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    from monitor_site.serving.parts import inherited_environment
+    from monitor_site.serving.children import inherited_environment
 
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "secret")
     monkeypatch.setenv("MONITOR_APPS", "lean")

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitor_site.serving.parts import Part, RunningPart
+from monitor_site.serving.children import Part, RunningPart
 from monitor_site.serving.supervisor import Supervisor
 
 from .installation import PATIENCE, Installation, wait_until

@@ -18,8 +18,8 @@ from webhooks import transports
 from webhooks.health import EndpointHealth, health_of_many
 from webhooks.models import WebhookEndpoint
 
-from .state import Shown, current_mutes, mute_of_all, shown
-from .strip import strip
+from .endpoint_status import Shown, current_mutes, mute_of_all, shown
+from .health_strip import strip
 
 NOTHING = "—"
 

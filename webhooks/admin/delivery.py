@@ -33,7 +33,7 @@ from programs.models import Incident, ProgramEvent
 from webhooks import selectors, services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
-from .answers import REFUSALS, answer, guarded, page_of, words_of
+from .responses import REFUSALS, answer, guarded, page_of, words_of
 
 State = WebhookDelivery.State
 NOTHING = "—"

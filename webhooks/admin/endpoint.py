@@ -17,12 +17,12 @@ from core.access.guards import principal_of
 from webhooks import services
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
-from . import overview
-from .answers import REFUSALS, words_of
-from .catching_up import CatchingUp
+from . import endpoint_page
 from .columns import EndpointColumns, HealthChangeList
 from .form import GROUPS, EndpointForm
 from .preview import PreviewPage
+from .recover import CatchingUp
+from .responses import REFUSALS, words_of
 
 FOLDED_GROUPS = 2  # from this one on
 
@@ -77,9 +77,9 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         endpoint = self.get_object(request, object_id)
-        extra = overview.context(endpoint) if endpoint else {}
+        extra = endpoint_page.context(endpoint) if endpoint else {}
         if endpoint and not self.has_change_permission(request, endpoint):
-            extra["settings_shown"] = overview.settings_shown(endpoint)
+            extra["settings_shown"] = endpoint_page.settings_shown(endpoint)
         extra["can_operate"] = self.has_operate_permission(request)
         extra["can_administer"] = self.has_administer_permission(request)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})

@@ -15,9 +15,9 @@ from programs.models import Program
 from webhooks import services, transports, validation
 from webhooks.models import WebhookEndpoint
 
-from . import texts
+from . import field_labels
 from .fields import ConditionsField, PatternsField
-from .target import Stored, TargetField, TargetForm
+from .target_form import Stored, TargetField, TargetForm
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[WebhookEndpoint]
@@ -55,8 +55,8 @@ class EndpointForm(ModelForm):
     class Meta:
         model = WebhookEndpoint
         fields = OWN_FIELDS
-        labels: ClassVar = texts.LABELS
-        help_texts: ClassVar = texts.HELP
+        labels: ClassVar = field_labels.LABELS
+        help_texts: ClassVar = field_labels.HELP
         widgets: ClassVar = {
             "timeout_seconds": UnitInput("s"),
             "bundle_seconds": UnitInput("s"),
@@ -70,8 +70,8 @@ class EndpointForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
-            field.label = texts.LABELS.get(name, field.label)
-            field.help_text = texts.HELP.get(name, "")
+            field.label = field_labels.LABELS.get(name, field.label)
+            field.help_text = field_labels.HELP.get(name, "")
         if "target" in self.fields:  # readers get a form without fields
             self._prepare()
 

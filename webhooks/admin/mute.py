@@ -27,10 +27,11 @@ from core.access.guards import RoleModelAdmin, principal_of
 from core.timeformat import local_time, time_element
 from programs.admin.events import badge
 from programs.forms.fields import DurationField, seconds_text
-from webhooks import outbox, services, validation
+from webhooks import services, validation
 from webhooks.models import WebhookEndpoint, WebhookMute
+from webhooks.outbox import writer
 
-from .answers import answer, guarded
+from .responses import answer, guarded
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[WebhookMute]
@@ -195,7 +196,7 @@ class MuteAdmin(RoleModelAdmin):
         now = timezone.now()
         if row.ends_at and row.ends_at <= now:
             return badge("", _("over"))
-        if outbox.mute_of(row).is_active(now):
+        if writer.mute_of(row).is_active(now):
             return badge("warning", _("silent now"))
         return badge("", _("to come"))
 

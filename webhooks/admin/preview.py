@@ -16,15 +16,16 @@ from django.utils.translation import gettext as _
 from core.access import Role
 from core.access.guards import RoleModelAdmin
 from programs.models import ProgramEvent
-from webhooks import bodies, matching, outbox, transports
+from webhooks import transports
 from webhooks.models import WebhookEndpoint
+from webhooks.outbox import matching, payload, writer
 from webhooks.placeholders import TemplateError
 from webhooks.transports.base import SettingsError
 from webhooks.transports.message import message_of
 
-from .answers import guarded
 from .form import EndpointForm
-from .target import TargetForm
+from .responses import guarded
+from .target_form import TargetForm
 
 LOOKED_AT = 200  # the newest events, among which is probably one that the endpoint wants
 
@@ -33,7 +34,7 @@ LOOKED_AT = 200  # the newest events, among which is probably one that the endpo
 class Told:
     """The event that a preview tells of. `is_wanted`: by the rules of the form; `event` is None for an example."""
 
-    body: bodies.Body
+    body: payload.Body
     event: ProgramEvent | None
     is_wanted: bool
 
@@ -102,7 +103,7 @@ def _told(form: EndpointForm) -> Told:
     event = wanted or next((event for event in newest if event.program_id), None)
     if event is None:
         return Told(_example(), None, is_wanted=False)
-    return Told(bodies.build_one(event), event, is_wanted=wanted is not None)
+    return Told(payload.build_one(event), event, is_wanted=wanted is not None)
 
 
 def _wish(form: EndpointForm) -> Any:
@@ -118,10 +119,10 @@ def _wish(form: EndpointForm) -> Any:
         min_severity=given["min_severity"],
         conditions=given["conditions"] or None,
     )
-    return lambda event: matching.wants(target, outbox.subject(event))
+    return lambda event: matching.wants(target, writer.subject(event))
 
 
-def _example() -> bodies.Body:
+def _example() -> payload.Body:
     """For a monitor in which nothing has happened yet: never stored, so it belongs to no program."""
     data = {"exit_code": 1, "meaning": "a general error", "uptime_seconds": 4012, "delay_seconds": 0}
     event = ProgramEvent(
@@ -133,7 +134,7 @@ def _example() -> bodies.Body:
         timestamp=timezone.now(),
         data=data,
     )
-    return bodies.build_one(event)
+    return payload.build_one(event)
 
 
 def _pretty(text: str) -> str:

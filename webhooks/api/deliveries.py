@@ -16,9 +16,8 @@ from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
 from programs.api.filters import of_types
 from programs.schemas import PageOut
-from webhooks import selectors, services, waiting
+from webhooks import delivery_wait, selectors, services
 from webhooks.models import WebhookDelivery
-from webhooks.payloads import delivery_json
 from webhooks.schemas import (
     AllDeliveriesListing,
     CountOut,
@@ -28,6 +27,7 @@ from webhooks.schemas import (
     SinceIn,
     Wait,
 )
+from webhooks.serializers import delivery_json
 
 from .endpoints import endpoint_or_404
 
@@ -119,11 +119,14 @@ def _redeliver(delivery_id: str, request: AuthedRequest) -> WebhookDelivery:
 
 
 async def _outcome(pk: str, attempts: int, seconds: float) -> Status[dict[str, Any]]:
-    now = await waiting.until_settled_async(pk, attempts, seconds)
+    now = await delivery_wait.until_settled_async(pk, attempts, seconds)
     if now is None:
         raise Http404("The webhook was removed.")
-    answer = {"detail": await sync_to_async(waiting.told)(now, timezone.now()), "delivery": delivery_json(now)}
-    return Status(200 if waiting.is_settled(now, attempts) else 202, answer)
+    answer = {
+        "detail": await sync_to_async(delivery_wait.told)(now, timezone.now()),
+        "delivery": delivery_json(now),
+    }
+    return Status(200 if delivery_wait.is_settled(now, attempts) else 202, answer)
 
 
 @router.post("/webhooks/{int:webhook_id}/recover", auth=auth.OPERATE, response=CountOut)

@@ -15,8 +15,8 @@ from core.timeformat import iso
 from programs.schemas import PageOut
 from webhooks import selectors, services
 from webhooks.models import WebhookEndpoint
-from webhooks.payloads import endpoint_json
 from webhooks.schemas import SavedOut, SecretOut, WebhookChangesIn, WebhookIn, WebhookListing, WebhookOut
+from webhooks.serializers import endpoint_json
 
 router = Router()
 FIELDS = tuple(WebhookOut.model_fields)

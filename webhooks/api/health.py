@@ -13,8 +13,8 @@ from core.rest.lists import Page
 from programs.schemas import PageOut
 from webhooks import selectors
 from webhooks.health import health_of, health_of_many
-from webhooks.payloads import health_json
 from webhooks.schemas import HealthOut, WebhookListing
+from webhooks.serializers import health_json
 
 from .endpoints import SORTABLE, endpoint_or_404
 

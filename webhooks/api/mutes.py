@@ -17,8 +17,8 @@ from programs.models import Program
 from programs.schemas import PageOut
 from webhooks import selectors, services
 from webhooks.models import WebhookEndpoint, WebhookMute
-from webhooks.payloads import mute_json
 from webhooks.schemas import MuteChangesIn, MuteListing, MuteOut
+from webhooks.serializers import mute_json
 
 router = Router()
 FIELDS = tuple(MuteOut.model_fields)

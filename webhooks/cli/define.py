@@ -15,7 +15,7 @@ from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
 from programs.models import ProgramEvent
 from webhooks import services
-from webhooks.payloads import endpoint_json
+from webhooks.serializers import endpoint_json
 
 from .selection import add_endpoint, one
 

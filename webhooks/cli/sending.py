@@ -13,9 +13,9 @@ from core.cli.tables import counted
 from core.cli.terminal import Options, Terminal
 from core.cli.time_parsing import moment, seconds
 from webhooks import services
+from webhooks.delivery_wait import PATIENCE, told, until_settled
 from webhooks.models import WebhookDelivery, WebhookEndpoint
-from webhooks.payloads import delivery_json
-from webhooks.waiting import PATIENCE, told, until_settled
+from webhooks.serializers import delivery_json
 
 from .selection import add_endpoint, named_deliveries, one
 

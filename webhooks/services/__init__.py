@@ -18,6 +18,7 @@ from .endpoints import (
     save_endpoint,
     switch_off,
 )
+from .mutes import UNBOUND, change_mute, mute, unmute
 from .sending import (
     failed_since,
     missing_since,
@@ -26,7 +27,6 @@ from .sending import (
     replay_missing,
     send_test,
 )
-from .silence import UNBOUND, change_mute, mute, unmute
 
 __all__ = [
     "FIELDS",

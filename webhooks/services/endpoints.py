@@ -20,10 +20,12 @@ from core.models import Sequence
 from core.secrets import SecretUnreadableError
 from programs import events
 from programs.models import Program
-from webhooks import outbox, signing, transports, validation
+from webhooks import transports, validation
+from webhooks.delivery import signing
 from webhooks.models import WebhookDelivery, WebhookEndpoint
-from webhooks.payloads import shown_url
+from webhooks.outbox import writer
 from webhooks.placeholders import TemplateError
+from webhooks.serializers import shown_url
 from webhooks.transports.base import SettingsError
 
 from .actors import SENDER, Actor, name_of
@@ -78,7 +80,7 @@ def save_endpoint(
         _save(subject, created, [*changed, "revision", *(["encrypted_secret"] if secret else [])])
         if before and subject.enabled and not before.enabled:
             _switched_on(subject, resume)
-        outbox.forget()
+        writer.forget()
         action = "webhook.created" if created else "webhook.changed"
         audit(actor, action, subject.name, data={"fields": sorted(values), "format": subject.format})
     return Saved(subject, secret)
@@ -219,7 +221,7 @@ def _switched_on(endpoint: WebhookEndpoint, resume: bool | None) -> None:
     )
     if not resume:
         _cancel_pending(endpoint, "the endpoint was switched off meanwhile")
-    ring_on_commit(outbox.BELL)
+    ring_on_commit(writer.BELL)
 
 
 def _cancel_pending(endpoint: WebhookEndpoint, reason: str) -> int:
@@ -233,7 +235,7 @@ def remove_endpoint(endpoint: WebhookEndpoint, *, actor: Actor) -> None:
         Sequence.advance()
         name = endpoint.name
         endpoint.delete()
-        outbox.forget()
+        writer.forget()
         audit(actor, "webhook.removed", name)
 
 
@@ -245,7 +247,7 @@ def switch_off(endpoint: WebhookEndpoint, *, reason: str, cancel_pending: bool, 
             return
         if cancel_pending:
             _cancel_pending(endpoint, reason)
-        outbox.forget()
+        writer.forget()
         events.record("webhook.disabled", actor=name_of(actor), data={"webhook": endpoint.name, "reason": reason})
         audit(actor, "webhook.disabled", endpoint.name, data={"reason": reason})
 

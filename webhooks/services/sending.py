@@ -14,9 +14,10 @@ from core.doorbell import ring_on_commit
 from core.exceptions import ConflictError
 from programs import events
 from programs.models import ProgramEvent
-from webhooks import matching, outbox, retention
-from webhooks.circuit import OPENS_AFTER
+from webhooks.delivery import retention
+from webhooks.delivery.circuit import OPENS_AFTER
 from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.outbox import matching, writer
 
 from .actors import Actor, name_of
 
@@ -45,7 +46,7 @@ def send_test(endpoint: WebhookEndpoint, *, actor: Actor) -> WebhookDelivery:
         )
         WebhookEndpoint.objects.filter(pk=endpoint.pk, connect_failures__gte=OPENS_AFTER).update(paused_until=None)
         audit(actor, "webhook.tested", endpoint.name)
-        ring_on_commit(outbox.BELL)
+        ring_on_commit(writer.BELL)
     return delivery
 
 
@@ -91,7 +92,7 @@ def _send_again(rows: QuerySet[WebhookDelivery]) -> int:
         round_count=0,
         crash_count=0,
     )
-    ring_on_commit(outbox.BELL)
+    ring_on_commit(writer.BELL)
     return count
 
 
@@ -102,14 +103,14 @@ def missing_since(endpoint: WebhookEndpoint, since: datetime) -> list[ProgramEve
     Raises ValidationError for more than that memory holds.
     """
     since = max(since, retention.reaches_back_to(endpoint, timezone.now()))
-    target = outbox.target_of(endpoint)
+    target = writer.target_of(endpoint)
     has_row = WebhookDelivery.objects.filter(endpoint=endpoint, event=OuterRef("pk")).exclude(
         state=State.CANCELLED
     )
     rows = ProgramEvent.objects.filter(~Exists(has_row), timestamp__gte=since).select_related("program")
     found = []
     for row in rows.order_by("seq").iterator():
-        if matching.wants(target, outbox.subject(row)):
+        if matching.wants(target, writer.subject(row)):
             found.append(row)
             if len(found) > retention.KEEP_OF_ENDPOINT:
                 raise ValidationError({"since": f"These are more than {retention.KEEP_OF_ENDPOINT}; begin later."})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from webhooks.outbox import NOTHING
+from webhooks.outbox.writer import NOTHING
 
 from .receiver import Receiver
 from .stack import Stack
@@ -17,7 +17,7 @@ from .stack import Stack
 @pytest.fixture(autouse=True)
 def forget_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rolled back test leaves keys and revisions to be used again, which committed rows never do."""
-    monkeypatch.setattr("webhooks.outbox._compiled", NOTHING)
+    monkeypatch.setattr("webhooks.outbox.writer._compiled", NOTHING)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from django.db.models import F
 from programs import events, services
 from programs.models import Program, ProgramEvent
 from webhooks import services as webhooks
-from webhooks.agenda import Lane
+from webhooks.delivery.send_slots import Lane
+from webhooks.delivery.worker import drain
 from webhooks.models import JobTicket, WebhookDelivery, WebhookEndpoint
-from webhooks.sender.drain import drain
 
 SCHEDULE = [60, 600, 3600]
 

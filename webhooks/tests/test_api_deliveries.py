@@ -157,7 +157,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def awaited(seconds: float) -> None:
         sleep(seconds)
 
-    monkeypatch.setattr("webhooks.waiting.asyncio.sleep", awaited)
+    monkeypatch.setattr("webhooks.delivery_wait.asyncio.sleep", awaited)
 
 
 @pytest.mark.usefixtures("outbox", "jobs")

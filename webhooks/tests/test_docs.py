@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from webhooks import signing
+from webhooks.delivery import signing
 from webhooks.management.commands.webhook import SUBCOMMANDS
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs/webhooks.md").read_text(encoding="utf-8")

@@ -15,12 +15,13 @@ from core.exceptions import ConflictError
 from core.models import AuditEntry
 from programs.models import Program, ProgramEvent
 from programs.tests.api_rig import person
-from webhooks import agenda, retention, services, signing
-from webhooks.agenda import Lane
+from webhooks import services
+from webhooks.delivery import retention, send_slots, signing
+from webhooks.delivery.claims import Destination
+from webhooks.delivery.due import due_rows
+from webhooks.delivery.send_slots import Lane
 from webhooks.models import WebhookDelivery, WebhookEndpoint
-from webhooks.payloads import shown_url
-from webhooks.sender.batches import Destination
-from webhooks.sender.due import due_rows
+from webhooks.serializers import shown_url
 
 from .rig import endpoint, happen, program
 
@@ -326,7 +327,7 @@ def test_a_test_goes_before_what_waits_and_does_not_wait_for_the_next_probe() ->
     WebhookEndpoint.objects.update(connect_failures=5, paused_until=later)
     WebhookDelivery.objects.update(next_attempt_at=timezone.now() - timedelta(days=1))
     delivery = services.send_test(row, actor="tester")
-    (waiting,) = agenda.waiting(Lane.REGULAR)
+    (waiting,) = send_slots.waiting(Lane.REGULAR)
     assert waiting.paused_until is None
     (first,) = due_rows(waiting, Lane.REGULAR, timezone.now(), 1, is_bundle=False)
     assert first.delivery == delivery.pk

@@ -17,7 +17,8 @@ from core.http import Client, OutgoingRequest, OutgoingResponse, Policy
 from core.tests.http_rig import serving
 from programs import events
 from programs.models import Incident, Program
-from webhooks import bodies, transports
+from webhooks import transports
+from webhooks.outbox import payload
 from webhooks.transports import TemplateError, UnknownKindError
 from webhooks.transports.base import SettingsError
 
@@ -206,7 +207,7 @@ def test_it_understands_the_bodies_that_are_delivered(kind: str) -> None:
         event = events.record("program.crashed", program=program, process_index=0, actor="agent", data=ended)
         lines = {"log_lines": ["the last words"], "fingerprint": "f", "timestamp": datetime.now(UTC)}
         Incident.objects.create(event=event, program=program, program_name="shop", process_index=0, **lines)
-    text = render(kind, bodies.build_one(event)).body.decode()
+    text = render(kind, payload.build_one(event)).body.decode()
     assert "shop crashed" in text
     if kind in CHATS:
         assert all(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from webhooks.transports.message import Tone, digest_of, message_of
-from webhooks.transports.texts import cut, last_lines, length
+from webhooks.transports.text_limits import cut, last_lines, length
 
 from .sample_bodies import CRASH, LINK, told
 

@@ -234,7 +234,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
             thread.start()
             thread.join()
 
-    monkeypatch.setattr("webhooks.waiting.time.sleep", sleep)
+    monkeypatch.setattr("webhooks.delivery_wait.time.sleep", sleep)
 
 
 @pytest.mark.usefixtures("outbox", "jobs")

@@ -48,7 +48,7 @@ def preview(kind: str, settings: Mapping[str, Any], body: Mapping[str, Any], url
     """What would be sent: `{"method", "url" (masked), "headers", "body" (text)}`; values of secret settings
     are blanked. Raises UnknownKindError, TemplateError, SettingsError.
     """
-    from .showing import shown
+    from .preview import shown
 
     transport = get(kind)
     return shown(transport, transport.render(body, url, settings), settings)

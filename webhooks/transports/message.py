@@ -14,7 +14,7 @@ from core.timeformat import in_utc
 from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
 
-from .texts import cut
+from .text_limits import cut
 
 LONGEST_TEXT = 500
 MOST_LOG_LINES = 10

@@ -202,7 +202,9 @@ def test_open_files_and_written_bytes_come_when_asked_for(
     program.go_on()
     program.said()
     # Writing takes the kernel less CPU than some systems count, and who seems to sleep is skipped for a while.
-    looks = [look(sampler, program, with_extras=lambda key: True) for _ in range(1 + sampler_module.EXTRAS_SKIPPED)]
+    looks = [
+        look(sampler, program, with_extras=lambda key: True) for _ in range(1 + sampler_module.EXTRAS_SKIPPED)
+    ]
     assert before.open_files == psutil.Process(program.process.pid).num_fds()
     assert sum(after.write_bytes or 0 for after in looks) == pytest.approx(3_000_000, rel=0.05)
 

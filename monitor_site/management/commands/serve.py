@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from monitor_site.environment import bind_parts
 from monitor_site.jobs import marker
 from monitor_site.serving import address, installation, log
-from monitor_site.serving.parts import Part, command
+from monitor_site.serving.children import Part, command
 from monitor_site.serving.preparation import PreparationError, Prepared, StoppedError, prepare
 from monitor_site.serving.signals import Signals
 from monitor_site.serving.supervisor import Supervisor

@@ -15,7 +15,7 @@ from django.utils import timezone
 from programs.tests.admin.conftest import admin, operator, viewer, visitor
 from webhooks import transports
 from webhooks.admin.form import EndpointForm
-from webhooks.admin.target import TargetForm
+from webhooks.admin.target_form import TargetForm
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.tests import rig
 

@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from programs.events import TYPES
 from programs.forms.fields import seconds_of, seconds_text
-from webhooks import services, signing, transports
+from webhooks import services, transports
 from webhooks.admin.fields import AREAS, seal, unseal
+from webhooks.delivery import signing
 from webhooks.models import WebhookEndpoint
 from webhooks.tests import rig
 

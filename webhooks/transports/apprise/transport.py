@@ -15,7 +15,7 @@ from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError, T
 from core.masking import MASK
 from webhooks.transports.base import Body, Transport, TransportSettings, json_bytes
 from webhooks.transports.message import Message, Tone, digest_of, message_of
-from webhooks.transports.texts import cut
+from webhooks.transports.text_limits import cut
 
 from .process import KILL_SECONDS, MOST_AT_A_TIME, ask, masked_text, order, talk
 from .schemas import SCHEMAS

@@ -12,7 +12,7 @@ from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, answer_json, seconds_of
 from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.texts import cut, last_lines, length
+from webhooks.transports.text_limits import cut, last_lines, length
 
 LONGEST_CONTENT = 2000
 LONGEST_DESCRIPTION = 4096

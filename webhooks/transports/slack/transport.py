@@ -11,7 +11,7 @@ from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport
 from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.texts import cut, last_lines, length
+from webhooks.transports.text_limits import cut, last_lines, length
 
 LONGEST_TEXT = 3000
 LONGEST_FIELD = 2000

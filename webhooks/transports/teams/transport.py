@@ -15,7 +15,7 @@ from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, answer_json
 from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.texts import cut
+from webhooks.transports.text_limits import cut
 
 LARGEST = 27 * 1024  # Teams takes 28 KB
 LONGEST_LINE = 300

@@ -15,7 +15,7 @@ from core.masking import MASK
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, answer_json, seconds_of
 from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.texts import cut, last_lines, length
+from webhooks.transports.text_limits import cut, last_lines, length
 
 LONGEST = 4096
 BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")

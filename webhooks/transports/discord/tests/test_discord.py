@@ -9,7 +9,7 @@ from core.http import OutgoingResponse
 from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
-from webhooks.transports.texts import length
+from webhooks.transports.text_limits import length
 
 DISCORD = get("discord")
 URL = "https://discord.com/api/webhooks/1/token"

@@ -11,7 +11,7 @@ from core.http import OutgoingResponse, Policy, RefusedError
 from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
-from webhooks.transports.texts import length
+from webhooks.transports.text_limits import length
 
 TELEGRAM = get("telegram")
 URL = "https://api.telegram.org/bot123456:AA-token_x"

@@ -1,0 +1,211 @@
+"""`webhook list`, `show`, `deliveries` and `preview`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from functools import partial
+from typing import Any
+
+from django.utils import timezone
+
+from core.cli.exit_codes import Exit, FailedError
+from core.cli.subcommand import Subcommand
+from core.cli.tables import Cell, Column, table
+from core.cli.terminal import Options, Terminal, Tone
+from core.cli.time_parsing import moment
+from core.secrets import SecretUnreadableError
+from core.timeformat import local_time
+from programs.formatting import duration_text
+from programs.models import ProgramEvent
+from webhooks import selectors
+from webhooks.delivery_wait import told
+from webhooks.health import Condition, EndpointHealth, health_of, health_of_many
+from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.outbox import writer
+from webhooks.outbox.matching import Mute, silenced_by
+from webhooks.previews import preview
+from webhooks.serializers import SET, delivery_json, endpoint_json, health_json, shown_url
+
+from .selection import add_endpoint, one
+
+COLUMNS = (
+    *(Column("name"), Column("format"), Column("state"), Column("success", is_number=True)),
+    *(Column("p95", is_number=True), Column("waiting", is_number=True), Column("address"), Column("reason")),
+)
+LOG_COLUMNS = (Column("id"), Column("when"), Column("to"), Column("event"), Column("program"), Column("outcome"))
+MUTED = "muted"
+# The colours that the states of programs have.
+TONES: dict[str, Tone] = {
+    Condition.OK: Tone.GOOD,
+    Condition.WAITING: Tone.WARNING,
+    Condition.FAILING: Tone.BAD,
+    Condition.OPEN: Tone.BAD,
+    MUTED: Tone.WARNING,
+}
+MOST_SHOWN = 1000
+
+
+class List(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="as in the API, each with its health")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        now = timezone.now()
+        rows = list(selectors.endpoints())
+        health = health_of_many(rows, now)
+        if options.json:
+            terminal.json([_with_health(row, health[row.pk]) for row in rows])
+        elif rows:
+            mutes = [writer.mute_of(row) for row in selectors.current_mutes(now)]
+            shown = [_row(row, health[row.pk], silenced_by(mutes, row.pk, None, now), terminal) for row in rows]
+            terminal.say("\n".join(table(COLUMNS, shown, terminal.columns)))
+        else:
+            terminal.warn("There are no webhooks yet; `webhook add` defines one.")
+        return Exit.DONE
+
+
+def _with_health(endpoint: WebhookEndpoint, health: EndpointHealth) -> dict[str, Any]:
+    return {**endpoint_json(endpoint, timezone.now()), "health": health_json(health)}
+
+
+def _row(endpoint: WebhookEndpoint, health: EndpointHealth, mute: Mute | None, terminal: Terminal) -> list[Cell]:
+    """`mute` is what silences it about everything now: nothing comes of it, however well it is."""
+    is_muted = mute is not None and health.condition is not Condition.OFF
+    condition = MUTED if is_muted else str(health.condition)
+    return [
+        Cell(endpoint.name),
+        Cell(endpoint.format),
+        Cell(condition, partial(terminal.colour, TONES.get(condition))),
+        Cell(_share(health)),
+        Cell("-" if health.duration_ms_p95 is None else f"{health.duration_ms_p95} ms"),
+        Cell(str(health.counts[WebhookDelivery.State.PENDING])),
+        Cell(shown_url(endpoint)),
+        Cell(_mute_text(mute) if mute and is_muted else endpoint.disabled_reason or endpoint.last_error),
+    ]
+
+
+def _mute_text(mute: Mute) -> str:
+    ends = f"until {local_time(mute.ends_at):%Y-%m-%d %H:%M %Z}" if mute.ends_at else "until lifted"
+    when = f"maintenance window ({mute.cron})" if mute.cron else ends
+    return f"{when}: {mute.reason}" if mute.reason else when
+
+
+def _share(health: EndpointHealth) -> str:
+    return "-" if health.success_ratio is None else f"{100 * health.success_ratio:.1f}%"
+
+
+class Show(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_endpoint(parser)
+        parser.add_argument("--json", action="store_true", help="as in the API, with its health")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        endpoint = one(options.name)
+        health = health_of(endpoint, timezone.now())
+        if options.json:
+            terminal.json(_with_health(endpoint, health))
+            return Exit.DONE
+        shown = {name: value for name, value in endpoint_json(endpoint, timezone.now()).items() if value != ""}
+        shown |= {"success of 24 hours": _share(health), "deliveries": _counts(health)}
+        if health.oldest_pending_seconds is not None:
+            shown["oldest waits since"] = duration_text(health.oldest_pending_seconds)
+        room = max(map(len, shown))
+        terminal.say("\n".join(f"{name:{room}}  {_text(value)}" for name, value in shown.items()))
+        return Exit.DONE
+
+
+def _counts(health: EndpointHealth) -> str:
+    return ", ".join(f"{count} {state}" for state, count in health.counts.items() if count) or "none"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "-"
+    if value in (None, {}):
+        return "-"
+    if value == SET:
+        return "(set)"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class Deliveries(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", nargs="?", metavar="NAME", help="an endpoint's name or id; without it all")
+        parser.add_argument("-n", "--lines", type=_count, default=20, metavar="N", help="the last N (default: 20)")
+        parser.add_argument(
+            "--state", action="append", default=[], choices=WebhookDelivery.State.values, help="repeatable"
+        )
+        parser.add_argument(
+            "--since", type=moment, metavar="WHEN", help="10m (ago), 12:30, or an ISO date or time"
+        )
+        parser.add_argument("--json", action="store_true", help="as in the API, with every try")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        found = selectors.deliveries_with_attempts()
+        if options.name is not None:
+            found = found.filter(endpoint=one(options.name))
+        if options.state:
+            found = found.filter(state__in=options.state)
+        if options.since:
+            found = found.filter(created_at__gte=options.since)
+        rows = list(found[: options.lines])
+        if options.json:
+            terminal.json([delivery_json(row) for row in rows])
+        elif rows:
+            terminal.say("\n".join(table(LOG_COLUMNS, list(map(_log_row, rows)), terminal.columns)))
+        else:
+            terminal.warn("There are no such deliveries.")
+        return Exit.DONE
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_SHOWN:
+        raise ArgumentTypeError(f"{text!r} is no number between 1 and {MOST_SHOWN}")
+    return int(text)
+
+
+def _log_row(row: WebhookDelivery) -> list[Cell]:
+    outcome = row.reason if row.state == WebhookDelivery.State.CANCELLED else told(row, timezone.now())
+    return [
+        Cell(row.pk),
+        Cell(f"{local_time(row.created_at):%Y-%m-%d %H:%M:%S %Z}"),
+        Cell(row.endpoint.name),
+        Cell(row.event.type),
+        Cell(row.event.program_name or "-"),
+        Cell(f"Cancelled: {outcome}" if row.state == WebhookDelivery.State.CANCELLED else outcome),
+    ]
+
+
+class Preview(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_endpoint(parser)
+        parser.add_argument("--event", metavar="ID", help="tell of this one instead of the last")
+        parser.add_argument("--json", action="store_true", help="as in the API")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        endpoint = one(options.name)
+        try:
+            url, settings = endpoint.url, endpoint.settings
+        except SecretUnreadableError as error:
+            raise FailedError(str(error)) from error
+        found = preview(endpoint.format, settings, url=url, event=_event(options.event))
+        if options.json:
+            terminal.json(found)
+            return Exit.DONE
+        request = found["request"]
+        if found["sample"]:
+            terminal.warn("Nothing has happened yet, so this event is made up.")
+        headers = [f"{name}: {value}" for name, value in request["headers"].items()]
+        terminal.say("\n".join([f"{request['method']} {request['url']}", *headers, "", request["body"]]))
+        return Exit.DONE
+
+
+def _event(uid: str | None) -> ProgramEvent | None:
+    if uid is None:
+        return None
+    found = ProgramEvent.objects.filter(uid=uid).select_related("program__host").first()
+    if found is None:
+        raise FailedError(f"There is no event {uid}.")
+    return found

@@ -1,0 +1,126 @@
+"""Endpoints, deliveries, mutes and health as JSON: the same for the API and for commands.
+
+Secrets never come out: a stored one is `{"set": true}`, and an address is shown as its format masks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from core.masking import MASK
+from core.secrets import SecretUnreadableError
+from core.timeformat import iso
+from programs import events
+
+from . import transports
+from .delivery.circuit import OPENS_AFTER
+from .health import EndpointHealth, condition_of
+from .models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookMute
+from .outbox.writer import mute_of
+
+SET = {"set": True}
+PLAIN = (
+    "name", "format", "enabled", "events", "programs", "tags", "min_severity", "conditions", "retry_schedule",
+    "timeout_seconds", "max_concurrency", "rate_per_second", "bundle_seconds", "max_age_seconds", "verify_tls",
+    "ca_certificates", "disabled_reason", "last_error", "revision",
+)  # fmt: skip
+MOMENTS = ("last_success_at", "failing_since", "created_at", "enabled_at")
+OF_ATTEMPT = ("number", "trigger", "duration_ms", "status", "error_class", "error", "response", "peer")
+
+Payload = dict[str, Any]
+
+
+def shown_url(endpoint: WebhookEndpoint) -> str:
+    """The address without what may be a key; only the mask when it cannot be read any more."""
+    try:
+        return transports.get(endpoint.format).masked(endpoint.url)
+    except (SecretUnreadableError, transports.UnknownKindError):
+        return MASK
+
+
+def shown_settings(endpoint: WebhookEndpoint) -> Payload:
+    """What the format needs besides; secret ones, and all when they cannot be read, only as set."""
+    try:
+        secret = transports.get(endpoint.format).secret_fields()
+        return {name: SET if name in secret and value else value for name, value in endpoint.settings.items()}
+    except (SecretUnreadableError, transports.UnknownKindError):
+        return {}
+
+
+def endpoint_json(endpoint: WebhookEndpoint, now: datetime) -> Payload:
+    return {
+        "id": endpoint.pk,
+        **{name: getattr(endpoint, name) for name in PLAIN},
+        "url": shown_url(endpoint),
+        "settings": shown_settings(endpoint),
+        "secret": SET if endpoint.encrypted_secret else None,
+        "old_secret_until": iso(_ahead(endpoint.old_secret_until, now)),
+        "condition": condition_of(endpoint, now).value,
+        **{name: iso(getattr(endpoint, name)) for name in MOMENTS},
+    }
+
+
+def _ahead(moment: datetime | None, now: datetime) -> datetime | None:
+    return moment if moment and moment > now else None
+
+
+def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> Payload:
+    """Needs `event` and `endpoint`, and with `attempts` the tries, to have been fetched along."""
+    is_sending = delivery.lease_until is not None
+    shown: Payload = {
+        "id": delivery.pk,
+        "webhook": {"id": delivery.endpoint_id, "name": delivery.endpoint.name},
+        "event": events.as_json(delivery.event),
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "created_at": iso(delivery.created_at),
+        "finished_at": iso(delivery.finished_at),
+        # While it is under way the column holds the end of the sender's lease, which is nobody's plan.
+        "next_attempt_at": None if is_sending else iso(delivery.next_attempt_at),
+        "sending": is_sending,
+        "attempt_count": delivery.attempt_count,
+    }
+    return shown | ({"attempts": [attempt_json(each) for each in delivery.attempts.all()]} if attempts else {})
+
+
+def attempt_json(attempt: WebhookAttempt) -> Payload:
+    return {**{name: getattr(attempt, name) for name in OF_ATTEMPT}, "started_at": iso(attempt.started_at)}
+
+
+def mute_json(mute: WebhookMute, now: datetime) -> Payload:
+    """`active` is whether it would silence something at this moment."""
+    return {
+        "id": mute.pk,
+        "webhook": mute.endpoint_id,
+        "program": mute.program_id,
+        "starts_at": iso(mute.starts_at),
+        "ends_at": iso(mute.ends_at),
+        "cron": mute.cron,
+        "cron_seconds": mute.cron_seconds,
+        "reason": mute.reason,
+        "actor": mute.actor,
+        "active": mute_of(mute).is_active(now),
+    }
+
+
+def health_json(health: EndpointHealth) -> Payload:
+    return {
+        "condition": health.condition.value,
+        "hours": len(health.strip),
+        "counts": health.counts,
+        "success_ratio": health.success_ratio,
+        "duration_ms": {"p95": health.duration_ms_p95},
+        "oldest_pending_seconds": health.oldest_pending_seconds,
+        "last_success_at": iso(health.last_success_at),
+        "failing_since": iso(health.failing_since),
+        "last_error": health.last_error,
+        "disabled_reason": health.disabled_reason,
+        "circuit": {
+            "state": "open" if health.connect_failures >= OPENS_AFTER else "closed",
+            "connect_failures": health.connect_failures,
+            "paused_until": iso(health.paused_until),
+        },
+        "strip": [{**asdict(hour), "start": iso(hour.start)} for hour in health.strip],
+    }

@@ -1,0 +1,355 @@
+"""The sender against a real receiver: what it sends, what it makes of the answers, when it tries again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+from django.utils import timezone
+from standardwebhooks import Webhook
+
+from webhooks import services
+from webhooks.delivery.results import CRASHES
+from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from webhooks.tests import receiver as answers
+from webhooks.tests.receiver import Receiver
+from webhooks.tests.rig import attempts, endpoint, happen, only_delivery, pass_time, program, send
+
+pytestmark = pytest.mark.usefixtures("outbox")
+
+
+def test_an_event_arrives_as_json_that_standardwebhooks_verifies(receiver: Receiver) -> None:
+    saved = services.save_endpoint({"name": "ops", "url": receiver.url(), "events": ["*"]}, actor="tester")
+    event = happen("program.crashed", program(), exit_code=3, meaning="it gave up")
+    send()
+    (got,) = [one for one in receiver.received if one.json["id"] == event.uid]
+    body = Webhook(saved.secret).verify(got.body, got.headers)
+    assert (body["id"], body["type"], body["seq"]) == (event.uid, "program.crashed", event.seq)
+    assert body["schema_version"] == 1
+    assert body["data"]["process"]["exit_code"] == 3
+    assert body["data"]["program"]["name"] == "web"
+    assert "web" in body["data"]["summary"]
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["user-agent"].startswith("program-monitor/")
+
+
+def test_500_500_200_makes_three_tries_with_one_id_and_the_scheduled_gaps(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hook", 500, 500, 200))
+    happen("agent.started")
+    gaps = []
+    for _ in range(3):
+        send()
+        due = only_delivery().next_attempt_at
+        gaps.append((due - timezone.now()).total_seconds() if due else None)
+        pass_time(700)
+    assert attempts(only_delivery()) == [
+        (1, "event", 500, "status"),
+        (2, "retry", 500, "status"),
+        (3, "retry", 200, ""),
+    ]
+    assert len({one.id for one in receiver.received}) == 1
+    assert gaps[0] == pytest.approx(63, abs=3.5) and gaps[1] == pytest.approx(630, abs=31)
+    assert gaps[2] is None and only_delivery().state == "delivered"
+
+
+def test_each_try_is_signed_anew_with_its_own_time(receiver: Receiver) -> None:
+    saved = services.save_endpoint(
+        {"name": "ops", "url": receiver.script("/hook", 500, 200), "events": ["*"]}, actor="tester"
+    )
+    happen("agent.started")
+    send()
+    time.sleep(1.1)  # signatures count whole seconds
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now())
+    send()
+    first, second = receiver.received
+    assert first.body == second.body
+    assert first.headers["webhook-timestamp"] < second.headers["webhook-timestamp"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    for one in (first, second):
+        Webhook(saved.secret).verify(one.body, one.headers)
+
+
+def test_nothing_is_sent_before_its_time(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hook", 500))
+    happen("agent.started")
+    send()
+    pass_time(50)
+    send()
+    assert len(receiver.received) == 1
+
+
+def test_after_the_last_try_a_delivery_is_exhausted(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hook", 503), retry_schedule=[5])
+    happen("agent.started")
+    for _ in range(4):
+        send()
+        pass_time(10)
+    assert len(receiver.received) == 2
+    assert (only_delivery().state, only_delivery().reason) == ("exhausted", "answered 503")
+
+
+def test_410_switches_the_endpoint_off_cancels_what_waits_and_tells_the_others(receiver: Receiver) -> None:
+    gone = endpoint(receiver.script("/gone", 500, 410), "gone")
+    happen("agent.started")
+    send()
+    happen("agent.started")
+    endpoint(receiver.url("/other"), "other", events=["webhook.*"])
+    send()
+    send()
+    gone.refresh_from_db()
+    assert (gone.enabled, gone.disabled_reason) == (False, "the receiver answered 410 Gone")
+    states = sorted(WebhookDelivery.objects.filter(endpoint=gone).values_list("state", flat=True))
+    assert states == ["cancelled", "failed"]
+    (told,) = receiver.at("/other")
+    assert told.json["type"] == "webhook.disabled"
+    assert told.json["data"]["event"]["data"]["webhook"] == "gone"
+
+
+def test_429_with_retry_after_holds_the_whole_endpoint_back(receiver: Receiver) -> None:
+    ops = endpoint(receiver.script("/hook", answers.status(429, Retry_After="90"), 200))
+    happen("agent.started")
+    send()
+    happen("agent.lost")
+    send()
+    ops.refresh_from_db()
+    assert ops.paused_until is not None
+    assert (ops.paused_until - timezone.now()).total_seconds() == pytest.approx(90, abs=3)
+    assert len(receiver.received) == 1
+    pass_time(91)
+    send()
+    assert len(receiver.received) == 3
+
+
+def test_retry_after_is_never_shorter_than_the_schedule(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hook", answers.status(503, Retry_After="1")))
+    happen("agent.started")
+    send()
+    due = only_delivery().next_attempt_at
+    assert due is not None and due - timezone.now() > timedelta(seconds=55)
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_a_redirect_is_a_failure_and_is_not_followed(receiver: Receiver, code: int) -> None:
+    endpoint(receiver.script("/hook", answers.status(code, Location="http://elsewhere.example/x")))
+    happen("agent.started")
+    send()
+    (attempt,) = only_delivery().attempts.all()
+    assert len(receiver.received) == 1
+    assert attempt.status == code and "elsewhere.example" in attempt.error
+
+
+def test_a_receiver_can_ask_not_to_be_tried_again(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hook", answers.status(500, webhook_delivery="abort-message")))
+    happen("agent.started")
+    send()
+    assert only_delivery().state == "failed"
+
+
+def test_a_hanging_receiver_ends_at_the_deadline_and_delays_no_other(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hang", answers.hang), "hang", timeout_seconds=2)
+    endpoint(receiver.url("/ok"), "ok")
+    happen("agent.started")
+    started = time.monotonic()
+    send()
+    ended = time.monotonic()
+    assert ended - started < 15
+    assert receiver.at("/ok")[0].at < ended - 1
+    (hung,) = WebhookDelivery.objects.filter(endpoint__name="hang")
+    assert attempts(hung) == [(1, "event", None, "timeout")]
+    assert hung.attempts.get().duration_ms == pytest.approx(2000, abs=600)
+
+
+def test_a_byte_a_second_ends_at_the_deadline_too(receiver: Receiver) -> None:
+    endpoint(receiver.script("/drip", answers.drip), timeout_seconds=3)
+    happen("agent.started")
+    started = time.monotonic()
+    send()
+    assert 2.5 < time.monotonic() - started < 15
+    assert attempts(only_delivery()) == [(1, "event", None, "timeout")]
+
+
+def test_five_refused_connections_open_the_circuit_and_one_a_minute_probes_it(receiver: Receiver) -> None:
+    ops = endpoint("http://127.0.0.1:9/", max_concurrency=1)
+    for _ in range(8):
+        happen("agent.started")
+    send()
+    ops.refresh_from_db()
+    tried = WebhookDelivery.objects.filter(attempt_count__gt=0).count()
+    assert (ops.connect_failures, tried) == (5, 5)
+    pass_time(61)
+    send()
+    assert WebhookAttempt.objects.count() == 6
+
+
+def test_an_answer_closes_the_circuit(receiver: Receiver) -> None:
+    ops = endpoint(receiver.url())
+    past = timezone.now() - timedelta(seconds=1)
+    WebhookEndpoint.objects.filter(pk=ops.pk).update(connect_failures=7, paused_until=past)
+    for _ in range(6):
+        happen("agent.started")
+    send()
+    ops.refresh_from_db()
+    assert (ops.connect_failures, ops.paused_until) == (0, None)
+    assert len(receiver.received) == 6
+
+
+def test_what_our_own_rules_forbid_is_blocked_and_not_tried_again(receiver: Receiver) -> None:
+    ops = endpoint()
+    ops.url = "http://169.254.169.254/latest/meta-data"
+    ops.save(update_fields=["encrypted_url"])
+    happen("agent.started")
+    send()
+    ops.refresh_from_db()
+    assert only_delivery().state == "blocked"
+    assert attempts(only_delivery()) == [(1, "event", None, "blocked")]
+    assert "169.254.169.254" in ops.last_error
+
+
+def test_an_address_that_cannot_be_decrypted_blocks_and_does_not_stop_the_others(receiver: Receiver) -> None:
+    broken = endpoint(name="broken")
+    WebhookEndpoint.objects.filter(pk=broken.pk).update(encrypted_url="gAAAAA-nonsense")
+    endpoint(receiver.url(), "fine")
+    happen("agent.started")
+    send()
+    assert WebhookDelivery.objects.get(endpoint=broken).state == "blocked"
+    assert len(receiver.received) == 1
+
+
+def test_what_the_answer_repeats_of_our_secrets_is_not_kept(receiver: Receiver) -> None:
+    url = receiver.script("/hooks/T0PSECRETTOKEN", answers.status(400, "no such hook: /hooks/T0PSECRETTOKEN\x00!"))
+    endpoint(url)
+    happen("agent.started")
+    send()
+    kept = only_delivery().attempts.get().response
+    assert "T0PSECRETTOKEN" not in kept and "\x00" not in kept and "no such hook" in kept
+
+
+def test_no_more_than_max_concurrency_are_under_way_at_a_time(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hang", answers.hang), max_concurrency=3, timeout_seconds=1)
+    for _ in range(4):
+        happen("agent.started")
+    send()
+    first = sorted(one.at for one in receiver.received)
+    assert len(first) == 4
+    assert first[2] - first[0] < 0.5 and first[3] - first[0] > 0.8
+
+
+def test_the_rate_of_an_endpoint_is_kept(receiver: Receiver) -> None:
+    endpoint(receiver.url(), rate_per_second=10)
+    for _ in range(8):
+        happen("agent.started")
+    send()
+    times = [one.at for one in receiver.received]
+    assert len(times) == 8
+    assert times[-1] - times[0] >= 0.5
+
+
+def test_a_switched_off_endpoint_gets_nothing_and_keeps_what_was_pending(receiver: Receiver) -> None:
+    ops = endpoint(receiver.url())
+    happen("agent.started")
+    services.save_endpoint({"enabled": False}, actor="tester", endpoint=ops)
+    happen("agent.started")
+    send()
+    assert receiver.received == []
+    assert only_delivery().state == "pending"
+
+
+def test_five_days_without_success_and_ten_failures_switch_it_off(receiver: Receiver) -> None:
+    ops = endpoint(receiver.script("/hook", 500), retry_schedule=[86_400])
+    for _ in range(10):
+        happen("agent.started")
+    send()
+    pass_time(6 * 86_400)
+    send()
+    ops.refresh_from_db()
+    assert (ops.enabled, ops.disabled_reason) == (False, "nothing was delivered for 5 days")
+
+
+def test_a_test_is_tried_once_and_goes_to_that_endpoint_alone(receiver: Receiver) -> None:
+    ops = endpoint(receiver.script("/hook", 500))
+    endpoint(receiver.url("/other"), "other")
+    delivery = services.send_test(ops, actor="tester")
+    send()
+    delivery.refresh_from_db()
+    assert (delivery.state, attempts(delivery)) == ("failed", [(1, "test", 500, "status")])
+    assert receiver.at("/other") == []
+
+
+def test_redelivering_keeps_the_id_and_begins_the_schedule_anew(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hook", 500, 500, 200), retry_schedule=[5])
+    happen("agent.started")
+    for _ in range(3):
+        send()
+        pass_time(10)
+    services.redeliver(only_delivery(), actor="tester")
+    send()
+    assert only_delivery().state == "delivered"
+    assert attempts(only_delivery())[-1] == (3, "manual", 200, "")
+    assert len({one.id for one in receiver.received}) == 1
+
+
+def test_a_row_whose_sender_died_is_sent_again_with_its_id_once_the_lease_is_over(receiver: Receiver) -> None:
+    endpoint(receiver.url())
+    happen("agent.started")
+    until = timezone.now() + timedelta(seconds=20)
+    WebhookDelivery.objects.update(lease_until=until, next_attempt_at=until, attempt_count=1, round_count=1)
+    send()
+    assert receiver.received == []
+    pass_time(21)
+    send()
+    send("suspect")
+    assert [one.id for one in receiver.received] == [only_delivery().pk]
+    assert attempts(only_delivery()) == [(1, "event", None, "lost"), (2, "event", 200, "")]
+
+
+def test_a_row_that_kills_its_sender_three_times_is_dead(receiver: Receiver) -> None:
+    endpoint(receiver.url())
+    happen("agent.started")
+    for number in range(1, CRASHES + 1):
+        past = timezone.now() - timedelta(seconds=1)
+        WebhookDelivery.objects.update(lease_until=past, next_attempt_at=past, attempt_count=number)
+        send()
+    assert (only_delivery().state, only_delivery().crash_count) == ("dead", 3)
+    assert [error for *_, error in attempts(only_delivery())] == ["lost"] * 3
+    assert receiver.received == []
+
+
+def test_suspects_are_sent_one_at_a_time(receiver: Receiver) -> None:
+    endpoint(receiver.script("/hang", answers.hang), timeout_seconds=1)
+    for _ in range(2):
+        happen("agent.started")
+    WebhookDelivery.objects.update(crash_count=1)
+    send("suspect")
+    times = [one.at for one in receiver.received]
+    assert len(times) == 2 and times[1] - times[0] > 0.9
+
+
+def test_an_endpoint_that_is_removed_while_something_is_under_way_leaves_nothing(receiver: Receiver) -> None:
+    ops = endpoint(receiver.url())
+
+    async def remove(request: web.Request) -> web.Response:
+        await asyncio.to_thread(services.remove_endpoint, ops, actor="tester")
+        return web.Response()
+
+    receiver.scripts["/ok"] = [remove]
+    happen("agent.started")
+    send()
+    assert WebhookDelivery.objects.count() == 0
+    assert len(receiver.received) == 1
+
+
+def test_a_lease_that_another_sender_took_over_is_not_touched_by_the_late_result(receiver: Receiver) -> None:
+    endpoint(receiver.url())
+    theirs = timezone.now() + timedelta(seconds=99)
+
+    async def take_over(request: web.Request) -> web.Response:
+        await asyncio.to_thread(WebhookDelivery.objects.update, lease_until=theirs)
+        return web.Response(status=500)
+
+    receiver.scripts["/ok"] = [take_over]
+    happen("agent.started")
+    send()
+    assert (only_delivery().state, only_delivery().lease_until) == ("pending", theirs)
