@@ -22,3 +22,9 @@ def current_place() -> str:
 def route_of(request: HttpRequest) -> str:
     """The pattern of the route, never the path: there are few of them, and they hold nobody's words."""
     return request.resolver_match.route if request.resolver_match else "none"
+
+
+def current_request_id() -> str:
+    """The id of the HTTP request being answered; empty outside of one."""
+    found: str = get_contextvars().get("request_id", "")
+    return found

@@ -19,12 +19,12 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
-from structlog.contextvars import bound_contextvars, get_contextvars
+from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .background_log import BackgroundHandler
 from .errors.capture import ErrorHandler, is_refusal, tell
-from .log_context import request_in_hand, route_of
+from .log_context import current_request_id, request_in_hand, route_of
 from .masking import mask_text, masked
 
 log = structlog.get_logger(__name__)
@@ -143,12 +143,6 @@ RENDERERS: dict[str, list[Any]] = {
 
 
 # --- Requests -------------------------------------------------------------------------------------------
-
-
-def current_request_id() -> str:
-    """The id of the HTTP request being answered; empty outside of one."""
-    found: str = get_contextvars().get("request_id", "")
-    return found
 
 
 class RequestLogMiddleware:

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
-from core.observability import current_request_id
+from core.log_context import current_request_id
 
 from .problems import DATABASE, RETRY_SECONDS
 

@@ -45,9 +45,6 @@ MINUTE_DAYS = whole("MINUTE_DAYS", 14)
 HOUR_DAYS = whole("HOUR_DAYS", 400)
 EVENT_DAYS = whole("EVENT_DAYS", 90)
 
-# Lists and status are as quick without: docs/adr/0012-cache.md. The names are there for those who set them.
-CACHE_PROGRAMS_SECONDS = number("CACHE_PROGRAMS_SECONDS", 30)
-CACHE_STATUS_SECONDS = number("CACHE_STATUS_SECONDS", 5)
 CACHE_METRICS_SECONDS = number("CACHE_METRICS_SECONDS", 600)
 
 # Agent, jobs and commands need the data only: half the memory and start time of the full list.
@@ -158,11 +155,6 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "monitor_cache"}
-}
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-    if REDIS_URL
-    else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
 }
 
 # --- Jobs -----------------------------------------------------------------------------------------------
