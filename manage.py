@@ -32,7 +32,7 @@ def main() -> None:
 
     parent_watch.hold_from_environment()
     refuse_unusable_settings()
-    clock.keep()
+    clock.restore_tz()
     do_without_unused_drivers()
     if sys.argv[1:2] == ["serve"]:
         # It only starts and watches the others: without the apps it takes a third of their memory.

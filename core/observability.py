@@ -24,7 +24,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .background_log import BackgroundHandler
 from .errors.capture import ErrorHandler, is_refusal, tell
-from .log_context import current_request_id, request_in_hand, route_of
+from .log_context import current_request, current_request_id, route_of
 from .masking import mask_text, masked
 
 log = structlog.get_logger(__name__)
@@ -175,12 +175,12 @@ class RequestLogMiddleware:
 
     @contextmanager
     def _in_hand(self, request: HttpRequest) -> Iterator[None]:
-        token = request_in_hand.set(request)
+        token = current_request.set(request)
         try:
             with bound_contextvars(request_id=self._id_of(request)):
                 yield
         finally:
-            request_in_hand.reset(token)
+            current_request.reset(token)
 
     def _id_of(self, request: HttpRequest) -> str:
         given = request.headers.get(REQUEST_ID_HEADER, "")

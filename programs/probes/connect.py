@@ -35,4 +35,4 @@ async def _addresses(host: str, port: int) -> Answers:
     try:
         return look_up(flags=socket.AI_NUMERICHOST)  # most are, and then nobody is asked
     except socket.gaierror:
-        return await _names.answer((host, port), look_up)
+        return await _names.run((host, port), look_up)
