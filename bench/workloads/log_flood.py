@@ -1,6 +1,7 @@
-"""usage: flood.py MARKS LINES BYTES_PER_SECOND
+"""usage: log_flood.py FILE LINES BYTES_PER_SECOND
 
-Waits for MARKS.go, prints numbered lines of 100 bytes at that pace, leaves MARKS.done and stays.
+Writes its pid to FILE, waits for FILE.go, prints numbered lines of 100 bytes at that rate, creates FILE.done and
+sleeps.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ def write_all(data: bytes) -> None:
         data = data[os.write(1, data) :]
 
 
-def main(marks: Path, total: int, bytes_per_second: int) -> None:
-    while not marks.with_suffix(".go").exists():
+def main(record: Path, total: int, bytes_per_second: int) -> None:
+    while not record.with_suffix(".go").exists():
         time.sleep(0.01)
     began = time.monotonic()
     for first in range(0, total, LINES_PER_WRITE):
         time.sleep(max(0.0, began + first * LINE_BYTES / bytes_per_second - time.monotonic()))
         write_all(lines(first, min(LINES_PER_WRITE, total - first)))
-    marks.with_suffix(".done").touch()
+    record.with_suffix(".done").touch()
     time.sleep(1_000_000)
 
 
 if __name__ == "__main__":
-    mark_file = Path(sys.argv[1])
-    mark_file.write_text(f"{os.getpid()} {time.time_ns()}\n")
-    main(mark_file, int(sys.argv[2]), int(sys.argv[3]))
+    record_file = Path(sys.argv[1])
+    record_file.write_text(f"{os.getpid()} {time.time_ns()}\n")
+    main(record_file, int(sys.argv[2]), int(sys.argv[3]))

@@ -1,4 +1,4 @@
-"""Makes endpoints and events in the measured monitor's database, as its web part and agent do."""
+"""Creates endpoints and events in the measured monitor's database, as its web process and agent do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Max, Min
 
-from bench.clients.line_loop import answer_all
+from bench.helper_processes.json_lines import answer_requests
 from programs import events, services
 from programs.models import Program, ProgramEvent
 from webhooks import services as webhooks
@@ -29,16 +29,16 @@ def program() -> Program:
     )
 
 
-def define(urls: dict[str, str], values: dict[str, Any]) -> None:
-    """Endpoints by name, in place of those there are."""
+def define_endpoints(urls: dict[str, str], values: dict[str, Any]) -> None:
+    """Replace all endpoints. `urls` maps names to URLs."""
     for old in WebhookEndpoint.objects.all():
         webhooks.remove_endpoint(old, actor=ACTOR)
     for name, url in urls.items():
         webhooks.save_endpoint({"name": name, "url": url, "events": ["program.exited"], **values}, actor=ACTOR)
 
 
-def happen(count: int = 1) -> dict[str, Any]:
-    """That many events in one transaction; when it began (monotonic), and their ids."""
+def write_events(count: int = 1) -> dict[str, Any]:
+    """Write events in one transaction. Returns the monotonic time before it, and the ids."""
     about = program()
     began = time.monotonic()
     with transaction.atomic():
@@ -46,31 +46,36 @@ def happen(count: int = 1) -> dict[str, Any]:
     return {"began": began, "events": [event.uid for event in made]}
 
 
-def steady(count: int, every: float) -> dict[str, Any]:
-    """An event each `every` seconds."""
-    told = []
+def write_steadily(count: int, every: float) -> dict[str, Any]:
+    """Write one event every `every` seconds."""
+    written = []
     due = time.monotonic()
     for _ in range(count):
         time.sleep(max(0.0, due - time.monotonic()))
-        told.append(happen())
+        written.append(write_events())
         due += every
-    return {"told": [(each["began"], each["events"][0]) for each in told]}
+    return {"written": [(each["began"], each["events"][0]) for each in written]}
 
 
 def newest_bodies(count: int) -> dict[str, Any]:
-    """What is posted of the newest events, as text."""
+    """The webhook bodies of the newest events, as text."""
     found = ProgramEvent.objects.filter(type="program.exited").select_related("program__host").order_by("-pk")
     return {"bodies": [json_bytes(body).decode() for body in payload.build(found[:count]).values()]}
 
 
-def tally() -> dict[str, Any]:
-    """What is kept of the deliveries so far."""
+def count_deliveries() -> dict[str, Any]:
+    """Deliveries by state, attempts, and seconds from the first attempt to the last delivery recorded."""
     states = WebhookDelivery.objects.values("state").annotate(count=Count("pk"))
-    noted = WebhookDelivery.objects.filter(state="delivered").aggregate(last=Max("finished_at"))["last"]
-    tries = WebhookAttempt.objects.aggregate(count=Count("pk"), first=Min("started_at"))
-    span = (noted - tries["first"]).total_seconds() if noted and tries["first"] else 0.0
-    return {"states": {row["state"]: row["count"] for row in states}, "attempts": tries["count"], "seconds": span}
+    last = WebhookDelivery.objects.filter(state="delivered").aggregate(last=Max("finished_at"))["last"]
+    attempts = WebhookAttempt.objects.aggregate(count=Count("pk"), first=Min("started_at"))
+    span = (last - attempts["first"]).total_seconds() if last and attempts["first"] else 0.0
+    return {
+        "states": {row["state"]: row["count"] for row in states},
+        "attempts": attempts["count"],
+        "seconds": span,
+    }
 
 
 def main() -> None:
-    answer_all({verb.__name__: verb for verb in (define, happen, steady, newest_bodies, tally)})
+    commands = (define_endpoints, write_events, write_steadily, newest_bodies, count_deliveries)
+    answer_requests({command.__name__: command for command in commands})

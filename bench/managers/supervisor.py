@@ -1,4 +1,4 @@
-"""Supervisor, spoken to in XML-RPC over its Unix socket with one kept connection."""
+"""Supervisor, controlled by XML-RPC over one persistent connection to its Unix socket."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from xmlrpc.client import ServerProxy, Transport
 
 import psutil
 
-from bench.contender import Contender, Program, StatusTiming, time_calls
-from bench.environments import python_environment
+from bench.managers.base import ProcessManager, Program, StatusTiming, time_calls
+from bench.peer_install import python_environment
 from bench.processes import start
 from bench.waiting import wait_until
 
@@ -43,21 +43,21 @@ class UnixConnection(HTTPConnection):
 class UnixTransport(Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.kept = UnixConnection(path)
+        self.connection = UnixConnection(path)
 
     def make_connection(self, host: object) -> HTTPConnection:
-        return self.kept
+        return self.connection
 
 
-class Supervisor(Contender):
+class Supervisor(ProcessManager):
     title = "Supervisor"
     version = "4.3.0"
+
+    bin: Path
 
     @classmethod
     def install(cls) -> None:
         cls.bin = python_environment("supervisor", f"supervisor=={cls.version}")
-
-    bin: Path
 
     def launch(self, programs: Sequence[Program]) -> None:
         config = self.directory / "supervisord.conf"
@@ -66,7 +66,7 @@ class Supervisor(Contender):
         log = self.directory / "output"
         self.daemon = start([self.bin / "supervisord", "-c", config], log=log)
         path = self.directory / "rpc.sock"
-        wait_until(path.exists, seconds=20, failing="supervisord did not answer", log=log)
+        wait_until(path.exists, seconds=20, failing="supervisord did not open its socket", log=log)
         self.rpc = ServerProxy("http://localhost", transport=UnixTransport(path)).supervisor
 
     def section(self, program: Program) -> str:
@@ -82,7 +82,7 @@ class Supervisor(Contender):
     def start_all(self) -> None:
         self.rpc.startAllProcesses(False)
 
-    def root(self) -> psutil.Process:
+    def root_process(self) -> psutil.Process:
         return self.daemon
 
     def time_status(self, times: int) -> StatusTiming:

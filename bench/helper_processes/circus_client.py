@@ -1,4 +1,7 @@
-"""Asks circusd over ZeroMQ, with the interpreter of Circus's own environment. usage: circus_client.py ENDPOINT"""
+"""Controls circusd over ZeroMQ. usage: circus_client.py ENDPOINT
+
+Runs with the interpreter of the environment that has Circus, so it cannot import from this project.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ STATUS_SECONDS = 10
 
 class Client:
     def __init__(self, endpoint: str) -> None:
-        # Imported by name: the project's own environment, where the types are checked, has no Circus.
+        # Imported by name, because types are checked in an environment without Circus.
         self.circus = importlib.import_module("circus.client").CircusClient(endpoint=endpoint, timeout=30)
 
     def call(self, command: str, **properties: object) -> Answer:
@@ -29,7 +32,7 @@ class Client:
         return self.call("start")
 
     def stop(self) -> Answer:
-        """Stop all and wait for their end. Circus refuses while it is still busy with the last command."""
+        """Stop all programs and wait. Retries, because Circus refuses while it executes the previous command."""
         deadline = time.monotonic() + STOP_SECONDS
         while True:
             try:
@@ -57,7 +60,7 @@ class Client:
 
 def main() -> None:
     client = Client(sys.argv[1])
-    verbs: dict[str, Callable[..., Answer]] = {
+    commands: dict[str, Callable[..., Answer]] = {
         "start": client.start,
         "stop": client.stop,
         "status": client.status,
@@ -66,8 +69,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = verbs[request.pop("do")](**request)
-        except Exception as error:  # whatever went wrong is the caller's to report
+            answer = commands[request.pop("do")](**request)
+        except Exception as error:  # the caller reports it
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 

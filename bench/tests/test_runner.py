@@ -1,5 +1,3 @@
-"""What every benchmark ends with."""
-
 from __future__ import annotations
 
 import json
@@ -9,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.session import Tables, report
+from bench.runner import Tables, report
 from bench.waiting import BenchError
 
-TABLES = [[["what", "ours"], ["sending", "3 ms"]], [["what", "ours"], ["asking", "5 ms"]]]
+TABLES = [[["what", "ours"], ["sending", "3 ms"]], [["what", "ours"], ["querying", "5 ms"]]]
 
 
 @pytest.fixture(autouse=True)
@@ -23,25 +21,25 @@ def own_handler() -> Iterator[None]:
 
 
 def test_the_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file, places = tmp_path / "tables.json", []
+    file, directories = tmp_path / "tables.json", []
 
-    def measure(place: Path) -> Tables:
-        assert place.is_dir()
-        places.append(place)
+    def measure(directory: Path) -> Tables:
+        assert directory.is_dir()
+        directories.append(directory)
         return TABLES
 
     assert report(measure, file) == 0
     about, first, second = capsys.readouterr().out.split("\n\n")
     assert about.endswith(" at the start")
-    assert ("| sending | 3 ms |" in first, "| asking | 5 ms |" in second) == (True, True)
+    assert ("| sending | 3 ms |" in first, "| querying | 5 ms |" in second) == (True, True)
     assert json.loads(file.read_text())["tables"] == TABLES
-    assert not places[0].exists()
+    assert not directories[0].exists()
 
 
-def test_what_could_not_be_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def measure(place: Path) -> Tables:
-        raise BenchError("nobody answered")
+def test_an_error_is_reported_instead_of_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(directory: Path) -> Tables:
+        raise BenchError("no answer")
 
     assert report(measure, tmp_path / "tables.json") == 1
-    assert capsys.readouterr().err == "nobody answered\n"
+    assert capsys.readouterr().err == "no answer\n"
     assert not (tmp_path / "tables.json").exists()

@@ -1,4 +1,4 @@
-"""The peers' own environments under `bench/.peers/`: made once from pip or npm, kept while the versions stay."""
+"""Installs the peers with pip and npm into `bench/.peers/`, once per version."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ INSTALL_SECONDS = 240
 
 
 def python_environment(name: str, *requirements: str) -> Path:
-    """A virtual environment with just these requirements. Returns its `bin`; raises BenchError if pip fails."""
+    """A virtual environment with only these requirements. Returns its `bin`; raises BenchError if pip fails."""
     folder = PEERS / name
     commands = [
         [sys.executable, "-m", "venv", str(folder)],
         [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements],
     ]
-    make_once(folder, requirements, commands)
+    install_once(folder, requirements, commands)
     return folder / "bin"
 
 
 def node_environment(name: str, *requirements: str) -> Path:
-    """A folder with just these packages. Returns its `node_modules`; raises BenchError if npm fails."""
+    """A folder with only these packages. Returns its `node_modules`; raises BenchError if npm fails."""
     folder = PEERS / name
     quiet = ["--silent", "--no-audit", "--no-fund", "--no-save"]
-    make_once(folder, requirements, [["npm", "install", "--prefix", str(folder), *quiet, *requirements]])
+    install_once(folder, requirements, [["npm", "install", "--prefix", str(folder), *quiet, *requirements]])
     return folder / "node_modules"
 
 
-def make_once(folder: Path, requirements: Sequence[str], commands: Sequence[list[str]]) -> None:
-    """Run the commands unless an earlier run finished them; a half-made environment is thrown away."""
+def install_once(folder: Path, requirements: Sequence[str], commands: Sequence[list[str]]) -> None:
+    """Run the commands in an empty `folder`, unless an earlier run completed them for the same requirements."""
     complete = folder / ".complete"
     wanted = "\n".join(requirements)
+    # Two runs at the same time must not fill the same folder.
     with locked(PEERS / f"{folder.name}.lock"):
         if complete.exists() and complete.read_text() == wanted:
             return
@@ -51,7 +52,6 @@ def make_once(folder: Path, requirements: Sequence[str], commands: Sequence[list
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Two runs at once must not both fill the same folder."""
     path.parent.mkdir(exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -67,5 +67,5 @@ def run(command: list[str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"`{shown}` took longer than {INSTALL_SECONDS} s") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise BenchError(f"`{shown}` failed ({done.returncode}): {said[-1] if said else 'it said nothing'}")
+        output = (done.stderr or done.stdout).strip().splitlines()
+        raise BenchError(f"`{shown}` failed ({done.returncode}): {output[-1] if output else 'no output'}")

@@ -1,7 +1,7 @@
-"""Made-up history, the same for this monitor and for Prometheus.
+"""Generates the same history for this monitor and for Prometheus.
 
-A hundred programs have a week of minutes, and a thousand have 30 days of hours; the coarser tiers are built from
-these as the collector builds them. `main` needs Django set up on a prepared database of its own.
+A hundred programs have a week of minutes, and a thousand have 30 days of hours. The coarser tiers follow from
+these as in the collector. `main` needs Django set up on an empty prepared database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def name_of(number: int) -> str:
 
 
 def row(tier: Tier, program: int, timestamp: int, values: Values) -> tuple[Any, ...]:
-    """A row that covers these values, each of the same part of its time."""
+    """The row whose time the values divide into equal parts."""
     minutes = tier.width // 60
     spread: dict[int, int] = {}
     for value in values:
@@ -55,7 +55,7 @@ def row(tier: Tier, program: int, timestamp: int, values: Values) -> tuple[Any, 
 
 
 def week_rows(tier: Tier, start: int, end: int, weeks: dict[int, Values]) -> Iterator[tuple[Any, ...]]:
-    """In the order of time, as they come in real life."""
+    """Rows in chronological order, as an agent would write them."""
     for at in range(tier.ceil(start), tier.floor(end), tier.width):
         first = (at - start) // 60
         for program, values in weeks.items():
@@ -76,23 +76,23 @@ def store(tier: Tier, rows: Iterable[tuple[Any, ...]]) -> None:
         cursor.executemany(sql, rows)  # type: ignore[arg-type]  # the driver takes any iterable
 
 
-def make_programs() -> list[int]:
+def create_programs() -> list[int]:
     made = [Program(name=name_of(number), command="sleep 1") for number in range(ALL)]
     Program.objects.bulk_create(made)
     Program.objects.update(created_at="2020-01-01T00:00:00Z")
     return sorted(Program.objects.values_list("pk", flat=True))
 
 
-def walk(seed: int, count: int) -> Values:
-    """A program's use that wanders about, in hundredths of a percent."""
+def cpu_values(seed: int, count: int) -> Values:
+    """Pseudo-random CPU use around one level, in hundredths of a percent."""
     dice = random.Random(seed)
     level = dice.randint(200, 8000)
     return [max(31, level + dice.randint(-90, 90) + (number % 97) * 5) for number in range(count)]
 
 
 def points_of(minutes: Values) -> Values:
-    """Every ten seconds, with the same averages."""
-    return [minute + away for minute in minutes for away in (-30, 30, 10, -10, -20, 20)]
+    """Values for every ten seconds with the same averages."""
+    return [minute + offset for minute in minutes for offset in (-30, 30, 10, -10, -20, 20)]
 
 
 def write_samples(out: TextIO, metric: str, series: dict[int, Values], start: int, step: int) -> None:
@@ -103,8 +103,8 @@ def write_samples(out: TextIO, metric: str, series: dict[int, Values], start: in
             out.write(f'{metric}{{program="{label}"}} {value / 100} {start + index * step}\n')
 
 
-def mark_open(end: int) -> None:
-    """What the agent would still be building at this moment, and when it would have written last."""
+def record_agent_state(end: int) -> None:
+    """Write the rows that a running agent keeps: the periods it is still building, and its last write."""
     for tier in COARSER:
         OpenPeriod.objects.create(host=this_host(), tier=tier.name, period=tier.period_of(end))
     with transaction.atomic():
@@ -112,17 +112,17 @@ def mark_open(end: int) -> None:
 
 
 def main(samples: Path) -> None:
-    """Fills the database, and writes the CPU averages to `samples` as OpenMetrics."""
+    """Fill the database, and write the CPU averages to `samples` as OpenMetrics."""
     end = MINUTE.floor(int(time.time()))
-    programs = make_programs()
+    programs = create_programs()
     week, month = DAY.floor(end - WEEK), DAY.floor(end - MONTH)
-    weeks = {pk: walk(pk, (end - week) // 60) for pk in programs[:DETAILED]}
-    months = {pk: walk(pk + ALL, (HOUR.floor(end) - month) // HOUR.width) for pk in programs}
+    weeks = {pk: cpu_values(pk, (end - week) // 60) for pk in programs[:DETAILED]}
+    months = {pk: cpu_values(pk + ALL, (HOUR.floor(end) - month) // HOUR.width) for pk in programs}
     for tier in (HOUR, DAY):
         store(tier, month_rows(tier, month, HOUR.floor(end), months))
     for tier in (MINUTE, TEN_MINUTES, HOUR, DAY):
         store(tier, week_rows(tier, week, end, weeks))
-    mark_open(end)
+    record_agent_state(end)
     with samples.open("w") as out:
         first = programs[0]
         write_samples(out, "point_cpu_percent", {first: points_of(weeks[first])}, week, POINT)

@@ -1,4 +1,4 @@
-"""PM2, spoken to by its own programmatic client from one connected node process."""
+"""PM2, controlled through its programmatic API by one connected node process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 
-from bench.contender import Contender, Program, StatusTiming
-from bench.environments import node_environment
-from bench.processes import LineClient
+from bench.managers.base import ProcessManager, Program, StatusTiming
+from bench.peer_install import node_environment
+from bench.processes import HelperProcess
 
-CLIENT = Path(__file__).parent.parent / "clients" / "pm2_client.js"
+CLIENT = Path(__file__).parent.parent / "helper_processes" / "pm2_client.js"
 
 
-class PM2(Contender):
+class PM2(ProcessManager):
     title = "PM2"
     version = "7.0.4"
     status_has_usage = True
@@ -30,13 +30,13 @@ class PM2(Contender):
         environment = os.environ | {
             "PM2_HOME": str(home),
             "PM2_PROGRAMMATIC": "true",
-            "PM2_DISABLE_VERSION_CHECK": "true",  # it would look up its newest version on the network
+            "PM2_DISABLE_VERSION_CHECK": "true",  # no request for the newest version
         }
-        self.client = LineClient(
+        self.client = HelperProcess(
             ["node", CLIENT, self.modules], log=self.directory / "client.log", environment=environment
         )
         self.client.ask("connect")
-        # PM2 knows no program that has never run. Starting a known one is also its faster case.
+        # PM2 cannot define a program without starting it. Restarting a stopped one is also its faster case.
         self.client.ask("start", apps=[self.app(program) for program in programs])
         self.client.ask("stop")
         self.daemon = psutil.Process(int((home / "pm2.pid").read_text()))
@@ -56,7 +56,7 @@ class PM2(Contender):
     def start_all(self) -> None:
         self.client.ask("restart")
 
-    def root(self) -> psutil.Process:
+    def root_process(self) -> psutil.Process:
         return self.daemon
 
     def time_status(self, times: int) -> StatusTiming:

@@ -1,4 +1,4 @@
-// Asks PM2 over its own programmatic API, one connection for all calls. usage: node pm2_client.js NODE_MODULES
+// Controls PM2 through its programmatic API, with one connection for all calls. usage: node pm2_client.js NODE_MODULES
 "use strict";
 const path = require("path");
 const readline = require("readline");
@@ -6,13 +6,13 @@ const { promisify } = require("util");
 
 const STATUS_SECONDS = 10;
 
-// Answers are the only thing on standard output; PM2 prints to the console.
+// Standard output is for the answers alone; PM2 prints to the console.
 console.log = console.error;
 const pm2 = require(path.join(process.argv[2], "pm2"));
 const api = {};
 for (const name of ["connect", "start", "stop", "restart", "list"]) api[name] = promisify(pm2[name].bind(pm2));
 
-const verbs = {
+const commands = {
   connect: async () => { await api.connect(); return {}; },
   start: async ({ apps }) => { await api.start(apps); return {}; },
   stop: async () => { await api.stop("all"); return {}; },
@@ -34,7 +34,7 @@ const verbs = {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
     let answer;
-    try { answer = await verbs[request.do](request); }
+    try { answer = await commands[request.do](request); }
     catch (error) { answer = { error: String((error && error.message) || error) }; }
     process.stdout.write(JSON.stringify(answer) + "\n");
   }

@@ -1,4 +1,4 @@
-"""Circus, spoken to over ZeroMQ by its own client library."""
+"""Circus, controlled over ZeroMQ with its own client library."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 
-from bench.contender import Contender, Program, StatusTiming
-from bench.environments import python_environment
-from bench.processes import LineClient, free_port, start
+from bench.managers.base import ProcessManager, Program, StatusTiming
+from bench.peer_install import python_environment
+from bench.processes import HelperProcess, free_port, start
 
-CLIENT = Path(__file__).parent.parent / "clients" / "circus_client.py"
+CLIENT = Path(__file__).parent.parent / "helper_processes" / "circus_client.py"
 
 
-class Circus(Contender):
+class Circus(ProcessManager):
     title = "Circus"
     version = "0.19.0"
     bin: Path
@@ -30,8 +30,8 @@ class Circus(Contender):
         head = f"[circus]\nendpoint = {endpoint}\npubsub_endpoint = tcp://127.0.0.1:{free_port()}\n"
         config.write_text(head + "".join(self.section(program) for program in programs))
         self.daemon = start([self.bin / "circusd", config], log=self.directory / "output")
-        self.client = LineClient([self.bin / "python", CLIENT, endpoint], log=self.directory / "client.log")
-        # `start` without names passes over watchers that do not start by themselves, so all run once beforehand.
+        self.client = HelperProcess([self.bin / "python", CLIENT, endpoint], log=self.directory / "client.log")
+        # `start` without names skips watchers with `autostart = false`, so all of them run once before the test.
         self.client.ask("status", times=0)
         self.client.ask("stop")
 
@@ -50,7 +50,7 @@ class Circus(Contender):
     def start_all(self) -> None:
         self.client.ask("start")
 
-    def root(self) -> psutil.Process:
+    def root_process(self) -> psutil.Process:
         return self.daemon
 
     def time_status(self, times: int) -> StatusTiming:

@@ -1,4 +1,4 @@
-"""Receives webhooks and notes when each came, at little cost. Paths with `hang` in them get no answer."""
+"""Receives webhooks and records when each arrived. Never answers paths that contain `hang`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from bench.clients.line_loop import answer_one
+from bench.helper_processes.json_lines import answer_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LENGTH = b"content-length: "
@@ -22,7 +22,7 @@ class Receiver:
         return {"count": len(self.arrivals)}
 
     def take(self) -> dict[str, Any]:
-        """What came since the last time: moments (monotonic), paths, ids of events."""
+        """The arrivals since the previous call: (monotonic time, path, event id), and new connections."""
         taken, self.arrivals = self.arrivals, []
         connections, self.connections = self.connections, 0
         return {"arrivals": taken, "connections": connections}
@@ -45,9 +45,9 @@ class Connection(asyncio.Protocol):
             if len(self.data) < end + 4 + length:
                 return
             body, self.data = self.data[end + 4 : end + 4 + length], self.data[end + 4 + length :]
-            self.received(head, body)
+            self.request_received(head, body)
 
-    def received(self, head: bytes, body: bytes) -> None:
+    def request_received(self, head: bytes, body: bytes) -> None:
         path = head.split(b" ", 2)[1].decode()
         event = body.split(b'"', 4)[3].decode()  # the bodies begin with {"id": "evt_…"
         self.receiver.arrivals.append((time.monotonic(), path, event))
@@ -61,16 +61,16 @@ class Connection(asyncio.Protocol):
 async def main() -> None:
     receiver, loop = Receiver(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(receiver), "127.0.0.1", 0, backlog=1024)
-    is_over = asyncio.Event()
+    is_done = asyncio.Event()
     port = server.sockets[0].getsockname()[1]
-    verbs = {"port": lambda: {"port": port}, "count": receiver.count, "take": receiver.take}
+    commands = {"port": lambda: {"port": port}, "count": receiver.count, "take": receiver.take}
 
-    def asked() -> None:
-        if not answer_one(verbs):
-            is_over.set()
+    def read_request() -> None:
+        if not answer_request(commands):
+            is_done.set()
 
-    loop.add_reader(sys.stdin, asked)
-    await is_over.wait()
+    loop.add_reader(sys.stdin, read_request)
+    await is_done.wait()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The least a manager can do: an asyncio loop that starts programs again when their pidfd says they ended.
+"""The simplest process manager: an asyncio loop that restarts a program when its pidfd reports the exit.
 
-usage: floor_loop.py DIRECTORY. Programs come as one JSON line on standard input, `{"do": "start"}` starts them.
+usage: bare_loop.py DIRECTORY. `{"do": "define", "programs": …}` on standard input defines the programs,
+`{"do": "start"}` starts them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class Floor:
+class BareLoop:
     def __init__(self, directory: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.directory = directory
         self.loop = loop
@@ -28,9 +29,9 @@ class Floor:
         )
         os.close(log)
         pidfd = os.pidfd_open(self.running[name].pid)
-        self.loop.add_reader(pidfd, self.exited, name, pidfd)
+        self.loop.add_reader(pidfd, self.restart, name, pidfd)
 
-    def exited(self, name: str, pidfd: int) -> None:
+    def restart(self, name: str, pidfd: int) -> None:
         self.loop.remove_reader(pidfd)
         os.close(pidfd)
         self.running[name].wait()
@@ -43,19 +44,19 @@ class Floor:
         for name in self.programs:
             self.spawn(name)
 
-    def asked(self) -> None:
+    def read_request(self) -> None:
         request = json.loads(sys.stdin.readline() or "null")
         if request is None:
             self.loop.stop()
             return
-        verbs: dict[str, Callable[..., None]] = {"define": self.define, "start": self.start}
-        verbs[request.pop("do")](**request)
+        commands: dict[str, Callable[..., None]] = {"define": self.define, "start": self.start}
+        commands[request.pop("do")](**request)
         print("{}", flush=True)
 
 
 def main() -> None:
     loop = asyncio.new_event_loop()
-    loop.add_reader(sys.stdin, Floor(Path(sys.argv[1]), loop).asked)
+    loop.add_reader(sys.stdin, BareLoop(Path(sys.argv[1]), loop).read_request)
     loop.run_forever()
 
 

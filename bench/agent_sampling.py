@@ -1,7 +1,8 @@
-"""The agent's look at many real processes, counted in CPU time: run by `bench.sampling` with Django set up.
+"""CPU time of the agent's sampler and recorder on real processes.
 
-Sampler and recorder are the agent's own; what the recorder would put into the journal's queue is written at once,
-in a transaction, so that its cost is in the figures. Prints JSON.
+`bench.sampling_cost` runs this in a child process with Django set up. Reads pids from standard input and prints
+JSON. The agent's writer thread would run the recorder's writes later; here they run at once, so that their cost
+counts.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from programs.hosts import this_host
 from programs.models import Program
 from programs.supervisor import platform
 
-TICKS = 20
+SAMPLES = 20
 RECORDED_MINUTES = 10
-LEAST_PAUSE = 0.3  # the sampler counts nothing over less
+SHORTEST_PAUSE = 0.3  # the sampler ignores shorter intervals
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
@@ -44,44 +45,44 @@ def roots_of(pids: list[int]) -> dict[Key, Root]:
     }
 
 
-def turn_of(ticks: int) -> Callable[[Key], bool]:
+def extras_turn(samples: int) -> Callable[[Key], bool]:
     turns = max(1, round(settings.RECORD_SECONDS / settings.SAMPLE_SECONDS))
-    return lambda key: key[0] % turns == ticks % turns
+    return lambda key: key[0] % turns == samples % turns
 
 
-class Ticker:
-    """Ticks as the collector does, on a clock of its own that runs SAMPLE_SECONDS from tick to tick."""
+class SamplingLoop:
+    """The collector's steps, with a simulated clock that advances by SAMPLE_SECONDS per sample."""
 
     def __init__(self, roots: dict[Key, Root]) -> None:
         self.roots = roots
         self.sampler = Sampler()
-        self.todo: list[Callable[[], None]] = []
-        self.recorder = Recorder(this_host().pk, self.todo.append)
+        self.writes: list[Callable[[], None]] = []
+        self.recorder = Recorder(this_host().pk, self.writes.append)
         self.at = float(int(time.time()) // 600 * 600)
-        self.ticks = 0
+        self.samples = 0
 
     def sample(self) -> None:
-        self.ticks += 1
-        self.usages = of_programs(self.sampler.sample(self.roots, with_extras=turn_of(self.ticks)))
+        self.samples += 1
+        self.usages = of_programs(self.sampler.sample(self.roots, with_extras=extras_turn(self.samples)))
 
     def record(self) -> None:
         self.recorder.add(self.at, self.at + settings.SAMPLE_SECONDS, self.usages)
         self.at += settings.SAMPLE_SECONDS
-        while self.todo:
+        while self.writes:
             with transaction.atomic():
-                self.todo.pop(0)()
+                self.writes.pop(0)()
 
-    def forget(self) -> None:
-        """As if every process had been busy since the last tick: each is read and counted anew."""
-        self.sampler._reader._lines.clear()  # type: ignore[attr-defined]  # of the Linux reader
+    def make_processes_busy(self) -> None:
+        """Drop the cached stat lines, so that every process is parsed and counted again."""
+        self.sampler._reader._lines.clear()  # type: ignore[attr-defined]  # LinuxReader
 
-    def work(self) -> None:
-        """As if every program had used some CPU time, so that nothing may wait for the end of the interval."""
+    def make_usage_busy(self) -> None:
+        """Give every program some CPU time, so that its point is written at once."""
         self.usages = {program: usage._replace(cpu_ms=10) for program, usage in self.usages.items()}
 
 
 def stored_bytes() -> int:
-    """Of all tables and indexes together."""
+    """Size of all tables and indexes."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT (page_count - freelist_count) * page_size FROM pragma_page_count(), "
                        "pragma_freelist_count(), pragma_page_size()")  # fmt: skip
@@ -89,47 +90,47 @@ def stored_bytes() -> int:
 
 
 def psutil_loop(pids: list[int]) -> Callable[[], None]:
-    """What its documentation shows for watching processes: one `oneshot` each for CPU, memory and threads."""
+    """The loop from psutil's documentation: one `oneshot` per process for CPU, memory and threads."""
     known = [psutil.Process(pid) for pid in pids]
 
-    def look() -> None:
+    def sample() -> None:
         for process in known:
             with process.oneshot():
                 process.cpu_percent()
                 process.memory_info()
                 process.num_threads()
 
-    return look
+    return sample
 
 
 def main(pids: list[int]) -> dict[str, float]:
-    ticker = Ticker(roots_of(pids))
-    ticker.sample()
-    ticker.record()
-    asleep, written, busy, written_busy = [], [], [], []
-    for _ in range(TICKS):
-        time.sleep(LEAST_PAUSE)
-        asleep.append(cpu_ms(ticker.sample))
-        written.append(cpu_ms(ticker.record))
-    for _ in range(TICKS):
-        time.sleep(LEAST_PAUSE)
-        ticker.forget()
-        busy.append(cpu_ms(ticker.sample))
-        ticker.work()
-        written_busy.append(cpu_ms(ticker.record))
-    look = psutil_loop(pids)
-    look()
-    theirs = [cpu_ms(look) for _ in range(TICKS)]
+    loop = SamplingLoop(roots_of(pids))
+    loop.sample()
+    loop.record()
+    sampled, recorded, sampled_busy, recorded_busy = [], [], [], []
+    for _ in range(SAMPLES):
+        time.sleep(SHORTEST_PAUSE)
+        sampled.append(cpu_ms(loop.sample))
+        recorded.append(cpu_ms(loop.record))
+    for _ in range(SAMPLES):
+        time.sleep(SHORTEST_PAUSE)
+        loop.make_processes_busy()
+        sampled_busy.append(cpu_ms(loop.sample))
+        loop.make_usage_busy()
+        recorded_busy.append(cpu_ms(loop.record))
+    sample_with_psutil = psutil_loop(pids)
+    sample_with_psutil()
+    theirs = [cpu_ms(sample_with_psutil) for _ in range(SAMPLES)]
     before, points = stored_bytes(), ResourceUsage.objects.count()
     for _ in range(round(RECORDED_MINUTES * 60 / settings.SAMPLE_SECONDS)):
-        ticker.record()
+        loop.record()
     points = ResourceUsage.objects.count() - points
     return {
         "processes": len(pids),
-        "sample": statistics.median(asleep),
-        "sample_all_anew": statistics.median(busy),
-        "write": statistics.mean(written),  # a few of them also build the coarser tiers
-        "write_all_anew": statistics.mean(written_busy),
+        "sample": statistics.median(sampled),
+        "sample_busy": statistics.median(sampled_busy),
+        "record": statistics.mean(recorded),  # the mean, because only some of them also build the coarser tiers
+        "record_busy": statistics.mean(recorded_busy),
         "psutil": statistics.median(theirs),
         "points": points,
         "bytes_per_point": (stored_bytes() - before) / points,

@@ -1,4 +1,4 @@
-"""What each contender offers, so that one run measures them all alike."""
+"""The interface of a process manager under test, so that one run measures all of them in the same way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUS_SECONDS = 10
 
 @dataclass(frozen=True)
 class Program:
-    """One program to run. `log_max_bytes` and `log_backups` of None leave the manager's own defaults."""
+    """One program to run. None for `log_max_bytes` and `log_backups` keeps the manager's own defaults."""
 
     name: str
     argv: tuple[str, ...]
@@ -26,65 +26,65 @@ class Program:
 
 @dataclass(frozen=True)
 class StatusTiming:
-    """Milliseconds of each call, and how many programs the answers held."""
+    """Milliseconds of each call, and the number of programs in the response."""
 
     milliseconds: list[float]
     programs: int
 
 
-class Contender(ABC):
-    """One manager with its files in `directory`. Every method that waits is bounded and raises BenchError."""
+class ProcessManager(ABC):
+    """One manager with its files in `directory`. Methods that wait have a time limit and raise BenchError."""
 
     title: ClassVar[str]
     version: ClassVar[str] = ""
     status_has_usage: ClassVar[bool] = False
-    """Whether the call that `time_status` times gives CPU and memory too."""
+    """Whether the call timed by `time_status` also returns CPU and memory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     @classmethod
     def install(cls) -> None:
-        """Make the manager available in its own environment; nothing to do for those that need none."""
+        """Install the manager into an environment of its own, if it needs one."""
         return
 
     @abstractmethod
     def launch(self, programs: Sequence[Program]) -> None:
-        """Start the manager and define the programs. On return they are known to it and none is running."""
+        """Start the manager and define the programs. When it returns, none of them is running."""
 
     @abstractmethod
     def start_all(self) -> None:
-        """Give the one command that starts every program."""
+        """Send the single command that starts every program."""
 
     @abstractmethod
-    def root(self) -> psutil.Process:
-        """The process whose tree is the manager."""
+    def root_process(self) -> psutil.Process:
+        """The root of the manager's process tree."""
 
     def time_status(self, times: int) -> StatusTiming | None:
-        """Time the API's call for the state of all programs; None where there is no API."""
+        """Time the API call that returns the state of all programs; None if there is no API."""
         return None
 
     def time_usage(self, times: int) -> StatusTiming | None:
-        """Time another call that also gives CPU and memory; None where the API has none."""
+        """Time a separate API call that returns CPU and memory; None if there is none."""
         return None
 
-    def core(self, processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-        """Those of the manager's processes that supervise; all of them unless it also runs a web side."""
+    def supervising(self, processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+        """The manager's processes that supervise: all of them, unless it also runs a web server."""
         return list(processes)
 
     def logs(self, program: Program) -> list[Path]:
-        """The program's captured output, oldest first."""
-        return rotated(self.directory / f"{program.name}.log")
+        """The files with the program's captured output, oldest first."""
+        return rotated_files(self.directory / f"{program.name}.log")
 
 
-def rotated(live: Path) -> list[Path]:
+def rotated_files(live: Path) -> list[Path]:
     """`name.log` and its `name.log.<number>` backups, oldest (highest number) first."""
     backups = sorted(live.parent.glob(f"{live.name}.*"), key=lambda path: int(path.suffix[1:]), reverse=True)
     return [*backups, live]
 
 
 def time_calls(call: Callable[[], object], times: int) -> list[float]:
-    """Milliseconds of each of that many calls, after one that is not counted; fewer if they take over 10 s."""
+    """Milliseconds of each of `times` calls, after one warm-up call; fewer if they take longer than 10 s."""
     call()
     milliseconds: list[float] = []
     while len(milliseconds) < times and sum(milliseconds) < STATUS_SECONDS * 1000:

@@ -1,4 +1,4 @@
-"""What the benchmarks begin and end with: a place to work in, the machine they ran on, and their report."""
+"""What every benchmark shares: a temporary directory, a line about the machine, the report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.processes import end_descendants
+from bench.processes import kill_descendants
 from bench.table import align
 from bench.waiting import BenchError
 
-Tables = list[list[list[str]]]  # of lines, of cells; the first line of each is its heading
+Tables = list[list[list[str]]]  # tables of rows of cells; the first row of each is its header
 
 
 def say(line: str) -> None:
+    """Report progress on stderr, so that stdout holds the tables alone."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -30,35 +31,35 @@ def machine() -> str:
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
-    """A directory of one contender's own. Whatever was started meanwhile is ended, then the directory goes."""
+def temporary_directory() -> Iterator[Path]:
+    """Kills every process that was started meanwhile before it removes the directory."""
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         yield directory
     finally:
         interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_descendants()
+        kill_descendants()
         shutil.rmtree(directory)
         signal.signal(signal.SIGINT, interrupt)
 
 
-def exit_when_terminated() -> None:
-    """Has SIGTERM end the process by an exception, so that what it started is ended with it."""
+def exit_on_sigterm() -> None:
+    """Raise SystemExit on SIGTERM, so that the cleanup runs."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def report(measure: Callable[[Path], Tables], file: Path | None) -> int:
-    """Measures in a place of its own, prints the tables and writes them to `file`; the exit code."""
-    exit_when_terminated()
+    """Measure in a temporary directory, print the tables and write them to `file`. Returns the exit code."""
+    exit_on_sigterm()
     about = machine()
     try:
-        with workplace() as directory:
+        with temporary_directory() as directory:
             tables = measure(directory)
     except BenchError as error:
         say(str(error))
         return 1
     print(f"{about} at the start\n")
-    print("\n\n".join(align(lines) for lines in tables))
+    print("\n\n".join(align(rows) for rows in tables))
     if file:
         file.write_text(json.dumps({"machine": about, "tables": tables}, indent=2) + "\n")
     return 0
