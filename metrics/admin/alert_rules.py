@@ -81,8 +81,8 @@ class AlertRuleAdmin(RuleTrials):
 
     class Media:
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/rule.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/alert_rule_form.js", type="module"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:

@@ -89,7 +89,7 @@ class AlertAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     @admin.display(description=_("When"))
     def when(self, row: Alert) -> SafeString:

@@ -56,7 +56,7 @@ def needs_a_word(shown: ProgramStatus) -> bool:
 
 
 def word(shown: ProgramStatus) -> str:
-    """Why it is not fine; empty for what is. `static/monitor/live.js` says the same."""
+    """Why it is not fine; empty for what is. `static/monitor/live_status.js` says the same."""
     if shown["state"] == State.UNKNOWN:
         return _("the agent of %(host)s is silent") % {"host": shown["host"] or _("the default host")}
     return shown["reason"] if needs_a_word(shown) else ""

@@ -56,9 +56,9 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
 
     class Media:
         js = (
-            Script("monitor/list.js", type="module"),
-            Script("monitor/program.js", type="module"),
-            Script("monitor/rows.js", type="module"),
+            Script("monitor/program_list.js", type="module"),
+            Script("monitor/program_page.js", type="module"),
+            Script("monitor/form_rows.js", type="module"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Program]:

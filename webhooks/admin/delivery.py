@@ -143,8 +143,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     class Media:
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/delivery.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/delivery_progress.js", type="module"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:

@@ -47,8 +47,8 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
 
     class Media:
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/endpoint.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/endpoint_page.js", type="module"),
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -127,8 +127,8 @@ class MuteAdmin(RoleModelAdmin):
 
     class Media:
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/cron.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/cron_preview.js", type="module"),
         )
 
     def get_urls(self) -> list[URLPattern]:

@@ -1,7 +1,7 @@
 // The form of an alert rule: the unit beside its levels, and the rule tried against the past.
 
-import { preview } from "./preview.js";
-import { nameSearches } from "./searches.js";
+import { preview } from "./form_preview.js";
+import { nameSearches } from "./select_labels.js";
 
 function units(select) {
   const known = JSON.parse(select.dataset.units);

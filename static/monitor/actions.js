@@ -14,7 +14,7 @@ export async function post(address, data) {
   return { ok: response.ok, answer, text: answer.message || answer.detail || `${response.status} ${response.statusText}` };
 }
 
-export function enhanceVerbs(form) {
+export function enhanceActions(form) {
   form.addEventListener("submit", async (event) => {
     const button = event.submitter;
     if (!button) return;

@@ -1,6 +1,6 @@
 // Renews what has come of a delivery until there is something to tell.
 
-import { localTimes } from "./times.js";
+import { localTimes } from "./local_times.js";
 
 const EVERY = 400;
 const LONGEST = 40000; // the slowest endpoint may take 30 s for a try

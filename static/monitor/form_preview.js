@@ -1,6 +1,6 @@
 // A button that posts the form as it is typed and shows the answer below it; nothing is saved.
 
-import { localTimes } from "./times.js";
+import { localTimes } from "./local_times.js";
 import { toast } from "./toast.js";
 
 export function preview(button) {

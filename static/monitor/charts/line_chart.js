@@ -1,7 +1,7 @@
 // One picture, drawn with Chart.js, which Unfold loads on every page of the admin.
 
 import { momentText, tickText, timeTicks, UNITS, valueScale } from "./axes.js";
-import { key } from "./points.js";
+import { key } from "./time_series.js";
 
 const PIXELS_PER_TIME = 85;
 const NEAR = 6; // pixels from an event, within which it is told
@@ -52,7 +52,7 @@ const markers = {
   },
 };
 
-export class Drawing {
+export class LineChart {
   constructor(figure) {
     this.unit = UNITS[figure.dataset.unit];
     this.metrics = figure.dataset.chart.split(",");

@@ -1,7 +1,7 @@
 // The list of programs.
 
-import { followStatus } from "./live.js";
-import { enhanceVerbs } from "./verbs.js";
+import { followStatus } from "./live_status.js";
+import { enhanceActions } from "./actions.js";
 
 const bar = document.querySelector("[data-live-list]");
 
@@ -22,7 +22,7 @@ function rowOf(id) {
 if (bar) {
   const known = new Map();
   const form = document.getElementById("verb-form");
-  if (form) enhanceVerbs(form);
+  if (form) enhanceActions(form);
   followStatus(bar, {
     onPrograms(programs, isSnapshot) {
       if (isSnapshot) known.clear();

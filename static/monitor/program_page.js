@@ -1,12 +1,12 @@
 // The page of one program: live figures, processes, log, console, latest events.
 
 import { bytes, duration, percent } from "./format.js";
-import { followStatus } from "./live.js";
-import { logPanel } from "./logs.js";
+import { followStatus } from "./live_status.js";
+import { logPanel } from "./log_panel.js";
 import { tabs } from "./tabs.js";
-import { localTimes } from "./times.js";
+import { localTimes } from "./local_times.js";
 import { toast } from "./toast.js";
-import { enhanceVerbs } from "./verbs.js";
+import { enhanceActions } from "./actions.js";
 
 const NOTHING = "—";
 const RENEW_AFTER = 400;
@@ -96,7 +96,7 @@ const head = document.querySelector("[data-live-program]");
 if (head) {
   const id = Number(head.dataset.liveProgram);
   const renewActivity = activityRenewal(document.querySelector("[data-activity]"));
-  enhanceVerbs(document.getElementById("verb-form"));
+  enhanceActions(document.getElementById("verb-form"));
   followStatus(head, {
     onPrograms(programs) {
       const own = programs.find((program) => program.id === id);

@@ -2,8 +2,8 @@
 
 import { openSocket } from "../socket.js";
 import { momentText } from "./axes.js";
-import { Drawing } from "./drawing.js";
-import { Points } from "./points.js";
+import { LineChart } from "./line_chart.js";
+import { TimeSeries } from "./time_series.js";
 
 const HOUR = 3600;
 const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
@@ -47,7 +47,7 @@ export function chartPanel(panel) {
   let range = settings.get("range") in RANGES ? settings.get("range") : DEFAULT_RANGE;
   let show = groups.some((group) => group.dataset.chartsGroup === settings.get("show")) ? settings.get("show") : groups[0].dataset.chartsGroup;
   let withPercentile = settings.get("p95") === "1";
-  let points = new Points(), events = [], socket = null, turn = 0, timer = null, isLoaded = false;
+  let points = new TimeSeries(), events = [], socket = null, turn = 0, timer = null, isLoaded = false;
 
   const length = () => RANGES[range];
   const figures = () => [...groups.find((group) => group.dataset.chartsGroup === show).querySelectorAll("[data-chart]")];
@@ -59,7 +59,7 @@ export function chartPanel(panel) {
   }
 
   function drawing(figure) {
-    if (!drawings.has(figure)) drawings.set(figure, new Drawing(figure));
+    if (!drawings.has(figure)) drawings.set(figure, new LineChart(figure));
     return drawings.get(figure);
   }
 
@@ -116,7 +116,7 @@ export function chartPanel(panel) {
     const mine = ++turn;
     stop();
     isLoaded = false;
-    points = new Points();
+    points = new TimeSeries();
     note.hidden = true;
     for (const figure of figures()) say(figure, "Loading…");
     const hours = length() / HOUR, start = Math.floor(now() - length());

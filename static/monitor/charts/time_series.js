@@ -2,7 +2,7 @@
 
 export const key = (metric, aggregate) => `${metric}.${aggregate}`;
 
-export class Points {
+export class TimeSeries {
   constructor() {
     this.step = 0;
     this.rows = new Map(); // Unix seconds → { "cpu_percent.avg": 12.5, … }

@@ -1,12 +1,12 @@
 // The page of an endpoint: fields of the chosen format, preview of the unsaved form, test with its result.
 
-import { followDelivery } from "./delivery.js";
-import { preview } from "./preview.js";
-import { nameSearches } from "./searches.js";
+import { followDelivery } from "./delivery_progress.js";
+import { preview } from "./form_preview.js";
+import { nameSearches } from "./select_labels.js";
 import { tabs } from "./tabs.js";
-import "./times.js";
+import "./local_times.js";
 import { toast } from "./toast.js";
-import { post } from "./verbs.js";
+import { post } from "./actions.js";
 
 // Each format has its own block; switched off, a block is neither shown nor sent.
 function formatChoice(select) {
