@@ -1,6 +1,7 @@
 // A button that posts the form as it is typed and shows the answer below it; nothing is saved.
 
 import { localTimes } from "./local_times.js";
+import { text } from "./page_data.js";
 import { toast } from "./toast.js";
 
 export function preview(button) {
@@ -20,7 +21,7 @@ export function preview(button) {
       localTimes(place);
       place.scrollIntoView({ block: "nearest", behavior: "smooth" });
     } catch (error) {
-      toast(`No preview: ${error.message}`, "error");
+      toast(text("preview.failed", { error: error.message }), "error");
     } finally {
       button.removeAttribute("aria-busy");
     }

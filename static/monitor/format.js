@@ -1,15 +1,16 @@
-// Numbers as people read them. programs/formatting.py does the same on the server; keep the two alike.
+// Formats numbers. programs/formatting.py does the same on the server; a browser test compares the two.
 
-const BYTE_UNITS = ["B", "KB", "MB", "GB", "TB", "PB"];
-const SPANS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+import { byteUnits, durationUnits } from "./page_data.js";
+
+export const NO_VALUE = "—";
 
 export function bytes(count) {
   let size = count, unit = 0;
-  while (size >= 1024 && unit < BYTE_UNITS.length - 1) {
+  while (size >= 1024 && unit < byteUnits.length - 1) {
     size /= 1024;
     unit += 1;
   }
-  return `${size.toFixed(unit === 0 || size >= 100 ? 0 : 1)} ${BYTE_UNITS[unit]}`;
+  return `${size.toFixed(unit === 0 || size >= 100 ? 0 : 1)} ${byteUnits[unit]}`;
 }
 
 export function percent(value) {
@@ -18,7 +19,7 @@ export function percent(value) {
 
 export function duration(seconds) {
   let left = Math.max(0, Math.floor(seconds));
-  const parts = SPANS.map(([size, unit]) => {
+  const parts = durationUnits.map(([size, unit]) => {
     const count = Math.floor(left / size);
     left %= size;
     return [count, unit];

@@ -1,16 +1,9 @@
 // Follows /ws/status/ and keeps every element that shows a live value up to date.
-// An element says what it shows with data-live="cpu" and of which program with data-program="5".
+// An element names its value with data-live="cpu" and its program with data-program="5".
 
-import { bytes, duration, percent } from "./format.js";
-import { openSocket } from "./socket.js";
-
-const NOTHING = "—";
-const TROUBLED = new Set(["fatal", "backoff", "exited", "unknown"]);
-const CONNECTION = {
-  open: "Live",
-  lost: "Connection lost, trying again…",
-  refused: "No live updates: please log in again",
-};
+import { bytes, duration, NO_VALUE, percent } from "./format.js";
+import { statesWithReason, text } from "./page_data.js";
+import { openSocket, showConnection } from "./socket.js";
 
 const show = {
   state(element, program) {
@@ -18,13 +11,13 @@ const show = {
     element.dataset.state = program.state;
     element.dataset.health = program.health || "";
   },
-  cpu: (element, program) => setText(element, pids(program) ? percent(program.cpu_percent) : NOTHING),
-  memory: (element, program) => setText(element, pids(program) ? bytes(program.memory_bytes) : NOTHING),
+  cpu: (element, program) => setText(element, pids(program) ? percent(program.cpu_percent) : NO_VALUE),
+  memory: (element, program) => setText(element, pids(program) ? bytes(program.memory_bytes) : NO_VALUE),
   restarts: (element, program) => setText(element, String(program.restarts)),
   instances: (element, program) => setText(element, `${program.instances.running}/${program.instances.desired}`),
-  pids: (element, program) => setText(element, pids(program) || NOTHING),
+  pids: (element, program) => setText(element, pids(program) || NO_VALUE),
   reason(element, program) {
-    setText(element, word(program));
+    setText(element, reason(program));
     element.title = element.textContent;
   },
   uptime(element, program) {
@@ -38,13 +31,10 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function needsAWord(program) {
-  return TROUBLED.has(program.state) || program.health === "unhealthy";
-}
-
-function word(program) {
-  if (program.state === "unknown") return `the agent of ${program.host || "the default host"} is silent`;
-  return needsAWord(program) ? program.reason : "";
+// As `word` in programs/admin/live.py.
+function reason(program) {
+  if (program.state === "unknown") return text("state.unknown", { host: program.host || text("state.default_host") });
+  return statesWithReason.has(program.state) || program.health === "unhealthy" ? program.reason : "";
 }
 
 function pids(program) {
@@ -53,7 +43,7 @@ function pids(program) {
 
 function tick(element) {
   const since = parseFloat(element.dataset.since);
-  setText(element, since ? duration(Date.now() / 1000 - since) : NOTHING);
+  setText(element, since ? duration(Date.now() / 1000 - since) : NO_VALUE);
 }
 
 function tickAll() {
@@ -117,10 +107,7 @@ export function followStatus(bar, { onPrograms = () => {}, onRemoved = () => {},
 
   const socket = openSocket("/ws/status/", {
     onMessage: (message) => handlers[message.type]?.(message),
-    onState(state) {
-      connection.textContent = CONNECTION[state];
-      connection.dataset.state = state;
-    },
+    onState: (state) => showConnection(connection, state),
   });
   setInterval(tickAll, 1000);
   return socket;

@@ -1,19 +1,19 @@
-// The log panel: follows the newest lines, can be paused, searched and saved.
+// The log panel: follows the newest lines; people can pause, search and download them.
 
-import { openSocket } from "./socket.js";
+import { text } from "./page_data.js";
+import { openSocket, showConnection } from "./socket.js";
 
 const MOST_LINES = 5000;
 const FIRST_LINES = 500;
 const MOST_SAVED = 5000;
 const NEAR_END = 30; // pixels
-const CONNECTION = { open: "Following", lost: "Connection lost, trying again…", refused: "Not allowed", search: "Search" };
 
 function clock(time) {
   const moment = new Date(time);
   return moment.toTimeString().slice(0, 8) + "." + String(moment.getMilliseconds()).padStart(3, "0");
 }
 
-function lineElement({ time, text, instance }) {
+function lineElement({ time, text: content, instance }) {
   const line = document.createElement("div");
   line.className = "log-line";
   const stamp = document.createElement("time");
@@ -30,7 +30,7 @@ function lineElement({ time, text, instance }) {
     line.append(label);
   }
   const words = document.createElement("span");
-  words.textContent = text;
+  words.textContent = content;
   line.append(words);
   return line;
 }
@@ -39,6 +39,7 @@ export function logPanel(panel) {
   const find = (name) => panel.querySelector(`[data-log-${name}]`);
   const box = find("lines"), note = find("note"), newest = find("newest"), connection = find("connection");
   const address = `/api/programs/${panel.dataset.log}/logs`;
+  const pauseLabel = find("pause").textContent;
   let paused = false, following = true, held = [], socket = null;
 
   const atEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
@@ -58,9 +59,9 @@ export function logPanel(panel) {
     else newest.hidden = false;
   }
 
-  function say(text) {
-    note.textContent = text;
-    note.hidden = !text;
+  function say(message) {
+    note.textContent = message;
+    note.hidden = !message;
   }
 
   async function load(parameters) {
@@ -87,24 +88,24 @@ export function logPanel(panel) {
       },
       onState(state) {
         if (state === "open") clear();
-        connection.textContent = CONNECTION[state];
-        connection.dataset.state = state;
+        showConnection(connection, state);
       },
     });
   }
 
   async function search(query) {
     socket?.close();
-    connection.textContent = CONNECTION.search;
+    connection.textContent = text("log.searching");
     connection.dataset.state = "search";
     try {
       const { lines, truncated } = await load({ q: query, tail: MOST_LINES });
       clear();
       append(lines);
       toEnd();
-      say(`${lines.length}${truncated ? " or more" : ""} lines with “${query}”. Empty the search to follow again.`);
+      const found = { count: lines.length, query };
+      say(truncated ? text("log.newest_matches", found) : text("log.matches", found));
     } catch (error) {
-      say(`The log cannot be read: ${error.message}`);
+      say(text("log.failed", { error: error.message }));
     }
   }
 
@@ -116,21 +117,21 @@ export function logPanel(panel) {
   function pause(on) {
     paused = on;
     find("pause").setAttribute("aria-pressed", String(on));
-    find("pause").textContent = on ? "Continue" : "Pause";
+    find("pause").textContent = on ? find("pause").dataset.resume : pauseLabel;
     if (!on) append(held.splice(0));
   }
 
   async function save() {
     try {
       const { lines } = await load({ tail: MOST_SAVED });
-      const text = lines.map((line) => (line.time ? `${line.time} ${line.text}` : line.text)).join("\n");
+      const rows = lines.map((line) => (line.time ? `${line.time} ${line.text}` : line.text));
       const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([text, "\n"], { type: "text/plain" }));
+      link.href = URL.createObjectURL(new Blob([rows.join("\n"), "\n"], { type: "text/plain" }));
       link.download = `${panel.dataset.name}.log`;
       link.click();
       URL.revokeObjectURL(link.href);
     } catch (error) {
-      say(`The log cannot be read: ${error.message}`);
+      say(text("log.failed", { error: error.message }));
     }
   }
 

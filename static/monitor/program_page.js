@@ -1,14 +1,14 @@
 // The page of one program: live figures, processes, log, console, latest events.
 
-import { bytes, duration, percent } from "./format.js";
+import { bytes, duration, NO_VALUE, percent } from "./format.js";
 import { followStatus } from "./live_status.js";
 import { logPanel } from "./log_panel.js";
 import { tabs } from "./tabs.js";
 import { localTimes } from "./local_times.js";
+import { text } from "./page_data.js";
 import { toast } from "./toast.js";
 import { enhanceActions } from "./actions.js";
 
-const NOTHING = "—";
 const RENEW_AFTER = 400;
 
 function cell(content) {
@@ -27,13 +27,13 @@ function badge(process) {
 }
 
 function ending({ pid, exit_signal, exit_code }) {
-  if (pid) return NOTHING;
-  if (exit_signal) return `ended by ${exit_signal}`;
-  return exit_code === null ? NOTHING : `exit code ${exit_code}`;
+  if (pid) return NO_VALUE;
+  if (exit_signal) return text("exit.signal", { signal: exit_signal });
+  return exit_code === null ? NO_VALUE : text("exit.code", { code: exit_code });
 }
 
 function processRow(process) {
-  const used = (text) => cell(process.pid ? text : NOTHING);
+  const used = (value) => cell(process.pid ? value : NO_VALUE);
   const row = document.createElement("tr");
   row.append(
     cell(String(process.index)),
@@ -42,7 +42,7 @@ function processRow(process) {
     used(percent(process.cpu_percent)),
     used(bytes(process.memory_bytes)),
     used(String(process.threads)),
-    cell(process.uptime_seconds === null ? NOTHING : duration(process.uptime_seconds)),
+    cell(process.uptime_seconds === null ? NO_VALUE : duration(process.uptime_seconds)),
     cell(String(process.restarts)),
     cell(ending(process)),
   );
@@ -103,7 +103,7 @@ if (head) {
       if (own) showProcesses(own);
     },
     onRemoved(ids) {
-      if (ids.includes(id)) toast("This program was removed.", "error");
+      if (ids.includes(id)) toast(text("program.removed"), "error");
     },
     onEvent(event) {
       if (event.program?.id === id) renewActivity();

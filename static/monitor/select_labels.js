@@ -1,9 +1,11 @@
-// Select2 makes its search fields without a name, when it finds the time, be that before or after the page has loaded.
+// Labels the search fields of Select2, which creates them unnamed, before or after the page has loaded.
+
+import { text } from "./page_data.js";
 
 function nameThose() {
   for (const field of document.querySelectorAll(".select2-search__field:not([aria-label])")) {
     const select = field.closest(".select2")?.previousElementSibling;
-    field.setAttribute("aria-label", select?.labels?.[0]?.textContent.trim() || "Search");
+    field.setAttribute("aria-label", select?.labels?.[0]?.textContent.trim() || text("select.search"));
   }
 }
 

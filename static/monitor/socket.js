@@ -1,11 +1,24 @@
-// A websocket that comes back: after a loss it waits a little longer each time, up to 15 seconds.
+// A websocket that reconnects, with growing pauses of up to 15 seconds.
+
+import { text } from "./page_data.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15000;
 const STABLE_AFTER = 5000;
-const FINAL = new Set([4401, 4403, 4404]); // not known, not allowed, gone: coming back would not help
+const FINAL = new Set([4401, 4403, 4404]); // not logged in, not allowed, removed: trying again would not help
 
-// `path` may be a function: where to go on is then asked anew for each connection.
+const STATES = {
+  open: text("connection.open"),
+  lost: text("connection.lost"),
+  refused: text("connection.refused"),
+};
+
+export function showConnection(element, state) {
+  element.textContent = STATES[state];
+  element.dataset.state = state;
+}
+
+// `path` may be a function: each connection then asks it where to resume.
 export function openSocket(path, { onMessage, onState }) {
   let socket = null, pause = FIRST_PAUSE, timer = null, closed = false;
 
@@ -33,7 +46,7 @@ export function openSocket(path, { onMessage, onState }) {
     };
   }
 
-  // A laptop that wakes up should not wait for its turn.
+  // A laptop that wakes up reconnects at once instead of waiting for the timer.
   function retryNow() {
     if (timer && document.visibilityState === "visible") {
       clearTimeout(timer);

@@ -1,4 +1,4 @@
-// Round numbers for the axes, and how they are written.
+// Ticks of the axes at round values, and their labels.
 
 import { bytes, percent } from "../format.js";
 
@@ -18,7 +18,7 @@ export const UNITS = {
   count: { write: (value) => trimmed(value), tick: trimmed, least: 4 },
 };
 
-// Where the axis of values ends and how far its lines lie apart.
+// The end of the value axis and the step between its grid lines.
 export function valueScale(highest, unit) {
   const wanted = Math.max(highest, unit.least) / VALUE_TICKS;
   const base = unit.binary ? 1024 : 10;
@@ -27,7 +27,7 @@ export function valueScale(highest, unit) {
   return { step, max: step * Math.ceil(Math.max(highest, unit.least) / step) };
 }
 
-// Moments that are round on the reader's clock.
+// Times that are round in the reader's time zone, in Unix seconds.
 export function timeTicks(from, to, most) {
   const step = TIME_STEPS.find((one) => (to - from) / one <= most) || 30 * DAY;
   const offset = new Date(from * 1000).getTimezoneOffset() * MINUTE;
@@ -37,7 +37,7 @@ export function timeTicks(from, to, most) {
 }
 
 const clock = (date) => date.toTimeString().slice(0, 5);
-const day = (date) => date.toLocaleDateString("en", { day: "numeric", month: "short" });
+const day = (date) => date.toLocaleDateString(document.documentElement.lang, { day: "numeric", month: "short" });
 
 export function tickText(time, range) {
   const date = new Date(time * 1000);
@@ -45,8 +45,8 @@ export function tickText(time, range) {
   return range > 2 * DAY || clock(date) === "00:00" ? day(date) : clock(date);
 }
 
-// A moment, with its day where the time shown is longer than one; with seconds where points lie that close.
-export function momentText(time, range, step = MINUTE) {
+// With the day if `range` is longer than half a day, with seconds if `step` is below a minute. All in seconds.
+export function timestampText(time, range, step = MINUTE) {
   const date = new Date(time * 1000);
   const text = step < MINUTE ? date.toTimeString().slice(0, 8) : clock(date);
   return range > DAY / 2 ? `${day(date)} ${text}` : text;

@@ -1,24 +1,24 @@
-// Charts of a program or a machine: what was, from the API, and what comes, over a socket.
+// Charts of a program or a host: the history from the API, then new points over a socket.
 
-import { openSocket } from "../socket.js";
-import { momentText } from "./axes.js";
+import { text } from "../page_data.js";
+import { openSocket, showConnection } from "../socket.js";
+import { timestampText } from "./axes.js";
 import { LineChart } from "./line_chart.js";
 import { TimeSeries } from "./time_series.js";
 
 const HOUR = 3600;
 const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
 const DEFAULT_RANGE = "1h";
-const LONGEST_HOURS = 168; // that the API counts in hours
+const LONGEST_HOURS = 168; // the API takes longer periods by `start` only
 const LONGEST_PAUSE = 60000;
 const MOST_EVENTS = 200;
 const EVENTS = {
-  "program.crashed": { word: "crashed", tone: "error" },
-  "program.fatal": { word: "gave up", tone: "error" },
-  "program.restarted": { word: "restarted", tone: "warning" },
+  "program.crashed": { word: text("chart.crashed"), tone: "error" },
+  "program.fatal": { word: text("chart.gave_up"), tone: "error" },
+  "program.restarted": { word: text("chart.restarted"), tone: "warning" },
 };
-const CONNECTION = { open: "Live", lost: "Connection lost, trying again…", refused: "No live updates: please log in again" };
-const NOTHING = "Nothing was recorded in this time.";
 
+const capitalized = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);
 const now = () => Date.now() / 1000;
 
 async function load(address, parameters) {
@@ -28,7 +28,7 @@ async function load(address, parameters) {
   return answer;
 }
 
-// What is chosen stands in the address, so that it can be kept, sent to somebody and gone back to.
+// The choices are kept in the address, so that it can be bookmarked and shared.
 const settings = {
   get: (name) => new URLSearchParams(window.location.search).get(name),
   set(name, value) {
@@ -59,11 +59,11 @@ export function chartPanel(panel) {
   }
 
   function drawing(figure) {
-    if (!drawings.has(figure)) drawings.set(figure, new LineChart(figure));
+    if (!drawings.has(figure)) drawings.set(figure, new LineChart(figure, find("p95")?.textContent.trim() ?? ""));
     return drawings.get(figure);
   }
 
-  // --- Pictures and words -------------------------------------------------------------------------------
+  // --- Charts and captions ------------------------------------------------------------------------------
 
   function draw() {
     const to = now(), from = to - length();
@@ -72,10 +72,10 @@ export function chartPanel(panel) {
     for (const figure of figures()) {
       const one = drawing(figure);
       one.show({ points, from, to, events: shown, withPercentile });
-      const words = summary(figure, one.unit);
-      figure.querySelector("[data-chart-summary]").textContent = words;
-      one.canvas.setAttribute("aria-label", `${figure.dataset.title}: ${words || NOTHING}`);
-      if (isLoaded) say(figure, words ? "" : NOTHING);
+      const caption = summary(figure, one.unit);
+      figure.querySelector("[data-chart-summary]").textContent = caption;
+      one.canvas.setAttribute("aria-label", `${figure.dataset.title}: ${caption || text("chart.empty")}`);
+      if (isLoaded) say(figure, caption ? "" : text("chart.empty"));
     }
     if (find("events")) find("events").textContent = eventSummary(shown);
   }
@@ -85,32 +85,40 @@ export function chartPanel(panel) {
     const parts = metrics.map((metric, index) => {
       const found = points.summary(metric);
       if (!found) return "";
-      const { average, highest } = found;
-      const text = average === highest.value ? `${unit.write(average)} all the time` : `average ${unit.write(average)}, highest ${unit.write(highest.value)} at ${momentText(highest.time, length(), points.step)}`;
-      return metrics.length > 1 ? `${labels[index]}: ${text}` : text;
+      const isLabelled = metrics.length > 1;
+      if (found.average === found.highest.value) {
+        const value = unit.write(found.average);
+        return isLabelled ? `${labels[index]} ${value}` : text("chart.constant", { value });
+      }
+      const values = text("chart.summary", {
+        average: unit.write(found.average),
+        highest: unit.write(found.highest.value),
+        time: timestampText(found.highest.time, length(), points.step),
+      });
+      return isLabelled ? `${labels[index]}: ${values}` : values;
     });
-    return parts.filter(Boolean).join("; ");
+    return capitalized(parts.filter(Boolean).join("; "));
   }
 
   function eventSummary(shown) {
     const counted = Object.values(EVENTS).map(({ word }) => [word, shown.filter((event) => event.word === word).length]);
-    const parts = counted.filter(([, count]) => count).map(([word, count]) => `${word} ${count === 1 ? "once" : `${count} times`}`);
-    return parts.length ? `In this time it ${parts.join(", ")}.` : "";
+    const parts = counted.filter(([, count]) => count).map(([word, count]) => `${word} ${count}`);
+    return parts.length ? text("chart.events", { events: parts.join(", ") }) : "";
   }
 
-  function say(figure, text) {
+  function say(figure, message) {
     const place = figure.querySelector("[data-chart-empty]");
-    place.textContent = text;
-    place.hidden = !text;
+    place.textContent = message;
+    place.hidden = !message;
   }
 
   function fail(error) {
-    note.querySelector("span").textContent = `The history cannot be read: ${error.message}`;
+    note.querySelector("span").textContent = text("chart.failed", { error: error.message });
     note.hidden = false;
     for (const figure of figures()) say(figure, "");
   }
 
-  // --- What was, then what comes ------------------------------------------------------------------------
+  // --- History, then new points -------------------------------------------------------------------------
 
   async function begin() {
     const mine = ++turn;
@@ -118,7 +126,7 @@ export function chartPanel(panel) {
     isLoaded = false;
     points = new TimeSeries();
     note.hidden = true;
-    for (const figure of figures()) say(figure, "Loading…");
+    for (const figure of figures()) say(figure, text("chart.loading"));
     const hours = length() / HOUR, start = Math.floor(now() - length());
     const window_ = hours > LONGEST_HOURS ? { start } : { hours };
     try {
@@ -146,7 +154,7 @@ export function chartPanel(panel) {
     return { ...EVENTS[type], time: Date.parse(timestamp) / 1000, text: EVENTS[type].word + (reason ? `: ${reason}` : "") };
   }
 
-  // Asked for each connection anew, so after a loss it goes on from the newest point there is.
+  // Called for each connection: after a loss it resumes from the newest point.
   function address() {
     const since = points.rows.size ? { since: points.newest } : {};
     return `${panel.dataset.socket}?${new URLSearchParams({ ...question(), hours: length() / HOUR, step: points.step, ...since })}`;
@@ -161,8 +169,7 @@ export function chartPanel(panel) {
         draw();
       },
       onState(state) {
-        connection.textContent = CONNECTION[state];
-        connection.dataset.state = state;
+        showConnection(connection, state);
       },
     });
     timer = setInterval(draw, Math.min(LONGEST_PAUSE, Math.max(1000, (1000 * length()) / 500)));
@@ -174,7 +181,7 @@ export function chartPanel(panel) {
     clearInterval(timer);
   }
 
-  // --- What people choose -------------------------------------------------------------------------------
+  // --- Choices ------------------------------------------------------------------------------------------
 
   function press(name, chosen) {
     for (const button of all(name)) button.setAttribute("aria-pressed", String(button.value === chosen));
@@ -208,7 +215,7 @@ export function chartPanel(panel) {
   find("host")?.addEventListener("change", () => settings.set("host", find("host").value) || begin());
   panel.addEventListener("chart:said", (event) => (find("said").textContent = event.detail));
 
-  // A page that nobody sees holds no connection; it catches up when it is looked at.
+  // A hidden page holds no connection; it catches up when it is shown again.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) stop();
     else if (isLoaded && !socket) follow();

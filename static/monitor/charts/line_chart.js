@@ -1,10 +1,11 @@
-// One picture, drawn with Chart.js, which Unfold loads on every page of the admin.
+// One chart, drawn by Chart.js, which Unfold loads on every page of the admin.
 
-import { momentText, tickText, timeTicks, UNITS, valueScale } from "./axes.js";
+import { tickText, timestampText, timeTicks, UNITS, valueScale } from "./axes.js";
+import { text } from "../page_data.js";
 import { key } from "./time_series.js";
 
 const PIXELS_PER_TIME = 85;
-const NEAR = 6; // pixels from an event, within which it is told
+const NEAR = 6; // pixels around an event in which the tooltip lists it
 const LINES = ["--m-chart-1", "--m-chart-2", "--m-chart-3"];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -17,13 +18,13 @@ function radius({ dataIndex, dataset }) {
 
 const line = (name, label, more = {}) => ({ name, label, isLine: true, borderWidth: 1.75, pointRadius: radius, ...more });
 
-// With one metric the band from lowest to highest is drawn behind its average; several are lines beside each other.
-function datasets(metrics, labels) {
+// One metric: its average in front of the band from lowest to highest. Several metrics: one line each.
+function datasets(metrics, labels, percentileLabel) {
   if (metrics.length > 1) return metrics.map((metric, index) => line(null, labels[index], { metric, ink: LINES[index] }));
   const [metric] = metrics;
   return [
-    line(null, "average", { metric, ink: LINES[0], order: 1 }),
-    line(key(metric, "p95"), "95th percentile", { ink: LINES[1], borderDash: [4, 3], isPercentile: true, order: 2 }),
+    line(null, text("chart.average"), { metric, ink: LINES[0], isAverage: true, order: 1 }),
+    line(key(metric, "p95"), percentileLabel, { ink: LINES[1], borderDash: [4, 3], isPercentile: true, order: 2 }),
     { name: key(metric, "min"), other: key(metric, "avg"), ink: null, borderWidth: 0, pointRadius: 0, order: 4 },
     { name: key(metric, "max"), ink: null, paper: "--m-chart-band", borderWidth: 0, pointRadius: 0, fill: "-1", order: 3 },
   ];
@@ -53,14 +54,14 @@ const markers = {
 };
 
 export class LineChart {
-  constructor(figure) {
+  constructor(figure, percentileLabel) {
     this.unit = UNITS[figure.dataset.unit];
     this.metrics = figure.dataset.chart.split(",");
     this.canvas = figure.querySelector("canvas");
     this.shown = { from: 0, to: 1, step: 60, points: null, events: [] };
     this.chart = new window.Chart(this.canvas, {
       type: "line",
-      data: { datasets: datasets(this.metrics, (figure.dataset.labels || "").split(",")) },
+      data: { datasets: datasets(this.metrics, (figure.dataset.labels || "").split(","), percentileLabel) },
       options: this.options(),
       plugins: [markers],
     });
@@ -116,25 +117,27 @@ export class LineChart {
 
   timeText(time) {
     const { step } = this.shown;
-    const from = momentText(time, this.range, step);
-    return step < 60 ? from : `${from} to ${momentText(time + step, this.range, step).slice(-5)}`;
+    const start = timestampText(time, this.range, step);
+    if (step < 60) return start;
+    return text("chart.interval", { start, end: timestampText(time + step, this.range, step).slice(-5) });
   }
 
   spreadText({ dataset, parsed }) {
-    if (this.metrics.length > 1 || dataset.label !== "average") return "";
+    if (!dataset.isAverage) return "";
     const [low, high] = ["min", "max"].map((end) => this.shown.points.value(parsed.x, key(dataset.metric, end)));
     if (high === null) return "";
-    return low === null ? `highest ${this.unit.write(high)}` : `from ${this.unit.write(low)} to ${this.unit.write(high)}`;
+    if (low === null) return text("chart.highest", { high: this.unit.write(high) });
+    return text("chart.spread", { low: this.unit.write(low), high: this.unit.write(high) });
   }
 
   eventTexts(time) {
     const reach = Math.max(this.shown.step / 2, (NEAR * this.range) / Math.max(1, this.chart.chartArea.width));
     const middle = time + this.shown.step / 2;
     const near = this.shown.events.filter((event) => Math.abs(event.time - middle) <= reach);
-    return near.map((event) => `${momentText(event.time, this.range, 1)} ${event.text}`);
+    return near.map((event) => `${timestampText(event.time, this.range, 1)} ${event.text}`);
   }
 
-  // What is shown: points from one moment to another, and what happened in between.
+  // Draws the points and events between two times, in Unix seconds.
   show({ points, from, to, events, withPercentile }) {
     this.shown = { points, from, to, events, step: points.step };
     const times = points.times();
@@ -183,7 +186,7 @@ export class LineChart {
     this.pointAt(move);
   }
 
-  // Shows the value so many points further, as the pointer would; null: none.
+  // Moves the tooltip by so many points; null hides it.
   pointAt(move) {
     const data = this.chart.data.datasets[0].data;
     const known = data.map(({ y }, index) => (y === null ? -1 : index)).filter((index) => index >= 0);

@@ -1,6 +1,7 @@
-// The last hour of each program in the list: CPU, minute by minute, going on with what the status socket says.
+// The CPU use of each program in the last hour, by minute; the status socket adds to it.
 
 import { bytes, percent } from "../format.js";
+import { text } from "../page_data.js";
 
 const MINUTES = 60, WIDTH = 88, HEIGHT = 22, PAD = 1.5;
 const LEAST = 5; // percent, so that an idle program does not look busy
@@ -10,7 +11,7 @@ const isKnown = (value) => value !== null && value !== undefined;
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const thisMinute = () => Math.floor(Date.now() / 60000) * 60;
 
-// A path with a break wherever nothing was recorded. A lone minute becomes a dot.
+// An SVG path, broken where no data exists. A lone minute becomes a dot.
 function pathOf(values) {
   const highest = Math.max(LEAST, ...values.filter(isKnown));
   const x = (index) => ((index / (MINUTES - 1)) * (WIDTH - 2 * PAD) + PAD).toFixed(1);
@@ -37,12 +38,12 @@ class Sparkline {
     const { start, cpu, memory } = element.dataset;
     this.start = Number(start) || thisMinute() - 60 * (MINUTES - 1);
     this.lines = { cpu: JSON.parse(cpu), memory: JSON.parse(memory) };
-    this.samples = []; // of the newest minute, as the socket told them
+    this.samples = []; // of the newest minute, from the socket
     this.latest = null;
     this.moveOn();
   }
 
-  // Shifts minutes out at the left. What runs and says nothing uses what it used before.
+  // Shifts minutes out at the left. A new minute starts with the last known values of a running program.
   moveOn() {
     const missing = Math.round((thisMinute() - this.start) / 60) + 1 - MINUTES;
     for (let count = Math.min(missing, MINUTES); count > 0; count -= 1) {
@@ -74,9 +75,10 @@ class Sparkline {
 
   words() {
     const [cpu, memory] = [this.lines.cpu, this.lines.memory].map((line) => line.filter(isKnown));
-    if (!cpu.length) return "Nothing was recorded in the last hour.";
-    const parts = [`CPU: average ${percent(average(cpu))}, highest minute ${percent(Math.max(...cpu))}`];
-    if (memory.length) parts.push(`memory: average ${bytes(average(memory))}, highest minute ${bytes(Math.max(...memory))}`);
+    if (!cpu.length) return text("sparkline.empty");
+    const written = (line, write) => ({ average: write(average(line)), highest: write(Math.max(...line)) });
+    const parts = [text("sparkline.cpu", written(cpu, percent))];
+    if (memory.length) parts.push(text("sparkline.memory", written(memory, bytes)));
     return parts.join("; ");
   }
 }

@@ -1,4 +1,4 @@
-// What a chart shows, by time: it comes from the API and goes on over the socket.
+// The points of a chart by time: a history from the API, then new points from the socket.
 
 export const key = (metric, aggregate) => `${metric}.${aggregate}`;
 
@@ -12,14 +12,14 @@ export class TimeSeries {
     return Math.max(...this.rows.keys());
   }
 
-  // A history takes the place of everything from its start on.
+  // Replaces everything from `start` on.
   begin({ step, start, series }) {
     this.step = step;
     for (const time of [...this.rows.keys()]) if (time >= start) this.rows.delete(time);
     this.add(series);
   }
 
-  // A point takes the place of the one with its time.
+  // Replaces points that have the same time.
   add(series) {
     for (const [metric, aggregates] of Object.entries(series)) {
       for (const [aggregate, points] of Object.entries(aggregates)) {
@@ -38,7 +38,7 @@ export class TimeSeries {
     for (const time of [...this.rows.keys()]) if (time + this.step < start) this.rows.delete(time);
   }
 
-  // The times in order. Where nothing was recorded there is one without values, at which lines break off.
+  // The times in order, with one extra time in each gap: it has no value, so the line breaks there.
   times() {
     const found = [];
     for (const time of [...this.rows.keys()].sort((one, other) => one - other)) {
@@ -53,7 +53,7 @@ export class TimeSeries {
     return this.rows.get(time)?.[name] ?? null;
   }
 
-  // What a line of words says instead of the picture; null without a value.
+  // Average and highest value for the caption; null if there is no value.
   summary(metric) {
     let sum = 0, count = 0, highest = null;
     for (const [time, row] of this.rows) {
