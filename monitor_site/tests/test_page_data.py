@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -15,14 +17,32 @@ from monitor_site.page_data import TEXTS
 
 SCRIPTS = sorted((settings.BASE_DIR / "static" / "monitor").rglob("*.js"))
 USED = re.compile(r'\btext\(\s*"([\w.]+)"')
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
+SENTENCE = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}|^[A-Z][a-z]+[.…]?$")
+# Names of keys on the keyboard and of HTTP headers, selectors, class lists and messages for programmers.
+NOT_SHOWN = re.compile(
+    r"^(Arrow\w+|Home|End|Escape|Accept|no (text|value|element) .*|toast toast-.*|[.#\[:].*|[\w-]+(:not)?[(\[].*)$"
+)
 
 
 def used_keys() -> set[str]:
     return {key for script in SCRIPTS for key in USED.findall(script.read_text())}
 
 
+def literals(script: Path) -> Iterator[str]:
+    for quoted, template in LITERAL.findall(COMMENT.sub("", script.read_text())):
+        yield quoted or re.sub(r"\$\{.*?\}", "", template)
+
+
 def test_scripts_use_exactly_the_texts_that_the_server_sends() -> None:
     assert used_keys() == TEXTS.keys()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_no_script_holds_a_text_of_its_own(script: Path) -> None:
+    found = [one for one in literals(script) if SENTENCE.search(one) and not NOT_SHOWN.match(one)]
+    assert found == []
 
 
 @pytest.mark.django_db

@@ -1,31 +1,36 @@
-// Says beside a cron expression when it comes next. The server works that out: it is its clock that counts.
+// Shows below a cron expression when it comes next. The server computes that, since its clock counts.
 
-const WAIT = 300;
+import { getJson } from "./request.js";
+
+const DELAY = 300; // milliseconds after the last key
+
+function show(note, message, isWrong) {
+  note.textContent = message;
+  note.classList.toggle("cron-wrong", isWrong);
+}
 
 for (const input of document.querySelectorAll("[data-cron]")) {
   const note = document.createElement("p");
   note.className = "cron-note";
   note.setAttribute("role", "status");
   input.after(note);
-  let timer = null, asked = 0;
+  let timer = null, latest = 0;
 
   async function ask() {
-    const number = ++asked;
-    const expression = input.value.trim();
-    if (!expression) {
-      note.textContent = "";
-      return;
+    const number = ++latest; // a slow answer must not replace a newer one
+    const cron = input.value.trim();
+    if (!cron) return show(note, "", false);
+    try {
+      const { text, wrong } = await getJson(input.dataset.cron, { cron });
+      if (number === latest) show(note, text, Boolean(wrong));
+    } catch (error) {
+      if (number === latest) show(note, error.message, true);
     }
-    const response = await fetch(`${input.dataset.cron}?${new URLSearchParams({ cron: expression })}`, { credentials: "same-origin" });
-    if (!response.ok || response.redirected || number !== asked) return;
-    const { text, wrong } = await response.json();
-    note.textContent = text;
-    note.classList.toggle("cron-wrong", Boolean(wrong));
   }
 
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(ask, WAIT);
+    timer = setTimeout(ask, DELAY);
   });
   ask();
 }

@@ -1,14 +1,14 @@
-// The page of an endpoint: fields of the chosen format, preview of the unsaved form, test with its result.
+// The page of an endpoint: the fields of the chosen format, preview of the unsaved form, test with its result.
 
 import { followDelivery } from "./delivery_progress.js";
 import { preview } from "./form_preview.js";
+import "./local_times.js";
+import { postForm } from "./request.js";
 import { nameSearches } from "./select_labels.js";
 import { tabs } from "./tabs.js";
-import "./local_times.js";
 import { toast } from "./toast.js";
-import { post } from "./actions.js";
 
-// Each format has its own block; switched off, a block is neither shown nor sent.
+// Each format has its own block of fields. A disabled block is neither shown nor sent.
 function formatChoice(select) {
   function show() {
     for (const block of document.querySelectorAll("[data-format]")) {
@@ -22,7 +22,7 @@ function formatChoice(select) {
   show();
 }
 
-// Boxes that a star covers already are greyed, so that nobody wonders whether they count.
+// Greys the checkboxes that a checked `*` pattern covers already.
 function eventBoxes(group) {
   const everything = group.querySelector('input[value="*"]');
   function grey() {
@@ -42,11 +42,10 @@ function testing(button) {
     event.preventDefault();
     button.disabled = true;
     try {
-      const { ok, text, answer } = await post(button.formAction, new FormData(button.form));
-      if (ok) await followDelivery(place, answer.progress);
-      else toast(text, "error");
+      const { progress } = await postForm(button.formAction, button.form);
+      await followDelivery(place, progress);
     } catch (error) {
-      toast(`The monitor does not answer: ${error.message}`, "error");
+      toast(error.message, "error");
     } finally {
       button.disabled = false;
     }

@@ -1,7 +1,7 @@
-// A button that posts the form as it is typed and shows the answer below it; nothing is saved.
+// A button that posts the unsaved form and shows the rendered answer below it.
 
 import { localTimes } from "./local_times.js";
-import { text } from "./page_data.js";
+import { postFormForHtml } from "./request.js";
 import { toast } from "./toast.js";
 
 export function preview(button) {
@@ -10,18 +10,11 @@ export function preview(button) {
     event.preventDefault();
     button.setAttribute("aria-busy", "true");
     try {
-      const response = await fetch(button.formAction, {
-        method: "POST",
-        body: new FormData(button.form),
-        headers: { "X-Requested-With": "fetch" },
-        credentials: "same-origin",
-      });
-      if (!response.ok || response.redirected) throw new Error(`${response.status} ${response.statusText}`);
-      place.innerHTML = await response.text();
+      place.innerHTML = await postFormForHtml(button.formAction, button.form);
       localTimes(place);
       place.scrollIntoView({ block: "nearest", behavior: "smooth" });
     } catch (error) {
-      toast(text("preview.failed", { error: error.message }), "error");
+      toast(error.message, "error");
     } finally {
       button.removeAttribute("aria-busy");
     }

@@ -1,6 +1,7 @@
 // The log panel: follows the newest lines; people can pause, search and download them.
 
 import { text } from "./page_data.js";
+import { getJson } from "./request.js";
 import { openSocket, showConnection } from "./socket.js";
 
 const MOST_LINES = 5000;
@@ -64,20 +65,13 @@ export function logPanel(panel) {
     note.hidden = !message;
   }
 
-  async function load(parameters) {
-    const response = await fetch(`${address}?${new URLSearchParams(parameters)}`, { headers: { Accept: "application/json" } });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.detail || response.statusText);
-    return answer;
-  }
-
   function clear() {
     box.replaceChildren();
     held = [];
     newest.hidden = true;
   }
 
-  // A new connection begins with the last lines, so nothing is missing and nothing stands twice.
+  // Each connection starts with the last lines, so the panel is cleared for it: no line is lost or doubled.
   function follow() {
     say("");
     socket = openSocket(`/ws/programs/${panel.dataset.log}/logs/?tail=${FIRST_LINES}`, {
@@ -98,7 +92,7 @@ export function logPanel(panel) {
     connection.textContent = text("log.searching");
     connection.dataset.state = "search";
     try {
-      const { lines, truncated } = await load({ q: query, tail: MOST_LINES });
+      const { lines, truncated } = await getJson(address, { q: query, tail: MOST_LINES });
       clear();
       append(lines);
       toEnd();
@@ -123,7 +117,7 @@ export function logPanel(panel) {
 
   async function save() {
     try {
-      const { lines } = await load({ tail: MOST_SAVED });
+      const { lines } = await getJson(address, { tail: MOST_SAVED });
       const rows = lines.map((line) => (line.time ? `${line.time} ${line.text}` : line.text));
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([rows.join("\n"), "\n"], { type: "text/plain" }));
@@ -153,7 +147,7 @@ export function logPanel(panel) {
     following = atEnd();
     if (following) newest.hidden = true;
   });
-  // A panel that was hidden has no height to scroll in until it is shown.
+  // A hidden panel has no height: it can scroll to its end only once it is shown.
   new ResizeObserver(() => following && toEnd()).observe(box);
 
   follow();

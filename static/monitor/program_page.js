@@ -6,10 +6,11 @@ import { logPanel } from "./log_panel.js";
 import { tabs } from "./tabs.js";
 import { localTimes } from "./local_times.js";
 import { text } from "./page_data.js";
+import { getHtml, postJson } from "./request.js";
 import { toast } from "./toast.js";
 import { enhanceActions } from "./actions.js";
 
-const RENEW_AFTER = 400;
+const RELOAD_DELAY = 400; // milliseconds
 
 function cell(content) {
   const element = document.createElement("td");
@@ -54,39 +55,33 @@ function showProcesses(program) {
   if (program.processes.length) body.replaceChildren(...program.processes.map(processRow));
 }
 
-// The server puts the latest events into words, so they are fetched rather than written twice.
-function activityRenewal(place) {
+// Reloads the latest events, which the server describes, once for all events that come close together.
+function activityReloader(place) {
   let timer = null;
-  async function renew() {
+  async function reload() {
     timer = null;
-    const response = await fetch(place.dataset.activity, { credentials: "same-origin" });
-    if (!response.ok || response.redirected) return;
-    place.innerHTML = await response.text();
-    localTimes(place);
+    try {
+      place.innerHTML = await getHtml(place.dataset.activity);
+      localTimes(place);
+    } catch (error) {
+      toast(error.message, "error");
+    }
   }
   return () => {
-    timer ??= setTimeout(renew, RENEW_AFTER);
+    timer ??= setTimeout(reload, RELOAD_DELAY);
   };
 }
 
-function consoleLine(form) {
+function consoleForm(form) {
   const input = form.querySelector("input[name=text]");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (!input.value) return;
-    const response = await fetch(form.action, {
-      method: "POST",
-      headers: {
-        "Content-Type": "application/json",
-        "X-CSRFToken": form.querySelector("[name=csrfmiddlewaretoken]").value,
-      },
-      body: JSON.stringify({ text: `${input.value}\n` }),
-    });
-    if (response.ok) {
+    try {
+      await postJson(form.action, { text: `${input.value}\n` });
       input.value = "";
-    } else {
-      const answer = await response.json().catch(() => ({}));
-      toast(answer.detail || response.statusText, "error");
+    } catch (error) {
+      toast(error.message, "error");
     }
   });
 }
@@ -95,7 +90,7 @@ tabs();
 const head = document.querySelector("[data-live-program]");
 if (head) {
   const id = Number(head.dataset.liveProgram);
-  const renewActivity = activityRenewal(document.querySelector("[data-activity]"));
+  const reloadActivity = activityReloader(document.querySelector("[data-activity]"));
   enhanceActions(document.getElementById("verb-form"));
   followStatus(head, {
     onPrograms(programs) {
@@ -106,10 +101,10 @@ if (head) {
       if (ids.includes(id)) toast(text("program.removed"), "error");
     },
     onEvent(event) {
-      if (event.program?.id === id) renewActivity();
+      if (event.program?.id === id) reloadActivity();
     },
   });
   logPanel(document.querySelector("[data-log]"));
-  const console = document.querySelector("[data-console]");
-  if (console) consoleLine(console);
+  const form = document.querySelector("[data-console]");
+  if (form) consoleForm(form);
 }

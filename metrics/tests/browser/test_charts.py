@@ -107,7 +107,7 @@ def test_an_error_is_said_and_can_be_tried_again(stack: Stack, visit: Visit) -> 
     expect(page.locator(LIVE)).to_have_text("Live")
     page.evaluate("() => { window.kept = fetch; window.fetch = () => Promise.reject(new Error('no answer')); }")
     page.get_by_role("button", name="24 h").click()
-    expect(page.get_by_role("alert")).to_contain_text("Could not load the history: no answer")
+    expect(page.get_by_role("alert")).to_contain_text("Could not load the history: The monitor does not respond")
     page.evaluate("() => { window.fetch = window.kept; }")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("alert")).to_be_hidden()

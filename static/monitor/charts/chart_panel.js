@@ -1,6 +1,7 @@
 // Charts of a program or a host: the history from the API, then new points over a socket.
 
 import { text } from "../page_data.js";
+import { getJson } from "../request.js";
 import { openSocket, showConnection } from "../socket.js";
 import { timestampText } from "./axes.js";
 import { LineChart } from "./line_chart.js";
@@ -20,13 +21,6 @@ const EVENTS = {
 
 const capitalized = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);
 const now = () => Date.now() / 1000;
-
-async function load(address, parameters) {
-  const response = await fetch(`${address}?${new URLSearchParams(parameters)}`, { headers: { Accept: "application/json" } });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.detail || response.statusText);
-  return answer;
-}
 
 // The choices are kept in the address, so that it can be bookmarked and shared.
 const settings = {
@@ -130,7 +124,7 @@ export function chartPanel(panel) {
     const hours = length() / HOUR, start = Math.floor(now() - length());
     const window_ = hours > LONGEST_HOURS ? { start } : { hours };
     try {
-      const [found, happened] = await Promise.all([load(panel.dataset.history, { ...question(), ...window_ }), loadEvents(start)]);
+      const [found, happened] = await Promise.all([getJson(panel.dataset.history, { ...question(), ...window_ }), loadEvents(start)]);
       if (mine !== turn) return;
       points.begin({ ...found, start: 0 });
       events = happened;
@@ -145,7 +139,7 @@ export function chartPanel(panel) {
   async function loadEvents(start) {
     if (!panel.dataset.events) return [];
     const types = Object.keys(EVENTS).join(",");
-    const { items } = await load(panel.dataset.events, { type: types, since: start, per_page: MOST_EVENTS, fields: "type,timestamp,data" });
+    const { items } = await getJson(panel.dataset.events, { type: types, since: start, per_page: MOST_EVENTS, fields: "type,timestamp,data" });
     return items.map(marker);
   }
 
