@@ -1,23 +1,22 @@
-// The form of an alert rule: the unit beside its levels, and the rule tried against the past.
+// The form of an alert rule: the unit beside its thresholds, and the rule tried on past data.
 
+import { findAll, whenPresent } from "./dom.js";
 import { preview } from "./form_preview.js";
-import { nameSearches } from "./select_labels.js";
+import { labelSelects } from "./select_labels.js";
 
-function units(select) {
-  const known = JSON.parse(select.dataset.units);
-  const levels = document.querySelectorAll("[data-level]");
+/** @param {HTMLSelectElement} metric */
+function units(metric) {
+  /** @type {Record<string, string>} */
+  const unitOf = JSON.parse(metric.dataset.units ?? "{}");
   function show() {
-    for (const level of levels) level.nextElementSibling.textContent = known[select.value] ?? "";
+    for (const level of findAll(document, "[data-level]", HTMLInputElement)) {
+      if (level.nextElementSibling) level.nextElementSibling.textContent = unitOf[metric.value] ?? "";
+    }
   }
-  select.addEventListener("change", show);
+  metric.addEventListener("change", show);
   show();
 }
 
-nameSearches();
-for (const [selector, set] of [
-  ["[data-units]", units],
-  ["[data-preview-button]", preview],
-]) {
-  const element = document.querySelector(selector);
-  if (element) set(element);
-}
+labelSelects();
+whenPresent("[data-units]", HTMLSelectElement, units);
+whenPresent("[data-preview-button]", HTMLButtonElement, preview);

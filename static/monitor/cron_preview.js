@@ -1,31 +1,44 @@
 // Shows below a cron expression when it comes next. The server computes that, since its clock counts.
 
-import { getJson } from "./request.js";
+import { findAll } from "./dom.js";
+import { getJson, messageOf } from "./request.js";
 
 const DELAY = 300; // milliseconds after the last key
 
-function show(note, message, isWrong) {
-  note.textContent = message;
-  note.classList.toggle("cron-wrong", isWrong);
-}
-
-for (const input of document.querySelectorAll("[data-cron]")) {
+function noteElement() {
   const note = document.createElement("p");
   note.className = "cron-note";
   note.setAttribute("role", "status");
+  return note;
+}
+
+/**
+ * @param {string} address
+ * @param {string} cron
+ * @returns {Promise<{ text: string, wrong?: boolean }>}
+ */
+async function upcoming(address, cron) {
+  if (!cron) return { text: "" };
+  try {
+    return await getJson(address, { cron });
+  } catch (error) {
+    return { text: messageOf(error), wrong: true };
+  }
+}
+
+/** @param {HTMLInputElement} input */
+function cronPreview(input) {
+  const note = noteElement();
   input.after(note);
-  let timer = null, latest = 0;
+  let timer = 0;
+  let latest = 0;
 
   async function ask() {
-    const number = ++latest; // a slow answer must not replace a newer one
-    const cron = input.value.trim();
-    if (!cron) return show(note, "", false);
-    try {
-      const { text, wrong } = await getJson(input.dataset.cron, { cron });
-      if (number === latest) show(note, text, Boolean(wrong));
-    } catch (error) {
-      if (number === latest) show(note, error.message, true);
-    }
+    const number = ++latest;
+    const { text, wrong } = await upcoming(input.dataset.cron ?? "", input.value.trim());
+    if (number !== latest) return; // a slow answer must not replace a newer one
+    note.textContent = text;
+    note.classList.toggle("cron-wrong", Boolean(wrong));
   }
 
   input.addEventListener("input", () => {
@@ -34,3 +47,5 @@ for (const input of document.querySelectorAll("[data-cron]")) {
   });
   ask();
 }
+
+findAll(document, "[data-cron]", HTMLInputElement).forEach(cronPreview);

@@ -1,14 +1,20 @@
 // Reloads the progress of a delivery until its outcome is known.
 
+import { find, whenPresent } from "./dom.js";
 import { localTimes } from "./local_times.js";
 import { getHtml } from "./request.js";
-import { toast } from "./toast.js";
+import { toastError } from "./toast.js";
 
-const INTERVAL = 400;
+const INTERVAL = 400; // milliseconds
 const LONGEST = 40000; // the slowest endpoint may take 30 s for an attempt
 
+/** @param {number} milliseconds */
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/**
+ * @param {HTMLElement} place
+ * @param {string} address
+ */
 async function reload(place, address) {
   const html = await getHtml(address);
   if (place.dataset.shown !== html) {
@@ -16,19 +22,23 @@ async function reload(place, address) {
     place.innerHTML = html;
     localTimes(place);
   }
-  return place.querySelector(".delivery-progress");
+  return find(place, ".delivery-progress", HTMLElement).dataset.state;
 }
 
+/**
+ * @param {HTMLElement} place
+ * @param {string} address
+ */
 export async function followDelivery(place, address) {
   const end = Date.now() + LONGEST;
-  let shown = await reload(place, address);
-  while (shown.dataset.state === "pending" && Date.now() < end) {
+  let state = await reload(place, address);
+  while (state === "pending" && Date.now() < end) {
     await pause(INTERVAL);
-    shown = await reload(place, address);
+    state = await reload(place, address);
   }
 }
 
-const place = document.querySelector("[data-progress]");
-if (place?.querySelector('[data-state="pending"]')) {
-  followDelivery(place, place.dataset.progress).catch((error) => toast(error.message, "error"));
-}
+whenPresent("[data-progress]", HTMLElement, (place) => {
+  const isPending = place.querySelector('[data-state="pending"]') !== null;
+  if (isPending) followDelivery(place, place.dataset.progress ?? "").catch(toastError);
+});

@@ -1,35 +1,56 @@
-// Adds, removes and moves rows of plain form fields; the server reads whatever rows are there.
+// Adds, removes and moves rows of form fields; the server reads whatever rows are there.
 
+import { find, findOptional } from "./dom.js";
+
+/** @param {HTMLElement} rows */
 function addRow(rows) {
-  const index = rows.dataset.next++;
+  const index = rows.dataset.next ?? "0";
+  rows.dataset.next = String(Number(index) + 1);
   const holder = document.createElement("template");
-  holder.innerHTML = rows.querySelector("template").innerHTML.replaceAll("__row__", index);
-  const row = holder.content.firstElementChild;
-  rows.querySelector("[data-rows-list]").append(row);
-  row.querySelector("input:not([type=hidden]), select, textarea")?.focus();
+  holder.innerHTML = find(rows, "template", HTMLTemplateElement).innerHTML.replaceAll("__row__", index);
+  const row = find(holder.content, "[data-row]", HTMLElement);
+  find(rows, "[data-rows-list]", HTMLElement).append(row);
+  findOptional(row, "input:not([type=hidden]), select, textarea", HTMLElement)?.focus();
 }
 
+/**
+ * @param {HTMLElement} rows
+ * @param {HTMLElement} row
+ */
 function removeRow(rows, row) {
-  const next = row.nextElementSibling || row.previousElementSibling;
+  const next = row.nextElementSibling ?? row.previousElementSibling;
   row.remove();
-  (next?.querySelector("[data-row-remove]") || rows.querySelector("[data-rows-add]")).focus();
+  const button = next && findOptional(next, "[data-row-remove]", HTMLButtonElement);
+  (button ?? find(rows, "[data-rows-add]", HTMLButtonElement)).focus();
 }
 
-// The server orders rows by number, so moving one means trading numbers with the row above.
+/**
+ * The server orders rows by number, so a row that moves up swaps numbers with the one above.
+ *
+ * @param {HTMLElement} row
+ */
 function moveUp(row) {
   const above = row.previousElementSibling;
   if (!above) return;
-  const mine = indexOf(row), theirs = indexOf(above);
+  const mine = indexOf(row);
+  const theirs = indexOf(above);
   above.before(row);
   renumber(row, mine, theirs);
   renumber(above, theirs, mine);
-  row.querySelector("[data-row-up]").focus();
+  find(row, "[data-row-up]", HTMLButtonElement).focus();
 }
 
+/** @param {Element} row */
 function indexOf(row) {
-  return row.querySelector("[name]").name.match(/-(\d+)-/)[1];
+  const name = row.querySelector("[name]")?.getAttribute("name") ?? "";
+  return name.match(/-(\d+)-/)?.[1] ?? "";
 }
 
+/**
+ * @param {Element} row
+ * @param {string} from
+ * @param {string} to
+ */
 function renumber(row, from, to) {
   for (const element of row.querySelectorAll("[name], [id], [for]")) {
     for (const attribute of ["name", "id", "for"]) {
@@ -40,10 +61,12 @@ function renumber(row, from, to) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-rows-add], [data-row-remove], [data-row-up]");
-  if (!button) return;
-  const rows = button.closest("[data-rows]"), row = button.closest("[data-row]");
+  const button = event.target instanceof Element ? event.target.closest("button") : null;
+  const rows = button?.closest("[data-rows]");
+  if (!button || !(rows instanceof HTMLElement)) return;
   if ("rowsAdd" in button.dataset) addRow(rows);
+  const row = button.closest("[data-row]");
+  if (!(row instanceof HTMLElement)) return;
   if ("rowRemove" in button.dataset) removeRow(rows, row);
   if ("rowUp" in button.dataset) moveUp(row);
 });

@@ -1,17 +1,21 @@
-// The server writes times in UTC; here they become those of the reader's clock. The title keeps the original.
+// The server writes times in UTC; here they change to the reader's time zone. The title keeps the original.
 
-function localText(moment) {
-  const two = (number) => String(number).padStart(2, "0");
-  const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
-  return `${day} ${[moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":")}`;
+import { findAll } from "./dom.js";
+
+/** @param {Date} date */
+function localText(date) {
+  const two = (/** @type {number} */ number) => String(number).padStart(2, "0");
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
+  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":")}`;
 }
 
+/** @param {ParentNode} place */
 export function localTimes(place = document) {
-  for (const element of place.querySelectorAll("time[datetime]:not([title])")) {
-    const moment = new Date(element.dateTime);
-    if (Number.isNaN(moment.getTime())) continue;
-    element.title = moment.toISOString();
-    element.textContent = localText(moment);
+  for (const element of findAll(place, "time[datetime]:not([title])", HTMLTimeElement)) {
+    const date = new Date(element.dateTime);
+    if (Number.isNaN(date.getTime())) continue;
+    element.title = date.toISOString();
+    element.textContent = localText(date);
   }
 }
 

@@ -1,28 +1,37 @@
 // The list of programs.
 
-import { followStatus } from "./live_status.js";
 import { enhanceActions } from "./actions.js";
+import { find, findAll, findOptional, whenPresent } from "./dom.js";
+import { followStatus } from "./live_status.js";
 
-const bar = document.querySelector("[data-live-list]");
+/** @typedef {import("./live_status.js").ProgramStatus} ProgramStatus */
 
-function countStates(programs) {
+/**
+ * @param {HTMLElement} bar
+ * @param {Iterable<ProgramStatus>} programs
+ */
+function countStates(bar, programs) {
+  /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const { state } of programs.values()) counts.set(state, (counts.get(state) || 0) + 1);
-  for (const chip of bar.querySelectorAll("[data-count]")) {
-    const count = counts.get(chip.dataset.count) || 0;
-    chip.querySelector("b").textContent = count;
+  for (const { state } of programs) counts.set(state, (counts.get(state) ?? 0) + 1);
+  for (const chip of findAll(bar, "[data-count]", HTMLElement)) {
+    const count = counts.get(chip.dataset.count ?? "") ?? 0;
+    find(chip, "b", HTMLElement).textContent = String(count);
     chip.hidden = count === 0;
   }
 }
 
+/** @param {number} id */
 function rowOf(id) {
-  return document.querySelector(`#result_list [data-live="state"][data-program="${id}"]`)?.closest("tr");
+  return findOptional(document, `#result_list [data-live="state"][data-program="${id}"]`, HTMLElement)?.closest(
+    "tr",
+  );
 }
 
-if (bar) {
+/** @param {HTMLElement} bar */
+function followList(bar) {
+  /** @type {Map<number, ProgramStatus>} */
   const known = new Map();
-  const form = document.getElementById("verb-form");
-  if (form) enhanceActions(form);
   followStatus(bar, {
     onPrograms(programs, isSnapshot) {
       if (isSnapshot) known.clear();
@@ -30,14 +39,19 @@ if (bar) {
         known.set(program.id, program);
         rowOf(program.id)?.classList.toggle("row-troubled", program.state === "fatal");
       }
-      countStates(known);
+      countStates(bar, known.values());
     },
     onRemoved(ids) {
       for (const id of ids) {
         known.delete(id);
         rowOf(id)?.classList.add("row-removed");
       }
-      countStates(known);
+      countStates(bar, known.values());
     },
   });
 }
+
+whenPresent("[data-live-list]", HTMLElement, (bar) => {
+  whenPresent("#verb-form", HTMLFormElement, enhanceActions);
+  followList(bar);
+});

@@ -1,15 +1,17 @@
 // Labels the search fields of Select2, which creates them unnamed, before or after the page has loaded.
 
+import { findAll } from "./dom.js";
 import { text } from "./page_data.js";
 
-function nameThose() {
-  for (const field of document.querySelectorAll(".select2-search__field:not([aria-label])")) {
+function labelNew() {
+  for (const field of findAll(document, ".select2-search__field:not([aria-label])", HTMLElement)) {
     const select = field.closest(".select2")?.previousElementSibling;
-    field.setAttribute("aria-label", select?.labels?.[0]?.textContent.trim() || text("select.search"));
+    const label = select instanceof HTMLSelectElement ? select.labels[0]?.textContent?.trim() : "";
+    field.setAttribute("aria-label", label || text("select.search"));
   }
 }
 
-export function nameSearches() {
-  new MutationObserver(nameThose).observe(document.body, { childList: true, subtree: true });
-  nameThose();
+export function labelSelects() {
+  new MutationObserver(labelNew).observe(document.body, { childList: true, subtree: true });
+  labelNew();
 }

@@ -1,30 +1,33 @@
 // Charts of a program or a host: the history from the API, then new points over a socket.
 
+import { find, findAll, findOptional } from "../dom.js";
 import { text } from "../page_data.js";
-import { getJson } from "../request.js";
+import { getJson, messageOf, withQuery } from "../request.js";
 import { openSocket, showConnection } from "../socket.js";
-import { timestampText } from "./axes.js";
-import { LineChart } from "./line_chart.js";
+import { loadMarkers, markersOf, markerSummary } from "./chart_events.js";
+import { chartSummary, LineChart } from "./line_chart.js";
 import { TimeSeries } from "./time_series.js";
 
+/** @typedef {import("./chart_events.js").Marker} Marker */
+
 const HOUR = 3600;
+/** @type {Record<string, number>} seconds */
 const RANGES = { "15m": HOUR / 4, "1h": HOUR, "24h": 24 * HOUR, "7d": 168 * HOUR, "30d": 720 * HOUR };
 const DEFAULT_RANGE = "1h";
 const LONGEST_HOURS = 168; // the API takes longer periods by `start` only
-const LONGEST_PAUSE = 60000;
-const MOST_EVENTS = 200;
-const EVENTS = {
-  "program.crashed": { word: text("chart.crashed"), tone: "error" },
-  "program.fatal": { word: text("chart.gave_up"), tone: "error" },
-  "program.restarted": { word: text("chart.restarted"), tone: "warning" },
-};
+const LONGEST_PAUSE = 60000; // milliseconds between two redraws
+const REDRAWS_PER_RANGE = 500; // about one for each pixel that the chart moves on
 
-const capitalized = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);
 const now = () => Date.now() / 1000;
 
-// The choices are kept in the address, so that it can be bookmarked and shared.
+/** The choices are kept in the address, so that it can be bookmarked and shared. */
 const settings = {
-  get: (name) => new URLSearchParams(window.location.search).get(name),
+  /** @param {string} name */
+  get: (name) => new URLSearchParams(window.location.search).get(name) ?? "",
+  /**
+   * @param {string} name
+   * @param {string} value empty to remove it
+   */
   set(name, value) {
     const address = new URL(window.location.href);
     if (value) address.searchParams.set(name, value);
@@ -33,201 +36,248 @@ const settings = {
   },
 };
 
-export function chartPanel(panel) {
-  const find = (name) => panel.querySelector(`[data-charts-${name}]`);
-  const all = (name) => [...panel.querySelectorAll(`[data-charts-${name}]`)];
-  const groups = all("group"), connection = find("connection"), note = find("note");
-  const drawings = new Map();
-  let range = settings.get("range") in RANGES ? settings.get("range") : DEFAULT_RANGE;
-  let show = groups.some((group) => group.dataset.chartsGroup === settings.get("show")) ? settings.get("show") : groups[0].dataset.chartsGroup;
-  let withPercentile = settings.get("p95") === "1";
-  let points = new TimeSeries(), events = [], socket = null, turn = 0, timer = null, isLoaded = false;
-
-  const length = () => RANGES[range];
-  const figures = () => [...groups.find((group) => group.dataset.chartsGroup === show).querySelectorAll("[data-chart]")];
-  const more = () => (find("host") ? { host: find("host").value } : {});
-
-  function question() {
-    const aggregates = [panel.dataset.aggregates, ...(withPercentile ? ["p95"] : [])];
-    return { metrics: figures().map((figure) => figure.dataset.chart).join(","), aggregates: aggregates.join(","), ...more() };
+class ChartPanel {
+  /** @param {HTMLElement} panel */
+  constructor(panel) {
+    this.panel = panel;
+    this.groups = findAll(panel, "[data-charts-group]", HTMLElement);
+    this.connection = find(panel, "[data-charts-connection]", HTMLElement);
+    this.note = find(panel, "[data-charts-note]", HTMLElement);
+    this.eventNote = findOptional(panel, "[data-charts-events]", HTMLElement);
+    this.host = findOptional(panel, "[data-charts-host]", HTMLSelectElement);
+    this.percentileButton = findOptional(panel, "[data-charts-p95]", HTMLButtonElement);
+    this.eventsAddress = panel.dataset.events ?? "";
+    /** @type {Map<HTMLElement, LineChart>} */
+    this.charts = new Map();
+    this.points = new TimeSeries();
+    /** @type {Marker[]} */
+    this.markers = [];
+    /** @type {import("../socket.js").Connection | null} */
+    this.socket = null;
+    this.timer = 0;
+    this.range = DEFAULT_RANGE;
+    this.show = "";
+    this.withPercentile = false;
+    this.turn = 0; // counts loads: the answer to an older one is dropped
+    this.isLoaded = false;
+    this.restoreChoices();
+    this.listen();
+    this.showChoices();
+    this.load();
   }
 
-  function drawing(figure) {
-    if (!drawings.has(figure)) drawings.set(figure, new LineChart(figure, find("p95")?.textContent.trim() ?? ""));
-    return drawings.get(figure);
+  // --- Choices --------------------------------------------------------------------------------------------
+
+  restoreChoices() {
+    const range = settings.get("range");
+    this.range = range in RANGES ? range : DEFAULT_RANGE;
+    const names = this.groups.map((group) => group.dataset.chartsGroup ?? "");
+    this.show = names.find((name) => name === settings.get("show")) ?? names[0] ?? "";
+    this.withPercentile = settings.get("p95") === "1";
+    if (!this.host) return;
+    const known = [...this.host.options].map((option) => option.value);
+    if (known.includes(settings.get("host"))) this.host.value = settings.get("host");
   }
 
-  // --- Charts and captions ------------------------------------------------------------------------------
+  /** @param {HTMLButtonElement} button */
+  choose(button) {
+    if ("chartsRange" in button.dataset) settings.set("range", (this.range = button.value));
+    else if ("chartsShow" in button.dataset) settings.set("show", (this.show = button.value));
+    else if ("chartsP95" in button.dataset) {
+      this.withPercentile = !this.withPercentile;
+      settings.set("p95", this.withPercentile ? "1" : "");
+    } else if (!("chartsAgain" in button.dataset)) return;
+    this.showChoices();
+    this.load();
+  }
 
-  function draw() {
-    const to = now(), from = to - length();
-    points.forgetBefore(from);
-    const shown = events.filter((event) => event.time >= from);
-    for (const figure of figures()) {
-      const one = drawing(figure);
-      one.show({ points, from, to, events: shown, withPercentile });
-      const caption = summary(figure, one.unit);
-      figure.querySelector("[data-chart-summary]").textContent = caption;
-      one.canvas.setAttribute("aria-label", `${figure.dataset.title}: ${caption || text("chart.empty")}`);
-      if (isLoaded) say(figure, caption ? "" : text("chart.empty"));
+  showChoices() {
+    this.press("[data-charts-range]", this.range);
+    this.press("[data-charts-show]", this.show);
+    this.press("[data-charts-p95]", this.withPercentile ? "1" : "");
+    for (const group of this.groups) group.hidden = group.dataset.chartsGroup !== this.show;
+    if (this.percentileButton) this.percentileButton.hidden = !("percentiles" in this.group().dataset);
+  }
+
+  /**
+   * @param {string} selector
+   * @param {string} chosen
+   */
+  press(selector, chosen) {
+    for (const button of findAll(this.panel, selector, HTMLButtonElement)) {
+      button.setAttribute("aria-pressed", String(button.value === chosen));
     }
-    if (find("events")) find("events").textContent = eventSummary(shown);
   }
 
-  function summary(figure, unit) {
-    const metrics = figure.dataset.chart.split(","), labels = (figure.dataset.labels || "").split(",");
-    const parts = metrics.map((metric, index) => {
-      const found = points.summary(metric);
-      if (!found) return "";
-      const isLabelled = metrics.length > 1;
-      if (found.average === found.highest.value) {
-        const value = unit.write(found.average);
-        return isLabelled ? `${labels[index]} ${value}` : text("chart.constant", { value });
-      }
-      const values = text("chart.summary", {
-        average: unit.write(found.average),
-        highest: unit.write(found.highest.value),
-        time: timestampText(found.highest.time, length(), points.step),
-      });
-      return isLabelled ? `${labels[index]}: ${values}` : values;
-    });
-    return capitalized(parts.filter(Boolean).join("; "));
+  get seconds() {
+    return RANGES[this.range] ?? HOUR;
   }
 
-  function eventSummary(shown) {
-    const counted = Object.values(EVENTS).map(({ word }) => [word, shown.filter((event) => event.word === word).length]);
-    const parts = counted.filter(([, count]) => count).map(([word, count]) => `${word} ${count}`);
-    return parts.length ? text("chart.events", { events: parts.join(", ") }) : "";
+  group() {
+    return find(this.panel, `[data-charts-group="${this.show}"]`, HTMLElement);
   }
 
-  function say(figure, message) {
-    const place = figure.querySelector("[data-chart-empty]");
+  figures() {
+    return findAll(this.group(), "[data-chart]", HTMLElement);
+  }
+
+  parameters() {
+    const aggregates = [this.panel.dataset.aggregates, ...(this.withPercentile ? ["p95"] : [])];
+    return {
+      metrics: this.figures()
+        .map((figure) => figure.dataset.chart)
+        .join(","),
+      aggregates: aggregates.join(","),
+      ...(this.host ? { host: this.host.value } : {}),
+    };
+  }
+
+  // --- Charts and captions --------------------------------------------------------------------------------
+
+  /** @param {HTMLElement} figure */
+  chart(figure) {
+    const percentile = this.percentileButton?.textContent?.trim() ?? "";
+    const chart = this.charts.get(figure) ?? new LineChart(figure, percentile);
+    this.charts.set(figure, chart);
+    return chart;
+  }
+
+  draw() {
+    const to = now();
+    const from = to - this.seconds;
+    const { points, withPercentile } = this;
+    points.forgetBefore(from);
+    const markers = this.markers.filter((marker) => marker.time >= from);
+    for (const figure of this.figures()) {
+      const chart = this.chart(figure);
+      chart.show({ points, from, to, markers, withPercentile });
+      const caption = chartSummary(figure, points, this.seconds);
+      find(figure, "[data-chart-summary]", HTMLElement).textContent = caption;
+      chart.canvas.setAttribute("aria-label", `${figure.dataset.title}: ${caption || text("chart.empty")}`);
+      if (this.isLoaded) this.showInside(figure, caption ? "" : text("chart.empty"));
+    }
+    if (this.eventNote) this.eventNote.textContent = markerSummary(markers);
+  }
+
+  /**
+   * @param {HTMLElement} figure
+   * @param {string} message
+   */
+  showInside(figure, message) {
+    const place = find(figure, "[data-chart-empty]", HTMLElement);
     place.textContent = message;
     place.hidden = !message;
   }
 
-  function fail(error) {
-    note.querySelector("span").textContent = text("chart.failed", { error: error.message });
-    note.hidden = false;
-    for (const figure of figures()) say(figure, "");
+  /** @param {unknown} error */
+  fail(error) {
+    find(this.note, "span", HTMLElement).textContent = text("chart.failed", { error: messageOf(error) });
+    this.note.hidden = false;
+    for (const figure of this.figures()) this.showInside(figure, "");
   }
 
-  // --- History, then new points -------------------------------------------------------------------------
+  // --- History, then new points ---------------------------------------------------------------------------
 
-  async function begin() {
-    const mine = ++turn;
-    stop();
-    isLoaded = false;
-    points = new TimeSeries();
-    note.hidden = true;
-    for (const figure of figures()) say(figure, text("chart.loading"));
-    const hours = length() / HOUR, start = Math.floor(now() - length());
-    const window_ = hours > LONGEST_HOURS ? { start } : { hours };
+  async load() {
+    const turn = ++this.turn;
+    this.stop();
+    this.isLoaded = false;
+    this.points = new TimeSeries();
+    this.note.hidden = true;
+    for (const figure of this.figures()) this.showInside(figure, text("chart.loading"));
     try {
-      const [found, happened] = await Promise.all([getJson(panel.dataset.history, { ...question(), ...window_ }), loadEvents(start)]);
-      if (mine !== turn) return;
-      points.begin({ ...found, start: 0 });
-      events = happened;
-      isLoaded = true;
-      draw();
-      follow();
+      const start = Math.floor(now() - this.seconds);
+      const [history, markers] = await Promise.all([this.history(start), this.pastMarkers(start)]);
+      if (turn !== this.turn) return;
+      this.points.begin({ ...history, start: 0 });
+      this.markers = markers;
+      this.isLoaded = true;
+      this.draw();
+      this.follow();
     } catch (error) {
-      if (mine === turn) fail(error);
+      if (turn === this.turn) this.fail(error);
     }
   }
 
-  async function loadEvents(start) {
-    if (!panel.dataset.events) return [];
-    const types = Object.keys(EVENTS).join(",");
-    const { items } = await getJson(panel.dataset.events, { type: types, since: start, per_page: MOST_EVENTS, fields: "type,timestamp,data" });
-    return items.map(marker);
+  /** @param {number} start */
+  history(start) {
+    const hours = this.seconds / HOUR;
+    const period = hours > LONGEST_HOURS ? { start } : { hours };
+    return getJson(this.panel.dataset.history ?? "", { ...this.parameters(), ...period });
   }
 
-  function marker({ type, timestamp, data }) {
-    const reason = data.meaning || data.reason;
-    return { ...EVENTS[type], time: Date.parse(timestamp) / 1000, text: EVENTS[type].word + (reason ? `: ${reason}` : "") };
+  /** @param {number} start */
+  async pastMarkers(start) {
+    return this.eventsAddress ? loadMarkers(this.eventsAddress, start) : [];
   }
 
-  // Called for each connection: after a loss it resumes from the newest point.
-  function address() {
-    const since = points.rows.size ? { since: points.newest } : {};
-    return `${panel.dataset.socket}?${new URLSearchParams({ ...question(), hours: length() / HOUR, step: points.step, ...since })}`;
-  }
-
-  function follow() {
-    if (document.hidden) return;
-    socket = openSocket(address, {
-      onMessage(message) {
-        if (message.type === "history") points.begin(message);
-        if (message.type === "points") points.add(message.series);
-        draw();
-      },
-      onState(state) {
-        showConnection(connection, state);
-      },
+  /** Called for each connection: after a loss it resumes from the newest point. */
+  socketAddress() {
+    return withQuery(this.panel.dataset.socket ?? "", {
+      ...this.parameters(),
+      hours: this.seconds / HOUR,
+      step: this.points.step,
+      ...(this.points.rows.size ? { since: this.points.newest } : {}),
     });
-    timer = setInterval(draw, Math.min(LONGEST_PAUSE, Math.max(1000, (1000 * length()) / 500)));
   }
 
-  function stop() {
-    socket?.close();
-    socket = null;
-    clearInterval(timer);
+  follow() {
+    if (document.hidden) return;
+    this.socket = openSocket(() => this.socketAddress(), {
+      onMessage: (message) => {
+        if (message.type === "history") this.points.begin(message);
+        if (message.type === "points") this.points.add(message.series);
+        this.draw();
+      },
+      onState: (state) => showConnection(this.connection, state),
+    });
+    const pause = (1000 * this.seconds) / REDRAWS_PER_RANGE;
+    this.timer = setInterval(() => this.draw(), Math.min(LONGEST_PAUSE, Math.max(1000, pause)));
   }
 
-  // --- Choices ------------------------------------------------------------------------------------------
-
-  function press(name, chosen) {
-    for (const button of all(name)) button.setAttribute("aria-pressed", String(button.value === chosen));
+  stop() {
+    this.socket?.close();
+    this.socket = null;
+    clearInterval(this.timer);
   }
 
-  function showChoice() {
-    press("range", range);
-    press("show", show);
-    press("p95", withPercentile ? "1" : "");
-    for (const group of groups) {
-      group.hidden = group.dataset.chartsGroup !== show;
-      if (!group.hidden && find("p95")) find("p95").hidden = !("percentiles" in group.dataset);
-    }
+  // --- Events of the page ---------------------------------------------------------------------------------
+
+  listen() {
+    this.panel.addEventListener("click", (event) => {
+      const button = event.target instanceof Element ? event.target.closest("button") : null;
+      if (button) this.choose(button);
+    });
+    this.host?.addEventListener("change", () => {
+      settings.set("host", this.host?.value ?? "");
+      this.load();
+    });
+    this.panel.addEventListener("chart:read", (event) => {
+      if (event instanceof CustomEvent)
+        find(this.panel, "[data-charts-said]", HTMLElement).textContent = event.detail;
+    });
+    document.addEventListener("visibilitychange", () => this.onVisibility());
+    document.addEventListener("monitor:event", (event) => {
+      if (event instanceof CustomEvent) this.onEvent(event.detail);
+    });
+    new MutationObserver(() => this.charts.forEach((chart) => chart.takeColours())).observe(
+      document.documentElement,
+      { attributes: true, attributeFilter: ["class"] },
+    );
   }
 
-  const choose = {
-    chartsRange: (value) => settings.set("range", (range = value)),
-    chartsShow: (value) => settings.set("show", (show = value)),
-    chartsP95: () => settings.set("p95", (withPercentile = !withPercentile) ? "1" : ""),
-    chartsAgain: () => {},
-  };
+  /** A hidden page holds no connection; it catches up when it is shown again. */
+  onVisibility() {
+    if (document.hidden) this.stop();
+    else if (this.isLoaded && !this.socket) this.follow();
+  }
 
-  panel.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    const name = button && Object.keys(choose).find((one) => one in button.dataset);
-    if (!name) return;
-    choose[name](button.value);
-    showChoice();
-    begin();
-  });
-  find("host")?.addEventListener("change", () => settings.set("host", find("host").value) || begin());
-  panel.addEventListener("chart:said", (event) => (find("said").textContent = event.detail));
-
-  // A hidden page holds no connection; it catches up when it is shown again.
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) stop();
-    else if (isLoaded && !socket) follow();
-  });
-  document.addEventListener("monitor:event", ({ detail }) => {
-    if (!panel.dataset.events || detail.program?.id !== Number(panel.dataset.program) || !(detail.type in EVENTS)) return;
-    events.push(marker(detail));
-    if (isLoaded) draw();
-  });
-  new MutationObserver(() => drawings.forEach((one) => one.takeColours())).observe(document.documentElement, {
-    attributes: true,
-    attributeFilter: ["class"],
-  });
-
-  const host = settings.get("host");
-  if (find("host") && [...find("host").options].some((option) => option.value === host)) find("host").value = host;
-  showChoice();
-  begin();
+  /** @param {import("../live_status.js").ProgramEvent} event */
+  onEvent(event) {
+    if (!this.eventsAddress || event.program?.id !== Number(this.panel.dataset.program)) return;
+    this.markers.push(...markersOf(event));
+    if (this.isLoaded) this.draw();
+  }
 }
 
-document.querySelectorAll("[data-charts]").forEach(chartPanel);
+for (const panel of findAll(document, "[data-charts]", HTMLElement)) new ChartPanel(panel);
