@@ -89,6 +89,7 @@ class AlertAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     class Media:
+        css = {"all": ["monitor/css/alert_rules.css"]}
         js = (Script("monitor/local_times.js", type="module"),)
 
     @admin.display(description=_("When"))

@@ -22,7 +22,8 @@ LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 SENTENCE = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}|^[A-Z][a-z]+[.…]?$")
 # Names of keys on the keyboard and of HTTP headers, selectors, class lists and messages for programmers.
 NOT_SHOWN = re.compile(
-    r"^(Arrow\w+|Home|End|Escape|Accept|no (text|value|element|unit) .*|toast toast-.*|[.#\[:].*|[\w-]+(:not)?[(\[].*)$"
+    r"^(Arrow\w+|Home|End|Escape|Accept|no (text|value|element|unit) .*|toast toast-.*"
+    r"|[.#\[:].*|[\w-]+(:not)?[(\[].*)$"
 )
 
 

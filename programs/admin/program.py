@@ -55,6 +55,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
     ]
 
     class Media:
+        css = {"all": ["monitor/css/programs.css"]}
         js = (
             Script("monitor/program_list.js", type="module"),
             Script("monitor/program_page.js", type="module"),

@@ -35,10 +35,7 @@ function followList(bar) {
   followStatus(bar, {
     onPrograms(programs, isSnapshot) {
       if (isSnapshot) known.clear();
-      for (const program of programs) {
-        known.set(program.id, program);
-        rowOf(program.id)?.classList.toggle("row-troubled", program.state === "fatal");
-      }
+      for (const program of programs) known.set(program.id, program);
       countStates(bar, known.values());
     },
     onRemoved(ids) {

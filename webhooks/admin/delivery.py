@@ -142,6 +142,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)  # ids rise with time, and their index is the only one over all endpoints
 
     class Media:
+        css = {"all": ["monitor/css/webhooks.css"]}
         js = (
             Script("monitor/local_times.js", type="module"),
             Script("monitor/delivery_progress.js", type="module"),

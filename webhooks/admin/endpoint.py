@@ -46,6 +46,7 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
     compressed_fields = True
 
     class Media:
+        css = {"all": ["monitor/css/webhooks.css"]}
         js = (
             Script("monitor/local_times.js", type="module"),
             Script("monitor/endpoint_page.js", type="module"),

@@ -126,6 +126,7 @@ class MuteAdmin(RoleModelAdmin):
     compressed_fields = True
 
     class Media:
+        css = {"all": ["monitor/css/webhooks.css"]}
         js = (
             Script("monitor/local_times.js", type="module"),
             Script("monitor/cron_preview.js", type="module"),
