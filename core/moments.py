@@ -14,5 +14,5 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def moment(at: datetime) -> SafeString:
-    """For pages, in UTC; static/monitor/local_times.js turns it into that of the reader's clock."""
+    """For pages, in UTC; static/monitor/times.js turns it into that of the reader's clock."""
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
