@@ -20,6 +20,8 @@ from programs.payloads import ProgramStatus
 from programs.states import State
 from webhooks.admin.banner import disabled_automatically
 
+from .page_data import page_data
+
 MOST_SHOWN = 10
 MOST_INCIDENTS = 5
 
@@ -37,10 +39,10 @@ def troubled(request: HttpRequest) -> str:
 
 
 def every_page(request: HttpRequest) -> dict[str, Any]:
-    """What the banner above every page needs. Nothing for strangers."""
+    """What the banner above every page and its scripts need. Nothing for strangers."""
     if not has_role(request.user, Role.READ):
         return {}
-    return {"disabled_endpoints": disabled_automatically()}
+    return {"disabled_endpoints": disabled_automatically(), "page_data": page_data()}
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

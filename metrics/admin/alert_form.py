@@ -38,7 +38,7 @@ def typed_unit(metric: Any) -> tuple[str, int]:
 
 
 class LevelInput(UnitInput):
-    """The word beside it follows the chosen measure; static/monitor/rule.js changes it."""
+    """The word beside it follows the chosen measure; static/monitor/alert_rule_form.js changes it."""
 
     def __init__(self) -> None:
         super().__init__(" ", **{"data-level": ""})

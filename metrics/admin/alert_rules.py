@@ -80,9 +80,10 @@ class AlertRuleAdmin(RuleTrials):
     fieldsets = tuple((name, {"fields": fields}) for name, fields in texts.GROUPS)
 
     class Media:
+        css = {"all": ["monitor/css/alert_rules.css"]}
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/rule.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/alert_rule_form.js", type="module"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:

@@ -90,7 +90,8 @@ class AlertAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        css = {"all": ["monitor/css/alert_rules.css"]}
+        js = (Script("monitor/local_times.js", type="module"),)
 
     @admin.display(description=_("When"))
     def when(self, row: Alert) -> SafeString:

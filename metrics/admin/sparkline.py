@@ -8,18 +8,21 @@ from collections.abc import Mapping, Sequence
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from metrics.queries import sparklines
 from metrics.queries.sparklines import Sparkline
 from programs.formatting import bytes_text, percent_text
 from programs.models import Program
 
+NO_DATA = _("No data in the last hour.")
+CPU_SUMMARY = _("CPU: average %(average)s, highest minute %(highest)s")
+MEMORY_SUMMARY = _("memory: average %(average)s, highest minute %(highest)s")
+
 
 class SparklineColumn:
     name = "sparkline"
-    title = gettext_lazy("Last hour")
+    title = _("Last hour")
     after = "memory"
     script = "monitor/charts/sparkline.js"
 
@@ -44,14 +47,14 @@ class SparklineColumn:
 def words(found: Sparkline | None) -> str:
     """What the picture shows."""
     if found is None:
-        return _("Nothing was recorded in the last hour.")
+        return str(NO_DATA)
     cpu = [value for value in found.cpu if value is not None]
     memory = [value for value in found.memory if value is not None]
     parts = []
     if cpu:
         facts = {"average": percent_text(sum(cpu) / len(cpu)), "highest": percent_text(max(cpu))}
-        parts.append(_("CPU: average %(average)s, highest minute %(highest)s") % facts)
+        parts.append(CPU_SUMMARY % facts)
     if memory:
         facts = {"average": bytes_text(sum(memory) / len(memory)), "highest": bytes_text(max(memory))}
-        parts.append(_("memory: average %(average)s, highest minute %(highest)s") % facts)
+        parts.append(MEMORY_SUMMARY % facts)
     return "; ".join(parts)

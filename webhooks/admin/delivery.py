@@ -143,9 +143,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)  # ids rise with time, and their index is the only one over all endpoints
 
     class Media:
+        css = {"all": ["monitor/css/webhooks.css"]}
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/delivery.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/delivery_progress.js", type="module"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:

@@ -46,9 +46,10 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
     compressed_fields = True
 
     class Media:
+        css = {"all": ["monitor/css/webhooks.css"]}
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/endpoint.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/endpoint_page.js", type="module"),
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -127,9 +127,10 @@ class MuteAdmin(RoleModelAdmin):
     compressed_fields = True
 
     class Media:
+        css = {"all": ["monitor/css/webhooks.css"]}
         js = (
-            Script("monitor/times.js", type="module"),
-            Script("monitor/cron.js", type="module"),
+            Script("monitor/local_times.js", type="module"),
+            Script("monitor/cron_preview.js", type="module"),
         )
 
     def get_urls(self) -> list[URLPattern]:

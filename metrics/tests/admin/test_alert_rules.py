@@ -278,9 +278,9 @@ def test_what_would_be_too_much_is_tried_for_a_shorter_time(
 ) -> None:
     monkeypatch.setattr("metrics.alerts.backtest.MOST_READ", 6 * 60)
     text = text_of(admin.post(f"{LIST}add/try/", filled(window_seconds="1m")))
-    assert "in the last 6 hours" in text and "Seven days would be too much" in text
+    assert "in the last 6 hours" in text and "seven days are too much data" in text
     monkeypatch.setattr("metrics.alerts.backtest.MOST_READ", 1)
-    assert "even for an hour" in text_of(admin.post(f"{LIST}add/try/", filled(window_seconds="1m")))
+    assert "even for one hour" in text_of(admin.post(f"{LIST}add/try/", filled(window_seconds="1m")))
 
 
 def test_a_rule_with_a_mistake_is_not_tried(admin: Client) -> None:

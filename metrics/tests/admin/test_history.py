@@ -55,7 +55,7 @@ def test_older_rows_are_one_link_away_and_so_are_the_newest(viewer: Client, prog
 
 def test_rows_of_a_program_that_is_gone_are_named_by_its_number(viewer: Client) -> None:
     used(DAY, 4711, now(DAY))
-    assert "removed (4711)" in viewer.get(f"{PAGE}?tier=day").content.decode()
+    assert "removed (ID 4711)" in viewer.get(f"{PAGE}?tier=day").content.decode()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_each_row_says_what_its_program_used_in_the_last_hour(viewer: Client, pr
     program("idle")
     text = viewer.get(LIST).content.decode()
     assert "CPU: average 15.0 %, highest minute 20.0 %; memory: average 3.0 MB, highest minute 4.0 MB" in text
-    assert "Nothing was recorded in the last hour." in text
+    assert "No data in the last hour." in text
     assert f'data-sparkline="{web.pk}"' in text
     assert "monitor/charts/sparkline.js" in text
 
@@ -42,7 +42,7 @@ def test_the_page_reads_all_of_them_in_one_query(viewer: Client, program: MakePr
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (None, "Nothing was recorded in the last hour."),
+        (None, "No data in the last hour."),
         (Sparkline(0, [None, 1.0], [None, None]), "CPU: average 1.0 %, highest minute 1.0 %"),
     ],
 )

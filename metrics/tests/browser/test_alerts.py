@@ -22,7 +22,7 @@ def test_a_rule_is_typed_tried_and_saved_and_its_alert_seen(stack: Stack, visit:
     page.locator("[name=metric]").select_option("threads")
     expect(threshold).to_have_text("")
     page.locator("[name=threshold]").fill("0")
-    page.get_by_role("button", name="Try against the last 7 days").click()
+    page.get_by_role("button", name="Test on the last 7 days").click()
     expect(page.locator("[data-preview]")).to_contain_text("Threads above 0 over 5m")
     assert stack.sql("SELECT count(*) FROM metrics_alertrule") == [(0,)]
     page.locator("[name=name]").fill("it runs")

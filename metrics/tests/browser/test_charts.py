@@ -19,7 +19,7 @@ LIST = "/admin/programs/program/"
 PATIENCE = 120.0
 LIVE = "[data-charts-connection]"
 CPU = '[data-chart="cpu_percent"]'
-SUMMARY = re.compile(r"average [\d.]+ %, highest [\d.]+ % at (\w+ \d+ )?\d\d:\d\d|[\d.]+ % all the time")
+SUMMARY = re.compile(r"Average [\d.]+ %, highest [\d.]+ % at (\w+ \d+ )?\d\d:\d\d|Constant [\d.]+ %")
 DRAWN = """figure => Chart.getChart(figure.querySelector("canvas")).data.datasets[0].data
     .filter(({ y }) => y !== null)"""
 
@@ -79,7 +79,7 @@ def test_a_crash_is_marked_the_moment_it_happens(stack: Stack, visit: Visit) -> 
     expect(page.locator(LIVE)).to_have_text("Live")
     os.killpg(stack.pid_of("ticker"), signal.SIGKILL)
     marks = page.locator("[data-charts-events]")
-    expect(marks).to_contain_text(re.compile("crashed (once|\\d+ times)"))
+    expect(marks).to_contain_text(re.compile(r"crashed \d+"))
     expect(marks).to_contain_text("restarted")
     page.reload()
     expect(marks).to_contain_text("crashed")
@@ -92,7 +92,7 @@ def test_after_a_loss_it_goes_on_from_the_newest_point(stack: Stack, visit: Visi
     wait_for(lambda: page.locator(LIVE).inner_text() == "Live" and len(drawn(page)) > 0, PATIENCE)
     newest = drawn(page)[-1]["x"]
     stack.kill_web()
-    expect(page.locator(LIVE)).to_have_text("Connection lost, trying again…")
+    expect(page.locator(LIVE)).to_have_text("Connection lost. Reconnecting…")
     received.clear()
     stack.start_web(stack.port)
     wait_for(lambda: page.locator(LIVE).inner_text() == "Live" and len(received) > 0, PATIENCE)
@@ -107,7 +107,7 @@ def test_an_error_is_said_and_can_be_tried_again(stack: Stack, visit: Visit) -> 
     expect(page.locator(LIVE)).to_have_text("Live")
     page.evaluate("() => { window.kept = fetch; window.fetch = () => Promise.reject(new Error('no answer')); }")
     page.get_by_role("button", name="24 h").click()
-    expect(page.get_by_role("alert")).to_contain_text("The history cannot be read: no answer")
+    expect(page.get_by_role("alert")).to_contain_text("Could not load the history: The monitor does not respond")
     page.evaluate("() => { window.fetch = window.kept; }")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("alert")).to_be_hidden()
@@ -138,7 +138,7 @@ def test_the_front_page_shows_the_machine(visit: Visit) -> None:
     expect(page.locator(f"{CPU} [data-chart-summary]")).to_have_text(SUMMARY, timeout=PATIENCE * 1000)
     page.get_by_role("button", name="Disk and network").click()
     network = page.locator('[data-chart="network_received_bytes_per_second,network_sent_bytes_per_second"]')
-    expect(network.locator("[data-chart-summary]")).to_contain_text("received: ")
+    expect(network.locator("[data-chart-summary]")).to_contain_text("Received")
 
 
 def test_charts_fit_a_telephone(stack: Stack, visit: Visit) -> None:

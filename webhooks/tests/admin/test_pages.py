@@ -192,7 +192,7 @@ def test_a_test_is_sent_and_followed(operator: Client, ops: WebhookEndpoint) -> 
     row = WebhookDelivery.objects.get()
     assert (row.endpoint, row.next_trigger, row.event.actor) == (ops, "test", "operate-person")
     assert answer.json()["progress"] == f"{LOG}{row.pk}/progress/"
-    assert "On its way" in text_of(operator.get(answer.json()["progress"]))
+    assert "Sending…" in text_of(operator.get(answer.json()["progress"]))
     assert operator.post(page_of(ops, "test"))["Location"].startswith(LOG)
 
 
@@ -209,7 +209,7 @@ def test_it_is_muted_for_an_hour_and_the_mute_lifted(operator: Client, ops: Webh
     mute = WebhookMute.objects.get()
     assert mute.endpoint == ops and mute.ends_at is not None
     assert timedelta(minutes=59) < mute.ends_at - timezone.now() <= timedelta(hours=1)
-    assert "Lift it" in text_of(operator.get(page_of(ops)))
+    assert "Lift mute" in text_of(operator.get(page_of(ops)))
     operator.post(f"{MUTES}{mute.pk}/lift/")
     assert not WebhookMute.objects.exists()
 
@@ -227,7 +227,7 @@ def test_switching_on_asks_what_becomes_of_what_waits(
     delivery(State.PENDING)
     admin.post(page_of(ops, "switch-off"))
     assert not WebhookEndpoint.objects.get().enabled
-    assert "1 message waited when it went off" in text_of(admin.get(page_of(ops, "switch-on")))
+    assert "1 message is waiting" in text_of(admin.get(page_of(ops, "switch-on")))
     admin.post(page_of(ops, "switch-on"), {"pending": choice})
     assert WebhookEndpoint.objects.get().enabled
     assert WebhookDelivery.objects.get().state == state
@@ -254,7 +254,7 @@ def test_a_new_secret_is_shown_once_and_the_old_one_works_along(admin: Client, o
     assert after.secret in text_of(answer) and ops.secret not in text_of(answer)
     assert "no-store" in answer["Cache-Control"]
     page = text_of(admin.get(page_of(ops)))
-    assert "still signs along" in page
+    assert "also signed with the previous secret" in page
     assert after.secret not in page and ops.secret not in page
 
 
@@ -316,7 +316,7 @@ def test_the_unsaved_form_is_shown_with_the_last_event_it_would_be_told_of(admin
     rig.happen("program.started", rig.program("other"))
     posted = filled(name="", format="discord", discord__url=DISCORD, events=["program.crashed"])
     page = text_of(admin.post(LIST + "add/preview/", posted, headers={"x-requested-with": "fetch"}))
-    assert "The last event it would be told of" in page
+    assert "Latest event that this endpoint would receive" in page
     assert "&lt;shop&gt; crashed: exit code 3" in page
     assert "T0P-SECRET" not in page and "<html" not in page
     assert not WebhookEndpoint.objects.exists()
@@ -328,7 +328,7 @@ def test_a_preview_uses_what_is_stored_where_the_form_is_empty(admin: Client) ->
     from .conftest import form_of
 
     page = text_of(admin.post(page_of(endpoint, "preview"), form_of(admin, page_of(endpoint))))
-    assert "X-Key" in page and "example crashed" in page and "so this is an example" in page
+    assert "X-Key" in page and "example crashed" in page and "This is an example" in page
     assert "T0P-SECRET" not in page
 
 

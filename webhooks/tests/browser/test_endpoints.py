@@ -22,7 +22,7 @@ def make(page: Page, name: str, url: str) -> None:
     page.locator("[name=standard-url]").fill(url)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#signing-secret")).to_have_value(re.compile("^whsec_"))
-    page.get_by_role("link", name="Go on to the endpoint").click()
+    page.get_by_role("link", name="Continue to the endpoint").click()
 
 
 def sent_test(page: Page, state: str) -> Locator:
@@ -40,8 +40,8 @@ def test_an_endpoint_is_made_tested_and_its_delivery_looked_at(visit: Visit, rec
     assert [one.json["type"] for one in receiver.at("/hook")] == ["webhook.test"]
     page.reload()
     page.locator(".delivery-table tbody a").first.click()
-    expect(page.locator(".attempt h3")).to_contain_text("Try 1")
-    page.get_by_text("The answer").click()
+    expect(page.locator(".attempt h3")).to_contain_text("Attempt 1")
+    page.get_by_text("Response", exact=True).click()
     expect(page.locator(".raw")).to_have_text("code 200")
     page.get_by_role("button", name="Send again").click()
     expect(page.locator(".attempt h3").nth(1)).to_contain_text("By hand", timeout=PATIENCE)
@@ -63,7 +63,7 @@ def test_another_format_shows_other_fields_and_a_preview_without_saving(stack: S
     expect(page.locator("[name=standard-url]")).to_be_hidden()
     page.locator("[name=telegram-url]").fill("https://api.telegram.org/bot1234:T0P-SECRET")
     chat.fill("my chat")
-    preview = page.get_by_role("button", name="Preview with the last event")
+    preview = page.get_by_role("button", name="Preview with the latest event")
     preview.click()
     expect(page.locator("[data-preview]")).to_contain_text("Chat: This is not of the form")
     chat.fill("-100123")

@@ -1,12 +1,14 @@
 // Buttons that copy a field. Where the browser does not allow it, the text is at least selected.
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  const field = document.getElementById(button.dataset.copy);
+import { find, findAll } from "./dom.js";
+
+for (const button of findAll(document, "[data-copy]", HTMLButtonElement)) {
+  const field = find(document, `#${button.dataset.copy}`, HTMLInputElement);
   button.addEventListener("click", async () => {
     field.select();
     try {
       await navigator.clipboard.writeText(field.value);
-      button.textContent = button.dataset.copied;
+      button.textContent = button.dataset.copied ?? "";
     } catch {
       field.focus();
     }
