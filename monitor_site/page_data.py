@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from metrics.admin import sparkline
 from programs import formatting
 from programs.admin import live
-from programs.meaning.quantities import BYTE_UNITS
+from programs.descriptions.quantities import BYTE_UNITS
 
 TEXTS: dict[str, Any] = {
     "connection.open": _("Live"),
