@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from .change_lock import lock_changes
 from .keyfile import replace_private
-from .models import Sequence
 from .secrets import SecretUnreadableError, decrypt, keys, keys_path, re_encrypt
 
 Visit = Callable[[str], str]
@@ -55,8 +55,7 @@ def walk(open_secret: Visit, *, writes: bool = False) -> list[RotationCount]:
         count = RotationCount(name)
         with transaction.atomic():
             if writes:
-                # Every writer takes the revision counter before rows: the other order can deadlock on PostgreSQL.
-                Sequence.advance()
+                lock_changes()
             store(count.visitor(open_secret))
         counts.append(count)
     return counts

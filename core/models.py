@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
 
 class Sequence(models.Model):
-    """A counter advanced inside the writing transaction, so its order is the order of commits.
+    """A counter whose order is the order of commits.
 
     A database sequence would be cheaper, but hands out numbers that become visible out of order, and a
     reader who asks for "everything after 41" would then miss 40.
@@ -20,20 +20,70 @@ class Sequence(models.Model):
     name = models.CharField(max_length=40, primary_key=True)
     value = models.BigIntegerField(default=0)
 
+    # None until the database was asked. Tests that roll back set False: nothing would replace their placeholders.
+    numbers_at_commit: ClassVar[bool | None] = None
+
     def __str__(self) -> str:
         return f"{self.name} {self.value}"
 
     @classmethod
     def advance(cls, name: str = "revision", by: int = 1) -> int:
-        """The first of `by` fresh numbers. Call it inside `atomic()`."""
+        """The first of `by` fresh numbers. Raises TransactionManagementError outside `atomic()`.
+
+        On PostgreSQL they are placeholders below zero, which the commit replaces by the numbers: no transaction
+        holds the counter while its client works or is cut off. See docs/adr/0021-numbers-at-commit.md.
+        """
+        if not connection.in_atomic_block:
+            raise transaction.TransactionManagementError("numbers are taken inside atomic()")
+        if cls._are_numbered_at_commit():
+            return _take_placeholders(name, by)
         if not cls.objects.filter(name=name).update(value=F("value") + by):
             cls.objects.create(name=name, value=by)
         value: int = cls.objects.values_list("value", flat=True).get(name=name)
         return value - by + 1
 
     @classmethod
+    def _are_numbered_at_commit(cls) -> bool:
+        """False before the migration: a host may be upgraded before the one that migrates."""
+        if connection.vendor != "postgresql":
+            return False
+        if cls.numbers_at_commit is None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT true FROM pg_trigger WHERE tgname = 'core_number_at_commit'")
+                cls.numbers_at_commit = True if cursor.fetchone() else None
+        return bool(cls.numbers_at_commit)
+
+    @classmethod
     def current(cls, name: str = "revision") -> int:
         return cls.objects.filter(name=name).values_list("value", flat=True).first() or 0
+
+
+PLACEHOLDERS = """
+INSERT INTO core_sequence (name, value) VALUES ('pending.' || pg_backend_pid() || '.' || %s, %s)
+ON CONFLICT (name) DO UPDATE SET value = core_sequence.value + excluded.value
+RETURNING value, pg_backend_pid()
+"""
+
+
+def _take_placeholders(name: str, by: int) -> int:
+    """The low 32 bits count within the transaction; the rest makes them unique among open transactions."""
+    with connection.cursor() as cursor:
+        cursor.execute(PLACEHOLDERS, [name, by])
+        taken, backend = cursor.fetchone()
+    first: int = taken - by + 1 - ((backend + 1) << 32)
+    return first
+
+
+def number_on_commit(instance: models.Model, column: str = "revision") -> None:
+    """Replaces a placeholder on `instance` by the number that the commit gave its row."""
+
+    def read() -> None:
+        found = type(instance)._base_manager.filter(pk=instance.pk).values_list(column, flat=True).first()
+        if found is not None:
+            setattr(instance, column, found)
+
+    if getattr(instance, column) < 0:
+        transaction.on_commit(read)
 
 
 class Heartbeat(models.Model):

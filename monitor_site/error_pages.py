@@ -9,11 +9,12 @@ import sys
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from core.db_errors import is_outage
 from core.log_context import current_request_id
 
 from .problems import DATABASE, RETRY_SECONDS
@@ -48,7 +49,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError | InternalError) and is_outage(error):
         page = _page(503, _("The database cannot be used at the moment"), _(DATABASE))
         page["Retry-After"] = str(RETRY_SECONDS)
         return page

@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 import structlog
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, RequestDataTooBig, ValidationError
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
+from core.db_errors import is_outage
 from core.exceptions import ConflictError
 from core.log_context import current_request_id
 
@@ -136,6 +137,11 @@ def _no_database(request: HttpRequest, error: Failure) -> HttpResponse:
     return response
 
 
+def _database_refused(request: HttpRequest, error: Failure) -> HttpResponse:
+    """The server ended the connection, or is read-only; the rest are errors of ours."""
+    return (_no_database if is_outage(error) else _unexpected)(request, error)
+
+
 def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
     log.error("api.failed", method=request.method, path=request.path, exc_info=error)
     return problem(500)
@@ -146,6 +152,7 @@ HANDLERS: dict[type[Exception], Callable[[HttpRequest, Failure], HttpResponse]] 
     Exception: _unexpected,
     OperationalError: _no_database,
     InterfaceError: _no_database,
+    InternalError: _database_refused,
     HttpError: _said,
     AuthenticationError: _unauthenticated,
     Http404: _not_found,

@@ -132,6 +132,16 @@ POSTGRESQL_OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,  # milliseconds
 }
+# The other direction: what the server does about a client that is frozen or gone, so that its locks do not last.
+POSTGRESQL_SESSION = {
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "10s",
+    "client_connection_check_interval": "10s",
+    "tcp_keepalives_idle": "10s",
+    "tcp_keepalives_interval": "5s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+}
 
 
 def database(config: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +150,11 @@ def database(config: dict[str, Any]) -> dict[str, Any]:
     else:
         config.setdefault("CONN_HEALTH_CHECKS", True)
     if config["ENGINE"] == "django.db.backends.postgresql":
-        config["OPTIONS"] = {**POSTGRESQL_OPTIONS, **config.get("OPTIONS", {})}
+        given = config.get("OPTIONS", {})
+        session = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_SESSION.items())
+        # Of two values for one setting the server takes the last.
+        session = f"{session} {given.get('options', '')}".strip()
+        config["OPTIONS"] = {**POSTGRESQL_OPTIONS, **given, "options": session}
     config.setdefault("CONN_MAX_AGE", 60)
     return config
 

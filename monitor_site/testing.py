@@ -106,6 +106,17 @@ def content_types_and_permissions_made_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def numbers_without_a_commit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transaction of a test that is rolled back never commits, which would give its rows their numbers."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = (marker and marker.kwargs.get("transaction")) or "transactional_db" in request.fixturenames
+    if not commits:
+        from core.models import Sequence
+
+        monkeypatch.setattr(Sequence, "numbers_at_commit", False)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With MONITOR_TEST_ROWS_ONLY only the tests that use the database, and start no process that does."""
     if not os.environ.get("MONITOR_TEST_ROWS_ONLY"):

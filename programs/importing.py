@@ -67,6 +67,7 @@ def bring_in(found: Imported, *, update: bool, dry_run: bool, actor: str) -> Rep
     """
     report = Report(notes=list(found.notes), dry_run=dry_run)
     with transaction.atomic():
+        services.lock_programs(Program.objects.filter(name__in=[each["name"] for each in found.definitions]))
         for definition in in_order(found.definitions):
             report.results.append(_save(definition, report.failed, update=update, actor=actor))
         if dry_run or report.failed:

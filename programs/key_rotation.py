@@ -12,7 +12,7 @@ from .models import Program
 def environment_variables(visit: Visit) -> None:
     """Hands every stored value to `visit`. A changed program gets a new revision, so the agent reads it anew."""
     changed = False
-    for program in Program.everything.select_for_update().only("pk", "environment").order_by("pk"):
+    for program in Program.everything.select_for_update(no_key=True).only("pk", "environment").order_by("pk"):
         environment = [
             {**entry, "encrypted": visit(entry["encrypted"])} if entry.get("secret") else entry
             for entry in program.environment

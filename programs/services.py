@@ -3,8 +3,9 @@
 Each writes the wish (definition, desired state, intent) with its event in one transaction and rings the agent,
 which alone acts on processes. Nothing here waits for a process.
 
-Each transaction advances the counter before it reads or locks anything else. So they come one after the other:
-what one has read stays true until it commits, and no two wait for each other in a circle.
+Each transaction locks the rows of its programs, in order of their ids, before it reads them: what it has read
+stays true until it commits, and no two wait for each other in a circle. What also depends on other programs (a
+definition, a removal) takes `lock_changes` before that.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from core.change_lock import lock_changes
 from core.doorbell import ring_on_commit
 from core.exceptions import ConflictError
-from core.models import Sequence
+from core.models import Sequence, number_on_commit
 
 from . import definition, events
 from .hosts import default_heartbeat, is_alive
@@ -67,6 +70,7 @@ def save_definition(
 
 
 def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool, start: bool) -> Saved:
+    lock_changes()
     revision = Sequence.advance()
     before, host = ({}, None) if created else _as_it_is(program)
     definition.assign(program, values)
@@ -88,6 +92,7 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
         changes |= _secret_change(program, values)
     if changes:
         _keep_revision(program, actor, changes, created)
+    number_on_commit(program)
     ring_on_commit("agent")
     return Saved(program, {field: definition.applies(field) for field in changes})
 
@@ -100,9 +105,16 @@ def _as_it_is(program: Program) -> tuple[dict[str, Any], int | None]:
     return definition.as_json(stored), stored.host_id
 
 
+def lock_programs(programs: QuerySet[Program]) -> None:
+    """For a transaction that changes or removes several. The order is that of `request_many`."""
+    lock_changes()
+    list(programs.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+
+
 def _present(program: Program) -> Program:
-    """As it is stored. Raises ConflictError when somebody has removed it."""
-    stored = Program.objects.select_related("host").filter(pk=program.pk).first()
+    """As it is stored, locked. Raises ConflictError when somebody has removed it."""
+    rows = Program.objects.select_for_update(of=("self",), no_key=True)
+    stored = rows.select_related("host").filter(pk=program.pk).first()
     if stored is None:
         raise ConflictError(f"{program.name} is being removed.")
     return stored
@@ -158,8 +170,10 @@ def request_many(programs: Iterable[Program], verb: Action, *, actor: str) -> di
     wanted = Desired.RUNNING if verb in (Action.START, Action.RESTART) else Desired.STOPPED
     with transaction.atomic():
         revision = Sequence.advance()
+        ids = [program.pk for program in programs]
+        rows = Program.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
+        desired = dict(rows.values_list("pk", "desired_state"))
         states = _states(programs)
-        desired = dict(Program.objects.filter(pk__in=states).values_list("pk", "desired_state"))
         pending = set(Intent.objects.filter(program__in=states).values_list("program_id", flat=True))
         outcome: dict[int, str | None] = {}
         for program in programs:
@@ -225,6 +239,7 @@ def remove(program: Program, *, actor: str) -> None:
     Raises ConflictError while others need it, and when somebody has removed it already.
     """
     with transaction.atomic():
+        lock_changes()
         revision = Sequence.advance()
         _present(program)
         needing = program.dependents.filter(program__removed_at=None).values_list("program__name", flat=True)

@@ -12,7 +12,7 @@ COLUMNS = ("encrypted_url", "encrypted_secret", "encrypted_old_secret", "encrypt
 
 def endpoints(visit: Visit) -> None:
     """Hands every stored value to `visit`. A changed endpoint gets a new revision, so senders read it anew."""
-    for row in WebhookEndpoint.objects.select_for_update().values("pk", *COLUMNS).order_by("pk"):
+    for row in WebhookEndpoint.objects.select_for_update(no_key=True).values("pk", *COLUMNS).order_by("pk"):
         changed = {name: new for name in COLUMNS if row[name] and (new := visit(row[name])) != row[name]}
         if changed:
             WebhookEndpoint.objects.filter(pk=row["pk"]).update(**changed, revision=Sequence.advance())

@@ -25,7 +25,7 @@ from core.access.guards import RoleModelAdmin, principal_of
 from core.access.login import client_address
 from core.access.roles import GROUPS, Role, granted_level, has_role, rights, role_of, set_role
 from core.badges import ROLE_COLOURS, badge
-from core.models import Sequence
+from core.change_lock import lock_changes
 from core.timeformat import time_element
 
 NO_ROLE = ""
@@ -74,10 +74,10 @@ class NewAccountForm(UserCreationForm):
 def still_administrator(request: HttpRequest) -> Iterator[None]:
     """For a change of rights: all of it, or PermissionDenied when who asks is no administrator before or after.
 
-    The counter lets two who lower each other come one after the other.
+    The lock lets two who lower each other come one after the other.
     """
     with transaction.atomic():
-        Sequence.advance()
+        lock_changes()
         _require_administrator(request)
         yield
         _require_administrator(request)

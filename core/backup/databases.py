@@ -131,7 +131,8 @@ class PostgresDatabase:
         with connection.cursor() as cursor:
             tables = [connection.ops.quote_name(name) for name in connection.introspection.table_names(cursor)]
         connections.close_all()
-        drop = f"DROP TABLE IF EXISTS {', '.join(tables)} CASCADE" if tables else "SELECT 1"
+        drop = f"DROP TABLE IF EXISTS {', '.join(tables)} CASCADE;" if tables else ""
+        drop += "DROP FUNCTION IF EXISTS core_number_at_commit() CASCADE"  # the dump creates it again
         script = self._script(copy)
         options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
         self._run("psql", *options, f"--command={drop}", f"--file={script}")

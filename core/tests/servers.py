@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import redis
 
 from .http_rig import free_port
@@ -62,8 +62,11 @@ def running(arguments: list[str], stop: signal.Signals, **options: Any) -> Itera
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """The URL of an empty database. PostgreSQL refuses to be root, so it is `postgres` then."""
+def postgresql(address: str = "127.0.0.1", inside: Sequence[str] = ()) -> Iterator[str]:
+    """The URL of an empty database. PostgreSQL refuses to be root, so it is `postgres` then.
+
+    `inside` is a command that runs another one in a network namespace, one of whose addresses is `address`.
+    """
     programs = programs_of_postgresql()
     assert programs is not None, "PostgreSQL is not installed"
     account: dict[str, Any] = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -71,14 +74,24 @@ def postgresql() -> Iterator[str]:
         if account:
             shutil.chown(folder, "postgres", "postgres")
         data, port = f"{folder}/data", free_port()
-        options = {**account, "cwd": folder}
         making = [str(programs / "initdb"), "-D", data, "-U", "monitor", "--auth=trust", "--encoding=UTF8"]
         making += ["--locale=C.UTF-8", "--no-sync"]
-        subprocess.run(making, check=True, capture_output=True, **options)
+        subprocess.run(making, check=True, capture_output=True, cwd=folder, **account)
+        with Path(f"{data}/pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\n")
         arguments = [str(programs / "postgres"), "-D", data, "-p", str(port), "-k", "", *HASTE]
-        with running([*arguments, "-c", "listen_addresses=127.0.0.1"], signal.SIGINT, **options) as server:
-            url = f"postgres://monitor@127.0.0.1:{port}/postgres"
-            until(lambda: psycopg.connect(url).close(), server, psycopg.OperationalError)
+        arguments += ["-c", f"listen_addresses={'*' if inside else address}"]
+        if inside:  # needs root until it is there
+            account = {}
+            arguments = [*inside, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *arguments]
+        url = f"postgres://monitor@{address}:{port}/postgres"
+        with running(arguments, signal.SIGINT, cwd=folder, **account) as server:
+            connect = [*inside, sys.executable, "-c", f"import psycopg; psycopg.connect({url!r}).close()"]
+            until(
+                lambda: subprocess.run(connect, check=True, capture_output=True),
+                server,
+                subprocess.CalledProcessError,
+            )
             yield url
 
 

@@ -10,7 +10,9 @@ from django.test import Client
 
 from core.access import Role, audit, authenticate_token, create_token, role_of, set_role
 from core.access.roles import rights
-from core.models import ApiToken, AuditEntry, Sequence
+from core.admin import accounts
+from core.change_lock import lock_changes
+from core.models import ApiToken, AuditEntry
 
 from .conftest import People
 
@@ -234,13 +236,13 @@ def test_of_two_who_take_each_others_role_one_keeps_it(
 ) -> None:
     """The other was quicker: after this one was let in, and before anything of it was written."""
     client, bob = logged_in(Role.ADMIN), person("bob", Role.ADMIN)
-    me, advance = User.objects.get(username="admin-person"), Sequence.advance
+    me = User.objects.get(username="admin-person")
 
-    def meanwhile(*args: Any) -> int:
+    def meanwhile() -> None:
         set_role(User.objects.get(pk=me.pk), Role.READ)
-        return advance(*args)
+        lock_changes()
 
-    monkeypatch.setattr(Sequence, "advance", meanwhile)
+    monkeypatch.setattr(accounts, "lock_changes", meanwhile)
     selected = {"action": "delete_selected", "_selected_action": [bob.pk], "post": "yes"}
     path, sent = {
         "change": (f"{USERS}{bob.pk}/change/", account(role="read")),

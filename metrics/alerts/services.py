@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from core.access import Principal, audit
-from core.models import Sequence
+from core.change_lock import lock_changes
+from core.models import Sequence, number_on_commit
 from programs.models import Program
 
 from .models import AlertRule
@@ -26,10 +27,12 @@ def save_rule(values: Mapping[str, Any], *, actor: Actor, rule: AlertRule | None
     created = rule is None
     subject = rule or AlertRule()
     with transaction.atomic():
+        lock_changes()
         subject.revision = Sequence.advance()
         stored = AlertRule.objects.filter(pk=subject.pk).values_list("programs", flat=True).first()
         _assign(subject, values, known_programs=stored or [])
         subject.save(force_insert=created)
+        number_on_commit(subject)
         action = "alert_rule.created" if created else "alert_rule.changed"
         audit(actor, action, subject.name, data={"fields": sorted(values)})
     return subject
@@ -59,7 +62,7 @@ def _assign(
 def remove_rule(rule: AlertRule, *, actor: Actor) -> None:
     """Its alerts stay; those that are open are ended by the agents."""
     with transaction.atomic():
-        Sequence.advance()
+        lock_changes()
         name = rule.name
         rule.delete()
         audit(actor, "alert_rule.removed", name)

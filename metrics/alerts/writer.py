@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from django.db import IntegrityError, transaction
 
+from core import bulk_sql
 from core.timeformat import from_unix
 from programs import events
 from programs.events import AGENT
@@ -22,6 +23,7 @@ from .models import Alert, AlertRule
 from .units import LEVELS
 
 log = structlog.get_logger(__name__)
+RULES = f"SELECT id, revision FROM {AlertRule._meta.db_table} WHERE enabled = %s ORDER BY id "  # noqa: S608
 
 
 def write(decisions: Decisions, host: Host) -> None:
@@ -40,7 +42,8 @@ def write(decisions: Decisions, host: Host) -> None:
 def _fire_all(firings: list[Firing], host: Host) -> None:
     if not firings:
         return
-    rules = dict(AlertRule.objects.filter(enabled=True).values_list("pk", "revision"))
+    # Its alert would not commit if a rule were removed meanwhile. Changes of a rule do not wait for this lock.
+    rules: dict[int, int] = dict(bulk_sql.fetch(RULES + bulk_sql.locking("FOR KEY SHARE"), [True]))
     programs = Program.objects.in_bulk({firing.program for firing in firings})
     open_ = set(Alert.objects.filter(resolved_at=None).values_list("rule_id", "program_id"))
     for firing in firings:

@@ -55,6 +55,7 @@ def _remove(chosen: Sequence[ProgramStatus]) -> None:
     left = list(Program.objects.filter(pk__in=[program["id"] for program in chosen]))
     actor = command_actor()
     with transaction.atomic():
+        services.lock_programs(Program.objects.filter(pk__in=[program.pk for program in left]))
         while left:
             free = [program for program in left if not _is_needed_by(program, left)]
             # In a circle, or needed by one that stays: the service says by whom.

@@ -280,6 +280,7 @@ def write(
     """Everything in one transaction, with the number of the last entry."""
     entries = list(entries)
     with transaction.atomic():
+        _lock_programs(entries)
         programs = _programs(entries, latest)
         for entry in entries:
             _apply(entry, programs)
@@ -287,6 +288,16 @@ def write(
         columns = {"journal_written": entries[-1].number} if entries else {}
         if columns or beat:
             heartbeat.save(host_id, beat, columns)
+
+
+def _lock_programs(entries: list[Entry]) -> None:
+    """In the order in which `services` locks them, or the two could wait for each other."""
+    wanted = {
+        entry.process[0] for entry in entries if entry.process and (entry.removed or _program_columns(entry))
+    }
+    if wanted:
+        rows = Program.everything.select_for_update(no_key=True).filter(pk__in=wanted)
+        list(rows.order_by("pk").values_list("pk"))
 
 
 def _programs(entries: list[Entry], latest: dict[Key, dict[str, Any]]) -> dict[int, Program]:

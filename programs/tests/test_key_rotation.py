@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from core import key_rotation
 from core.secrets import keys_path
@@ -33,19 +31,6 @@ def test_secret_variables_move_to_the_new_key(program: Program) -> None:
     again = Program.objects.get(pk=program.pk)
     assert environment_of(again) == {"TOKEN": "s3cret", "MODE": "prod"}
     assert again.revision > program.revision
-
-
-def test_a_rotation_takes_the_counter_before_it_locks_programs_and_a_look_takes_none(program: Program) -> None:
-    """Whoever asks something of a program has the counter first, and then wants the program."""
-    for walk, begins_with in (
-        (key_rotation.re_encrypt_all, 'UPDATE "core_sequence"'),
-        (key_rotation.check_all, "SELECT"),
-    ):
-        with CaptureQueriesContext(connection) as captured:
-            walk()
-        statements = [query["sql"] for query in captured]
-        begun = next(place for place, sql in enumerate(statements) if sql.startswith("SAVEPOINT"))
-        assert statements[begun + 1].startswith(begins_with)
 
 
 def test_a_second_rotation_writes_nothing(program: Program) -> None:

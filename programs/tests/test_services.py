@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from core.exceptions import ConflictError
 from programs import services
@@ -76,25 +71,3 @@ def test_two_changes_of_different_fields_both_stay() -> None:
     stored = known(program)
     assert (stored.description, stored.tags) == ("one", ["two"])
     assert ProgramRevision.objects.filter(program=program).order_by("-number")[0].changes.keys() == {"tags"}
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda program: services.save_definition({"tags": ["x"]}, program=program, actor="x"),
-        lambda program: services.request(program, Action.STOP, actor="x"),
-        lambda program: services.scale(program, 2, actor="x"),
-        lambda program: services.send_input(program, "x", actor="x"),
-        lambda program: services.remove(program, actor="x"),
-    ],
-)
-def test_each_takes_the_counter_before_anything_else(ask: Callable[[Program], Any]) -> None:
-    """PostgreSQL ended one of two that had locked counter and program in different orders."""
-    host()
-    program = define(instances_max=3, stdin="console")
-    running(program)
-    with CaptureQueriesContext(connection) as captured:
-        ask(known(program))
-    statements = [query["sql"] for query in captured]
-    begun = next(place for place, sql in enumerate(statements) if sql.startswith("SAVEPOINT"))
-    assert statements[begun + 1].startswith('UPDATE "core_sequence"')

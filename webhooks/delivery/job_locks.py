@@ -37,10 +37,12 @@ def queue_once(name: str, job: str, now: datetime, *arguments: str) -> bool:
     """Queues `job(*arguments)` unless it waits in the queue or is at work; whether it did."""
     if not _may_queue(name, now):
         return False
+    JobTicket.objects.get_or_create(name=name)
     with transaction.atomic():
-        JobTicket.objects.get_or_create(name=name)
-        if not _free(name, now).update(queued_at=now):  # somebody else was faster
+        # Nobody waits here for a host that is cut off while it queues the job.
+        if not list(_free(name, now).select_for_update(skip_locked=True)):  # somebody else was faster
             return False
+        _free(name, now).update(queued_at=now)
         task = enqueue(job, *arguments, task_name=f"webhooks.{name}", save=False)
         JobTicket.objects.filter(name=name).update(queue_row=_row_of(task))
     return True

@@ -94,7 +94,9 @@ def record(outcomes: list[Outcome], now: datetime) -> None:
 
 
 def _endpoints(ids: set[int]) -> dict[int, Noted]:
-    statement = ENDPOINTS.format(**TABLES, ids=bulk_sql.places([*ids]), lock=bulk_sql.locking("FOR UPDATE"))
+    # FOR UPDATE would also hold up every event for these endpoints, on all hosts: its rows refer to them.
+    lock = bulk_sql.locking("FOR NO KEY UPDATE")
+    statement = ENDPOINTS.format(**TABLES, ids=bulk_sql.places([*ids]), lock=lock)
     found = (Noted.of(*row) for row in bulk_sql.fetch(statement, ids))
     return {row.pk: row for row in found}
 

@@ -1,9 +1,8 @@
 """From an event to its delivery rows, inside the transaction that writes the event.
 
 What endpoints want is kept in memory, compiled; each transaction asks once whether it is still true, so a start
-storm of hundreds of events in one transaction costs no query more for each. Changing or removing an endpoint
-first advances the counter that every event advances (see `services`): the database then lets no event be
-written in between that still believes in the endpoint as it was.
+storm of hundreds of events in one transaction costs no query more for each. An event that is written while an
+endpoint changes goes by the endpoint as it was. A removal waits for such events (see `_kept`).
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ COLUMNS = (
     "next_trigger", "attempt_count", "round_count", "crash_count",
 )  # fmt: skip
 LATEST_NEWS = timedelta(days=1)  # the agent writes what happened while there was no database, when there is one
+PRESENT = f"SELECT id FROM {WebhookEndpoint._meta.db_table} WHERE id IN ({{ids}}) ORDER BY id FOR KEY SHARE"  # noqa: S608
 NOTHING: tuple[Version, tuple[Target, ...]] = ((-1, -1, -1), ())
 
 _compiled = NOTHING  # as it was committed, shared by all threads
@@ -47,6 +47,7 @@ class _Routes:
         """`is_changed`: by this transaction itself, so nobody else may believe it yet."""
         self.has_work = False
         self.targets = _compile() if is_changed else _targets()
+        self.targets = _kept(self.targets)
         self.mutes = _mutes() if self.targets else ()
 
     def __call__(self) -> None:
@@ -104,6 +105,18 @@ def _targets() -> tuple[Target, ...]:
     if _compiled[0] != version:
         _compiled = (version, _compile())
     return _compiled[1]
+
+
+def _kept(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Those that are not being removed. PostgreSQL removes none of them before this transaction has ended.
+
+    FOR KEY SHARE excludes removals alone: neither other events nor changes of the endpoint wait for it.
+    """
+    if not targets or connection.vendor != "postgresql":
+        return targets
+    ids = [target.id for target in targets]
+    found = {row[0] for row in bulk_sql.fetch(PRESENT.format(ids=bulk_sql.places(ids)), ids)}
+    return tuple(target for target in targets if target.id in found)
 
 
 def _compile() -> tuple[Target, ...]:

@@ -12,11 +12,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.access.audit import audit
+from core.change_lock import lock_changes
 from core.doorbell import ring_on_commit
 from core.exceptions import ConflictError
 from core.http import Policy, RefusedError
 from core.masking import MASK
-from core.models import Sequence
+from core.models import Sequence, number_on_commit
 from core.secrets import SecretUnreadableError
 from programs import events
 from programs.models import Program
@@ -66,6 +67,7 @@ def save_endpoint(
     superuser stops verifying certificates, ConflictError for an endpoint that was removed.
     """
     with transaction.atomic():
+        lock_changes()
         revision = Sequence.advance()
         created = endpoint is None
         subject = endpoint or WebhookEndpoint()
@@ -80,6 +82,7 @@ def save_endpoint(
         _save(subject, created, [*changed, "revision", *(["encrypted_secret"] if secret else [])])
         if before and subject.enabled and not before.enabled:
             _switched_on(subject, resume)
+        number_on_commit(subject)
         writer.forget()
         action = "webhook.created" if created else "webhook.changed"
         audit(actor, action, subject.name, data={"fields": sorted(values), "format": subject.format})
@@ -87,7 +90,7 @@ def save_endpoint(
 
 
 def _as_stored(endpoint: WebhookEndpoint) -> WebhookEndpoint:
-    """As it is now, the counter being taken. `endpoint` gets the secrets of this moment: those that are kept are
+    """As it is now, changes being locked. `endpoint` gets the secrets of this moment: those that are kept are
     these. Raises ConflictError."""
     stored = WebhookEndpoint.objects.filter(pk=endpoint.pk).first()
     if stored is None:
@@ -232,7 +235,7 @@ def _cancel_pending(endpoint: WebhookEndpoint, reason: str) -> int:
 def remove_endpoint(endpoint: WebhookEndpoint, *, actor: Actor) -> None:
     """With its deliveries and their attempts."""
     with transaction.atomic():
-        Sequence.advance()
+        lock_changes()
         name = endpoint.name
         endpoint.delete()
         writer.forget()
@@ -262,7 +265,9 @@ def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
             f"{endpoint.name} has no secret: messages of the format {endpoint.format} bear no signature."
         )
     with transaction.atomic():
+        lock_changes()
         endpoint.revision = Sequence.advance()
+        number_on_commit(endpoint)
         _as_stored(endpoint)
         secret = signing.new_secret()
         endpoint.encrypted_old_secret = endpoint.encrypted_secret

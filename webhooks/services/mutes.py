@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.access.audit import audit
-from core.models import Sequence
+from core.change_lock import lock_changes
 from programs.models import Program
 from webhooks.models import WebhookEndpoint, WebhookMute
 from webhooks.outbox import writer
@@ -75,7 +75,7 @@ def _save(row: WebhookMute, actor: Actor, action: str, *, must_be_bound: bool) -
     if must_be_bound and not _is_bound(row):
         raise ValidationError({"everything": UNBOUND})
     with transaction.atomic():
-        Sequence.advance()
+        lock_changes()
         row.save()
         writer.forget()
         audit(actor, action, str(row), data=_shown(row))
@@ -84,7 +84,7 @@ def _save(row: WebhookMute, actor: Actor, action: str, *, must_be_bound: bool) -
 
 def unmute(row: WebhookMute, *, actor: Actor) -> None:
     with transaction.atomic():
-        Sequence.advance()
+        lock_changes()
         shown = _shown(row)
         row.delete()
         writer.forget()
