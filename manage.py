@@ -33,7 +33,8 @@ def main() -> None:
     parent_watch.hold_from_environment()
     refuse_unusable_settings()
     clock.restore_tz()
-    do_without_unused_drivers()
+    if sys.argv[1:2] != ["copy_database"]:  # its target may be of the other kind
+        do_without_unused_drivers()
     if sys.argv[1:2] == ["serve"]:
         # It only starts and watches the others: without the apps it takes a third of their memory.
         from monitor_site.management.commands.serve import Command

@@ -21,6 +21,7 @@ from core.masking import MASK
 T = TypeVar("T")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+DATABASE_ADDRESS = "an address such as postgres://user:password@host/monitor"
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 env = environ.Env()
@@ -57,8 +58,15 @@ def redis_url() -> str:
 
 def database_config(default: str) -> dict[str, Any]:
     """DATABASE_URL, or the address `default`, as Django writes it."""
-    expected = "an address such as postgres://user:password@host/monitor"
-    return _read("DATABASE_URL", env.db_url_config(default), _database, expected)
+    return _read("DATABASE_URL", env.db_url_config(default), _database, DATABASE_ADDRESS)
+
+
+def database_from_url(name: str, url: str) -> dict[str, Any]:
+    """`url` as Django writes it. Raises ImproperlyConfigured, which calls it `name`."""
+    try:
+        return _database(url)
+    except ValueError as error:
+        raise refusal(name, url, DATABASE_ADDRESS) from error
 
 
 def _read(name: str, default: T, convert: Callable[[str], T], expected: str) -> T:

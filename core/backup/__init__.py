@@ -1,7 +1,8 @@
 """One archive with all that an installation is: its database and its keys. Guide: docs/backup.md."""
 
 from .archive import BackupError, Manifest
+from .copying import copy_database
 from .create import create
 from .restore import restore
 
-__all__ = ["BackupError", "Manifest", "create", "restore"]
+__all__ = ["BackupError", "Manifest", "copy_database", "create", "restore"]

@@ -44,7 +44,8 @@ def restore(source: Path) -> Manifest:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=database.home(), prefix=WORK)))
             manifest = _checked(source, work, database)
             _replace(manifest, work, database)
-            _migrate()
+            if problem := migrate():
+                raise BackupError(f"The data is back, but could not be brought to this version: {problem}")
             (Path(settings.DATA_DIR) / UNFINISHED).unlink()
     except HeldError as error:
         raise BackupError(f"Stop it first: {error}.") from error
@@ -113,9 +114,12 @@ def _replace(manifest: Manifest, work: Path, database: Database) -> None:
             replace_private(data / name, (work / name).read_text())
 
 
-def _migrate() -> None:
-    """In a process of its own: with every app installed, and the restored SECRET_KEY."""
-    environment = {name: value for name, value in os.environ.items() if name != "MONITOR_APPS"}
+def migrate(**changed: str) -> str:
+    """In a process of its own: with every app installed, the SECRET_KEY of now and `changed` settings.
+
+    Returns why it failed; an empty text if it did not.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "MONITOR_APPS"} | changed
     command = [
         sys.executable,
         str(Path(settings.BASE_DIR) / "manage.py"),
@@ -124,6 +128,4 @@ def _migrate() -> None:
         "--verbosity=0",
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise BackupError(f"The data is back, but could not be brought to this version: {last}")
+    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
