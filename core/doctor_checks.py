@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from . import key_rotation
+from . import key_rotation, replica
 from .doctor import Finding, fail, ok, register, warn
 from .heartbeats import jobs_are_alive, jobs_heartbeat
 from .locks import is_held
@@ -89,6 +89,19 @@ def database() -> Iterator[Finding]:
         yield fail("database.migrations", told, "Run: manage.py migrate (serve does it by itself).")
     else:
         yield ok("database.migrations", "Every migration is applied.")
+
+
+@register
+def read_replica() -> Iterator[Finding]:
+    found = replica.state()
+    if found is None:
+        return
+    if found.is_used:
+        told = f"The replica answers for history and events; it lags by {found.lag_seconds:.1f} s."
+        yield ok("database.replica", told)
+    else:
+        mend = "Check DATABASE_REPLICA_URL and the standby. Until then the primary answers."
+        yield warn("database.replica", f"The replica is not used: {found.problem}.", mend)
 
 
 def _sqlite() -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from django.utils.cache import patch_vary_headers
 from ninja import Query, Router
 from ninja.errors import HttpError
 
+from core import replica
 from core.access import Role
 from core.rest import auth
 from core.rest.auth import AuthedRequest
@@ -64,7 +65,7 @@ def history_of_program(request: HttpRequest, program_id: int, chart: Query[Chart
     chosen = series.choose(
         OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
     )
-    return _json(_of_one(Programs([program_id]), program_id, chart, chosen))
+    return _json(replica.read(lambda: _of_one(Programs([program_id]), program_id, chart, chosen)))
 
 
 @router.get("/host", auth=auth.READ, response=SeriesOut)
@@ -75,7 +76,7 @@ def history_of_host(request: HttpRequest, chart: Query[ChartOfHost]) -> HttpResp
     if host_id is None:
         raise Http404(f"There is no host {chart.host}." if chart.host else "No host is known yet.")
     chosen = series.choose(OF_HOSTS, words(chart.metrics) or DEFAULT_METRICS["hosts"], words(chart.aggregates))
-    return _json(_of_one(OneHost(host_id), host_id, chart, chosen))
+    return _json(replica.read(lambda: _of_one(OneHost(host_id), host_id, chart, chosen)))
 
 
 def _of_one(source: Source, owner: int, chart: Chart, chosen: Chosen) -> dict[str, Any]:
@@ -113,8 +114,8 @@ def history_of_many(request: HttpRequest, chart: Query[ChartOfMany]) -> HttpResp
         OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
     )
     asked = _plan(chart, now, owners=len(names))
-    found = _series(Programs(ids), asked, chosen, now)
-    before = _series(Programs(ids), asked.earlier(), chosen, now) if chart.compare else {}
+    found = replica.read(lambda: _series(Programs(ids), asked, chosen, now))
+    before = replica.read(lambda: _series(Programs(ids), asked.earlier(), chosen, now)) if chart.compare else {}
     offset = {"offset": asked.length} if chart.compare else {}
     answer: dict[str, Any] = {"step": asked.step, "tier": asked.tier.name, **offset}
     answer["programs"] = _named(names, chosen, found, before if chart.compare else None)
@@ -143,9 +144,9 @@ def summary_of_programs(request: HttpRequest, query: Query[SummaryQuery]) -> Htt
     """Average, highest and 95th percentile of each program, how much of the time it ran, and its restarts."""
     now = _now()
     asked = summary.window(*query.span(now))
-    items = summary.summary(asked, now, ids=query.ids, order=query.order, limit=query.limit)
+    items = replica.read(lambda: summary.summary(asked, now, ids=query.ids, order=query.order, limit=query.limit))
     if query.compare:
-        items = _with_previous(items, asked.earlier(), now)
+        items = replica.read(lambda: _with_previous(items, asked.earlier(), now))
     return _json({"start": iso_from_unix(asked.start), "end": iso_from_unix(asked.end), "items": items})
 
 

@@ -53,6 +53,15 @@ def log_format(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register
+def replica(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    engines = {database["ENGINE"] for database in settings.DATABASES.values()}
+    if not settings.REPLICA or engines == {"django.db.backends.postgresql"}:
+        return []
+    hint = "Set both to PostgreSQL, or remove DATABASE_REPLICA_URL."
+    return [Error("DATABASE_REPLICA_URL needs PostgreSQL in DATABASE_URL too.", hint=hint, id="monitor.E007")]
+
+
+@register
 def webhook_network(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.WEBHOOK_NETWORK in NETWORKS:
         return []

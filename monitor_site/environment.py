@@ -56,6 +56,12 @@ def redis_url() -> str:
     return _read("REDIS_URL", "", _redis, "an address such as redis://127.0.0.1:6379/0")
 
 
+def replica_config() -> dict[str, Any] | None:
+    """DATABASE_REPLICA_URL; None without."""
+    none: dict[str, Any] | None = None
+    return _read("DATABASE_REPLICA_URL", none, _database, DATABASE_ADDRESS)
+
+
 def database_config(default: str) -> dict[str, Any]:
     """DATABASE_URL, or the address `default`, as Django writes it."""
     return _read("DATABASE_URL", env.db_url_config(default), _database, DATABASE_ADDRESS)

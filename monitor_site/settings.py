@@ -16,6 +16,7 @@ from .environment import (
     number,
     one_of,
     redis_url,
+    replica_config,
     secret_key,
     whole,
 )
@@ -163,6 +164,14 @@ DATABASES = {"default": database(database_config(f"sqlite:///{DATA_DIR / 'monito
 SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 # Tests use a file as well: the agent and its threads share it, as they do in earnest.
 DATABASES["default"].setdefault("TEST", {})["NAME"] = str(DATA_DIR / "test.sqlite3") if SQLITE else None
+# A standby of the database. It answers for history and events: see core.replica.
+REPLICA = replica_config()
+REPLICA_MAX_LAG_SECONDS = number("REPLICA_MAX_LAG_SECONDS", 30.0)
+if REPLICA:
+    DATABASES["replica"] = {**database(REPLICA), "TEST": {"MIRROR": "default"}}
+    # A page must not wait long for a replica that is gone: the primary can answer.
+    DATABASES["replica"]["OPTIONS"] |= {"connect_timeout": 3, "tcp_user_timeout": 5_000, "keepalives_idle": 3}
+    DATABASE_ROUTERS = ["core.replica.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {

@@ -15,7 +15,7 @@ from django_q.models import OrmQ
 from ninja import Router, Schema
 from ninja.errors import HttpError
 
-from core import cache
+from core import cache, replica
 from core.access.audit import audit
 from core.access.login import client_address
 from core.heartbeats import jobs_are_alive, jobs_heartbeat
@@ -138,4 +138,12 @@ def _database() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute(BYTES_OF_DATABASE[connection.vendor])
         row = cursor.fetchone()
-    return {"engine": connection.vendor, "bytes": row[0] if row else 0}
+    return {"engine": connection.vendor, "bytes": row[0] if row else 0, "replica": _replica()}
+
+
+def _replica() -> dict[str, Any] | None:
+    """`used`: whether history and events come from it now; `problem` says why not."""
+    if (found := replica.state()) is None:
+        return None
+    lag = None if found.lag_seconds is None else round(found.lag_seconds, 1)
+    return {"used": found.is_used, "lag_seconds": lag, "problem": found.problem}

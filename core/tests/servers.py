@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 
@@ -26,7 +27,7 @@ HASTE = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_wri
 def programs_of_postgresql() -> Path | None:
     """The folder with `initdb`, which Debian does not put on PATH; None where PostgreSQL is not installed."""
     if found := shutil.which("initdb"):
-        return Path(found).parent
+        return Path(found).resolve().parent  # all of them are where the program itself is
     return max((path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
 
 
@@ -61,38 +62,75 @@ def running(arguments: list[str], stop: signal.Signals, **options: Any) -> Itera
             server.kill()
 
 
+def _account() -> dict[str, Any]:
+    """PostgreSQL refuses to be root, so it is `postgres` then."""
+    return {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="monitor-postgresql-") as folder:
+        if _account():
+            shutil.chown(folder, "postgres", "postgres")
+        yield folder
+
+
+def _make(program: str, folder: str, *arguments: str) -> None:
+    programs = programs_of_postgresql()
+    assert programs is not None, "PostgreSQL is not installed"
+    command = [str(programs / program), "-D", f"{folder}/data", "-U", "monitor", "--no-sync", *arguments]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder, **_account())
+
+
+@contextlib.contextmanager
+def _served(folder: str, port: int, address: str, inside: Sequence[str] = ()) -> Iterator[str]:
+    programs, account = programs_of_postgresql(), _account()
+    arguments = [f"{programs}/postgres", "-D", f"{folder}/data", "-p", str(port), "-k", "", *HASTE]
+    arguments += ["-c", f"listen_addresses={'*' if inside else address}"]
+    if inside:  # needs root until it is there
+        account = {}
+        arguments = [*inside, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *arguments]
+    url = f"postgres://monitor@{address}:{port}/postgres"
+    connect = [*inside, sys.executable, "-c", f"import psycopg; psycopg.connect({url!r}).close()"]
+    with running(arguments, signal.SIGINT, cwd=folder, **account) as server:
+        failure = subprocess.CalledProcessError
+        until(lambda: subprocess.run(connect, check=True, capture_output=True), server, failure)
+        yield url
+
+
 @contextlib.contextmanager
 def postgresql(address: str = "127.0.0.1", inside: Sequence[str] = ()) -> Iterator[str]:
-    """The URL of an empty database. PostgreSQL refuses to be root, so it is `postgres` then.
+    """The URL of an empty database.
 
     `inside` is a command that runs another one in a network namespace, one of whose addresses is `address`.
     """
-    programs = programs_of_postgresql()
-    assert programs is not None, "PostgreSQL is not installed"
-    account: dict[str, Any] = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
-    with tempfile.TemporaryDirectory(prefix="monitor-postgresql-") as folder:
-        if account:
-            shutil.chown(folder, "postgres", "postgres")
-        data, port = f"{folder}/data", free_port()
-        making = [str(programs / "initdb"), "-D", data, "-U", "monitor", "--auth=trust", "--encoding=UTF8"]
-        making += ["--locale=C.UTF-8", "--no-sync"]
-        subprocess.run(making, check=True, capture_output=True, cwd=folder, **account)
-        with Path(f"{data}/pg_hba.conf").open("a") as file:
+    with _folder() as folder:
+        _make("initdb", folder, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8")
+        with Path(f"{folder}/data/pg_hba.conf").open("a") as file:
             file.write("host all all samenet trust\n")
-        arguments = [str(programs / "postgres"), "-D", data, "-p", str(port), "-k", "", *HASTE]
-        arguments += ["-c", f"listen_addresses={'*' if inside else address}"]
-        if inside:  # needs root until it is there
-            account = {}
-            arguments = [*inside, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *arguments]
-        url = f"postgres://monitor@{address}:{port}/postgres"
-        with running(arguments, signal.SIGINT, cwd=folder, **account) as server:
-            connect = [*inside, sys.executable, "-c", f"import psycopg; psycopg.connect({url!r}).close()"]
-            until(
-                lambda: subprocess.run(connect, check=True, capture_output=True),
-                server,
-                subprocess.CalledProcessError,
-            )
+        with _served(folder, free_port(), address, inside) as url:
             yield url
+
+
+class Standby:
+    """A streaming replica of the PostgreSQL at `primary`. `serve` may be entered again after its end."""
+
+    def __init__(self, folder: str, primary: str) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"postgres://monitor@127.0.0.1:{self._port}/postgres"
+        parts = urlsplit(primary)
+        source = ["-h", str(parts.hostname), "-p", str(parts.port)]
+        _make("pg_basebackup", folder, *source, "--write-recovery-conf", "--checkpoint=fast")
+
+    def serve(self) -> contextlib.AbstractContextManager[str]:
+        return _served(self._folder, self._port, "127.0.0.1")
+
+
+@contextlib.contextmanager
+def standby(primary: str) -> Iterator[Standby]:
+    with _folder() as folder:
+        yield Standby(folder, primary)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from core import replica
 from core.timeformat import from_unix, in_utc, time_element
 from metrics.models import RecordedProgram, Usage
 from metrics.queries.raw_rows import Key, Page, Wanted, page
@@ -89,7 +90,8 @@ class HistoryAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         tier = BY_NAME.get(request.GET.get("tier", ""), RAW)
         form = HistoryForm(request.GET)
-        found = page(form.wanted(tier, int(time.time()) + 1, _key(request.GET.get("below", ""))))
+        wanted = form.wanted(tier, int(time.time()) + 1, _key(request.GET.get("below", "")))
+        found = replica.read(lambda: page(wanted))
         context = {
             **self.admin_site.each_context(request),
             "title": _("History"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.db import connection
-
+from core import replica
 from metrics.storage import histogram
 from metrics.storage.tiers import RAW, Segment
 
@@ -114,7 +113,7 @@ def _query(source: Source, segment: Segment, kinds: Sequence[Distribution], step
 
 
 def _rows(query: Sql) -> Iterator[list[tuple[Any, ...]]]:
-    with connection.cursor() as cursor:
+    with replica.connection_to_read().cursor() as cursor:
         cursor.execute(*query)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             yield rows

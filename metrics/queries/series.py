@@ -13,8 +13,8 @@ from operator import itemgetter
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connection
 
+from core import replica
 from metrics.storage import tiers
 from metrics.storage.tiers import DAY_SECONDS, HOUR_SECONDS, RAW, TIERS, Segment, Tier
 
@@ -185,7 +185,7 @@ def united(source: Source, segments: Sequence[Segment], columns: str) -> Sql:
 
 def _rows(query: Sql) -> list[tuple[Any, ...]]:
     """By owner and time. They come nearly sorted, so this is quicker than having the database do it."""
-    with connection.cursor() as cursor:
+    with replica.connection_to_read().cursor() as cursor:
         cursor.execute(*query)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     rows.sort(key=itemgetter(1))

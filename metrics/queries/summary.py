@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from django.core.exceptions import ValidationError
-from django.db import connection
 from django.db.models import Count
 
+from core import replica
 from core.timeformat import from_unix
 from metrics.storage import tiers
 from metrics.storage.tiers import RAW, TIERS, Segment, Tier
@@ -141,7 +141,7 @@ def _share(covered_ms: Any, seconds: float) -> float:
 
 def _totals(source: Programs, segments: Sequence[Segment]) -> Mapping[int, Sequence[Any]]:
     rows, values = united(source, segments, ", ".join(COLUMNS))
-    with connection.cursor() as cursor:
+    with replica.connection_to_read().cursor() as cursor:
         cursor.execute(f"SELECT program_id, {TOTALS} FROM ({rows}) AS found GROUP BY program_id", values)  # noqa: S608  (names)
         return {program: figures for program, *figures in cursor.fetchall()}
 

@@ -12,7 +12,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.db.models import Max, Min
 
+from core import replica
 from core.timeformat import iso_from_unix
 from metrics.queries.measures import CPU, MEMORY, OF_ONE, marks
 from programs.models import Program
@@ -88,7 +89,7 @@ def _of_tier(tier: Tier, selected: Selection) -> Iterator[tuple[list[Sequence[An
     periods = _stored_periods(tier, selected.start, selected.end)
     for piece in _pieces(periods, selected.ids):
         after: Sequence[Any] = (piece[0], -1, -1)
-        while rows := _next_rows(tier, selected, piece, after):
+        while rows := replica.read(partial(_next_rows, tier, selected, piece, after)):
             after = rows[-1][:3]
             yield rows, (after[0] - periods[0] + tier.period_seconds) / (len(periods) * tier.period_seconds)
             if len(rows) < BATCH:
@@ -125,7 +126,7 @@ def _next_rows(tier: Tier, selected: Selection, piece: range, after: Sequence[An
         f"AND (period, program_id, timestamp) > (%s, %s, %s) AND {condition} "
         f"ORDER BY period, program_id, timestamp LIMIT {BATCH}"
     )
-    with connection.cursor() as cursor:
+    with replica.connection_to_read().cursor() as cursor:
         cursor.execute(sql, values)
         rows: list[Sequence[Any]] = cursor.fetchall()
     return rows

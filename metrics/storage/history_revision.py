@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from django.db import connection
 
+from core import replica
 from core.models import Sequence
 
 SETTLED_SECONDS = 120
@@ -49,7 +50,9 @@ class WriterClock:
 
 def settled_revision(end: int) -> int | None:
     """The counter, when all up to `end` is settled on every host; None otherwise. One query."""
-    rows = dict(Sequence.objects.filter(name__startswith="history.").values_list("name", "value"))
+    # From the database that answers: a replica that lags must not be taken for settled.
+    known = Sequence.objects.using(replica.connection_to_read().alias).filter(name__startswith="history.")
+    rows = dict(known.values_list("name", "value"))
     clocks = [value for name, value in rows.items() if name.startswith(CLOCK)]
     if not clocks or end > min(clocks) - SETTLED_SECONDS:
         return None

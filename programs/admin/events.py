@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -18,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.paginator import InfinitePaginator
 
+from core import replica
 from core.access.guards import RoleModelAdmin
 from core.timeformat import time_element
 from programs import hosts
@@ -66,6 +68,14 @@ class RecordAdmin(ReadOnlyAdmin):
     """Many rows in the order of time: pages are cut by the index and never counted."""
 
     paginator = InfinitePaginator
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        def rendered() -> HttpResponse:
+            # Rows are read while the page is rendered.
+            page = super(RecordAdmin, self).changelist_view(request, extra_context)
+            return page.render() if isinstance(page, TemplateResponse) else page
+
+        return replica.read(rendered)
 
     class Media:
         js = (Script("monitor/local_times.js", type="module"),)

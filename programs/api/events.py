@@ -9,6 +9,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
+from core import replica
 from core.rest import auth
 from core.rest.lists import Page
 from core.timeformat import iso
@@ -37,14 +38,16 @@ INCIDENT_ORDER = {"timestamp": "timestamp", "id": "id"}
 
 @router.get("/programs/{int:program_id}/events", auth=auth.READ, response=PageOut)
 def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> Page:
-    return _event_page(ProgramEvent.objects.filter(program=program_or_404(program_id)), listing)
+    found = ProgramEvent.objects.filter(program=program_or_404(program_id))
+    return replica.read(lambda: _event_page(found, listing))
 
 
 @router.get("/events", auth=auth.READ, response=PageOut)
 def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
     """Events of all programs and of the monitor itself, also of programs that are gone."""
     found = ProgramEvent.objects.all()
-    return _event_page(found.filter(program=listing.program) if listing.program else found, listing)
+    of_one = found.filter(program=listing.program) if listing.program else found
+    return replica.read(lambda: _event_page(of_one, listing))
 
 
 def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
@@ -69,7 +72,7 @@ def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(meaning__icontains=listing.search))
     columns, fields = listing.order(INCIDENT_ORDER, "-timestamp"), listing.chosen_fields(INCIDENT_FIELDS)
-    rows, count = listing.rows(found.order_by(*columns, "-id"))
+    rows, count = replica.read(lambda: listing.rows(found.order_by(*columns, "-id")))
     return listing.answer([_incident(row) for row in rows], count, fields)
 
 
