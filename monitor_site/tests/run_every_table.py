@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ import django
 django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402  (needs the apps, as all below)
-from django.db import models  # noqa: E402
+from django.db import models, transaction  # noqa: E402
 
 from core.access import Role, authenticate_token, create_token  # noqa: E402
 from core.backup.copying import tables  # noqa: E402
@@ -35,8 +36,9 @@ def fill() -> str:
     ).program
     services.request(program, Action.START, actor="root")
     save_endpoint({"name": "ops", "url": "http://127.0.0.1:9/hook", "format": "standard"}, actor="root")
-    filled = {"history": [row(ResourceUsage, number) for number in range(10, HISTORY)]}
-    ResourceUsage.objects.bulk_create(filled["history"])
+    with transaction.atomic():
+        for number in range(10, HISTORY):
+            row(ResourceUsage, number).save(force_insert=True)
     for model in tables():
         for number in range(1, 3):
             add(model, number)
@@ -98,4 +100,5 @@ def use(token: str) -> str:
 
 
 if __name__ == "__main__":
-    print({"fill": fill, "print": print_, "use": use}[sys.argv[1]](*sys.argv[2:]))
+    COMMANDS: dict[str, Callable[..., str]] = {"fill": fill, "print": print_, "use": use}
+    print(COMMANDS[sys.argv[1]](*sys.argv[2:]))

@@ -60,7 +60,7 @@ def target(server: str, request: pytest.FixtureRequest) -> str:
     """The URL of an empty database."""
     name = f"t{abs(hash(request.node.name))}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {name}")
     return f"{server.rpartition('/')[0]}/{name}"
 
 

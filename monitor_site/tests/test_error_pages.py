@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, InternalError, OperationalError
 from django.test import Client
 
 from core.access import Role
@@ -74,6 +75,20 @@ def test_the_api_tells_a_script_to_try_again(monkeypatch: pytest.MonkeyPatch) ->
     answer = api.send("GET", "/status")
     assert (answer.status_code, answer["Content-Type"], answer["Retry-After"]) == (503, PROBLEM, "5")
     assert "busy, full or gone" in json.loads(answer.content)["detail"]
+
+
+@pytest.mark.django_db
+def test_a_session_that_postgresql_ended_is_a_reason_to_try_again(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = InternalError("terminating connection due to idle-in-transaction timeout")
+    ended.__cause__ = psycopg.errors.IdleInTransactionSessionTimeout()
+    breaks(monkeypatch, ended)
+    assert Api().send("GET", "/status").status_code == 503
+    text_of(browser.get("/admin/login/"), 503)
+    breaks(monkeypatch, InternalError("a fault of ours"))
+    assert Api().send("GET", "/status").status_code == 500
+    text_of(browser.get("/admin/login/"), 500)
 
 
 @pytest.mark.django_db

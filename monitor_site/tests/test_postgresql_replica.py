@@ -42,7 +42,7 @@ class ReplicatedSite(Site):
 
     def on_standby(self, statement: str) -> None:
         with psycopg.connect(self.standby.url, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 @pytest.fixture

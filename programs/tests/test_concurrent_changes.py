@@ -72,7 +72,12 @@ def test_an_open_transaction_holds_up_no_other_and_is_numbered_when_it_commits()
     host()
     slow, quick = define("slow"), define("quick")
     before = Sequence.current()
-    with open_elsewhere(lambda: (services.request(slow, Action.START, actor="slow"), record())):
+
+    def slowly() -> None:
+        services.request(slow, Action.START, actor="slow")
+        record()
+
+    with open_elsewhere(slowly):
         services.request(quick, Action.START, actor="quick")
         record()
         known, seen = changed_since(before)

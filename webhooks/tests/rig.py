@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
+from core.models import number_on_commit
 from programs import events, services
 from programs.models import Program, ProgramEvent
 from webhooks import services as webhooks
@@ -31,7 +32,9 @@ def program(name: str = "web", **fields: Any) -> Program:
 
 def happen(type_: str = "program.crashed", about: Program | None = None, **data: Any) -> ProgramEvent:
     with transaction.atomic():
-        return events.record(type_, program=about, process_index=0 if about else None, data=data)
+        event = events.record(type_, program=about, process_index=0 if about else None, data=data)
+        number_on_commit(event, "seq")
+    return event
 
 
 def send(lane: str = Lane.REGULAR) -> None:

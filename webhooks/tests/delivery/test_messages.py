@@ -120,6 +120,7 @@ def crashed(lines: list[str]) -> ProgramEvent:
         incident = write_incident(event, {**facts, "out_of_memory": True})
         incident.log_lines = lines
         incident.save()
+    event.refresh_from_db(fields=["seq"])
     return event
 
 

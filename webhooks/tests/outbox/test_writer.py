@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from programs import events
@@ -124,6 +124,8 @@ def test_a_start_storm_costs_no_query_more_for_each_event(django_assert_num_quer
                 events.record("program.started", program=web, process_index=0, data={"pid": pid})
 
     own, once, begin = 3 + wanted, 2, 2
+    if connection.vendor == "postgresql":  # a number is one statement there, and endpoints are kept from removal
+        own, once = 2 + wanted, 3
     storm(1)
     with django_assert_num_queries(begin + once + 50 * own):
         storm(50)
