@@ -18,7 +18,7 @@ from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
 from programs.models import Host, Incident, Process
 from programs.payloads import ProgramStatus
 from programs.states import State
-from webhooks.admin.banner import disabled_automatically
+from webhooks.selectors import auto_disabled_endpoints
 
 MOST_SHOWN = 10
 MOST_INCIDENTS = 5
@@ -40,7 +40,7 @@ def every_page(request: HttpRequest) -> dict[str, Any]:
     """What the banner above every page needs. Nothing for strangers."""
     if not has_role(request.user, Role.READ):
         return {}
-    return {"disabled_endpoints": disabled_automatically()}
+    return {"disabled_endpoints": auto_disabled_endpoints()}
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
