@@ -61,7 +61,7 @@ def test_every_event_arrives_although_agent_jobs_and_web_are_killed_at_random(
         wait_for(lambda: stack.is_at_work(victim), victim, 60)  # noqa: B023  (used at once)
         time.sleep(random.uniform(0, 0.5))
         stack.kill(victim)
-        stack.revive()
+        stack.restart_killed()
     stack.renew_jobs()
     wait_for(lambda: ProgramEvent.objects.count() >= EVENTS, "events", SECONDS)
     stack.author.stop()
