@@ -37,7 +37,7 @@ def define(urls: dict[str, str], values: dict[str, Any]) -> None:
         webhooks.save_endpoint({"name": name, "url": url, "events": ["program.exited"], **values}, actor=ACTOR)
 
 
-def record_event(count: int = 1) -> dict[str, Any]:
+def happen(count: int = 1) -> dict[str, Any]:
     """That many events in one transaction; when it began (monotonic), and their ids."""
     about = program()
     began = time.monotonic()
@@ -52,7 +52,7 @@ def steady(count: int, every: float) -> dict[str, Any]:
     due = time.monotonic()
     for _ in range(count):
         time.sleep(max(0.0, due - time.monotonic()))
-        told.append(record_event())
+        told.append(happen())
         due += every
     return {"told": [(each["began"], each["events"][0]) for each in told]}
 
@@ -73,4 +73,4 @@ def tally() -> dict[str, Any]:
 
 
 def main() -> None:
-    answer_all({verb.__name__: verb for verb in (define, record_event, steady, newest_bodies, tally)})
+    answer_all({verb.__name__: verb for verb in (define, happen, steady, newest_bodies, tally)})
