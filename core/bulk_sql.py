@@ -23,14 +23,12 @@ def fetch(statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 
 def execute(statement: str, values: Iterable[Any]) -> int:
-    """Returns the number of changed rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, _adapted(values))
         return int(cursor.rowcount)
 
 
 def placeholders(values: Sequence[Any]) -> str:
-    """For `IN (…)`."""
     return ", ".join(["%s"] * len(values))
 
 

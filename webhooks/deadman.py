@@ -30,7 +30,7 @@ def is_healthy() -> bool:
 
 
 async def ping() -> bool:
-    """Returns whether it succeeded. A failed ping is not retried: the next one follows soon."""
+    # A failed ping is not retried: the next one follows soon.
     try:
         async with http.Client() as client:  # imported lazily: every process loads this module
             response = await client.send(OutgoingRequest("GET", settings.DEADMAN_URL), deadline=TIMEOUT)

@@ -35,7 +35,6 @@ def wait_until_settled(pk: str, attempts: int, seconds: float) -> WebhookDeliver
 
 
 async def wait_until_settled_async(pk: str, attempts: int, seconds: float) -> WebhookDelivery | None:
-    """Like `wait_until_settled`, without blocking a thread while it waits."""
     deadline = time.monotonic() + seconds
     while True:
         found = await sync_to_async(wait_until_settled)(pk, attempts, 0)
@@ -61,6 +60,7 @@ def describe_result(delivery: WebhookDelivery, now: datetime) -> str:
 
 def _waiting_reason(delivery: WebhookDelivery, now: datetime) -> str:
     endpoint = delivery.endpoint
+    # It may have been paused or disabled since it was loaded.
     endpoint.refresh_from_db(fields=["enabled", "paused_until"])
     if not endpoint.enabled:
         return "the endpoint is disabled."

@@ -43,6 +43,7 @@ def deadman() -> Iterator[Finding]:
     if not settings.DEADMAN_URL:
         return
     at = Heartbeat.objects.filter(name=HEARTBEAT_NAME).values_list("at", flat=True).first()
+    # A minute more: pings wait in the queue behind other jobs.
     tolerance = timedelta(seconds=MISSED_PINGS * max(1.0, settings.DEADMAN_SECONDS) + 60)
     if at is not None and timezone.now() - at < tolerance:
         yield ok("deadman.taken", f"The last dead man's switch ping succeeded at {at:%Y-%m-%d %H:%M:%S} UTC.")

@@ -70,10 +70,10 @@ def health_of(endpoint: WebhookEndpoint, now: datetime) -> EndpointHealth:
 
 
 def health_of_many(endpoints: Iterable[WebhookEndpoint], now: datetime) -> dict[int, EndpointHealth]:
-    """By endpoint id."""
     rows = {endpoint.pk: endpoint for endpoint in endpoints}
     hours = _hours(now)
     recent = WebhookDelivery.objects.filter(endpoint__in=rows, created_at__gte=hours[0])
+    # Tests sent by hand say nothing about normal operation.
     recent = recent.exclude(next_trigger=Trigger.TEST).order_by()
     counts, pending, p95 = _hourly_counts(recent, hours), _pending(rows), _p95_durations(recent)
     return {
@@ -83,7 +83,6 @@ def health_of_many(endpoints: Iterable[WebhookEndpoint], now: datetime) -> dict[
 
 
 def _hours(now: datetime) -> list[datetime]:
-    """The starts of the last 24 clock hours including the present one, oldest first."""
     this = now.replace(minute=0, second=0, microsecond=0)
     return [this - timedelta(hours=back) for back in reversed(range(HOURS))]
 
@@ -113,6 +112,7 @@ def _p95_durations(recent: QuerySet[WebhookDelivery]) -> dict[int, int]:
     """endpoint → 95th percentile of the attempts' durations in ms (nearest rank)."""
     timed = WebhookAttempt.objects.filter(delivery__in=recent, duration_ms__isnull=False).order_by()
     by_endpoint = [F("delivery__endpoint_id")]
+    # In integers, times 100: no rounding differences between databases.
     ranked = timed.annotate(
         rank=Window(RowNumber(), partition_by=by_endpoint, order_by=[F("duration_ms"), F("pk")]) * 100,
         wanted=Window(Count("pk"), partition_by=by_endpoint) * PERCENTILE,

@@ -11,7 +11,6 @@ COLUMNS = ("encrypted_url", "encrypted_secret", "encrypted_old_secret", "encrypt
 
 
 def endpoints(visit: Visit) -> None:
-    """Passes every stored value to `visit` and saves what it changed."""
     for row in WebhookEndpoint.objects.select_for_update().values("pk", *COLUMNS).order_by("pk"):
         changed = {name: new for name in COLUMNS if row[name] and (new := visit(row[name])) != row[name]}
         if changed:

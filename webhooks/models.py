@@ -41,6 +41,7 @@ class WebhookEndpoint(models.Model):
     name = models.CharField(max_length=100, unique=True, validators=[validation.name])
     format = models.CharField(max_length=30, default="standard")
     enabled = models.BooleanField(default=True)
+    # Encrypted as a whole: many services put their token into the path.
     encrypted_url = models.TextField(editable=False)
     encrypted_secret = models.TextField(blank=True, editable=False)
     encrypted_old_secret = models.TextField(blank=True, editable=False)
@@ -76,6 +77,7 @@ class WebhookEndpoint(models.Model):
     disabled_reason = models.CharField(max_length=300, blank=True, editable=False)
     connect_failures = models.PositiveIntegerField(default=0, editable=False)
     paused_until = models.DateTimeField(null=True, editable=False)
+    # See `delivery.rate_limit`.
     paced_until = models.DateTimeField(null=True, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
@@ -111,7 +113,7 @@ class WebhookEndpoint(models.Model):
 
     @property
     def old_secret(self) -> str:
-        """The secret before the last rotation, even after `old_secret_until`."""
+        # Also after `old_secret_until`: the caller checks the time.
         return secrets.decrypt(self.encrypted_old_secret) if self.encrypted_old_secret else ""
 
     @property
@@ -130,6 +132,7 @@ class WebhookEndpoint(models.Model):
     def masked_url(self) -> str:
         # Only scheme, host and port: the rest may be a key.
         parts = urlsplit(self.url)
+        # `netloc` may contain user and password.
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{secrets.MASK}"
 
 
@@ -158,6 +161,7 @@ class WebhookDelivery(models.Model):
 
     id = models.CharField(max_length=40, primary_key=True, default=message_id, editable=False)
     endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries")
+    # No index: that of the unique constraint starts with the event.
     event = models.ForeignKey(ProgramEvent, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=300, blank=True)
@@ -199,7 +203,11 @@ class WebhookDelivery(models.Model):
 
 class WebhookAttempt(models.Model):
     delivery = models.ForeignKey(
-        WebhookDelivery, on_delete=models.CASCADE, related_name="attempts", db_index=False
+        # No index: that of the unique constraint starts with the delivery.
+        WebhookDelivery,
+        on_delete=models.CASCADE,
+        related_name="attempts",
+        db_index=False,
     )
     number = models.PositiveIntegerField()
     trigger = models.CharField(max_length=10, choices=WebhookDelivery.Trigger.choices)

@@ -65,7 +65,6 @@ NAMES = tuple(PATHS)
 
 
 def values_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Every placeholder with its value; None if the event does not have it."""
     return {name: _look_up(body, path) for name, path in PATHS.items()}
 
 
@@ -99,6 +98,7 @@ def fill(template: str, values: Values, context: EscapeContext) -> str:
             f"${name} is not a placeholder. Use one of {', '.join('$' + known for known in NAMES)}."
         )
 
+    # A single pass: placeholders in values are not replaced.
     return PLACEHOLDER.sub(replacement, template)
 
 

@@ -58,7 +58,6 @@ def preview(
 
 
 def _check_url(kind: str, url: str) -> None:
-    """Raises ValidationError."""
     # Only Apprise itself understands its URLs.
     if kind in transports.kinds() and transports.get(kind).uses_own_client:
         return

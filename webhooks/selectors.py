@@ -14,13 +14,12 @@ MAX_NAMED = 5
 
 
 def auto_disabled_endpoints() -> list[WebhookEndpoint]:
-    """For the banner, which names MAX_NAMED and needs to know whether there are more."""
+    # Endpoints disabled by a person have no reason. One more than named: the banner says “and others”.
     found = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_reason="")
     return list(found.only("name", "disabled_reason")[: MAX_NAMED + 1])
 
 
 def endpoints(*, search: str = "", kind: str = "", enabled: bool | None = None) -> QuerySet[WebhookEndpoint]:
-    """Sorted by name, filtered by a part of the name, by format and by whether they are enabled."""
     found = WebhookEndpoint.objects.order_by("name")
     if search:
         found = found.filter(name__icontains=search)
@@ -49,6 +48,5 @@ def current_mutes(now: datetime) -> QuerySet[WebhookMute]:
 
 
 def last_event() -> ProgramEvent | None:
-    """The newest event of a program, for previews."""
     newest = ProgramEvent.objects.exclude(program_name="").select_related("program__host")
     return newest.order_by("-timestamp", "-seq").first()

@@ -33,7 +33,6 @@ Payload = dict[str, Any]
 
 
 def display_url(endpoint: WebhookEndpoint) -> str:
-    """Masked by the format; only the mask if the URL cannot be decrypted."""
     try:
         return transports.get(endpoint.format).masked(endpoint.url)
     except (SecretUnreadableError, transports.UnknownKindError):
@@ -52,6 +51,7 @@ def display_settings(endpoint: WebhookEndpoint) -> Payload:
 def endpoint_json(endpoint: WebhookEndpoint, now: datetime) -> Payload:
     return {
         "id": endpoint.pk,
+        # Only listed fields: a new column must not leak by itself.
         **{name: getattr(endpoint, name) for name in ENDPOINT_FIELDS},
         "url": display_url(endpoint),
         "settings": display_settings(endpoint),

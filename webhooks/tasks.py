@@ -21,7 +21,6 @@ GC_THRESHOLDS = (20_000, 20, 100)
 
 
 def drain(queue: str) -> None:
-    """Sends the due deliveries of `queue`: regular or suspect."""
     gc.set_threshold(*GC_THRESHOLDS)
     asyncio.run(worker.drain(queue))
 

@@ -72,7 +72,6 @@ def event_summary(event: ProgramEvent) -> str:
 
 
 def attempt_error_text(attempt: WebhookAttempt) -> str:
-    """Empty for a successful attempt."""
     label = str(ERROR_CLASSES.get(attempt.error_class, attempt.error_class))
     return f"{label}: {attempt.error}" if label and attempt.error else label or attempt.error
 
@@ -97,7 +96,7 @@ def _table_row(delivery: WebhookDelivery) -> dict[str, Any]:
 
 
 def next_attempt_at(delivery: WebhookDelivery) -> datetime | None:
-    """None if it is due already, or being sent: then the column holds the end of the lease."""
+    # During a request the column holds the end of the lease, which is not a planned attempt.
     at = delivery.next_attempt_at
     return at if at and delivery.lease_until is None and at > timezone.now() else None
 
@@ -137,6 +136,7 @@ class DeliverySinceFilter(SinceFilter):
 
 @admin.register(WebhookDelivery)
 class DeliveryAdmin(ReadOnlyAdmin):
+    # Does not count the rows: the log can be very long.
     paginator = InfinitePaginator
     change_form_template = "admin/webhooks/delivery/change_form.html"
     list_display = ("when", "to", "state_label", "about", "what", "tries", "last_answer")
@@ -161,6 +161,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
+        # Subqueries: prefetching all attempts of a page would load their responses.
         last = WebhookAttempt.objects.filter(delivery=OuterRef("pk")).order_by("-number")
         rows: QuerySet[WebhookDelivery] = super().get_queryset(request)
         return rows.select_related("event", "endpoint").annotate(
@@ -186,7 +187,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Only the state and the attempts: pages poll it."""
+        # Only the state and the attempts: the page polls it while a delivery is pending.
         delivery = get_object_or_404(selectors.deliveries_with_attempts(), pk=object_id)
         if not self.has_view_permission(request, delivery):
             raise PermissionDenied
@@ -260,7 +261,6 @@ def delivery_context(delivery: WebhookDelivery) -> dict[str, Any]:
 
 
 def _waiting_reason(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> str:
-    """Why a due delivery was not sent yet, as far as its row and its endpoint show."""
     now = timezone.now()
     if not endpoint.enabled:
         return _("The endpoint is disabled.")

@@ -103,7 +103,7 @@ PARTS = ("delivered", "pending", "cancelled", "failed")  # from the bottom up
 
 
 def health_strip(hours: Sequence[HourCounts]) -> SafeString:
-    """An SVG with a bar for each hour. No script and no inline style: the content security policy forbids both."""
+    # SVG attributes only: the content security policy forbids scripts and inline styles.
     highest = max((_total(hour) for hour in hours), default=0)
     bars = format_html_join("", "{}", ((_bar(hour, index * STEP, highest),) for index, hour in enumerate(hours)))
     return format_html(
@@ -140,7 +140,6 @@ def _counts_text(hour: HourCounts) -> str:
 
 
 def _summary(hours: Sequence[HourCounts]) -> str:
-    """For screen readers."""
     sums = {part: sum(getattr(hour, part) for hour in hours) for part in PARTS}
     found = [f"{count} {_(part)}" for part, count in sums.items() if count]
     return _("Last 24 hours: %s") % (", ".join(found) or _("nothing"))

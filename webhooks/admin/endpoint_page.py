@@ -33,7 +33,6 @@ LATEST = 20
 
 
 def context(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """In a fixed number of queries."""
     now = timezone.now()
     health = health_of(endpoint, now)
     mutes = selectors.current_mutes(now).filter(endpoint=endpoint)

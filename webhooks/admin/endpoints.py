@@ -35,6 +35,7 @@ class EndpointAdmin(EndpointColumns, RecoverPage, PreviewPage):
     list_display = ("title", "state", "share", "slowest", "waiting", "hours")
     list_display_links = ("title",)
     list_filter = ("enabled",)
+    # Facets would count the rows of every filter option.
     show_facets = admin.ShowFacets.NEVER
     list_fullwidth = True
     list_per_page = 100
@@ -96,6 +97,7 @@ class EndpointAdmin(EndpointColumns, RecoverPage, PreviewPage):
     # --- Writing: all through the services ------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: WebhookEndpoint, form: EndpointForm, change: bool) -> None:
+        # `form.stored`: the form has already changed `obj`.
         saved = services.save_endpoint(form.values(), actor=principal_of(request), endpoint=form.stored())
         obj.pk = saved.endpoint.pk
         obj.refresh_from_db()

@@ -112,6 +112,7 @@ class PatternsField(forms.Field):
 
 
 def seal(name: str, value: str) -> str:
+    # With the name of the field: a sealed value must not be moved to a field that is shown.
     return secrets.encrypt(f"{name}\n{value}")
 
 

@@ -102,7 +102,6 @@ class EndpointForm(ModelForm):
         return super().is_valid() and not self.is_choosing
 
     def _gone(self) -> list[int]:
-        """Ids of programs it was restricted to that were removed."""
         named = self.instance.programs if self.instance.pk else []
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
@@ -140,7 +139,6 @@ class EndpointForm(ModelForm):
                     self.add_error(field if field in self.fields else None, messages)
 
     def values(self) -> dict[str, Any]:
-        """The given fields as the service takes them."""
         given = {name: self.cleaned_data[name] for name in OWN_FIELDS if name in self.cleaned_data}
         return given | self.target_form().values()
 
@@ -156,7 +154,6 @@ class EndpointForm(ModelForm):
 
 
 def format_choices() -> list[tuple[str, str]]:
-    """Chat formats by name, then the others."""
     found = [transports.get(kind) for kind in transports.kinds()]
     found.sort(key=lambda transport: (not transport.is_chat, transport.label))
     return [(transport.kind, transport.label) for transport in found]

@@ -104,6 +104,7 @@ class MuteForm(ModelForm):
             cron.widget.attrs["data-cron"] = reverse("admin:webhooks_mute_next")
 
     def clean_cron_seconds(self) -> int:
+        # The field is optional: most mutes have no windows.
         return self.cleaned_data["cron_seconds"] or 3600
 
     def clean(self) -> dict[str, Any]:
@@ -181,6 +182,7 @@ class MuteAdmin(RoleModelAdmin):
     def next_view(self, request: HttpRequest) -> JsonResponse:
         """`{"text": "next: …"}` for the expression in the query; with `wrong` if it is invalid."""
         try:
+            # Cut to the length of the column.
             return JsonResponse({"text": next_starts_text(request.GET.get("cron", "")[:100], timezone.now())})
         except ValidationError as error:
             return JsonResponse({"text": " ".join(error.messages), "wrong": True})

@@ -59,7 +59,7 @@ class PreviewPage(RoleModelAdmin):
 
 
 def _preview(form: EndpointForm) -> dict[str, Any]:
-    """Needs a valid URL and valid settings; other fields may be missing."""
+    # Only URL and settings must be valid: people preview while they still fill in the form.
     if not form.is_bound:
         return {"mistakes": [_("Fill in the form first.")]}
     form.is_valid()
@@ -96,6 +96,7 @@ def _preview_source(form: EndpointForm) -> PreviewSource:
     """The newest matching event, otherwise the newest of a program, otherwise an example."""
     newest = list(ProgramEvent.objects.select_related("program__host").order_by("-seq")[:SEARCHED_EVENTS])
     matching_event = next(filter(_event_filter(form), newest), None)
+    # Better a real event that does not match than an example.
     event = matching_event or next((event for event in newest if event.program_id), None)
     if event is None:
         return PreviewSource(_example(), None, is_wanted=False)
@@ -133,7 +134,6 @@ def _example() -> payload.Body:
 
 
 def _pretty(text: str) -> str:
-    """Indents JSON; returns other text unchanged."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:

@@ -68,6 +68,7 @@ def parse_since(text: str) -> datetime | None:
         found = parse_datetime(text.strip())
         if found is None:
             raise invalid
+        # The default time zone of forms is UTC.
         found = found if timezone.is_aware(found) else timezone.make_aware(found)
         is_recent = timezone.now() - EARLIEST < found
     except (ValueError, OverflowError):

@@ -35,7 +35,6 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def respond(request: HttpRequest, row: Model, level: int, text: str, **more: Any) -> HttpResponse:
-    """`more` is only part of the JSON."""
     if wants_json(request):
         return JsonResponse({"message": text, **more}, status=409 if level == messages.ERROR else 200)
     messages.add_message(request, level, text)
@@ -43,7 +42,7 @@ def respond(request: HttpRequest, row: Model, level: int, text: str, **more: Any
 
 
 def next_page(request: HttpRequest, row: Model) -> str:
-    """The posted `next` page if it is on this site, otherwise that of `row`."""
+    # Only pages of this site: an open redirect would help phishing.
     wanted = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return wanted

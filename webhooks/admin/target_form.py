@@ -60,6 +60,7 @@ class TargetForm(forms.Form):
     """The fields of one format. `values` is for the service, `resolved` for the format itself."""
 
     def __init__(self, kind: str, stored: StoredTarget, data: Any = None) -> None:
+        # No `required` attributes: those of hidden formats would block the submit button.
         super().__init__(data, prefix=kind, use_required_attribute=False)
         self.transport = transports.get(kind)
         self.stored = stored if stored.kind == kind else StoredTarget()
@@ -88,14 +89,12 @@ class TargetForm(forms.Form):
         return {name: value for name, value in self.cleaned_data.items() if name != URL and value is not None}
 
     def resolved(self) -> tuple[str, dict[str, Any]]:
-        """URL and settings, with the stored values filled in."""
         given, kept = self._settings(), self.stored.settings
         url = self.cleaned_data.get(URL)
         settings = {name: kept.get(name, "") if value == SET else value for name, value in given.items()}
         return (self.stored.url if url == SET else url or ""), settings
 
     def clean(self) -> dict[str, Any]:
-        """Lets the format validate, and adds its errors to their fields."""
         if MASK in str(self.cleaned_data.get(URL)):
             self._add_errors(URL, [_("This URL is masked. Enter the full URL.")])
         if not self.errors:
@@ -119,6 +118,7 @@ def _url_field(form: TargetForm) -> forms.Field:
     widget = WriteOnlyInput({**PLAIN, "inputmode": "url"})
     widget.hint = form.transport.url_hint
     widget.stored_text = form.transport.masked(form.stored.url) if form.stored.url else ""
+    # Write-only: the URL may contain a token.
     return WriteOnlyField(label=_("URL"), help_text=form.transport.url_help, widget=widget)
 
 
@@ -233,7 +233,7 @@ class TargetField(forms.Field):
     widget = TargetWidget
 
     def clean(self, value: Any) -> TargetForm | None:
-        """Raises ValidationError; the fields themselves show the details."""
+        # The fields themselves show the details.
         if isinstance(value, TargetForm) and not value.is_valid():
             raise ValidationError(CORRECT if value.is_bound else FILL_IN)
         return value if isinstance(value, TargetForm) else None

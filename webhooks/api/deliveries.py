@@ -63,6 +63,7 @@ def all_deliveries(request: HttpRequest, listing: Query[AllDeliveriesListing]) -
 def _page(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> Page:
     fields = listing.chosen_fields(FIELDS)
     (column,) = listing.order(ORDER, "-created_at")[:1]
+    # Saves the query for attempts that are not wanted.
     with_attempts = fields is None or "attempts" in fields
     found = _filtered(found, listing).order_by(column, "-id" if column.startswith("-") else "id")
     rows, count = listing.rows(found.prefetch_related("attempts") if with_attempts else found)
@@ -102,6 +103,7 @@ async def test_webhook(request: AuthedRequest, webhook_id: int, query: Query[Wai
 
     200 after the attempt, even if it failed; 202 if pending.
     """
+    # Asynchronous, because waiting for the result must not block a thread.
     delivery = await sync_to_async(_test)(webhook_id, request)
     return await _outcome(delivery.pk, 0, query.wait)
 

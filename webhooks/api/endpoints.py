@@ -36,6 +36,7 @@ NOT_FIELDS = {"secret", "resume"}  # in the request body, but not fields of the 
 
 
 def endpoint_or_404(webhook_id: int) -> WebhookEndpoint:
+    # SQLite raises an error for larger numbers.
     found = WebhookEndpoint.objects.filter(pk=webhook_id).first() if 0 < webhook_id <= MAX_ID else None
     if found is None:
         raise Http404(f"Webhook {webhook_id} not found.")
@@ -84,6 +85,7 @@ def _save(
     endpoint = endpoint_or_404(webhook_id)
     values = _values(body, exclude_unset=exclude_unset)
     saved = services.save_endpoint(values, actor=request.auth, endpoint=endpoint, resume=body.resume)
+    # The worker may have changed the health columns.
     saved.endpoint.refresh_from_db()
     return _saved_json(saved)
 

@@ -51,6 +51,7 @@ def preview_values(request: HttpRequest, body: PreviewIn) -> PreviewJson:
     values = body.model_dump()
     url, settings = values["url"], values["settings"]
     try:
+        # The masked URL stands for the stored one.
         if url == services.SET or MASK in url:
             url = stored.url
         kept = {name: stored.settings.get(name, "") for name, value in settings.items() if value == services.SET}

@@ -27,6 +27,7 @@ MAX_ID = 2**63 - 1
 
 
 def mute_or_404(mute_id: int) -> WebhookMute:
+    # SQLite raises an error for larger numbers.
     found = selectors.mutes().filter(pk=mute_id).first() if 0 < mute_id <= MAX_ID else None
     if found is None:
         raise Http404(f"Mute {mute_id} not found.")
@@ -77,7 +78,6 @@ def lift_mute(request: AuthedRequest, mute_id: int) -> Status[None]:
 
 
 def _values(body: MuteChangesIn) -> dict[str, Any]:
-    """The given fields as the service takes them. Raises ValidationError for an unknown id."""
     given = body.model_dump(exclude_unset=True)
     if "webhook" in given:
         given["endpoint"] = _by_id(WebhookEndpoint, given.pop("webhook"), "webhook")

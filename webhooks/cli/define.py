@@ -103,10 +103,12 @@ def _url(options: Options, terminal: Terminal) -> str | None:
 
 
 def _value(text: str) -> str | bool:
+    # Settings such as silent_below_error are booleans.
     return {"true": True, "false": False}.get(text, text)
 
 
 def _program(name: str) -> int:
+    # Imported here: most calls have no --program.
     from programs.cli.selection import one as one_program
 
     return one_program(name).pk
@@ -114,6 +116,7 @@ def _program(name: str) -> int:
 
 def _print_secret(secret: str, terminal: Terminal) -> None:
     if secret:
+        # On stderr: scripts read the secret alone from stdout.
         terminal.warn("Signing secret, not shown again:")
         terminal.say(secret)
 

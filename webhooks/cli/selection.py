@@ -40,6 +40,7 @@ def one_mute(number: str) -> WebhookMute:
 def named_deliveries(ids: list[str]) -> list[WebhookDelivery]:
     """In that order. Raises FailedError if any of them does not exist."""
     found = {row.pk: row for row in deliveries_with_attempts().filter(pk__in=ids)}
+    # All or none: half of a list is never sent.
     if missing := [each for each in ids if each not in found]:
         raise FailedError("\n".join(f"There is no delivery {each}." for each in missing))
     return [found[each] for each in dict.fromkeys(ids)]

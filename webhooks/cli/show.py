@@ -71,7 +71,7 @@ def _with_health(endpoint: WebhookEndpoint, health: EndpointHealth) -> dict[str,
 def _row(
     endpoint: WebhookEndpoint, health: EndpointHealth, mute: MuteRule | None, terminal: Terminal
 ) -> list[Cell]:
-    """`mute` is the active mute for all programs, if any."""
+    # A muted endpoint gets nothing, however healthy it is: show that first.
     is_muted = mute is not None and health.condition is not EndpointCondition.OFF
     condition = MUTED if is_muted else str(health.condition)
     return [

@@ -69,6 +69,7 @@ async def deliver(batch: DeliveryBatch, client: Client) -> AttemptOutcome:
             error=error.text,
             is_connected=is_connected,
         )
+    # A bug in a format must not stop the other deliveries.
     except Exception as error:
         log.exception("webhook.attempt_failed")
         text = f"{type(error).__name__}: {error}"
@@ -81,6 +82,7 @@ async def _send(batch: DeliveryBatch, client: Client, now: datetime) -> AttemptO
     if destination.transport is None:
         raise TemplateError(destination.config_error)
     request = _build_request(destination.transport, batch, now)
+    # Only copied if needed: most endpoints use the default TLS settings.
     if destination.tls != request.tls:
         request = replace(request, tls=destination.tls)
     response = await destination.transport.send(client, request, deadline=destination.timeout)
@@ -102,7 +104,7 @@ def _build_request(transport: Transport[Any], batch: DeliveryBatch, now: datetim
 
 
 def _with_lateness(transport: Transport[Any], body: Body, item: ClaimedDelivery, now: datetime) -> Body:
-    """Chat messages say when they are late. Signed bodies are the same in every attempt."""
+    # Not for signed bodies: receivers may compare the bodies of repeated messages.
     late = now - item.event_at
     if not transport.is_chat or late < LATE_AFTER:
         return body
@@ -128,6 +130,7 @@ def _outcome(
     retry_after = transport.rate_limited(response)
     if retry_after is None and verdict is DeliveryVerdict.THROTTLED:
         retry_after = retry_schedule.parse_retry_after(response.headers["retry-after"], timezone.now())
+    # Some services report a rate limit with another status than 429.
     elif retry_after is not None and verdict is DeliveryVerdict.RETRY:
         verdict = DeliveryVerdict.THROTTLED
     return AttemptOutcome(

@@ -87,7 +87,7 @@ class Destination:
             return cls(id=endpoint.pk, name=endpoint.name, config_error=str(error))
 
     def signing_secrets(self, now: datetime) -> list[str]:
-        """Includes the old secret for a while after a rotation."""
+        # During the overlap after a rotation receivers may know either secret.
         has_old = self.old_secret and self.old_secret_until is not None and now < self.old_secret_until
         return [self.secret, self.old_secret] if has_old else [self.secret]
 
@@ -97,7 +97,6 @@ class Destination:
 
 
 def _credentials(destination: Destination) -> tuple[str, ...]:
-    """The URL, the parts of its path and query, the signing secrets and the secret settings."""
     parts = urlsplit(destination.url)
     found = [destination.url, destination.secret, destination.old_secret, parts.query, *parts.path.split("/")]
     if destination.transport is not None:
@@ -184,7 +183,7 @@ class Claimer:
         self.next_ready_at = NEVER  # when the rate limit of a just claimed endpoint allows more
 
     def apply_pacing(self, endpoints: Iterable[PendingEndpoint]) -> None:
-        """Counts what this worker has sent: the column is only written when the worker stops."""
+        # The column is only written when the worker stops, so count what this worker has sent.
         for endpoint in endpoints:
             if (ours := self._paced_until.get(endpoint.pk)) is not None:
                 endpoint.paced_until = max(ours, endpoint.paced_until or ours)
@@ -214,16 +213,19 @@ class Claimer:
         is_bundle = endpoint.bundle_seconds > 0 and self._queue == SendQueue.REGULAR
         due = due_deliveries(endpoint, self._queue, now, MAX_BUNDLE if is_bundle else limit, is_bundle=is_bundle)
         rows = _drop_expired(due, destination.max_age(endpoint), now)
+        # A bundle is one request, so it counts once for the rate limit.
         sent = min(len(rows), 1) if is_bundle else len(rows)
         rate = endpoint.rate_per_second
         paced = self._paced_until[endpoint.pk] = rate_limit.consume(endpoint.paced_until, rate, now, sent)
         ready = rate_limit.ready_at(paced, rate, now)
+        # More may be due, but the rate limit is used up: claim again when it allows more.
         if ready > now and len(due) >= limit:
             self.next_ready_at = min(self.next_ready_at, ready)
         return _Selection(destination, rows, is_bundle)
 
     def _destination(self, endpoint: PendingEndpoint) -> Destination:
         revision, destination = self._destinations.get(endpoint.pk, (-1, None))
+        # Every change of an endpoint gives it a new revision.
         if destination is None or revision != endpoint.revision:
             destination = Destination.from_endpoint(WebhookEndpoint.objects.get(pk=endpoint.pk))
             self._destinations[endpoint.pk] = endpoint.revision, destination
@@ -231,16 +233,21 @@ class Claimer:
 
 
 def _drop_expired(due: list[DueDelivery], max_age: float | None, now: datetime) -> list[DueDelivery]:
+    # A delivery that a person sends again is sent however old its event is.
     expired = {r.delivery_id for r in due if r.trigger != "manual" and is_expired(r.event_at, max_age, now)}
     if expired:
         WebhookDelivery.objects.filter(pk__in=expired).update(
-            state=State.EXPIRED, finished_at=now, next_attempt_at=None, reason="the event is too old to be sent"
+            # Not an attempt: nothing was sent.
+            state=State.EXPIRED,
+            finished_at=now,
+            next_attempt_at=None,
+            reason="the event is too old to be sent",
         )
     return [row for row in due if row.delivery_id not in expired]
 
 
 def _lease_all(selections: list[_Selection], now: datetime) -> list[DeliveryBatch]:
-    """One statement for all endpoints with the same timeout, which most share."""
+    # Most endpoints share the default timeout, so this is mostly a single statement.
     batches: list[DeliveryBatch] = []
     for timeout in {chosen.destination.timeout for chosen in selections if chosen.rows}:
         alike = [chosen for chosen in selections if chosen.destination.timeout == timeout and chosen.rows]
@@ -254,7 +261,6 @@ def _lease_all(selections: list[_Selection], now: datetime) -> list[DeliveryBatc
 
 
 def _lease(ids: list[str], until: datetime) -> set[str]:
-    """Returns the ids of the rows that are now leased by this worker."""
     if bulk_sql.execute(LEASE.format(**TABLES, ids=bulk_sql.placeholders(ids)), [until, until, *ids]) == len(ids):
         return set(ids)
     return set(WebhookDelivery.objects.filter(pk__in=ids, lease_until=until).values_list("pk", flat=True))
@@ -273,7 +279,7 @@ class PayloadCache:
         self._bodies: dict[int, payload.Body] = {}
 
     def attach_bodies(self, batches: list[DeliveryBatch]) -> None:
-        """Drops deliveries whose event was deleted in the meantime: their rows were deleted with it."""
+        # Deleting an event deletes its deliveries: skip those without a payload.
         wanted = {item.event_id for batch in batches for item in batch.items}
         if new := wanted - self._bodies.keys():
             if len(self._bodies) > MAX_CACHED_PAYLOADS:

@@ -25,7 +25,6 @@ enqueue: Callable[..., str] = async_task
 
 
 def wakeup_channel(name: str) -> str:
-    """The doorbell that the running job listens to."""
     return f"job-{name}"
 
 
@@ -41,6 +40,7 @@ def queue_once(name: str, job: str, now: datetime, *arguments: str) -> bool:
         JobTicket.objects.get_or_create(name=name)
         if not _idle(name, now).update(queued_at=now):  # another process was faster
             return False
+        # save=False: nobody reads the results, which would fill the database.
         task = enqueue(job, *arguments, task_name=f"webhooks.{name}", save=False)
         JobTicket.objects.filter(name=name).update(queue_row=_queue_row(task))
     return True
@@ -73,6 +73,7 @@ def acquire(name: str, holder: str, now: datetime) -> bool:
     """Called by the job when it starts. False when another one holds the lock."""
     JobTicket.objects.get_or_create(name=name)
     JobTicket.objects.filter(name=name).update(queued_at=None, queue_row=None)
+    # The conditional update is the lock: of two jobs only one changes the row.
     free = Q(held_until=None) | Q(held_until__lte=now)
     return bool(JobTicket.objects.filter(free, name=name).update(holder=holder, held_until=now + HOLD_TIME))
 

@@ -33,6 +33,7 @@ class Pump:
     def __init__(self) -> None:
         self._queued_at: dict[str, datetime] = {}
         self._boot_time: datetime | None = None  # wall clock minus monotonic clock, to notice a clock set back
+        # One thread of its own: database connections are bound to threads.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -41,6 +42,7 @@ class Pump:
         try:
             async with doorbell.listen(writer.WAKEUP_CHANNEL) as rung:
                 while not stop.is_set():
+                    # Before the check: a ring during the check must not be lost.
                     rung.clear()
                     pause = await loop.run_in_executor(self._thread, self._check_safely)
                     waiting = asyncio.create_task(rung.wait())
@@ -86,6 +88,7 @@ class Pump:
             return CHECK_SECONDS
         if next_at > now:
             return (next_at - now).total_seconds()
+        # A running worker may be waiting for its next check: wake it up.
         if job_locks.is_held(queue, now):
             doorbell.ring(job_locks.wakeup_channel(queue))
         else:
@@ -93,6 +96,7 @@ class Pump:
         return CHECK_SECONDS
 
     def _queue_periodically(self, job: str, every: float | None, now: datetime) -> None:
+        # A time in the future dates from before the clock was set back.
         if every is None or (
             job in self._queued_at and timedelta() <= now - self._queued_at[job] < timedelta(seconds=every)
         ):
@@ -107,5 +111,4 @@ def _disconnect() -> None:
 
 
 def _deadman_seconds() -> float | None:
-    """Interval between pings; None without a URL."""
     return max(1.0, settings.DEADMAN_SECONDS) if settings.DEADMAN_URL else None

@@ -18,7 +18,6 @@ def ready_at(paced_until: datetime | None, rate: float, now: datetime) -> dateti
 
 
 def available(paced_until: datetime | None, rate: float, now: datetime) -> int:
-    """How many messages may be sent now."""
     left = _capacity(rate) - _level(paced_until, rate, now)
     # A millionth more: timestamps are rounded to microseconds, which must not cost a message.
     return max(0, int(left.total_seconds() * rate * 1.000001 + 1e-6))

@@ -145,6 +145,7 @@ def _save_undelivered(
 def _schedule_retry(
     outcome: AttemptOutcome, item: ClaimedDelivery, endpoint: StoredEndpoint, now: datetime
 ) -> Columns:
+    # A test is a single attempt: its sender is waiting for the result.
     if item.trigger == Trigger.TEST:
         return _finished(State.FAILED, outcome, now)
     # Seeded with the attempt's start: all deliveries of a bundle are retried at the same time.
@@ -185,9 +186,11 @@ def _update_health(endpoint: StoredEndpoint, outcomes: list[AttemptOutcome], now
     circuit = endpoint.circuit
     for outcome in outcomes:
         circuit = _next_circuit(circuit, outcome, now)
+    # After a success as the last outcome there is no error to show.
     error = next((o.error for o in reversed(outcomes) if o.error), "") if outcomes[-1].error else ""
     if _must_save(endpoint.circuit, circuit) or error != endpoint.last_error:
         WebhookEndpoint.objects.filter(pk=endpoint.pk).update(**vars(circuit), last_error=error)
+    # Disabled within the same transaction, so that nothing more is claimed for it.
     if any(outcome.verdict is DeliveryVerdict.GONE for outcome in outcomes):
         _disable(endpoint, "the receiver answered 410 Gone", cancel_pending=True)
     elif circuit.should_disable(now, endpoint.enabled_at):
@@ -228,10 +231,12 @@ def release_expired_leases(now: datetime, ours: Iterable[str]) -> None:
     lost = WebhookDelivery.objects.select_for_update(of=("self",)).filter(
         lease_until__isnull=False, lease_until__lte=now
     )
+    # Own requests are excluded: a busy event loop can make them outlast their lease.
     for row in lost.exclude(pk__in=ours).select_related("endpoint"):
         crashes = row.crash_count + 1
         columns: Columns = {"lease_until": None, "crash_count": crashes}
         if row.state == State.PENDING:
+            # May exist: a late result is recorded even after the lease was lost.
             WebhookAttempt.objects.get_or_create(
                 delivery=row, number=row.attempt_count, defaults=_lost_attempt(row)
             )

@@ -19,6 +19,7 @@ def prune(now: datetime) -> int:
     deleted = _delete(done.filter(created_at__lt=now - MAX_AGE))
     for endpoint in WebhookEndpoint.objects.values_list("pk", flat=True):
         own = WebhookDelivery.objects.filter(endpoint=endpoint).order_by("-created_at", "-pk")
+        # A limit by creation time instead of a list of ids: that can use the index.
         last_kept = own.values_list("created_at", "pk")[MAX_PER_ENDPOINT - 1 : MAX_PER_ENDPOINT].first()
         if last_kept:
             created_at, pk = last_kept

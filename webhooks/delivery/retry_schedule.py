@@ -25,6 +25,7 @@ def retry_delay(
     """
     if not 1 <= attempts <= len(schedule):
         return None
+    # Retry-After can only lengthen the delay: the schedule belongs to our user.
     return max(schedule[attempts - 1] * (1 + MAX_JITTER * jitter), retry_after)
 
 
@@ -32,6 +33,7 @@ def parse_retry_after(header: str, now: datetime) -> float | None:
     """Seconds from `now`, between 1 s and a day, from a number or an HTTP date; None for anything else."""
     text = header.strip()
     if text.isascii() and text.isdigit():
+        # Twelve digits are far above the maximum; parsing thousands of them would be slow.
         seconds = float(text[:12])
     else:
         try:

@@ -45,6 +45,7 @@ TABLES = {"delivery": WebhookDelivery._meta.db_table, "endpoint": WebhookEndpoin
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
+# With slots: created for every endpoint in every claim, many times a second.
 @dataclass(slots=True)
 class PendingEndpoint:
     """An enabled endpoint with pending deliveries. `first_at`: when the first of them is due."""
@@ -93,7 +94,6 @@ def _pending_endpoint(*columns: Any) -> PendingEndpoint:
 
 
 def active_leases(now: datetime) -> list[Lease]:
-    """Leases of all workers that have not expired."""
     held = WebhookDelivery.objects.filter(lease_until__isnull=False, lease_until__gt=now)
     found = held.values_list("endpoint_id", "pk", "lease_until")
     return [(endpoint, delivery, until) for endpoint, delivery, until in found if until is not None]
@@ -138,6 +138,7 @@ def next_send_at(queue: str, now: datetime) -> datetime | None:
 
 def _send_slot(endpoint: PendingEndpoint, in_flight: InFlight, now: datetime) -> SendSlot:
     at = max(endpoint.first_at, rate_limit.ready_at(endpoint.paced_until, endpoint.rate_per_second, now))
+    # Set by an open circuit, or by a Retry-After of the receiver.
     if endpoint.paused_until:
         at = max(at, endpoint.paused_until)
     # An open circuit lets one probe through at a time.

@@ -89,6 +89,7 @@ class DeliveryStore:
 
     def _claim(self, in_flight: list[DeliveryBatch], now: datetime) -> ClaimResult:
         room = MAX_IN_FLIGHT[SendQueue(self._queue)] - len(in_flight)
+        # Still renews the lock and records results.
         if room <= 0:
             return ClaimResult()
         messages = [batch.message for batch in in_flight]
@@ -128,6 +129,7 @@ class DeliveryWorker:
         self._queue = queue
         self._client = client
         self._store = store
+        # One thread: database connections are bound to threads, and SQLite has a single writer.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="webhooks")
         self._in_flight: dict[asyncio.Task[AttemptOutcome], DeliveryBatch] = {}
         self._outcomes: list[AttemptOutcome] = []  # not recorded yet
@@ -143,6 +145,7 @@ class DeliveryWorker:
                 doorbell.ring(writer.WAKEUP_CHANNEL)
                 await self._finish_in_flight()
         finally:
+            # Waits for the database thread without blocking the event loop.
             await asyncio.to_thread(self._shut_down)
 
     def _shut_down(self) -> None:
@@ -163,9 +166,11 @@ class DeliveryWorker:
             if not result.keep_claiming:
                 return
             await doorbell.wait(self._wakeup, result.next_check)
+            # Collects further responses for the next transaction.
             await asyncio.sleep(MIN_WAIT if len(self._in_flight) > 1 else 0)
 
     def _send(self, batch: DeliveryBatch) -> None:
+        # Its event was deleted after the claim.
         if not batch.bodies:
             return
         task = asyncio.create_task(deliver(batch, self._client))
@@ -179,7 +184,6 @@ class DeliveryWorker:
         self._wakeup.set()
 
     async def _finish_in_flight(self) -> None:
-        """Claims nothing more; records what is still in flight as it finishes."""
         while self._in_flight or self._outcomes:
             if self._in_flight and not self._outcomes:
                 await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)

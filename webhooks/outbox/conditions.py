@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+# Limits the time and the recursion of an evaluation.
 MAX_DEPTH = 8
 MAX_COMPARISONS = 100
 
@@ -22,8 +23,7 @@ class ConditionError(ValueError):
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """Compares numbers with numbers and text with text; False for anything else."""
-
+    # Other types never compare: an event with unexpected data must not raise an error.
     def compare_alike(found: Any, expected: Any) -> bool:
         are_numbers = _is_number(found) and _is_number(expected)
         are_texts = isinstance(found, str) and isinstance(expected, str)
@@ -33,6 +33,7 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _is_number(value: Any) -> bool:
+    # bool is a subclass of int.
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -55,7 +56,6 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def evaluate(condition: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """`condition` must have passed `validate`; `event` is the event's JSON."""
     if not condition:
         return True
     if "attr" in condition:
@@ -112,6 +112,7 @@ def _validate_comparison(condition: Mapping[str, Any]) -> None:
     if unknown := condition.keys() - {"attr", "op", "value"}:
         raise ConditionError(f"A comparison takes attr, op and value, not {', '.join(sorted(unknown))}.")
     attr, op = condition["attr"], condition.get("op", "eq")
+    # PostgreSQL cannot store NUL characters.
     if not isinstance(attr, str) or not attr or "\x00" in attr or "value" not in condition:
         raise ConditionError('"attr" must be a path such as data.exit_code, and there must be a "value".')
     if not isinstance(op, str) or op not in OPERATORS:

@@ -150,6 +150,7 @@ def _restarts(found: list[ProgramEvent]) -> dict[int, int]:
 def _host(event: ProgramEvent, default: str) -> str:
     if event.program is not None:
         return event.program.host.name if event.program.host else default
+    # Events without a program, such as agent.lost, name their host in the data.
     named = event.data.get("host")
     return named if isinstance(named, str) and named else default
 
@@ -165,6 +166,7 @@ def _link(event: ProgramEvent, incident: Incident | None) -> str:
 
 def _base_url() -> str:
     if settings.CSRF_TRUSTED_ORIGINS:
+        # Behind a proxy only this setting has the public address.
         return str(settings.CSRF_TRUSTED_ORIGINS[0]).rstrip("/")
     host, _, port = settings.BIND.rpartition(":")
     return f"http://{settings.HOST_NAME if host in ('0.0.0.0', '[::]', '') else host}:{port}"  # noqa: S104
@@ -188,6 +190,7 @@ def _truncated(body: Body) -> Body:
         return body
     data = dict(body["data"])
     data["event"] = {**data["event"], "data": {}}
+    # The receiver can fetch the details with the API.
     data["process"] = data["process"] and {"index": data["process"]["index"]}
     data["program"] = data["program"] and {"id": data["program"]["id"], "name": data["program"]["name"]}
     return {**body, "truncated": True, "data": data}

@@ -46,6 +46,7 @@ class _Routes:
         """`is_changed`: by this transaction, so other threads must not see it before the commit."""
         self.has_deliveries = False
         self.subscriptions = _load_subscriptions() if is_changed else _current_subscriptions()
+        # Without endpoints the mutes do not matter: this saves a query.
         self.mutes = _load_mutes() if self.subscriptions else ()
 
     def __call__(self) -> None:
@@ -61,6 +62,7 @@ def write_deliveries(*, event: ProgramEvent, **kwargs: Any) -> None:
     matchable = matchable_event(event)
     rows = [_row(each, event, routes.mutes) for each in routes.subscriptions if matches(each, matchable)]
     if rows:
+        # Raw SQL: this runs with every event, in the transaction of the agent.
         bulk_sql.insert(WebhookDelivery, COLUMNS, rows)
         routes.has_deliveries = True
 
@@ -72,6 +74,7 @@ def invalidate_routes() -> None:
 
 def _routes() -> _Routes:
     # The newest of this transaction. Django drops those of savepoints that were rolled back.
+    # A local cache would outlive a rollback.
     for _, callback, *_ in reversed(connection.run_on_commit):
         if isinstance(callback, _Routes):
             return callback
@@ -91,6 +94,7 @@ def _row(subscription: Subscription, event: ProgramEvent, mutes: tuple[MuteRule,
         reason = f"muted: {mute.reason}" if mute.reason else "muted"
         state: tuple[Any, ...] = (State.CANCELLED, reason, now, now, None)
     else:
+        # Due only after the bundle time, so that later events can join.
         state = (State.PENDING, "", now, None, now + subscription.bundle)
     return (message_id(), subscription.id, event.pk, *state, Trigger.EVENT, 0, 0, 0)
 

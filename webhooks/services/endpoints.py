@@ -83,12 +83,14 @@ def save_endpoint(
         if not subject.verify_tls and (before is None or before.verify_tls):
             _require_superuser(actor)
         secret = _ensure_secret(subject)
+        # Tells other processes to load the subscription again.
         subject.revision = revision
         _save(subject, created, [*changed, "revision", *(["encrypted_secret"] if secret else [])])
         if before and subject.enabled and not before.enabled:
             _reset_after_enable(subject, resume)
         writer.invalidate_routes()
         action = "webhook.created" if created else "webhook.changed"
+        # Names of fields only: their values may be secrets.
         audit(actor, action, subject.name, data={"fields": sorted(values), "format": subject.format})
     return SavedEndpoint(subject, secret)
 
@@ -109,6 +111,7 @@ def _refresh_secrets(endpoint: WebhookEndpoint) -> WebhookEndpoint:
 def _check_programs(values: Mapping[str, Any], known: list[int]) -> None:
     # Programs that were removed in the meantime may stay listed; new ones must exist.
     given = values.get("programs", [])
+    # Invalid types are left to the validators of the model.
     new = {each for each in given if type(each) is int} - set(known) if isinstance(given, list) else set()
     if new and (gone := new - set(Program.objects.filter(pk__in=new).values_list("pk", flat=True))):
         raise ValidationError({"programs": f"There is no program {min(gone)}."})
@@ -150,7 +153,6 @@ def _assign(endpoint: WebhookEndpoint, values: Mapping[str, Any]) -> list[str]:
 
 
 def _url_or_set(endpoint: WebhookEndpoint, url: Any) -> Any:
-    """SET if the stored URL is kept. Raises ValidationError if there is none."""
     if isinstance(url, str) and MASK in url:
         if not endpoint.encrypted_url or url != display_url(endpoint):
             raise ValidationError({"url": "This URL is masked. Enter the full URL."})
@@ -215,7 +217,7 @@ def _save(endpoint: WebhookEndpoint, created: bool, columns: list[str]) -> None:
 
 
 def _reset_after_enable(endpoint: WebhookEndpoint, resume: bool | None) -> None:
-    """Clears the health columns, so that one new failure does not disable the endpoint again at once."""
+    # Clear the health columns: otherwise one new failure could disable the endpoint again at once.
     pending = WebhookDelivery.objects.filter(endpoint=endpoint, state=State.PENDING).count()
     if pending and resume is None:
         raise ValidationError({"resume": f"Pending deliveries: {pending}. true sends them, false cancels them."})
@@ -239,7 +241,6 @@ def _cancel_pending(endpoint: WebhookEndpoint, reason: str) -> int:
 
 
 def remove_endpoint(endpoint: WebhookEndpoint, *, actor: Actor) -> None:
-    """Also removes its deliveries and their attempts."""
     with transaction.atomic():
         Sequence.advance()
         name = endpoint.name
@@ -254,6 +255,7 @@ def disable_endpoint(
     """Records `webhook.disabled`, which other endpoints may get, unless it was disabled already."""
     with transaction.atomic():
         columns = {"enabled": False, "disabled_reason": reason, "revision": Sequence.advance()}
+        # Conditional: two workers can decide this at the same time.
         if not WebhookEndpoint.objects.filter(pk=endpoint.pk, enabled=True).update(**columns):
             return
         if cancel_pending:
@@ -276,6 +278,7 @@ def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
         endpoint.revision = Sequence.advance()
         _refresh_secrets(endpoint)
         secret = signing.new_secret()
+        # Of two concurrent rotations the second keeps the secret of the first.
         endpoint.encrypted_old_secret = endpoint.encrypted_secret
         endpoint.old_secret_until = timezone.now() + OLD_SECRET_FOR
         endpoint.secret = secret

@@ -77,6 +77,7 @@ def _save(row: WebhookMute, actor: Actor, action: str, *, must_be_limited: bool)
         raise ValidationError({"everything": UNBOUNDED})
     with transaction.atomic():
         Sequence.advance()
+        # No event can be written in between with the old mutes.
         row.save()
         writer.invalidate_routes()
         audit(actor, action, str(row), data=_audit_data(row))

@@ -27,7 +27,7 @@ FIRST_IN_QUEUE = timedelta(days=365)
 
 
 def _require_enabled(endpoint: WebhookEndpoint, purpose: str) -> None:
-    """Raises ConflictError: deliveries to a disabled endpoint would wait forever."""
+    # Deliveries to a disabled endpoint would stay pending without a hint why.
     if not endpoint.enabled:
         raise ConflictError(f"{endpoint.name} is disabled. Enable it to {purpose}.")
 
@@ -129,6 +129,7 @@ def replay_missing(endpoint: WebhookEndpoint, *, since: datetime, actor: Actor) 
     """
     _require_enabled(endpoint, "send deliveries again")
     missing = missing_since(endpoint, since)
+    # Short transactions: SQLite has a single writer.
     for start in range(0, len(missing), BATCH):
         _deliver_all(endpoint, missing[start : start + BATCH])
     audit(actor, "webhook.replayed", endpoint.name, data={"since": since.isoformat(), "count": len(missing)})
@@ -138,9 +139,11 @@ def replay_missing(endpoint: WebhookEndpoint, *, since: datetime, actor: Actor) 
 def _deliver_all(endpoint: WebhookEndpoint, found: list[ProgramEvent]) -> None:
     now = timezone.now()
     with transaction.atomic():
+        # Muted ones have a row already: reuse it with its id.
         _send_again(WebhookDelivery.objects.filter(endpoint=endpoint, event__in=found, state=State.CANCELLED))
         rows = [
             WebhookDelivery(endpoint=endpoint, event=event, next_attempt_at=now, next_trigger=Trigger.MANUAL)
             for event in found
         ]
+        # Conflicts: events that got a delivery in the meantime.
         WebhookDelivery.objects.bulk_create(rows, ignore_conflicts=True)

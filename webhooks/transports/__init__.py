@@ -31,7 +31,7 @@ class UnknownKindError(LookupError):
 
 @cache
 def kinds() -> tuple[str, ...]:
-    """All names, sorted. Imports none of the formats."""
+    # Does not import the formats: most processes need only one of them.
     return tuple(sorted(module.name for module in iter_modules(__path__) if module.ispkg))
 
 
@@ -50,6 +50,7 @@ def preview(
 
     Raises UnknownKindError, TemplateError, SettingsError.
     """
+    # Imported here: Apprise's child process loads this package without pydantic.
     from .base import masked_request
 
     transport = get(kind)

@@ -73,7 +73,7 @@ class Transport(ABC, Generic[S]):
         return frozenset(name for name, field in properties.items() if field.get("writeOnly"))
 
     def secret_texts(self, settings: Mapping[str, Any]) -> list[str]:
-        """Secret settings, and the values of their `Name: value` lines."""
+        # Also the values of `Name: value` lines: a response may repeat only those.
         whole = [str(settings[name]) for name in self.secret_fields() if settings.get(name)]
         values = [line.partition(":")[2].strip() for text in whole for line in text.splitlines()]
         tokens = [value.rpartition(" ")[2] for value in values]  # without "Bearer"
@@ -119,6 +119,7 @@ def _texts(error: ValidationError) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         field = str(item["loc"][0]) if item["loc"] else ""
+        # pydantic adds this prefix to errors of our own validators.
         text = ERROR_TEXTS.get(item["type"], item["msg"].removeprefix("Value error, "))
         found.setdefault(field, []).append(text)
     return found

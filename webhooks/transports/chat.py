@@ -26,7 +26,6 @@ class ChatTransport(Transport[S]):
         """The JSON for several events."""
 
     def address(self, url: str, settings: S) -> str:
-        """The URL to post to."""
         return url
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
@@ -53,5 +52,4 @@ def response_json(body_head: bytes) -> dict[str, Any]:
 
 
 def parse_seconds(value: Any) -> float | None:
-    """None if it is not a plausible time to wait."""
     return float(value) if type(value) in (int, float) and 0 < value <= 86_400 else None

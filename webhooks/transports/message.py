@@ -27,6 +27,7 @@ def cut(text: str, limit: int) -> str:
     if length(text) <= limit:
         return text
     kept = text[: max(limit - 1, 0)]
+    # Characters outside the BMP count twice.
     while kept and length(kept) > limit - 1:
         kept = kept[:-1]
     return kept + CUT if limit > 0 else ""
@@ -119,7 +120,6 @@ def build_message(body: Mapping[str, Any]) -> EventMessage:
 
 
 def build_digest(bodies: Iterable[Mapping[str, Any]]) -> Digest:
-    """Events of one program and type become one line with their number."""
     messages = [build_message(body) for body in bodies]
     groups: dict[tuple[str, str], list[EventMessage]] = {}
     for message in messages:
@@ -160,7 +160,6 @@ def _clock_time(at: datetime | None) -> str:
 def _facts(
     data: Mapping[str, Any], event: Mapping[str, Any], details: Mapping[str, Any], timestamp: datetime | None
 ) -> Iterable[tuple[str, str]]:
-    """In the order of importance to readers; unknown ones are left out."""
     uptime, restarts = _number(details.get("uptime_seconds")), _number(details.get("restarts_last_hour"))
     actor, late = _line(event.get("actor")), _number(data.get("late_seconds"))
     found = (
@@ -207,6 +206,7 @@ def _program(data: Mapping[str, Any], details: Mapping[str, Any]) -> str:
 
 
 def _tone(kind: str, severity: Any) -> MessageTone:
+    # Events have no severity for good news: it depends on the type.
     if severity in (MessageTone.WARNING, MessageTone.ERROR):
         return MessageTone(severity)
     return MessageTone.GOOD if kind in GOOD_EVENTS else MessageTone.INFO
@@ -217,6 +217,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
+    # Not bool, and neither infinity nor NaN.
     return value if type(value) in (int, float) and abs(value) < 10**15 else None
 
 
@@ -250,6 +251,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _link(value: Any) -> str:
+    # No `javascript:` URLs, and no characters that could end an attribute or a Markdown link.
     return value if isinstance(value, str) and re.fullmatch(r"https?://[^\s<>\"'|\\^`{}]+", value) else ""
 
 

@@ -87,6 +87,7 @@ class Guard:
         socket.getaddrinfo = guarded
 
     def _connect(self, address: Any) -> None:
+        # Unix sockets have a path as address.
         if not isinstance(address, tuple) or len(address) < 2:
             self._refuse("Only connections to network addresses are allowed.")
         self._check(str(address[0]), int(address[1]))

@@ -26,7 +26,7 @@ Result = dict[str, Any]
 
 
 def encode_job(url: str, policy: Policy, **message: Any) -> bytes:
-    """Standard input of the process: everyone can read a command line."""
+    # For standard input: other users can read a command line.
     rules = {
         "network": policy.network,
         "own_ports": sorted(policy.own_ports),
@@ -77,6 +77,7 @@ def _environment() -> dict[str, str]:
 
 
 def _process_options() -> dict[str, Any]:
+    # A session of its own: signals of a terminal do not reach it.
     return {"stderr": subprocess.DEVNULL, "cwd": ROOT, "env": _environment(), "start_new_session": True}
 
 
@@ -98,7 +99,7 @@ def _parse(output: bytes, code: int | None) -> Result:
 
 
 def masked_text(text: str, url: str) -> str:
-    """Masks all parts of the URL in the output of a service: each may be a token."""
+    # Each part of the URL may be a token.
     return mask(" ".join(text.split()), sorted(_secret_parts(url)))
 
 

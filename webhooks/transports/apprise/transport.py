@@ -53,7 +53,7 @@ class AppriseTransport(Transport[AppriseSettings]):
         self._semaphores: WeakKeyDictionary[Client, asyncio.Semaphore] = WeakKeyDictionary()
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
-        """Lets Apprise parse the URL, in a process of its own. Takes half a second."""
+        # Apprise itself parses the URL, in a process of its own; takes half a second.
         self.parse(settings)
         schema, separator, _ = url.partition("://")
         if not separator or schema.lower() not in SCHEMAS:

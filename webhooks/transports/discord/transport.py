@@ -23,6 +23,7 @@ COLOURS = {
     MessageTone.WARNING: 0xE8A317,
     MessageTone.ERROR: 0xD9363E,
 }
+# Status codes of a deleted webhook.
 GONE = (401, 404)
 
 
@@ -109,12 +110,11 @@ def _description(message: EventMessage, room: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Escapes Discord's markup, mentions and links."""
     return re.sub(r"([\\*_~`|<>\[\]]|^[#-])", r"\\\1", text)
 
 
 def fenced(line: str) -> str:
-    """A line that cannot close its code block."""
+    # A zero-width space: the line must not close its code block.
     return line.replace("```", "`\u200b`\u200b`")
 
 

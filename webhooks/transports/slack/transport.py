@@ -84,6 +84,7 @@ def _payload(
 def _blocks(message: EventMessage) -> list[dict[str, Any]]:
     blocks = [_section(_cut(escape(message.meaning), MAX_TEXT))] if message.meaning else []
     if message.facts:
+        # Slack allows ten fields in a section.
         texts = [_cut(f"*{label}*\n{escape(value)}", MAX_FIELD) for label, value in message.facts[:10]]
         blocks.append({"type": "section", "fields": [{"type": "mrkdwn", "text": text} for text in texts]})
     if lines := last_lines(message.log_lines, MAX_TEXT - 10, fenced):
@@ -98,12 +99,12 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def escape(text: str) -> str:
-    """Escapes Slack's markup. Markers only work at the edge of a word; a zero-width space there disables them."""
+    # Markers only work at the edge of a word; a zero-width space there disables them.
     return re.sub(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])", "\u200b\\g<0>", _entities(text))
 
 
 def fenced(line: str) -> str:
-    """A line that cannot close its code block."""
+    # A zero-width space: the line must not close its code block.
     return _entities(line).replace("```", "`\u200b`\u200b`")
 
 

@@ -24,6 +24,7 @@ STYLES = {
     MessageTone.WARNING: "warning",
     MessageTone.ERROR: "attention",
 }
+# Status codes of a revoked or removed workflow URL.
 GONE = (401, 404)
 # Error codes of a disabled or removed workflow; they come with status 400.
 FINAL_CODES = frozenset({"WorkflowTriggerIsNotEnabled", "WorkflowNotFound", "WorkflowDisabled"})
@@ -72,7 +73,7 @@ def _text(text: str, *, monospaced: bool = False) -> Element:
 
 
 def _fit_to_size(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:
-    """Drops the oldest lines until the card fits."""
+    # The oldest lines are dropped first: the newest say most about a crash.
     while True:
         payload = _payload(head, lines, link)
         if not lines or len(orjson.dumps(payload)) <= MAX_BYTES:

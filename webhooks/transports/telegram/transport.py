@@ -18,6 +18,7 @@ from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, 
 
 MAX_TEXT = 4096
 BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")
+# Revoked token, bot removed from the chat, unknown bot.
 GONE = (401, 403, 404)
 NO_CHAT = "chat not found"
 
@@ -56,6 +57,7 @@ class Telegram(ChatTransport[TelegramSettings]):
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{found['base']}{number}:{MASK}"
 
     def address(self, url: str, settings: TelegramSettings) -> str:
+        # The URL may be entered with or without the method.
         bare = url.rstrip("/").removesuffix("/sendMessage")
         return f"{bare}/sendMessage"
 

@@ -74,6 +74,7 @@ class Template(Transport[TemplateSettings]):
     Settings = TemplateSettings
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
+        # Both must work: a template that fails only for some events is found too late.
         for values in (HOSTILE_VALUES, MISSING_VALUES):
             filled = self._request(url, self.parse(settings), values)
             super().check(filled.url, settings, policy)
@@ -93,7 +94,6 @@ class Template(Transport[TemplateSettings]):
 
 @contextmanager
 def _error_field(field: str) -> Iterator[None]:
-    """Adds the name of the setting to errors."""
     try:
         yield
     except TemplateError as error:
@@ -104,6 +104,7 @@ def _body(settings: TemplateSettings, values: Values) -> bytes:
     body = fill(settings.body, values, _context(settings.content_type))
     if _is_json(settings.content_type):
         _check_json(body)
+    # Lone surrogates cannot be encoded.
     encoded = body.encode(errors="replace") if settings.method != "GET" else b""
     if len(encoded) > MAX_BODY:
         raise TemplateError(f"The body has {len(encoded)} bytes; the maximum is {MAX_BODY}.")
