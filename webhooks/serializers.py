@@ -29,7 +29,7 @@ ENDPOINT_FIELDS = (
 ENDPOINT_TIMESTAMPS = ("last_success_at", "failing_since", "created_at", "enabled_at")
 ATTEMPT_FIELDS = ("number", "trigger", "duration_ms", "status", "error_class", "error", "response", "peer")
 
-Payload = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 def display_url(endpoint: WebhookEndpoint) -> str:
@@ -39,7 +39,7 @@ def display_url(endpoint: WebhookEndpoint) -> str:
         return MASK
 
 
-def display_settings(endpoint: WebhookEndpoint) -> Payload:
+def display_settings(endpoint: WebhookEndpoint) -> JsonObject:
     """Secret settings as `{"set": true}`; empty if the settings cannot be decrypted."""
     try:
         secret = transports.get(endpoint.format).secret_fields()
@@ -48,7 +48,7 @@ def display_settings(endpoint: WebhookEndpoint) -> Payload:
         return {}
 
 
-def endpoint_json(endpoint: WebhookEndpoint, now: datetime) -> Payload:
+def endpoint_json(endpoint: WebhookEndpoint, now: datetime) -> JsonObject:
     return {
         "id": endpoint.pk,
         # Only listed fields: a new column must not leak by itself.
@@ -66,10 +66,10 @@ def _if_future(at: datetime | None, now: datetime) -> datetime | None:
     return at if at and at > now else None
 
 
-def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> Payload:
+def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> JsonObject:
     """`event` and `endpoint`, and for `attempts` those too, must be prefetched."""
     is_sending = delivery.lease_until is not None
-    found: Payload = {
+    found: JsonObject = {
         "id": delivery.pk,
         "webhook": {"id": delivery.endpoint_id, "name": delivery.endpoint.name},
         "event": events.as_json(delivery.event),
@@ -85,11 +85,11 @@ def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> Payloa
     return found | ({"attempts": [attempt_json(each) for each in delivery.attempts.all()]} if attempts else {})
 
 
-def attempt_json(attempt: WebhookAttempt) -> Payload:
+def attempt_json(attempt: WebhookAttempt) -> JsonObject:
     return {**{name: getattr(attempt, name) for name in ATTEMPT_FIELDS}, "started_at": iso(attempt.started_at)}
 
 
-def mute_json(mute: WebhookMute, now: datetime) -> Payload:
+def mute_json(mute: WebhookMute, now: datetime) -> JsonObject:
     return {
         "id": mute.pk,
         "webhook": mute.endpoint_id,
@@ -104,7 +104,7 @@ def mute_json(mute: WebhookMute, now: datetime) -> Payload:
     }
 
 
-def health_json(health: EndpointHealth) -> Payload:
+def health_json(health: EndpointHealth) -> JsonObject:
     return {
         "condition": health.condition.value,
         "hours": len(health.strip),

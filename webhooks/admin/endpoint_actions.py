@@ -43,8 +43,8 @@ class EndpointActions(RoleModelAdmin):
         views = (
             ("test", Role.OPERATE, self.test_view),
             ("mute", Role.OPERATE, self.mute_view),
-            ("switch-on", Role.ADMIN, self.switch_on_view),
-            ("switch-off", Role.ADMIN, self.switch_off_view),
+            ("switch-on", Role.ADMIN, self.enable_view),
+            ("switch-off", Role.ADMIN, self.disable_view),
             ("rotate", Role.ADMIN, self.rotate_view),
         )
         return [
@@ -81,14 +81,14 @@ class EndpointActions(RoleModelAdmin):
         text = ngettext("%(name)s is muted for %(n)d hour.", "%(name)s is muted for %(n)d hours.", int(hours))
         return respond(request, endpoint, messages.SUCCESS, text % {"name": endpoint.name, "n": int(hours)})
 
-    def switch_on_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def enable_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         endpoint = get_object_or_404(WebhookEndpoint, pk=object_id)
         if request.method != "POST":
             return self._confirm_enabling(request, [endpoint])
         self._set_enabled(request, [endpoint], enabled=True)
         return HttpResponseRedirect(change_url(endpoint))
 
-    def switch_off_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def disable_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         endpoint = get_object_or_404(WebhookEndpoint, pk=object_id)
         if request.method == "POST":
             self._set_enabled(request, [endpoint], enabled=False)

@@ -109,15 +109,15 @@ class EndpointAdmin(EndpointColumns, RecoverPage, PreviewPage):
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
-        return self._secret_or(request, obj, super().response_add(request, obj, post_url_continue))
+        return self._show_new_secret(request, obj, super().response_add(request, obj, post_url_continue))
 
     def response_change(self, request: HttpRequest, obj: WebhookEndpoint) -> HttpResponse:
         response = super().response_change(request, obj)
         if "_continue" in request.POST and isinstance(response, HttpResponseRedirect):
             response = HttpResponseRedirect(f"{response.url}#settings")
-        return self._secret_or(request, obj, response)
+        return self._show_new_secret(request, obj, response)
 
-    def _secret_or(self, request: HttpRequest, obj: WebhookEndpoint, response: HttpResponse) -> HttpResponse:
+    def _show_new_secret(self, request: HttpRequest, obj: WebhookEndpoint, response: HttpResponse) -> HttpResponse:
         secret: str = getattr(request, "new_webhook_secret", "")
         return self.secret_page(request, obj, secret) if secret else response
 

@@ -137,7 +137,7 @@ class MuteAdmin(RoleModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         next_view = role_view(self.admin_site, Role.READ, self.next_view)
-        remove = role_view(self.admin_site, Role.OPERATE, self.lift_view)
+        remove = role_view(self.admin_site, Role.OPERATE, self.remove_view)
         return [
             path("next/", next_view, name="webhooks_mute_next"),
             path("<int:object_id>/lift/", remove, name="webhooks_mute_lift"),
@@ -170,7 +170,7 @@ class MuteAdmin(RoleModelAdmin):
     def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
         """The services write the audit entry."""
 
-    def lift_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def remove_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         row = get_object_or_404(WebhookMute.objects.select_related("endpoint"), pk=object_id)
         back = row.endpoint or row
         if request.method == "POST":

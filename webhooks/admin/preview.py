@@ -65,7 +65,7 @@ def _preview(form: EndpointForm) -> dict[str, Any]:
     form.is_valid()
     target = form["target"].data
     if not isinstance(target, TargetForm) or not target.is_valid():
-        return {"mistakes": _mistakes(target)}
+        return {"mistakes": _target_errors(target)}
     source = _preview_source(form)
     url, settings = target.resolved()
     try:
@@ -81,7 +81,7 @@ def _preview(form: EndpointForm) -> dict[str, Any]:
     }
 
 
-def _mistakes(target: Any) -> list[str]:
+def _target_errors(target: Any) -> list[str]:
     if not isinstance(target, TargetForm):
         return [_("Choose a format.")]
     return [

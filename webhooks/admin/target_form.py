@@ -219,10 +219,10 @@ class TargetWidget(forms.Widget):
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         given = value if isinstance(value, TargetForm) else None
         chosen = given.kind if given else self.kind
-        shown = [
+        all_forms = [
             given if given and given.kind == kind else TargetForm(kind, self.stored) for kind in transports.kinds()
         ]
-        context = {"forms": shown, "chosen": chosen, "id": (attrs or {}).get("id", "")}
+        context = {"forms": all_forms, "chosen": chosen, "id": (attrs or {}).get("id", "")}
         return render_to_string("admin/webhooks/widgets/target.html", context)
 
     def id_for_label(self, id_: str) -> str:

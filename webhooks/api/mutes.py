@@ -72,7 +72,7 @@ def change_mute(request: AuthedRequest, mute_id: int, body: MuteChangesIn) -> di
 
 
 @router.delete("/webhooks/mutes/{int:mute_id}", auth=auth.OPERATE, response={204: None})
-def lift_mute(request: AuthedRequest, mute_id: int) -> Status[None]:
+def remove_mute(request: AuthedRequest, mute_id: int) -> Status[None]:
     services.unmute(mute_or_404(mute_id), actor=request.auth)
     return Status(204, None)
 

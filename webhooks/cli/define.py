@@ -17,7 +17,7 @@ from programs.models import ProgramEvent
 from webhooks import services
 from webhooks.serializers import endpoint_json
 
-from .selection import add_endpoint, one
+from .selection import add_endpoint, find_endpoint
 
 EXPECTED = 'one endpoint, {"name": …, "url": …}'
 REPEATED = {"event": "events", "tag": "tags"}
@@ -129,7 +129,7 @@ class Enable(Subcommand):
         pending.add_argument("--cancel", action="store_false", dest="resume", help="cancel pending deliveries")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         if endpoint.enabled:
             terminal.say(f"{endpoint.name}: already enabled")
             return Exit.DONE
@@ -143,7 +143,7 @@ class Disable(Subcommand):
         add_endpoint(parser)
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         services.save_endpoint({"enabled": False}, actor=command_actor(), endpoint=endpoint)
         terminal.say(f"{endpoint.name}: disabled")
         return Exit.DONE
@@ -154,7 +154,7 @@ class Rotate(Subcommand):
         add_endpoint(parser)
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         _print_secret(services.rotate_secret(endpoint, actor=command_actor()), terminal)
         return Exit.DONE
 
@@ -165,7 +165,7 @@ class Remove(Subcommand):
         parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         if not options.yes:
             if not terminal.is_interactive:
                 raise FailedError(f"This removes {endpoint.name} and its deliveries. Confirm with --yes.")

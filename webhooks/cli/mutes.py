@@ -20,7 +20,7 @@ from webhooks import selectors, services
 from webhooks.models import WebhookMute
 from webhooks.serializers import mute_json
 
-from .selection import one, one_mute
+from .selection import find_endpoint, find_mute
 
 COLUMNS = (Column("id", is_number=True), Column("webhook"), Column("program"), Column("when"), Column("reason"))
 
@@ -86,7 +86,7 @@ class Mute(Subcommand):
         now = timezone.now()
         row = services.mute(
             actor=command_actor(),
-            endpoint=one(options.name) if options.name is not None else None,
+            endpoint=find_endpoint(options.name) if options.name is not None else None,
             program=one_program(options.program) if options.program else None,
             starts_at=now,
             ends_at=options.until if options.length is None else now + timedelta(seconds=options.length),
@@ -109,6 +109,6 @@ class Unmute(Subcommand):
         parser.add_argument("number", metavar="ID", help="id from `webhook mutes`")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        services.unmute(one_mute(options.number), actor=command_actor())
+        services.unmute(find_mute(options.number), actor=command_actor())
         terminal.say(f"mute {options.number}: removed")
         return Exit.DONE

@@ -20,7 +20,7 @@ def add_endpoint(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name or id of an endpoint")
 
 
-def one(name: str) -> WebhookEndpoint:
+def find_endpoint(name: str) -> WebhookEndpoint:
     """Raises FailedError."""
     found = WebhookEndpoint.objects.filter(name=name).first() or _by_id(WebhookEndpoint, name)
     if found is None:
@@ -29,7 +29,7 @@ def one(name: str) -> WebhookEndpoint:
     return found
 
 
-def one_mute(number: str) -> WebhookMute:
+def find_mute(number: str) -> WebhookMute:
     """Raises FailedError."""
     found = _by_id(WebhookMute, number)
     if found is None:
@@ -37,7 +37,7 @@ def one_mute(number: str) -> WebhookMute:
     return found
 
 
-def named_deliveries(ids: list[str]) -> list[WebhookDelivery]:
+def find_deliveries(ids: list[str]) -> list[WebhookDelivery]:
     """In that order. Raises FailedError if any of them does not exist."""
     found = {row.pk: row for row in deliveries_with_attempts().filter(pk__in=ids)}
     # All or none: half of a list is never sent.

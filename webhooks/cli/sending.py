@@ -17,7 +17,7 @@ from webhooks.delivery_wait import DEFAULT_WAIT_SECONDS, describe_result, wait_u
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 from webhooks.serializers import delivery_json
 
-from .selection import add_endpoint, named_deliveries, one
+from .selection import add_endpoint, find_deliveries, find_endpoint
 
 
 def _add_timeout(parser: ArgumentParser) -> None:
@@ -37,7 +37,7 @@ class Test(Subcommand):
         parser.add_argument("--json", action="store_true", help="the delivery as JSON")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        delivery = services.send_test(one(options.name), actor=command_actor())
+        delivery = services.send_test(find_endpoint(options.name), actor=command_actor())
         result = _settled(delivery, 0, options.timeout)
         if options.json:
             terminal.json(delivery_json(result))
@@ -60,7 +60,7 @@ class Redeliver(Subcommand):
         parser.add_argument("--json", action="store_true", help="the deliveries as JSON")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        chosen = named_deliveries(options.ids)
+        chosen = find_deliveries(options.ids)
         actor = command_actor()
         before = {row.pk: row.attempt_count for row in (services.redeliver(each, actor=actor) for each in chosen)}
         results = [_settled(row, before[row.pk], options.timeout) for row in chosen]
@@ -87,7 +87,7 @@ class Recover(Subcommand):
         parser.add_argument("--json", action="store_true", help="JSON as in the API")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         count = _count(endpoint, options) if options.dry_run else _queue(endpoint, options)
         if options.json:
             terminal.json({"count": count, "dry_run": options.dry_run})

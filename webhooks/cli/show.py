@@ -26,7 +26,7 @@ from webhooks.outbox.matching import MuteRule, active_mute
 from webhooks.previews import preview
 from webhooks.serializers import SET, delivery_json, display_url, endpoint_json, health_json
 
-from .selection import add_endpoint, one
+from .selection import add_endpoint, find_endpoint
 
 COLUMNS = (
     *(Column("name"), Column("format"), Column("state"), Column("success", is_number=True)),
@@ -57,8 +57,8 @@ class List(Subcommand):
             terminal.json([_with_health(row, health[row.pk]) for row in rows])
         elif rows:
             mutes = [writer.mute_rule(row) for row in selectors.current_mutes(now)]
-            shown = [_row(row, health[row.pk], active_mute(mutes, row.pk, None, now), terminal) for row in rows]
-            terminal.say("\n".join(table(COLUMNS, shown, terminal.columns)))
+            cells = [_row(row, health[row.pk], active_mute(mutes, row.pk, None, now), terminal) for row in rows]
+            terminal.say("\n".join(table(COLUMNS, cells, terminal.columns)))
         else:
             terminal.warn("There are no webhooks yet. To add one: webhook add")
         return Exit.DONE
@@ -102,17 +102,17 @@ class Show(Subcommand):
         parser.add_argument("--json", action="store_true", help="JSON as in the API, with health")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         health = health_of(endpoint, timezone.now())
         if options.json:
             terminal.json(_with_health(endpoint, health))
             return Exit.DONE
-        shown = {name: value for name, value in endpoint_json(endpoint, timezone.now()).items() if value != ""}
-        shown |= {"success in 24 hours": _success_text(health), "deliveries": _counts(health)}
+        values = {name: value for name, value in endpoint_json(endpoint, timezone.now()).items() if value != ""}
+        values |= {"success in 24 hours": _success_text(health), "deliveries": _counts(health)}
         if health.oldest_pending_seconds is not None:
-            shown["oldest pending for"] = duration_text(health.oldest_pending_seconds)
-        room = max(map(len, shown))
-        terminal.say("\n".join(f"{name:{room}}  {_text(value)}" for name, value in shown.items()))
+            values["oldest pending for"] = duration_text(health.oldest_pending_seconds)
+        width = max(map(len, values))
+        terminal.say("\n".join(f"{name:{width}}  {_text(value)}" for name, value in values.items()))
         return Exit.DONE
 
 
@@ -151,7 +151,7 @@ class Deliveries(Subcommand):
     def run(self, options: Options, terminal: Terminal) -> Exit:
         found = selectors.deliveries_with_attempts()
         if options.name is not None:
-            found = found.filter(endpoint=one(options.name))
+            found = found.filter(endpoint=find_endpoint(options.name))
         if options.state:
             found = found.filter(state__in=options.state)
         if options.since:
@@ -191,7 +191,7 @@ class Preview(Subcommand):
         parser.add_argument("--json", action="store_true", help="JSON as in the API")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         try:
             url, settings = endpoint.url, endpoint.settings
         except SecretUnreadableError as error:

@@ -26,11 +26,11 @@ def cut(text: str, limit: int) -> str:
     """Truncates `text` to `limit` including a final `…`."""
     if length(text) <= limit:
         return text
-    kept = text[: max(limit - 1, 0)]
+    head = text[: max(limit - 1, 0)]
     # Characters outside the BMP count twice.
-    while kept and length(kept) > limit - 1:
-        kept = kept[:-1]
-    return kept + CUT if limit > 0 else ""
+    while head and length(head) > limit - 1:
+        head = head[:-1]
+    return head + CUT if limit > 0 else ""
 
 
 def last_lines(lines: Sequence[str], limit: int, escape: Callable[[str], str] = str, longest: int = 300) -> str:
