@@ -7,6 +7,7 @@ class MetricsConfig(AppConfig):
     def ready(self) -> None:
         from programs.incidents import metrics_before
 
+        from . import checks  # noqa: F401  (registers the system checks)
         from .queries.incident_metrics import usage_before
         from .storage import event_retention  # noqa: F401  (register themselves)
 

@@ -18,7 +18,7 @@ from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
 from programs.models import Host, Incident, Process
 from programs.payloads import ProgramStatus
 from programs.states import State
-from webhooks.admin.banner import disabled_automatically
+from webhooks.selectors import auto_disabled_endpoints
 
 from .page_data import page_data
 
@@ -42,7 +42,7 @@ def every_page(request: HttpRequest) -> dict[str, Any]:
     """What the banner above every page and its scripts need. Nothing for strangers."""
     if not has_role(request.user, Role.READ):
         return {}
-    return {"disabled_endpoints": disabled_automatically(), "page_data": page_data()}
+    return {"disabled_endpoints": auto_disabled_endpoints(), "page_data": page_data()}
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

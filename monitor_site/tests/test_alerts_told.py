@@ -11,14 +11,14 @@ from metrics.tests.writing import Writer, writer
 from webhooks.models import WebhookDelivery
 from webhooks.outbox import payload
 from webhooks.tests.rig import endpoint
-from webhooks.transports.message import Message, message_of
+from webhooks.transports.message import EventMessage, build_message
 
 __all__ = ["writer"]
 
 
-def messages() -> list[Message]:
+def messages() -> list[EventMessage]:
     deliveries = WebhookDelivery.objects.select_related("event__program__host").order_by("event__seq")
-    return [message_of(payload.build_one(delivery.event)) for delivery in deliveries]
+    return [build_message(payload.build_one(delivery.event)) for delivery in deliveries]
 
 
 def test_beginning_and_end_are_delivered_and_tell_what_people_ask(writer: Writer) -> None:

@@ -1,4 +1,4 @@
-"""Every operation about webhooks with every kind of caller. A new operation has to be entered here."""
+"""Every webhook operation with every role. Add new operations here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from django.test import Client
 
 from core.access import Role
 from programs.tests.api_rig import Api, person, token
-
-from .rig import endpoint, happen
+from webhooks.tests.rig import endpoint, record_event
 
 pytestmark = pytest.mark.django_db
 READ, OPERATE, ADMIN = Role.READ, Role.OPERATE, Role.ADMIN
@@ -42,7 +41,7 @@ NEEDED: dict[tuple[str, str], Role] = {
 }
 
 
-def test_every_operation_has_its_line() -> None:
+def test_every_operation_is_listed_here() -> None:
     paths: dict[str, Any] = Api(READ).get("/openapi.json")["paths"]
     found = {
         (method.upper(), path.removeprefix("/api"))
@@ -56,7 +55,7 @@ def test_every_operation_has_its_line() -> None:
 @pytest.mark.parametrize("caller", [None, *Role])
 def test_a_token_may_do_what_its_role_allows(caller: Role | None) -> None:
     client = Client(headers={"Authorization": f"Bearer {token(caller)}"} if caller else {})
-    happen("agent.started")
+    record_event("agent.started")
     row = endpoint()
     for (method, path), needed in NEEDED.items():
         filled = path.format(webhook_id=row.pk if needed is READ else 4711, delivery_id="msg_1", mute_id=1)

@@ -1,4 +1,4 @@
-"""Nonsense for endpoints, mutes and deliveries that are there: refused in words, and never an error of ours."""
+"""Random input for endpoints, mutes and previews: accepted or refused, but never a server error."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from core.access import Role
 from programs.tests.api_rig import Api
 from webhooks import schemas, services
 from webhooks.models import WebhookEndpoint
-
-from .rig import endpoint
+from webhooks.tests.rig import endpoint
 
 pytestmark = pytest.mark.django_db
 LEAVES = (
@@ -53,7 +52,7 @@ def bodies(model: Any) -> st.SearchStrategy[dict[str, Any]]:
         ("POST", "/webhooks/preview", schemas.PreviewIn),
     ],
 )
-def test_made_up_bodies_are_taken_or_refused_in_words(method: str, path: str, model: Any) -> None:
+def test_random_bodies_are_accepted_or_refused_without_server_errors(method: str, path: str, model: Any) -> None:
     api, row = Api(Role.ADMIN), endpoint()
     filled = path.format(webhook=row.pk, mute=services.mute(actor="tester", everything=True).pk)
 
@@ -69,12 +68,12 @@ def test_made_up_bodies_are_taken_or_refused_in_words(method: str, path: str, mo
 
 @pytest.mark.parametrize("url", ["http://[", "http://[::1", "https://[x]/", "ftp://x", "http://a b/", "x" * 5000])
 @pytest.mark.parametrize("kind", ["discord", "telegram", "template", "standard", "apprise"])
-def test_no_address_breaks_a_preview(kind: str, url: str) -> None:
+def test_no_url_breaks_a_preview(kind: str, url: str) -> None:
     body = {"format": kind, "url": url, "settings": {"chat_id": "1"} if kind == "telegram" else {}}
     assert Api(Role.ADMIN)("POST", "/webhooks/preview", body)[0] in (200, 422)
 
 
 @pytest.mark.parametrize("field", ["settings", "conditions"])
-def test_what_is_nested_without_end_is_refused(field: str) -> None:
+def test_deeply_nested_values_are_refused(field: str) -> None:
     for value in (DEEP, {"attr": "a", "value": DEEP}, {"a": DEEP}):
         assert Api(Role.ADMIN)("POST", "/webhooks", {"name": "x", "url": "http://x.y/", field: value})[0] == 422

@@ -1,4 +1,4 @@
-"""Deliveries by the API: the log, tests, and sending again."""
+"""The API of deliveries: log, tests, redelivery, recovery, health."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from programs.models import Host
 from programs.tests.api_rig import Api, host
 from webhooks import services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from webhooks.tests.receiver import Receiver
+from webhooks.tests.rig import endpoint, program, record_event, send
 
-from .api_rig import fields_of
-from .receiver import Receiver
-from .rig import endpoint, happen, program, send
+from .rig import fields_of
 
 HOUR_AGO = timedelta(hours=1)
 
@@ -28,13 +28,13 @@ def api() -> Api:
     return Api(Role.OPERATE)
 
 
-def log(row: WebhookEndpoint, state: str = "delivered", tries: int = 1) -> WebhookDelivery:
-    """A delivery with its tries, as outbox and sender write them."""
+def log(row: WebhookEndpoint, state: str = "delivered", attempts: int = 1) -> WebhookDelivery:
+    """A delivery with its attempts, as outbox and worker write them."""
     now = timezone.now()
     made = WebhookDelivery.objects.create(
-        endpoint=row, event=happen("agent.started"), state=state, finished_at=now, attempt_count=tries
+        endpoint=row, event=record_event("agent.started"), state=state, finished_at=now, attempt_count=attempts
     )
-    for number in range(1, tries + 1):
+    for number in range(1, attempts + 1):
         WebhookAttempt.objects.create(
             delivery=made, number=number, trigger="event" if number == 1 else "retry", started_at=now,
             duration_ms=7, status=503, error_class="status", error="answered 503", response="busy",
@@ -47,8 +47,8 @@ def log(row: WebhookEndpoint, state: str = "delivered", tries: int = 1) -> Webho
 
 
 @pytest.mark.django_db
-def test_a_delivery_is_shown_with_its_event_and_every_try(api: Api) -> None:
-    made = log(endpoint(events=["plugin.succeeded"]), "exhausted", tries=2)
+def test_a_delivery_is_shown_with_its_event_and_all_attempts(api: Api) -> None:
+    made = log(endpoint(events=["plugin.succeeded"]), "exhausted", attempts=2)
     shown = api.get(f"/webhooks/deliveries/{made.pk}")
     assert shown["event"]["id"] == made.event.uid and shown["event"]["type"] == "agent.started"
     assert (shown["state"], shown["webhook"]["name"], shown["next_attempt_at"]) == ("exhausted", "ops", None)
@@ -66,9 +66,9 @@ def test_a_delivery_is_shown_with_its_event_and_every_try(api: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_while_it_is_under_way_the_end_of_the_lease_is_not_told_as_the_next_try(api: Api) -> None:
+def test_during_a_request_the_lease_is_not_shown_as_the_next_attempt(api: Api) -> None:
     endpoint()
-    happen("agent.started")
+    record_event("agent.started")
     later = timezone.now() + timedelta(seconds=30)
     WebhookDelivery.objects.update(lease_until=later, next_attempt_at=later)
     (shown,) = api.get("/webhooks/deliveries")["items"]
@@ -79,8 +79,8 @@ def test_while_it_is_under_way_the_end_of_the_lease_is_not_told_as_the_next_try(
 def test_the_log_is_filtered_by_state_type_program_and_time(api: Api) -> None:
     row, web = endpoint(), program()
     WebhookDelivery.objects.all().delete()
-    happen("program.crashed", web)
-    happen("agent.lost")
+    record_event("program.crashed", web)
+    record_event("agent.lost")
     WebhookDelivery.objects.filter(event__type="agent.lost").update(
         state="delivered", created_at=timezone.now() - HOUR_AGO
     )
@@ -95,15 +95,15 @@ def test_the_log_is_filtered_by_state_type_program_and_time(api: Api) -> None:
     assert types("type=program.*") == ["program.crashed"]
     assert types(f"program={web.pk}") == ["program.crashed"]
     assert types("search=WE") == ["program.crashed"]
-    moment = (timezone.now() - timedelta(minutes=1)).timestamp()
-    assert types(f"since={moment}") == ["program.crashed"]
-    assert types(f"until={moment}") == ["agent.lost"]
+    since = (timezone.now() - timedelta(minutes=1)).timestamp()
+    assert types(f"since={since}") == ["program.crashed"]
+    assert types(f"until={since}") == ["agent.lost"]
 
 
 @pytest.mark.django_db
-def test_the_log_of_all_endpoints_can_be_that_of_one(api: Api) -> None:
+def test_the_log_can_be_filtered_by_endpoint(api: Api) -> None:
     one, two = endpoint(name="one"), endpoint(name="two")
-    happen("agent.started")
+    record_event("agent.started")
     assert api.get("/webhooks/deliveries?fields=id")["count"] == 2
     assert api.get(f"/webhooks/deliveries?webhook={two.pk}")["items"][0]["webhook"] == {
         "id": two.pk,
@@ -116,18 +116,16 @@ def test_the_log_of_all_endpoints_can_be_that_of_one(api: Api) -> None:
 @pytest.mark.parametrize(
     "query", ["state=lost", "ordering=state", "fields=lease_until", "program=0", "since=soon"]
 )
-def test_the_log_takes_what_it_allows_and_nothing_else(api: Api, query: str) -> None:
+def test_the_log_refuses_invalid_parameters(api: Api, query: str) -> None:
     assert api("GET", f"/webhooks/deliveries?{query}")[0] == 422
 
 
 @pytest.mark.django_db
-def test_a_page_of_the_log_takes_one_more_query_for_all_its_tries(
-    api: Api, django_assert_max_num_queries: Any
-) -> None:
+def test_a_page_of_the_log_takes_one_query_for_all_attempts(api: Api, django_assert_max_num_queries: Any) -> None:
     row = endpoint(events=["plugin.succeeded"])
     for _ in range(5):
-        log(row, tries=3)
-    with django_assert_max_num_queries(6):  # the token's two, its use, count, rows, tries
+        log(row, attempts=3)
+    with django_assert_max_num_queries(6):  # the token's two, its use, count, rows, attempts
         found = api.get("/webhooks/deliveries")
     assert [len(item["attempts"]) for item in found["items"]] == [3] * 5
 
@@ -144,7 +142,7 @@ def test_an_unknown_delivery_is_not_found(api: Api, pk: str) -> None:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender that does its work as soon as somebody waits for it."""
+    """Runs the worker as soon as a request waits for it."""
     started: list[threading.Thread] = []
 
     def sleep(seconds: float) -> None:
@@ -161,18 +159,18 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("outbox", "jobs")
-def test_a_test_says_what_the_receiver_answered(receiver: Receiver) -> None:
+def test_a_test_returns_the_response(receiver: Receiver) -> None:
     row = endpoint(receiver.script("/hook", 204))
     status, answer = Api(Role.OPERATE)("POST", f"/webhooks/{row.pk}/test")
     assert status == 200, answer
     assert answer["detail"].startswith("Delivered: answered 204 in ")
-    (tried,) = answer["delivery"]["attempts"]
-    assert (tried["trigger"], tried["status"], tried["peer"]) == ("test", 204, "127.0.0.1")
+    (attempt,) = answer["delivery"]["attempts"]
+    assert (attempt["trigger"], attempt["status"], attempt["peer"]) == ("test", 204, "127.0.0.1")
     assert receiver.at("/hook")[0].json["type"] == "webhook.test"
 
 
 @pytest.mark.usefixtures("outbox", "jobs")
-def test_a_test_that_fails_is_not_repeated_and_says_why(receiver: Receiver) -> None:
+def test_a_failed_test_is_not_retried_and_returns_the_error(receiver: Receiver) -> None:
     row = endpoint(receiver.script("/hook", 500))
     status, answer = Api(Role.OPERATE)("POST", f"/webhooks/{row.pk}/test")
     assert (status, answer["delivery"]["state"]) == (200, "failed")
@@ -180,13 +178,13 @@ def test_a_test_that_fails_is_not_repeated_and_says_why(receiver: Receiver) -> N
 
 
 @pytest.mark.usefixtures("outbox", "jobs")
-def test_sending_again_uses_the_same_id_and_says_when_it_is_tried_next(receiver: Receiver) -> None:
+def test_redelivery_uses_the_same_id_and_returns_the_next_attempt(receiver: Receiver) -> None:
     row = endpoint(receiver.script("/hook", 500), events=["plugin.succeeded"])
     made = log(row, "exhausted")
     status, answer = Api(Role.OPERATE)("POST", f"/webhooks/deliveries/{made.pk}/redeliver")
     assert (status, answer["delivery"]["state"]) == (200, "pending")
-    assert answer["delivery"]["next_attempt_at"] is not None and "to be tried again" in answer["detail"]
-    assert [tried["trigger"] for tried in answer["delivery"]["attempts"]] == ["event", "manual"]
+    assert answer["delivery"]["next_attempt_at"] is not None and "will be retried" in answer["detail"]
+    assert [attempt["trigger"] for attempt in answer["delivery"]["attempts"]] == ["event", "manual"]
     assert receiver.at("/hook")[0].id == made.pk
 
 
@@ -194,13 +192,13 @@ def test_sending_again_uses_the_same_id_and_says_when_it_is_tried_next(receiver:
 @pytest.mark.parametrize(
     ("agent", "jobs_at", "said"),
     [
-        (False, None, "the agent is silent"),
-        (True, None, "no job was finished so far"),
-        (True, timedelta(minutes=5), "no job was finished since"),
-        (True, timedelta(), "it is its turn soon"),
+        (False, None, "sends no heartbeat"),
+        (True, None, "no job has finished so far"),
+        (True, timedelta(minutes=5), "no job has finished since"),
+        (True, timedelta(), "it is queued"),
     ],
 )
-def test_a_test_that_nobody_sends_says_what_does_not_run(
+def test_an_unsent_test_says_what_is_not_running(
     api: Api, agent: bool, jobs_at: timedelta | None, said: str
 ) -> None:
     Host.objects.all().delete()
@@ -213,16 +211,16 @@ def test_a_test_that_nobody_sends_says_what_does_not_run(
 
 
 @pytest.mark.django_db
-def test_a_test_that_the_receiver_holds_up_says_until_when(api: Api) -> None:
+def test_an_unsent_test_to_a_paused_endpoint_says_until_when(api: Api) -> None:
     host()
     Heartbeat.objects.create(name="jobs", at=timezone.now())
     row = endpoint()
     WebhookEndpoint.objects.update(paused_until=timezone.now() + HOUR_AGO)
-    assert "asked to be left alone until" in api("POST", f"/webhooks/{row.pk}/test?wait=0")[1]["detail"]
+    assert "is paused until" in api("POST", f"/webhooks/{row.pk}/test?wait=0")[1]["detail"]
 
 
 @pytest.mark.django_db
-def test_nothing_is_sent_by_hand_to_an_endpoint_that_is_off(api: Api) -> None:
+def test_sending_to_a_disabled_endpoint_is_refused(api: Api) -> None:
     row = endpoint(enabled=False)
     made, since = log(row, "failed"), {"since": "2026-01-01T00:00:00Z"}
     for path, body in (
@@ -232,11 +230,11 @@ def test_nothing_is_sent_by_hand_to_an_endpoint_that_is_off(api: Api) -> None:
         (f"/webhooks/{row.pk}/replay", since),
     ):
         status, answer = api("POST", path, body)
-        assert status == 409 and "switched off" in answer["detail"], path
+        assert status == 409 and "is disabled" in answer["detail"], path
 
 
 @pytest.mark.django_db
-def test_recovering_counts_first_and_then_sends(api: Api) -> None:
+def test_recover_counts_and_sends_failed_deliveries(api: Api) -> None:
     row = endpoint(events=["plugin.succeeded"])
     for state in ("failed", "exhausted", "delivered"):
         log(row, state)
@@ -250,10 +248,10 @@ def test_recovering_counts_first_and_then_sends(api: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_replaying_counts_first_and_then_sends_what_never_was(api: Api) -> None:
-    happen("agent.started")
+def test_replay_counts_and_sends_missing_events(api: Api) -> None:
+    record_event("agent.started")
     row = endpoint(events=["agent.*"])
-    happen("agent.started")
+    record_event("agent.started")
     body, path = {"since": (timezone.now() - HOUR_AGO).isoformat()}, f"/webhooks/{row.pk}/replay"
     assert api("POST", path, {**body, "dry_run": True}) == (200, {"count": 1, "dry_run": True})
     assert WebhookDelivery.objects.count() == 1
@@ -263,13 +261,13 @@ def test_replaying_counts_first_and_then_sends_what_never_was(api: Api) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("body", [{}, {"since": "soon"}, {"since": "2026-01-01", "x": 1}, {"since": None}])
-def test_since_when_must_be_said(api: Api, body: dict[str, Any]) -> None:
+def test_since_is_required(api: Api, body: dict[str, Any]) -> None:
     status, answer = api("POST", f"/webhooks/{endpoint().pk}/recover", body)
     assert status == 422 and fields_of(answer)
 
 
 @pytest.mark.django_db
-def test_health_has_the_figures_and_a_strip_of_24_hours(api: Api) -> None:
+def test_health_has_the_figures_and_counts_of_24_hours(api: Api) -> None:
     row = endpoint(events=["plugin.succeeded"])
     log(row)
     log(row, "failed")
@@ -281,7 +279,7 @@ def test_health_has_the_figures_and_a_strip_of_24_hours(api: Api) -> None:
 
 
 @pytest.mark.django_db
-def test_the_health_of_a_page_takes_three_queries_more(api: Api, django_assert_max_num_queries: Any) -> None:
+def test_the_health_of_a_page_takes_three_queries(api: Api, django_assert_max_num_queries: Any) -> None:
     for number in range(4):
         log(endpoint(name=f"ops {number}", events=["plugin.succeeded"]))
     with django_assert_max_num_queries(8):
@@ -289,8 +287,8 @@ def test_the_health_of_a_page_takes_three_queries_more(api: Api, django_assert_m
 
 
 @pytest.mark.django_db
-def test_an_endpoint_that_was_switched_off_says_so(api: Api) -> None:
+def test_the_health_of_a_disabled_endpoint_has_the_reason(api: Api) -> None:
     row = endpoint()
-    services.switch_off(row, reason="the receiver answered 410 Gone", cancel_pending=True)
+    services.disable_endpoint(row, reason="the receiver answered 410 Gone", cancel_pending=True)
     shown = api.get(f"/webhooks/{row.pk}/health")
     assert (shown["condition"], shown["disabled_reason"]) == ("off", "the receiver answered 410 Gone")

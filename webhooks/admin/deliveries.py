@@ -1,4 +1,4 @@
-"""The log of deliveries: a list to read and to search, and a page for each with every try."""
+"""The delivery log: a list with filters, and a page for each delivery with all its attempts."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ from programs.models import Incident, ProgramEvent
 from webhooks import selectors, services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
-from .responses import REFUSALS, answer, guarded, page_of, words_of
+from .responses import REFUSALS, change_url, error_text, respond, role_view
 
 State = WebhookDelivery.State
 NOTHING = "—"
-TONES: dict[str, str] = {
+OVERDUE_SECONDS = 10
+BADGE_TONES: dict[str, str] = {
     State.DELIVERED: "good",
     State.PENDING: "",
     State.CANCELLED: "",
@@ -47,51 +48,55 @@ TONES: dict[str, str] = {
     State.BLOCKED: "error",
     State.DEAD: "error",
 }
-CLASSES = {
-    "dns": gettext_lazy("name not known"),
-    "refused": gettext_lazy("no connection"),
-    "timeout": gettext_lazy("too slow"),
-    "tls": gettext_lazy("encryption failed"),
-    "reset": gettext_lazy("interrupted"),
-    "malformed": gettext_lazy("no HTTP"),
-    "failed": gettext_lazy("refused by the service"),
-    "status": "",  # the error says it: answered 503
-    "template": gettext_lazy("message cannot be made"),
+ERROR_CLASSES = {
+    "dns": gettext_lazy("host name not found"),
+    "refused": gettext_lazy("connection refused"),
+    "timeout": gettext_lazy("timeout"),
+    "tls": gettext_lazy("TLS error"),
+    "reset": gettext_lazy("connection reset"),
+    "malformed": gettext_lazy("invalid HTTP response"),
+    "failed": gettext_lazy("rejected by the service"),
+    "status": "",  # the error already says: answered 503
+    "template": gettext_lazy("message cannot be rendered"),
     "blocked": gettext_lazy("address not allowed"),
-    "internal": gettext_lazy("fault in the monitor"),
+    "internal": gettext_lazy("error in the monitor"),
 }
 
 
 def state_badge(delivery: WebhookDelivery) -> SafeString:
-    return badge(TONES.get(delivery.state, ""), delivery.state)
+    return badge(BADGE_TONES.get(delivery.state, ""), delivery.state)
 
 
-def told(event: ProgramEvent) -> str:
+def event_summary(event: ProgramEvent) -> str:
     return summary(event.type, event.program_name, event.data if isinstance(event.data, dict) else {})
 
 
-def attempt_words(attempt: WebhookAttempt) -> str:
-    """What went wrong, in words; empty when nothing did."""
-    label = str(CLASSES.get(attempt.error_class, attempt.error_class))
+def attempt_error_text(attempt: WebhookAttempt) -> str:
+    label = str(ERROR_CLASSES.get(attempt.error_class, attempt.error_class))
     return f"{label}: {attempt.error}" if label and attempt.error else label or attempt.error
 
 
-def rows_of(deliveries: Iterable[WebhookDelivery]) -> list[dict[str, Any]]:
-    """Rows of a table, of deliveries loaded with event and attempts."""
-    rows = []
-    for delivery in deliveries:
-        tries = list(delivery.attempts.all())
-        last = tries[-1] if tries else None
-        about = {"delivery": delivery, "page": page_of(delivery), "badge": state_badge(delivery)}
-        words = attempt_words(last) if last else ""
-        rows.append(
-            {**about, "told": told(delivery.event), "last": last, "words": words, "next": next_try(delivery)}
-        )
-    return rows
+def table_rows(deliveries: Iterable[WebhookDelivery]) -> list[dict[str, Any]]:
+    """Template context for each delivery; event and attempts must be prefetched."""
+    return [_table_row(delivery) for delivery in deliveries]
 
 
-def next_try(delivery: WebhookDelivery) -> datetime | None:
-    """When it is planned; None while it is under way (the column holds the sender's lease then) or due already."""
+def _table_row(delivery: WebhookDelivery) -> dict[str, Any]:
+    attempts = list(delivery.attempts.all())
+    last = attempts[-1] if attempts else None
+    return {
+        "delivery": delivery,
+        "page": change_url(delivery),
+        "badge": state_badge(delivery),
+        "told": event_summary(delivery.event),
+        "last": last,
+        "words": attempt_error_text(last) if last else "",
+        "next": next_attempt_at(delivery),
+    }
+
+
+def next_attempt_at(delivery: WebhookDelivery) -> datetime | None:
+    # During a request the column holds the end of the lease, which is not a planned attempt.
     at = delivery.next_attempt_at
     return at if at and delivery.lease_until is None and at > timezone.now() else None
 
@@ -111,18 +116,18 @@ class EndpointFilter(DropdownFilter):
         return queryset.filter(endpoint=int(wanted)) if re.fullmatch("[0-9]{1,18}", wanted) else queryset
 
 
-class OfType(EventTypeFilter):
+class DeliveryTypeFilter(EventTypeFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(event__type=self.value()) if self.value() else queryset
 
 
-class OfProgram(ProgramFilter):
+class DeliveryProgramFilter(ProgramFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value() or ""
         return queryset.filter(event__program=int(wanted)) if re.fullmatch("[0-9]{1,18}", wanted) else queryset
 
 
-class Since(SinceFilter):
+class DeliverySinceFilter(SinceFilter):
     column = "created_at"
 
 
@@ -131,16 +136,23 @@ class Since(SinceFilter):
 
 @admin.register(WebhookDelivery)
 class DeliveryAdmin(ReadOnlyAdmin):
+    # Does not count the rows: the log can be very long.
     paginator = InfinitePaginator
     change_form_template = "admin/webhooks/delivery/change_form.html"
     list_display = ("when", "to", "state_label", "about", "what", "tries", "last_answer")
     list_display_links = ("when",)
-    list_filter = (EndpointFilter, ("state", ChoicesDropdownFilter), OfType, OfProgram, Since)
+    list_filter = (
+        EndpointFilter,
+        ("state", ChoicesDropdownFilter),
+        DeliveryTypeFilter,
+        DeliveryProgramFilter,
+        DeliverySinceFilter,
+    )
     list_fullwidth = True
     search_fields = ("=id", "=event__uid", "event__program_name")
     search_help_text = gettext_lazy("Program, message id or event id")
     sortable_by = ()
-    ordering = ("-id",)  # ids rise with time, and their index is the only one over all endpoints
+    ordering = ("-id",)  # ids increase with time, and only their index covers all endpoints
 
     class Media:
         css = {"all": ["monitor/css/webhooks.css"]}
@@ -150,6 +162,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
+        # Subqueries: prefetching all attempts of a page would load their responses.
         last = WebhookAttempt.objects.filter(delivery=OuterRef("pk")).order_by("-number")
         rows: QuerySet[WebhookDelivery] = super().get_queryset(request)
         return rows.select_related("event", "endpoint").annotate(
@@ -157,11 +170,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        progress = guarded(self.admin_site, Role.READ, self.progress_view)
-        again = guarded(self.admin_site, Role.OPERATE, self.redeliver_view)
+        progress = role_view(self.admin_site, Role.READ, self.progress_view)
+        redeliver = role_view(self.admin_site, Role.OPERATE, self.redeliver_view)
         return [
             path("<str:object_id>/progress/", progress, name="webhooks_delivery_progress"),
-            path("<str:object_id>/redeliver/", again, name="webhooks_delivery_redeliver"),
+            path("<str:object_id>/redeliver/", redeliver, name="webhooks_delivery_redeliver"),
             *super().get_urls(),
         ]
 
@@ -169,27 +182,29 @@ class DeliveryAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         delivery = self._found(unquote(object_id))
-        extra = {**card(delivery), "can_operate": self.has_operate_permission(request)} if delivery else {}
+        extra = (
+            {**delivery_context(delivery), "can_operate": self.has_operate_permission(request)} if delivery else {}
+        )
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """What has come of it so far, alone, for a page to renew it."""
+        # Only the state and the attempts: the page polls it while a delivery is pending.
         delivery = get_object_or_404(selectors.deliveries_with_attempts(), pk=object_id)
         if not self.has_view_permission(request, delivery):
             raise PermissionDenied
-        return render(request, "admin/webhooks/delivery/progress.html", card(delivery))
+        return render(request, "admin/webhooks/delivery/progress.html", delivery_context(delivery))
 
     def redeliver_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         delivery = get_object_or_404(selectors.deliveries(), pk=object_id)
         if request.method != "POST":
-            return HttpResponseRedirect(page_of(delivery))
+            return HttpResponseRedirect(change_url(delivery))
         try:
             services.redeliver(delivery, actor=principal_of(request))
         except REFUSALS as error:
-            return answer(request, delivery, messages.ERROR, words_of(error))
+            return respond(request, delivery, messages.ERROR, error_text(error))
         progress = reverse("admin:webhooks_delivery_progress", args=[delivery.pk])
-        text = _("It is on its way again, with the same id.")
-        return answer(request, delivery, messages.SUCCESS, text, progress=progress)
+        text = _("The delivery was queued again, with the same id.")
+        return respond(request, delivery, messages.SUCCESS, text, progress=progress)
 
     def _found(self, pk: str) -> WebhookDelivery | None:
         return selectors.deliveries_with_attempts().filter(pk=pk).first()
@@ -200,7 +215,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("Endpoint"))
     def to(self, row: WebhookDelivery) -> SafeString:
-        return format_html('<a class="link" href="{}">{}</a>', page_of(row.endpoint), row.endpoint.name)
+        return format_html('<a class="link" href="{}">{}</a>', change_url(row.endpoint), row.endpoint.name)
 
     @admin.display(description=gettext_lazy("State"))
     def state_label(self, row: WebhookDelivery) -> SafeString:
@@ -210,53 +225,51 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def about(self, row: WebhookDelivery) -> str:
         return row.event.type
 
-    @admin.display(description=gettext_lazy("What happened"))
+    @admin.display(description=gettext_lazy("Summary"))
     def what(self, row: WebhookDelivery) -> str:
-        return told(row.event)
+        return event_summary(row.event)
 
-    @admin.display(description=gettext_lazy("Tries"))
+    @admin.display(description=gettext_lazy("Attempts"))
     def tries(self, row: WebhookDelivery) -> int:
         return row.attempt_count
 
-    @admin.display(description=gettext_lazy("Last answer"))
+    @admin.display(description=gettext_lazy("Last response"))
     def last_answer(self, row: Any) -> str:
         return row.last_error or row.reason or (str(row.last_status) if row.last_status else NOTHING)
 
 
-def card(delivery: WebhookDelivery) -> dict[str, Any]:
-    """Everything known about one delivery that was loaded with its event, endpoint and attempts."""
-    tries = [(attempt, attempt_words(attempt)) for attempt in delivery.attempts.all()]
+def delivery_context(delivery: WebhookDelivery) -> dict[str, Any]:
+    """Template context; event, endpoint and attempts must be prefetched."""
+    attempts = [(attempt, attempt_error_text(attempt)) for attempt in delivery.attempts.all()]
     is_pending = delivery.state == State.PENDING
     return {
         "delivery": delivery,
         "endpoint": delivery.endpoint,
-        "endpoint_page": page_of(delivery.endpoint),
+        "endpoint_page": change_url(delivery.endpoint),
         "event": delivery.event,
-        "event_page": page_of(delivery.event),
+        "event_page": change_url(delivery.event),
         "incident": Incident.objects.filter(event=delivery.event).first(),
         "title": _("Delivery to %(name)s") % {"name": delivery.endpoint.name},
         "badge": state_badge(delivery),
         "meaning": delivery.get_state_display(),
-        "told": told(delivery.event),
-        "attempts": tries,
-        "next": next_try(delivery),
-        "is_untried": is_pending and not tries,
+        "told": event_summary(delivery.event),
+        "attempts": attempts,
+        "next": next_attempt_at(delivery),
+        "is_untried": is_pending and not attempts,
         "is_test": delivery.event.type == "webhook.test",
-        "hold_up": _hold_up(delivery, delivery.endpoint) if is_pending else "",
+        "hold_up": _waiting_reason(delivery, delivery.endpoint) if is_pending else "",
     }
 
 
-def _hold_up(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> str:
-    """Why something that is due is not sent yet, as far as its row and its endpoint tell."""
+def _waiting_reason(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> str:
     now = timezone.now()
     if not endpoint.enabled:
-        return _("The endpoint is switched off.")
+        return _("The endpoint is disabled.")
     if endpoint.paused_until and endpoint.paused_until > now:
-        return _("The endpoint is paused; one try a minute is made.")
-    due_since = max(delivery.next_attempt_at or now, delivery.created_at)  # tests are due before all others
+        return _("The endpoint is paused. One probe is sent every minute.")
+    due_since = max(
+        delivery.next_attempt_at or now, delivery.created_at
+    )  # tests are due long before their creation
     if (now - due_since).total_seconds() > OVERDUE_SECONDS:
-        return _("It is due, but no sender has taken it: are the agent and the jobs running?")
+        return _("The delivery is due, but no worker has claimed it. Are the agent and the jobs running?")
     return ""
-
-
-OVERDUE_SECONDS = 10

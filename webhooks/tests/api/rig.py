@@ -1,4 +1,4 @@
-"""What the tests of the routes share."""
+"""Helpers for the tests of the routes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ DISCORD = "https://discord.com/api/webhooks/1/abcdefgh"
 
 
 def create(api: Api, **values: Any) -> Any:
-    """The answer to a POST that works."""
     status, shown = api("POST", "/webhooks", {"name": "ops", "url": URL, **values})
     assert status == 201, shown
     return shown
@@ -23,5 +22,4 @@ def stored() -> WebhookEndpoint:
 
 
 def fields_of(body: Any) -> set[str]:
-    """The fields that a refusal is about."""
     return {error["field"] for error in body["errors"]}

@@ -1,4 +1,4 @@
-"""Endpoints in the admin: the list with their health, the page of one with its log, and its form."""
+"""The admin of endpoints: the list with their health, and the page of one with its deliveries and its form."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from webhooks import services
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 
 from . import endpoint_page
-from .columns import EndpointColumns, HealthChangeList
+from .endpoint_columns import EndpointColumns, HealthChangeList
 from .form import GROUPS, EndpointForm
 from .preview import PreviewPage
-from .recover import CatchingUp
-from .responses import REFUSALS, words_of
+from .recover import RecoverPage
+from .responses import REFUSALS, error_text
 
-FOLDED_GROUPS = 2  # from this one on
+FIRST_COLLAPSED_GROUP = 2
 
 
 @admin.register(WebhookEndpoint)
-class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
+class EndpointAdmin(EndpointColumns, RecoverPage, PreviewPage):
     form = EndpointForm
     change_list_template = "admin/webhooks/endpoint/change_list.html"
     change_form_template = "admin/webhooks/endpoint/change_form.html"
     list_display = ("title", "state", "share", "slowest", "waiting", "hours")
     list_display_links = ("title",)
     list_filter = ("enabled",)
+    # Facets would count the rows of every filter option.
     show_facets = admin.ShowFacets.NEVER
     list_fullwidth = True
     list_per_page = 100
@@ -53,16 +54,16 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without what the buttons of the page ask, and what is not this person's to decide."""
-        left_out = {"enabled"} if obj else set()
+        # The page of an existing endpoint has buttons to enable and disable it.
+        hidden = {"enabled"} if obj else set()
         if not request.user.is_superuser:
-            left_out.add("verify_tls")
+            hidden.add("verify_tls")
         return [
             (
                 name,
                 {
-                    "fields": [field for field in fields if field not in left_out],
-                    "classes": ["collapse"] if index >= FOLDED_GROUPS else [],
+                    "fields": [field for field in fields if field not in hidden],
+                    "classes": ["collapse"] if index >= FIRST_COLLAPSED_GROUP else [],
                 },
             )
             for index, (name, fields) in enumerate(GROUPS)
@@ -72,7 +73,7 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
         return HealthChangeList
 
     def get_urls(self) -> list[URLPattern]:
-        return [*self.verb_urls(), *self.catching_up_urls(), *self.preview_urls(), *super().get_urls()]
+        return [*self.action_urls(), *self.recover_urls(), *self.preview_urls(), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -88,52 +89,51 @@ class EndpointAdmin(EndpointColumns, CatchingUp, PreviewPage):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """What the service refuses only now, because something changed since the form was judged, is told."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except REFUSALS as error:
-            messages.error(request, words_of(error))
+        except REFUSALS as error:  # something changed between validation and saving
+            messages.error(request, error_text(error))
             return HttpResponseRedirect(request.path)
 
     # --- Writing: all through the services ------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: WebhookEndpoint, form: EndpointForm, change: bool) -> None:
+        # `form.stored`: the form has already changed `obj`.
         saved = services.save_endpoint(form.values(), actor=principal_of(request), endpoint=form.stored())
         obj.pk = saved.endpoint.pk
         obj.refresh_from_db()
-        request.new_webhook_secret = saved.secret  # type: ignore[attr-defined]  # for the answer to this request
+        request.new_webhook_secret = saved.secret  # type: ignore[attr-defined]  # for `response_add` and `response_change`
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Nothing: there are no related rows in the form."""
+        """The form has no related rows."""
 
     def response_add(
         self, request: HttpRequest, obj: WebhookEndpoint, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """A new secret comes before everything else: it is shown this once."""
-        return self._secret_first(request, obj, super().response_add(request, obj, post_url_continue))
+        return self._show_new_secret(request, obj, super().response_add(request, obj, post_url_continue))
 
     def response_change(self, request: HttpRequest, obj: WebhookEndpoint) -> HttpResponse:
         response = super().response_change(request, obj)
         if "_continue" in request.POST and isinstance(response, HttpResponseRedirect):
             response = HttpResponseRedirect(f"{response.url}#settings")
-        return self._secret_first(request, obj, response)
+        return self._show_new_secret(request, obj, response)
 
-    def _secret_first(self, request: HttpRequest, obj: WebhookEndpoint, response: HttpResponse) -> HttpResponse:
+    def _show_new_secret(self, request: HttpRequest, obj: WebhookEndpoint, response: HttpResponse) -> HttpResponse:
         secret: str = getattr(request, "new_webhook_secret", "")
         return self.secret_page(request, obj, secret) if secret else response
 
     def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
-        """Nothing: the services leave the row."""
+        """The services write the audit entry."""
 
     # --- Removing -------------------------------------------------------------------------------------
 
     def get_deleted_objects(
         self, objs: Sequence[WebhookEndpoint] | QuerySet[WebhookEndpoint], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Names and a count: the log of one endpoint can have ten thousand rows."""
-        doomed = list(objs)
-        count = WebhookDelivery.objects.filter(endpoint__in=doomed).count()
-        return [str(endpoint) for endpoint in doomed], {_("deliveries in the log"): count}, set(), []
+        # A count instead of a list: one endpoint can have ten thousand deliveries.
+        endpoints = list(objs)
+        count = WebhookDelivery.objects.filter(endpoint__in=endpoints).count()
+        return [str(endpoint) for endpoint in endpoints], {_("deliveries in the log"): count}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: WebhookEndpoint) -> None:
         services.remove_endpoint(obj, actor=principal_of(request))

@@ -1,4 +1,4 @@
-"""Silences and maintenance windows: made and lifted, never changed, so that the audit trail tells all of it."""
+"""The admin of mutes and maintenance windows. They are never changed, so the audit trail has every one."""
 
 from __future__ import annotations
 
@@ -31,41 +31,43 @@ from webhooks import services, validation
 from webhooks.models import WebhookEndpoint, WebhookMute
 from webhooks.outbox import writer
 
-from .responses import answer, guarded
+from .responses import respond, role_view
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[WebhookMute]
 else:
     ModelForm = forms.ModelForm
 
-SHOWN_MOMENTS = 3
+SHOWN_STARTS = 3
 FIELDS = ("endpoint", "program", "starts_at", "ends_at", "cron", "cron_seconds", "reason")
 
 
-def upcoming(cron: str, now: datetime, count: int = SHOWN_MOMENTS) -> list[datetime]:
-    """The next moments of an expression, by the clock of this machine. Raises ValidationError."""
+def next_starts(cron: str, now: datetime, count: int = SHOWN_STARTS) -> list[datetime]:
+    """The next times that match, in local time of the server. Raises ValidationError."""
     validation.cron(cron)
     try:
-        moments = CronSim(cron, local_time(now))
-        return [next(moments) for _number in range(count)]
+        times = CronSim(cron, local_time(now))
+        return [next(times) for _number in range(count)]
     except (CronSimError, StopIteration) as error:
-        raise ValidationError(_("No such moment comes.")) from error
+        raise ValidationError(_("This expression never matches.")) from error
 
 
-def upcoming_text(cron: str, now: datetime) -> str:
-    return _("next: %s") % ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in upcoming(cron, now))
+def next_starts_text(cron: str, now: datetime) -> str:
+    return _("next: %s") % ", ".join(f"{at:%a %Y-%m-%d %H:%M %Z}" for at in next_starts(cron, now))
 
 
 class MuteForm(ModelForm):
     cron_seconds = DurationField(
-        label=gettext_lazy("… for"), required=False, help_text=gettext_lazy("How long each window lasts: 30m, 2h.")
+        label=gettext_lazy("Window length"),
+        required=False,
+        help_text=gettext_lazy("Example: 30m, 2h. Default: 1h."),
     )
 
     everything = forms.BooleanField(
-        label=gettext_lazy("Everything, until it is lifted"),
+        label=gettext_lazy("Mute everything"),
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text=gettext_lazy("Only needed where nothing above bounds the silence."),
+        help_text=gettext_lazy("Required if no endpoint, program, end or window limits the mute."),
     )
 
     class Meta:
@@ -74,21 +76,21 @@ class MuteForm(ModelForm):
         labels: ClassVar = {
             "endpoint": gettext_lazy("Endpoint"),
             "program": gettext_lazy("Program"),
-            "starts_at": gettext_lazy("From"),
-            "ends_at": gettext_lazy("Until"),
-            "cron": gettext_lazy("Only in windows that begin"),
+            "starts_at": gettext_lazy("Start"),
+            "ends_at": gettext_lazy("End"),
+            "cron": gettext_lazy("Maintenance windows"),
             "reason": gettext_lazy("Reason"),
         }
         help_texts: ClassVar = {
-            "endpoint": gettext_lazy("Empty: all of them."),
-            "program": gettext_lazy("Empty: about everything."),
-            "starts_at": gettext_lazy("In UTC, as everywhere in forms."),
-            "ends_at": gettext_lazy("In UTC. Empty: until somebody lifts it."),
+            "endpoint": gettext_lazy("Empty: all endpoints."),
+            "program": gettext_lazy("Empty: all events."),
+            "starts_at": gettext_lazy("In UTC."),
+            "ends_at": gettext_lazy("In UTC. Empty: until the mute is removed."),
             "cron": gettext_lazy(
-                "Five fields: minute, hour, day, month, weekday. 0 3 * * 0 is Sundays at 03:00 by the clock of "
-                "this machine. Empty: all the time between the two moments above."
+                "Mute only in windows that start at these times, in local time of the server. Cron expression: "
+                "minute, hour, day, month, weekday. 0 3 * * 0 is Sundays at 03:00. Empty: all the time."
             ),
-            "reason": gettext_lazy("Stands in the log beside what was not sent: nightly backup."),
+            "reason": gettext_lazy("Shown in the log with the cancelled deliveries."),
         }
         widgets: ClassVar = {
             "cron": UnfoldAdminTextInputWidget(
@@ -102,16 +104,17 @@ class MuteForm(ModelForm):
             cron.widget.attrs["data-cron"] = reverse("admin:webhooks_mute_next")
 
     def clean_cron_seconds(self) -> int:
+        # The field is optional: most mutes have no windows.
         return self.cleaned_data["cron_seconds"] or 3600
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         starts_at, ends_at = cleaned.get("starts_at"), cleaned.get("ends_at")
         if starts_at and ends_at and ends_at <= starts_at:
-            self.add_error("ends_at", _("The end must come after the beginning."))
+            self.add_error("ends_at", _("The end must be after the start."))
         bounds = ("endpoint", "program", "ends_at", "cron", "everything")
         if not self.errors and not any(cleaned.get(name) for name in bounds):
-            self.add_error("everything", services.UNBOUND)
+            self.add_error("everything", services.UNBOUNDED)
         return cleaned
 
 
@@ -134,16 +137,16 @@ class MuteAdmin(RoleModelAdmin):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        next_moments = guarded(self.admin_site, Role.READ, self.next_view)
-        lift = guarded(self.admin_site, Role.OPERATE, self.lift_view)
+        next_view = role_view(self.admin_site, Role.READ, self.next_view)
+        remove = role_view(self.admin_site, Role.OPERATE, self.remove_view)
         return [
-            path("next/", next_moments, name="webhooks_mute_next"),
-            path("<int:object_id>/lift/", lift, name="webhooks_mute_lift"),
+            path("next/", next_view, name="webhooks_mute_next"),
+            path("<int:object_id>/lift/", remove, name="webhooks_mute_lift"),
             *super().get_urls(),
         ]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """`?endpoint=5` begins with that endpoint; nothing else is taken from the address."""
+        # Only `?endpoint=5` is taken from the URL.
         wanted = request.GET.get("endpoint", "")
         known = re.fullmatch("[0-9]{1,18}", wanted) and WebhookEndpoint.objects.filter(pk=wanted).exists()
         return {"endpoint": int(wanted)} if known else {}
@@ -166,44 +169,45 @@ class MuteAdmin(RoleModelAdmin):
             services.unmute(row, actor=principal_of(request))
 
     def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
-        """Nothing: the services leave the row."""
+        """The services write the audit entry."""
 
-    def lift_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def remove_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         row = get_object_or_404(WebhookMute.objects.select_related("endpoint"), pk=object_id)
         back = row.endpoint or row
         if request.method == "POST":
             services.unmute(row, actor=principal_of(request))
             if row.endpoint:
-                return answer(request, back, messages.SUCCESS, _("The mute is lifted."))
+                return respond(request, back, messages.SUCCESS, _("The mute was removed."))
         return HttpResponseRedirect(reverse("admin:webhooks_webhookmute_changelist"))
 
     def next_view(self, request: HttpRequest) -> JsonResponse:
-        """`{"text": "next: …"}` for the expression in the address; with `wrong` when it is none."""
+        """`{"text": "next: …"}` for the expression in the query; with `wrong` if it is invalid."""
         try:
-            return JsonResponse({"text": upcoming_text(request.GET.get("cron", "")[:100], timezone.now())})
+            # Cut to the length of the column.
+            return JsonResponse({"text": next_starts_text(request.GET.get("cron", "")[:100], timezone.now())})
         except ValidationError as error:
             return JsonResponse({"text": " ".join(error.messages), "wrong": True})
 
-    @admin.display(description=gettext_lazy("Silent"))
+    @admin.display(description=gettext_lazy("Mutes"))
     def what(self, row: WebhookMute) -> str:
         endpoint = row.endpoint.name if row.endpoint else _("all endpoints")
-        return _("%(endpoint)s about %(program)s") % {
+        return _("%(endpoint)s for %(program)s") % {
             "endpoint": endpoint,
-            "program": row.program.name if row.program else _("everything"),
+            "program": row.program.name if row.program else _("all events"),
         }
 
     @admin.display(description=gettext_lazy("State"))
     def state(self, row: WebhookMute) -> SafeString:
         now = timezone.now()
         if row.ends_at and row.ends_at <= now:
-            return badge("", _("over"))
-        if writer.mute_of(row).is_active(now):
-            return badge("warning", _("silent now"))
-        return badge("", _("to come"))
+            return badge("", _("ended"))
+        if writer.mute_rule(row).is_active(now):
+            return badge("warning", _("active"))
+        return badge("", _("scheduled"))
 
-    @admin.display(description=gettext_lazy("From, until"))
+    @admin.display(description=gettext_lazy("Start, end"))
     def when(self, row: WebhookMute) -> SafeString:
-        end = time_element(row.ends_at) if row.ends_at else _("lifted")
+        end = time_element(row.ends_at) if row.ends_at else _("until removed")
         return format_html("{} … {}", time_element(row.starts_at), end)
 
     @admin.display(description=gettext_lazy("Windows"))
@@ -211,8 +215,8 @@ class MuteAdmin(RoleModelAdmin):
         if not row.cron:
             return "—"
         try:
-            comes = upcoming_text(row.cron, max(timezone.now(), row.starts_at))
+            starts = next_starts_text(row.cron, max(timezone.now(), row.starts_at))
         except ValidationError as error:
-            comes = " ".join(error.messages)
+            starts = " ".join(error.messages)
         length = seconds_text(row.cron_seconds)
-        return format_html('<code>{}</code> ({}) <span class="quiet">{}</span>', row.cron, length, comes)
+        return format_html('<code>{}</code> ({}) <span class="quiet">{}</span>', row.cron, length, starts)

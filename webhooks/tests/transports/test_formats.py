@@ -1,4 +1,4 @@
-"""What holds for every format; each has tests of its own in its folder."""
+"""Tests of all formats. Each format also has tests in its folder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from programs import events
 from programs.models import Incident, Program
 from webhooks import transports
 from webhooks.outbox import payload
+from webhooks.tests.sample_bodies import CRASH, crash_body, worst_body
 from webhooks.transports import TemplateError, UnknownKindError
 from webhooks.transports.base import SettingsError
-
-from .sample_bodies import CRASH, told, worst_body
 
 KINDS = transports.kinds()
 CHATS = [kind for kind in KINDS if transports.get(kind).is_chat]
@@ -43,7 +42,7 @@ def render(kind: str, body: dict[str, Any]) -> OutgoingRequest:
     return transports.get(kind).render(body, url_of(kind), example(kind))
 
 
-def test_the_promised_formats_are_there() -> None:
+def test_the_documented_formats_exist() -> None:
     assert set(KINDS) >= {"standard", "discord", "slack", "teams", "telegram", "apprise", "template"}
 
 
@@ -69,7 +68,7 @@ def test_a_format_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_settings_have_a_schema_that_its_example_fits(kind: str) -> None:
+def test_the_example_is_valid_for_the_schema_of_the_settings(kind: str) -> None:
     transport = transports.get(kind)
     assert transport.kind == kind and transport.label
     schema = transport.schema()
@@ -86,7 +85,7 @@ def test_unknown_settings_are_refused_by_name(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_tells_what_a_person_wants_to_know(kind: str) -> None:
+def test_a_message_has_the_important_facts(kind: str) -> None:
     text = render(kind, CRASH).body.decode()
     # Underscores may be escaped.
     assert "web crashed: exit code 1" in text
@@ -96,8 +95,8 @@ def test_it_tells_what_a_person_wants_to_know(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CHATS)
-def test_a_message_to_people_says_uptime_restarts_lateness_and_where_to_look(kind: str) -> None:
-    text = render(kind, told(late_seconds=7200)).body.decode()
+def test_a_chat_message_has_uptime_restarts_lateness_and_link(kind: str) -> None:
+    text = render(kind, crash_body(late_seconds=7200)).body.decode()
     for part in ("1 h 6 min", "Restarts in the last hour", "late by 2 h", "incident/7/change/", "instance 2"):
         assert part in text
 
@@ -116,26 +115,26 @@ def test_a_message_to_people_says_uptime_restarts_lateness_and_where_to_look(kin
             }
         },
         {"data": {"summary": "half \ud83d of an emoji", "process": {"log_lines": ["\udfe2", None, 7]}}},
-        told(program=None, process=None, event=None, host=None, summary=None, link=None),
+        crash_body(program=None, process=None, event=None, host=None, summary=None, link=None),
     ],
     ids=["empty", "no data", "other types", "odd values", "surrogates", "bare"],
 )
-def test_nonsense_makes_a_shorter_message_and_no_error(kind: str, body: dict[str, Any]) -> None:
+def test_invalid_payloads_make_a_shorter_message_and_no_error(kind: str, body: dict[str, Any]) -> None:
     if kind != "template":  # whose own JSON decides whether a missing value fits
         render(kind, body).body.decode()
 
 
 @pytest.mark.parametrize("kind", CHATS)
-def test_the_worst_body_makes_a_message_of_bounded_size(kind: str) -> None:
+def test_the_size_of_a_message_is_limited(kind: str) -> None:
     request = render(kind, worst_body())
     assert len(request.body) < 28 * 1024
     assert "\x1b" not in request.body.decode() and "\\u0000" not in request.body.decode()
 
 
 @pytest.mark.parametrize("kind", CHATS)
-def test_a_link_that_is_no_web_address_is_left_out(kind: str) -> None:
+def test_a_link_that_is_not_a_web_url_is_left_out(kind: str) -> None:
     for link in ("javascript:alert(1)", "http://a/<b>", 'http://a/"', "file:///etc/passwd"):
-        assert link not in json.dumps(json.loads(render(kind, told(link=link)).body), ensure_ascii=False)
+        assert link not in json.dumps(json.loads(render(kind, crash_body(link=link)).body), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("kind", CHATS)
@@ -147,8 +146,8 @@ def test_many_events_become_one_message(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CHATS)
-def test_a_bundle_of_very_many_stays_within_bounds(kind: str) -> None:
-    many = [told(program={"id": n, "name": f"p{n}"}) for n in range(500)]
+def test_the_size_of_a_large_bundle_is_limited(kind: str) -> None:
+    many = [crash_body(program={"id": n, "name": f"p{n}"}) for n in range(500)]
     request = transports.get(kind).render_bundle(many + [worst_body()] * 50, url_of(kind), example(kind))
     assert len(request.body) < 28 * 1024 and "550 events of 501 programs" in request.body.decode()
 
@@ -160,13 +159,13 @@ def test_a_bundle_of_one_is_that_message(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - set(CHATS)))
-def test_formats_for_programs_are_sent_one_by_one(kind: str) -> None:
-    with pytest.raises(TemplateError, match="one by one"):
+def test_formats_for_programs_cannot_be_bundled(kind: str) -> None:
+    with pytest.raises(TemplateError, match="cannot be bundled"):
         transports.get(kind).render_bundle([CRASH, CRASH], url_of(kind), example(kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shown_url_does_not_give_the_token_away(kind: str) -> None:
+def test_a_masked_url_does_not_contain_the_token(kind: str) -> None:
     shown = transports.get(kind).masked(url_of(kind))
     assert "token" not in shown and "abc-DEF" not in shown
     assert shown.startswith(url_of(kind).split("://")[0])
@@ -181,7 +180,7 @@ def test_a_preview_shows_the_message_without_secrets(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [200, 204, 500, 503])
-def test_success_and_trouble_that_passes_are_not_permanent(kind: str, status: int) -> None:
+def test_success_and_temporary_errors_are_not_permanent(kind: str, status: int) -> None:
     for said in (b"", b"ok", b"[]", b"\xff{", b'{"retry_after": "soon", "parameters": 3, "error": []}'):
         answer = OutgoingResponse(status, {}, said)
         assert not transports.get(kind).is_permanent(answer)
@@ -189,7 +188,7 @@ def test_success_and_trouble_that_passes_are_not_permanent(kind: str, status: in
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("apprise", "telegram")])
-async def test_it_arrives_as_it_was_rendered(kind: str) -> None:
+async def test_the_rendered_body_is_sent_unchanged(kind: str) -> None:
     transport = transports.get(kind)
     async with serving() as server, Client(Policy()) as client:
         request = transport.render(CRASH, server.url("/token"), example(kind))
@@ -200,7 +199,7 @@ async def test_it_arrives_as_it_was_rendered(kind: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_understands_the_bodies_that_are_delivered(kind: str) -> None:
+def test_real_payloads_are_rendered(kind: str) -> None:
     program = Program.objects.create(name="shop", command="true")
     ended = {"exit_code": 139, "meaning": "Killed by SIGSEGV", "uptime_seconds": 65.0}
     with transaction.atomic():
@@ -215,7 +214,7 @@ def test_it_understands_the_bodies_that_are_delivered(kind: str) -> None:
         )
 
 
-def test_whoever_only_renders_does_not_load_the_client() -> None:
+def test_rendering_does_not_import_the_http_client() -> None:
     script = "import sys; from webhooks import transports as t; list(map(t.get, t.kinds())); print(*sys.modules)"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)

@@ -4,35 +4,33 @@ from typing import Any
 
 import pytest
 
-from webhooks.transports.message import Tone, digest_of, message_of
-from webhooks.transports.text_limits import cut, last_lines, length
-
-from .sample_bodies import CRASH, LINK, told
+from webhooks.tests.sample_bodies import CRASH, LINK, crash_body
+from webhooks.transports.message import MessageTone, build_digest, build_message, cut, last_lines, length
 
 
-def test_a_crash_is_told_in_the_order_people_ask() -> None:
-    message = message_of(CRASH)
-    assert (message.tone, message.program, message.link) == (Tone.ERROR, "my_web", LINK)
+def test_the_facts_of_a_crash_are_in_order() -> None:
+    message = build_message(CRASH)
+    assert (message.tone, message.program, message.link) == (MessageTone.ERROR, "my_web", LINK)
     assert message.facts == (
         ("Program", "my_web (instance 2)"),
         ("Host", "nas"),
-        ("Ended with", "exit code 1"),
+        ("Exited with", "exit code 1"),
         ("Uptime before", "1 h 6 min"),
         ("Restarts in the last hour", "3"),
         ("When", "2026-01-02 12:03:04 UTC"),
     )
 
 
-def test_an_alert_tells_rule_value_threshold_and_how_long() -> None:
+def test_the_facts_of_an_alert() -> None:
     data = {
         "rule": "hot", "measure": "CPU", "unit": "percent", "condition": "above", "threshold": 90.0,
         "value": 12.5, "highest": 99.25, "lowest": 12.5, "seconds": 300, "why": "recovered",
     }  # fmt: skip
     event = {"type": "alert.resolved", "severity": "info", "actor": "agent", "data": data}
     summary = "Alert hot for my_web is over after 5 min: recovered"
-    body = {**told(event=event, summary=summary, process={}), "type": "alert.resolved"}
-    message = message_of(body)
-    assert (message.tone, message.headline) == (Tone.GOOD, summary)
+    body = {**crash_body(event=event, summary=summary, process={}), "type": "alert.resolved"}
+    message = build_message(body)
+    assert (message.tone, message.headline) == (MessageTone.GOOD, summary)
     assert message.facts[2:-1] == (
         ("Rule", "hot"),
         ("CPU", "12.5 %"),
@@ -42,53 +40,55 @@ def test_an_alert_tells_rule_value_threshold_and_how_long() -> None:
     )
 
 
-def test_an_alert_of_another_shape_than_expected_is_told_all_the_same() -> None:
+def test_an_alert_with_unexpected_data_still_makes_a_message() -> None:
     event = {"type": "alert.firing", "severity": "warning", "data": {"value": "much", "threshold": [], "unit": 5}}
-    assert message_of({**told(event=event, process={}), "type": "alert.firing"}).tone is Tone.WARNING
+    assert (
+        build_message({**crash_body(event=event, process={}), "type": "alert.firing"}).tone is MessageTone.WARNING
+    )
 
 
-def test_a_person_who_did_it_is_named_and_the_agent_is_not() -> None:
-    assert ("By", "alice") in message_of(told(event={"actor": "alice"})).facts
-    assert all(label != "By" for label, _ in message_of(CRASH).facts)
+def test_a_person_as_actor_is_named_and_the_agent_is_not() -> None:
+    assert ("By", "alice") in build_message(crash_body(event={"actor": "alice"})).facts
+    assert all(label != "By" for label, _ in build_message(CRASH).facts)
 
 
-def test_a_meaning_that_the_headline_has_already_is_not_repeated() -> None:
-    assert message_of(told(summary="It ended: boom", process={"meaning": "boom"})).meaning == ""
+def test_a_meaning_in_the_headline_is_not_repeated() -> None:
+    assert build_message(crash_body(summary="It ended: boom", process={"meaning": "boom"})).meaning == ""
 
 
-def test_tokens_in_log_lines_do_not_leave_the_house() -> None:
+def test_tokens_in_log_lines_are_masked() -> None:
     lines = ["connect postgres://me:hunter22@db/x", "Authorization: Bearer abcdefghijkl"]
-    text = "\n".join(message_of(told(process={"log_lines": lines})).log_lines)
+    text = "\n".join(build_message(crash_body(process={"log_lines": lines})).log_lines)
     assert "hunter22" not in text and "abcdefghijkl" not in text
 
 
-def test_log_lines_lose_colours_and_keep_their_indent() -> None:
+def test_log_lines_lose_colours_and_keep_indentation() -> None:
     lines = ["  \x1b[31mred\x1b[0m\t\x07x  ", "", "   "]
-    assert message_of(told(process={"log_lines": lines})).log_lines == ("  red\tx",)
+    assert build_message(crash_body(process={"log_lines": lines})).log_lines == ("  red\tx",)
 
 
 def event(second: int, **changes: Any) -> dict[str, Any]:
-    return {**told(**changes), "timestamp": f"2026-01-02T12:03:{second:02}Z"}
+    return {**crash_body(**changes), "timestamp": f"2026-01-02T12:03:{second:02}Z"}
 
 
-def test_a_storm_becomes_a_line_for_each_program_and_kind() -> None:
+def test_a_digest_has_a_line_for_each_program_and_type() -> None:
     storm = [event(n) for n in range(20)] + [event(30, program={"name": "db"}, summary="db crashed")]
-    digest = digest_of(storm)
-    assert (digest.tone, digest.headline) == (Tone.ERROR, "21 events of 2 programs within 30 s")
+    digest = build_digest(storm)
+    assert (digest.tone, digest.headline) == (MessageTone.ERROR, "21 events of 2 programs within 30 s")
     assert digest.lines == (
         "🔴 12:03:19 my_web crashed: exit code 1 after 1 h 6 min; restarting now (20 times)",
         "🔴 12:03:30 db crashed",
     )
 
 
-def test_a_digest_is_as_bad_as_its_worst_event() -> None:
+def test_a_digest_has_the_severity_of_its_worst_event() -> None:
     calm, warned = event(1, event={"severity": "info"}), event(2, event={"severity": "warning"})
-    assert digest_of([calm, warned, calm]).tone is Tone.WARNING
+    assert build_digest([calm, warned, calm]).tone is MessageTone.WARNING
 
 
-def test_a_digest_of_many_programs_says_how_many_it_leaves_out() -> None:
-    digest = digest_of([event(1, program={"name": f"p{n}"}) for n in range(40)])
-    assert len(digest.lines) == 16 and digest.lines[-1] == "… and 25 more kinds of event"
+def test_a_long_digest_says_how_many_types_it_leaves_out() -> None:
+    digest = build_digest([event(1, program={"name": f"p{n}"}) for n in range(40)])
+    assert len(digest.lines) == 16 and digest.lines[-1] == "… and 25 more event types"
 
 
 @pytest.mark.parametrize(

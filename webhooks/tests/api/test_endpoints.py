@@ -1,4 +1,4 @@
-"""`/webhooks`: making, reading, changing and removing endpoints."""
+"""`/webhooks`: creates, reads, changes and removes endpoints."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from core.access import Role
 from core.models import AuditEntry
 from programs.tests.api_rig import Api
 from webhooks import schemas, services
 from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.tests.rig import endpoint, program, record_event
 
-from .api_rig import DISCORD, URL, create, fields_of, stored
-from .rig import endpoint, happen, program
+from .rig import DISCORD, URL, create, fields_of, stored
 
 pytestmark = pytest.mark.django_db
 CONTRACT = {
@@ -27,7 +26,7 @@ def api() -> Api:
     return Api()
 
 
-def test_two_fields_are_enough_and_the_rest_has_its_defaults(api: Api) -> None:
+def test_name_and_url_are_enough_and_the_rest_has_defaults(api: Api) -> None:
     answer = api.send("POST", "/webhooks", {"name": "ops", "url": URL})
     shown = answer.json()
     assert answer.status_code == 201
@@ -45,7 +44,7 @@ def test_the_defaults_of_the_api_are_those_of_the_model() -> None:
         assert by_schema[name] == getattr(by_model, name), name
 
 
-def test_the_secret_is_shown_once_and_the_address_in_part(api: Api) -> None:
+def test_the_secret_is_returned_once_and_the_url_masked(api: Api) -> None:
     shown = create(api)
     assert shown["secret"] == stored().secret
     for path in (f"/webhooks/{shown['id']}", "/webhooks"):
@@ -54,7 +53,7 @@ def test_the_secret_is_shown_once_and_the_address_in_part(api: Api) -> None:
         assert "http://127.0.0.1:9/" in text
 
 
-def test_secret_settings_are_only_said_to_be_set(api: Api) -> None:
+def test_secret_settings_are_only_shown_as_set(api: Api) -> None:
     given = {"headers": "X-A: 1", "secret_headers": "Authorization: Bearer T0PSECRET"}
     shown = create(api, format="template", settings=given)
     assert shown["settings"] == {"headers": "X-A: 1", "secret_headers": {"set": True}}
@@ -62,7 +61,7 @@ def test_secret_settings_are_only_said_to_be_set(api: Api) -> None:
     assert stored().settings == {"secret_headers": "Authorization: Bearer T0PSECRET"}
 
 
-def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
+def test_every_field_can_be_set_and_is_returned(api: Api) -> None:
     given = {
         "name": "all", "format": "discord", "settings": {"username": "Monitor"},
         "events": ["program.*", "alert.firing"],
@@ -129,20 +128,20 @@ def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
         ({"secret": "whsec_mine"}, "secret"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_field(api: Api, change: dict[str, Any], field: str) -> None:
+def test_invalid_values_are_refused_with_their_field(api: Api, change: dict[str, Any], field: str) -> None:
     status, body = api("POST", "/webhooks", {"name": "ops", "url": URL, **change})
     assert status == 422, body
     assert any(found == field or found.startswith(f"{field}.") for found in fields_of(body)), body
     assert not WebhookEndpoint.objects.exists()
 
 
-def test_a_name_is_given_once(api: Api) -> None:
+def test_names_are_unique(api: Api) -> None:
     create(api)
     status, body = api("POST", "/webhooks", {"name": "ops", "url": URL})
     assert (status, fields_of(body)) == (422, {"name"})
 
 
-def test_patch_changes_what_is_given_and_put_everything(api: Api) -> None:
+def test_patch_changes_given_fields_and_put_replaces_all(api: Api) -> None:
     pk = create(api, min_severity="error", tags=["prod"])["id"]
     assert api("PATCH", f"/webhooks/{pk}", {"rate_per_second": 2})[1]["tags"] == ["prod"]
     status, shown = api("PUT", f"/webhooks/{pk}", {"name": "ops", "url": {"set": True}})
@@ -150,7 +149,7 @@ def test_patch_changes_what_is_given_and_put_everything(api: Api) -> None:
     assert stored().url == URL
 
 
-def test_what_was_read_can_be_given_back_as_it_was(api: Api) -> None:
+def test_a_response_can_be_sent_back_unchanged(api: Api) -> None:
     pk = create(api)["id"]
     shown = api.get(f"/webhooks/{pk}")
     given = {name: shown[name] for name in schemas.WebhookIn.model_fields if name in shown}
@@ -161,15 +160,15 @@ def test_what_was_read_can_be_given_back_as_it_was(api: Api) -> None:
     assert {**answer, "revision": 0} == {**shown, "revision": 0}
 
 
-def test_a_format_that_signs_gets_its_secret_when_it_is_chosen(api: Api) -> None:
+def test_changing_to_a_signing_format_creates_a_secret(api: Api) -> None:
     pk = create(api, format="discord", url=DISCORD)["id"]
     assert api("PATCH", f"/webhooks/{pk}", {"format": "standard"})[1]["secret"].startswith("whsec_")
 
 
-def test_switching_on_again_asks_what_becomes_of_what_waits(api: Api) -> None:
+def test_enabling_requires_a_decision_about_pending_deliveries(api: Api) -> None:
     row = endpoint()
-    happen("agent.started")
-    services.switch_off(row, reason="enough", cancel_pending=False)
+    record_event("agent.started")
+    services.disable_endpoint(row, reason="enough", cancel_pending=False)
     status, body = api("PATCH", f"/webhooks/{row.pk}", {"enabled": True})
     assert (status, fields_of(body)) == (422, {"resume"})
     status, shown = api("PATCH", f"/webhooks/{row.pk}", {"enabled": True, "resume": True})
@@ -177,15 +176,15 @@ def test_switching_on_again_asks_what_becomes_of_what_waits(api: Api) -> None:
     assert WebhookDelivery.objects.get().state == "pending"
 
 
-def test_a_removed_endpoint_takes_its_log_along(api: Api) -> None:
+def test_removing_an_endpoint_removes_its_deliveries(api: Api) -> None:
     pk = create(api, events=["*"])["id"]
-    happen("agent.started")
+    record_event("agent.started")
     assert api("DELETE", f"/webhooks/{pk}") == (204, None)
     assert api("GET", f"/webhooks/{pk}")[0] == 404
     assert not WebhookDelivery.objects.exists()
 
 
-def test_rotating_shows_the_new_secret_once_and_keeps_the_old_one_for_a_day(api: Api) -> None:
+def test_rotating_returns_the_new_secret_and_keeps_the_old_one_for_a_day(api: Api) -> None:
     shown = create(api)
     status, answer = api("POST", f"/webhooks/{shown['id']}/rotate")
     assert (status, answer["secret"]) == (200, stored().secret)
@@ -193,12 +192,12 @@ def test_rotating_shows_the_new_secret_once_and_keeps_the_old_one_for_a_day(api:
     assert api.get(f"/webhooks/{shown['id']}")["old_secret_until"] == answer["old_secret_until"]
 
 
-def test_where_nothing_is_signed_there_is_nothing_to_rotate(api: Api) -> None:
+def test_unsigned_formats_have_no_secret_to_rotate(api: Api) -> None:
     pk = create(api, format="discord", url=DISCORD)["id"]
     assert api("POST", f"/webhooks/{pk}/rotate")[0] == 409
 
 
-def test_who_did_it_is_in_the_audit_trail_without_the_secrets(api: Api) -> None:
+def test_the_audit_trail_has_actors_and_no_secrets(api: Api) -> None:
     pk = create(api)["id"]
     api("PATCH", f"/webhooks/{pk}", {"url": f"{URL}-2"})
     api("POST", f"/webhooks/{pk}/rotate")
@@ -212,12 +211,12 @@ def test_who_did_it_is_in_the_audit_trail_without_the_secrets(api: Api) -> None:
         assert "T0P-SECRET" not in str(row.data) and "whsec_" not in str(row.data)
 
 
-def test_an_administrator_who_is_no_superuser_must_verify_certificates(api: Api) -> None:
+def test_only_superusers_may_disable_certificate_verification(api: Api) -> None:
     status, body = api("POST", "/webhooks", {"name": "ops", "url": URL, "verify_tls": False})
     assert (status, "superuser" in body["detail"]) == (403, True)
 
 
-def test_lists_are_filtered_sorted_and_cut(api: Api) -> None:
+def test_lists_are_filtered_sorted_and_paginated(api: Api) -> None:
     create(api, name="b")
     create(api, name="a", format="discord", url=DISCORD, enabled=False)
     create(api, name="c")
@@ -236,26 +235,19 @@ def test_lists_are_filtered_sorted_and_cut(api: Api) -> None:
     "query",
     ["ordering=url", "ordering=encrypted_url", "fields=encrypted_secret", "enabled=maybe", "per_page=201", "x=1"],
 )
-def test_a_list_takes_what_it_allows_and_nothing_else(api: Api, query: str) -> None:
+def test_a_list_refuses_invalid_parameters(api: Api, query: str) -> None:
     assert api("GET", f"/webhooks?{query}")[0] == 422
 
 
-def test_a_list_takes_as_many_queries_for_many_as_for_one(api: Api, django_assert_max_num_queries: Any) -> None:
+def test_the_number_of_queries_of_a_list_is_constant(api: Api, django_assert_max_num_queries: Any) -> None:
     for number in range(6):
         create(api, name=f"ops {number}")
     with django_assert_max_num_queries(5):  # the token's two, its use, and the count and the rows
         assert len(api.get("/webhooks")["items"]) == 6
 
 
-def test_what_cannot_be_read_any_more_is_still_shown(api: Api) -> None:
+def test_an_endpoint_that_cannot_be_decrypted_is_still_listed(api: Api) -> None:
     create(api)
     WebhookEndpoint.objects.update(encrypted_url="gone", encrypted_settings="gone")
     (shown,) = api.get("/webhooks")["items"]
     assert (shown["url"], shown["settings"]) == ("••••••", {})
-
-
-def test_formats_come_with_the_schema_of_their_settings() -> None:
-    found = {row["kind"]: row for row in Api(Role.READ).get("/webhooks/formats")["items"]}
-    assert found["telegram"]["settings"]["required"] == ["chat_id"]
-    assert found["template"]["settings"]["properties"]["secret_headers"]["writeOnly"] is True
-    assert found["standard"]["is_signed"] and not found["standard"]["is_chat"]
