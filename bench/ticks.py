@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from metrics.models import ResourceUsage, ResourceUsageMinute
-from metrics.sampling import Key, Root, Sampler
+from metrics.sampling import InstanceKey, RootProcess, Sampler
 from metrics.storage.bucketing import of_programs
 from metrics.storage.recorder import Recorder
 from programs.hosts import this_host
@@ -35,16 +35,18 @@ def cpu_ms(work: Callable[[], object]) -> float:
     return (time.process_time() - began) * 1000
 
 
-def roots_of(pids: list[int]) -> dict[Key, Root]:
+def roots_of(pids: list[int]) -> dict[InstanceKey, RootProcess]:
     Program.objects.bulk_create([Program(name=f"p{number:04}", command="sleep 1") for number in range(len(pids))])
     ids = sorted(Program.objects.values_list("pk", flat=True))
     found = [platform.identity(pid) for pid in pids]
     return {
-        (pk, 0): Root(who.pid, who.kernel_start, f"bench-{pk}") for pk, who in zip(ids, found, strict=True) if who
+        (pk, 0): RootProcess(who.pid, who.kernel_start, f"bench-{pk}")
+        for pk, who in zip(ids, found, strict=True)
+        if who
     }
 
 
-def turn_of(ticks: int) -> Callable[[Key], bool]:
+def turn_of(ticks: int) -> Callable[[InstanceKey], bool]:
     turns = max(1, round(settings.RECORD_SECONDS / settings.SAMPLE_SECONDS))
     return lambda key: key[0] % turns == ticks % turns
 
@@ -52,7 +54,7 @@ def turn_of(ticks: int) -> Callable[[Key], bool]:
 class Ticker:
     """Ticks as the collector does, on a clock of its own that runs SAMPLE_SECONDS from tick to tick."""
 
-    def __init__(self, roots: dict[Key, Root]) -> None:
+    def __init__(self, roots: dict[InstanceKey, RootProcess]) -> None:
         self.roots = roots
         self.sampler = Sampler()
         self.todo: list[Callable[[], None]] = []

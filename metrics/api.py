@@ -22,7 +22,7 @@ from programs.connection_limits import SEATS, seats
 from programs.models import Host, Program
 from programs.status import is_present
 
-from .queries import cached_queries, series, summary
+from .queries import series, summary
 from .queries.measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source
 from .queries.series import Chosen, Plan, Series
 from .schemas import (
@@ -91,7 +91,7 @@ def _of_one(source: Source, owner: int, chart: Chart, chosen: Chosen) -> dict[st
 
 def _series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, Series]:
     if isinstance(source, Programs):
-        return cached_queries.cached_series(source, asked, chosen, now)
+        return series.cached_series(source, asked, chosen, now)
     return series.series(source, asked, chosen, now)
 
 

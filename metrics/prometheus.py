@@ -7,27 +7,115 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
+from ipaddress import ip_address
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.db import connection
 from django.db.models import OuterRef, Subquery, Sum
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.http import require_safe
 from django_q.models import OrmQ
-from prometheus_client import CollectorRegistry, generate_latest
+from ninja.errors import HttpError
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.models import ErrorGroup, Heartbeat
+from core.rest import auth
 from programs import status
 from programs.connection_limits import seats
 from programs.models import Host
 from programs.payloads import ProgramStatus
 from programs.states import State
 
-from . import timing
 from .alerts import selectors as alerts
 from .models import AgentVitals, HostUsage, ResourceUsage
 from .storage import tiers
+
+# Behind a reverse proxy on this machine everybody comes from the loopback; a proxy says so.
+FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
+
+
+@cache
+def _exposition() -> Exposition:
+    return Exposition()
+
+
+@require_safe
+def prometheus_page(request: HttpRequest) -> HttpResponse:
+    """For everybody on this machine, and for whoever may read: a token or a log-in."""
+    try:
+        is_allowed = any(callback(request) for callback in auth.READ) or _is_from_here(request)
+    except HttpError as error:
+        return _refused(error.status_code, str(error))
+    if not is_allowed:
+        return _refused(401, "Send a token, Authorization: Bearer pm_…, or ask from the monitor's own machine.")
+    answer = HttpResponse(_exposition().text(), content_type=CONTENT_TYPE)
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+def _refused(status: int, text: str) -> HttpResponse:
+    answer = HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
+    if status == 401:
+        answer["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def _is_from_here(request: HttpRequest) -> bool:
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+registry = CollectorRegistry()
+durations = Histogram(
+    "monitor_http_request_duration_seconds",
+    "Time from a request to the head of its answer",
+    ["method", "route", "status"],
+    buckets=BUCKETS,
+    registry=registry,
+)
+
+
+class RequestTimingMiddleware:
+    """Labels are bounded: the pattern of the route, never the path, and the hundreds of the status."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.is_async:
+            return self._answer_async(request)
+        began = time.perf_counter()
+        return _timed(request, self.get_response(request), began)
+
+    async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        began = time.perf_counter()
+        return _timed(request, await self.get_response(request), began)
+
+
+def _timed(request: HttpRequest, response: HttpResponseBase, began: float) -> HttpResponseBase:
+    route = request.resolver_match.route if request.resolver_match else "none"
+    method = request.method if request.method in METHODS else "other"
+    durations.labels(method, route, f"{response.status_code // 100}xx").observe(time.perf_counter() - began)
+    return response
+
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATE_SECONDS = 60  # a point may be written that long after its time and still be counted
@@ -50,7 +138,7 @@ class Exposition:
 
     def text(self) -> bytes:
         """The whole of it. Eleven queries, however many programs there are."""
-        return generate_latest(self._registry) + generate_latest(timing.registry)
+        return generate_latest(self._registry) + generate_latest(registry)
 
 
 class FromDatabase(Collector):

@@ -3,7 +3,7 @@
 from programs.admin import extensions
 
 from . import alert_rules, alerts, history
-from .sparkline import SparklineColumn
+from .history import SparklineColumn
 
 extensions.panels.append("admin/metrics/program_usage.html")
 extensions.columns.append(SparklineColumn())

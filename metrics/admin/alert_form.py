@@ -16,7 +16,7 @@ from metrics.alerts.units import LEVELS
 from programs.forms.fields import MEGABYTE, DurationField, ProgramsField, UnitInput, WordsField
 from programs.models import Program
 
-from . import alert_labels as texts
+from . import alert_text
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[AlertRule]
@@ -68,8 +68,8 @@ class RuleForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
-            field.label = texts.LABELS.get(name, field.label)
-            field.help_text = texts.HELP.get(name, "")
+            field.label = alert_text.LABELS.get(name, field.label)
+            field.help_text = alert_text.HELP.get(name, "")
         if "metric" in self.fields:  # readers get a form without fields
             self._prepare()
 

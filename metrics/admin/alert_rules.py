@@ -24,7 +24,7 @@ from metrics.alerts.models import Alert, AlertRule
 from programs.admin.events import badge
 from programs.models import Program
 
-from . import alert_labels as texts
+from . import alert_text
 from .alert_backtest import RuleTrials
 from .alert_form import RuleForm
 from .alert_text import amount, lasted_text, program_link, severity_badge, state_badge, watched_text
@@ -77,7 +77,7 @@ class AlertRuleAdmin(RuleTrials):
     sortable_by = ("title",)
     warn_unsaved_form = True
     compressed_fields = True
-    fieldsets = tuple((name, {"fields": fields}) for name, fields in texts.GROUPS)
+    fieldsets = tuple((name, {"fields": fields}) for name, fields in alert_text.GROUPS)
 
     class Media:
         js = (
@@ -201,9 +201,9 @@ def settings_shown(rule: AlertRule) -> list[tuple[Any, str]]:
     clear = rule.threshold if rule.clear_threshold is None else rule.clear_threshold
     return [
         (_("Fires when"), watched_text(rule)),
-        (texts.LABELS["clear_threshold"], amount(clear, rule.metric)),
-        (texts.LABELS["programs"], about_text(rule)),
-        (texts.LABELS["severity"], rule.get_severity_display()),
-        (texts.LABELS["description"], rule.description or "—"),
-        (texts.LABELS["enabled"], _("yes") if rule.enabled else _("no")),
+        (alert_text.LABELS["clear_threshold"], amount(clear, rule.metric)),
+        (alert_text.LABELS["programs"], about_text(rule)),
+        (alert_text.LABELS["severity"], rule.get_severity_display()),
+        (alert_text.LABELS["description"], rule.description or "—"),
+        (alert_text.LABELS["enabled"], _("yes") if rule.enabled else _("no")),
     ]

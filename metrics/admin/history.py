@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -15,17 +16,62 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.timeformat import from_unix, in_utc, time_element
 from metrics.models import RecordedProgram, Usage
+from metrics.queries import recent_usage
 from metrics.queries.raw_rows import Key, Page, Wanted, page
+from metrics.queries.recent_usage import Sparkline
 from metrics.storage.tiers import BY_NAME, RAW, Tier
 from programs.admin.events import ReadOnlyAdmin
 from programs.formatting import bytes_text, percent_text
 from programs.models import Program
+
+
+class SparklineColumn:
+    name = "sparkline"
+    title = gettext_lazy("Last hour")
+    after = "memory"
+    script = "monitor/charts/sparkline.js"
+
+    def load(self, programs: Sequence[Program]) -> Mapping[int, Sparkline]:
+        return recent_usage.last_hour([program.pk for program in programs], int(time.time()))
+
+    def cell(self, program: Program, found: Sparkline | None) -> SafeString:
+        text = words(found)
+        return format_html(
+            '<span class="sparkline" role="img" aria-label="{}" title="{}" '
+            'data-sparkline="{}" data-start="{}" data-step="{}" data-cpu="{}" data-memory="{}"></span>',
+            text,
+            text,
+            program.pk,
+            found.start if found else "",
+            recent_usage.STEP,
+            json.dumps(found.cpu if found else []),
+            json.dumps(found.memory if found else []),
+        )
+
+
+def words(found: Sparkline | None) -> str:
+    """What the picture shows."""
+    if found is None:
+        return _("Nothing was recorded in the last hour.")
+    cpu = [value for value in found.cpu if value is not None]
+    memory = [value for value in found.memory if value is not None]
+    parts = []
+    if cpu:
+        facts = {"average": percent_text(sum(cpu) / len(cpu)), "highest": percent_text(max(cpu))}
+        parts.append(_("CPU: average %(average)s, highest minute %(highest)s") % facts)
+    if memory:
+        facts = {"average": bytes_text(sum(memory) / len(memory)), "highest": bytes_text(max(memory))}
+        parts.append(_("memory: average %(average)s, highest minute %(highest)s") % facts)
+    return "; ".join(parts)
+
 
 KEY = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
 TIER_TITLES = {

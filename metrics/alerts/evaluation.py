@@ -5,7 +5,7 @@ Everything follows from rows of the database, so an agent that was killed at any
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -15,9 +15,30 @@ from programs.models import Host, Program
 
 from .models import Alert, AlertRule
 from .policy import QUIET, Reading, Standing, Terms, Verdict, judge
-from .rule_scope import Selection, Tagged
 from .selectors import Levels, presence, whole
 from .units import LEVELS
+
+Tagged = Mapping[int, Set[str]]  # program id → its tags
+
+
+@dataclass(frozen=True)
+class Selection:
+    programs: Collection[int] = ()
+    tags: Collection[str] = ()
+
+    @property
+    def is_all(self) -> bool:
+        return not self.programs and not self.tags
+
+    def includes(self, program: int, tags: Set[str]) -> bool:
+        if self.is_all:
+            return True
+        return program in self.programs or not tags.isdisjoint(self.tags)
+
+    def among(self, present: Tagged) -> list[int]:
+        """Ids in the order of `present`."""
+        return [program for program, tags in present.items() if self.includes(program, tags)]
+
 
 Reason = Alert.Reason
 REASONS = {Verdict.RECOVERED: Reason.RECOVERED, Verdict.STOPPED: Reason.STOPPED}

@@ -19,7 +19,7 @@ from django.db import transaction
 
 from metrics.models import AgentVitals, HostUsage, RecordedProgram
 from metrics.sampling import TreeUsage
-from metrics.sampling.host import merged_rows
+from metrics.sampling.host import merge_host_rows
 
 from .bucketing import parts, snapped, spread
 from .history_revision import WriterClock
@@ -217,7 +217,7 @@ def _add(points: dict[int, Values], program: int, values: Values) -> None:
 def _add_host(row: HostUsage) -> None:
     """Adds to the row that is there, if an agent before this one had begun the interval."""
     before = HostUsage.objects.filter(host=row.host_id, step=row.step, timestamp=row.timestamp).first()
-    both = merged_rows([before, row]) if before else row
+    both = merge_host_rows([before, row]) if before else row
     if both is None:
         return
     both.step, both.timestamp = row.step, row.timestamp

@@ -16,9 +16,10 @@ from functools import partial
 import structlog
 from django.db import transaction
 
-from core.retention import expire_slice
-from metrics.models import HostUsage, OpenPeriod, RecordedProgram
-from programs.models import Host, Program
+from core.models import AuditEntry
+from core.retention import expire_slice, register_expiry
+from metrics.models import Alert, HostUsage, OpenPeriod, RecordedProgram
+from programs.models import Host, Program, ProgramEvent
 from programs.supervisor import platform
 
 from .tiers import COARSER, TIERS, Tier
@@ -148,3 +149,34 @@ def _forget_of_hosts(tier: Tier, before: int) -> int:
     for host in Host.objects.values_list("pk", flat=True):
         gone += HostUsage.objects.filter(host=host, step=tier.step, timestamp__lt=before).delete()[0]
     return gone
+
+
+# --- Events, alerts and audit entries: EVENT_DAYS -------------------------------------------------------
+
+
+def events(before: datetime, most: int) -> int:
+    """Incidents and deliveries go with their event."""
+    oldest = ProgramEvent.objects.filter(timestamp__lt=before).order_by("timestamp", "seq")
+    pks = list(oldest.values_list("pk", flat=True)[:most])
+    ProgramEvent.objects.filter(pk__in=pks).delete()
+    return len(pks)
+
+
+def alerts(before: datetime, most: int) -> int:
+    """One that lasts stays, however old."""
+    oldest = Alert.objects.filter(resolved_at__lt=before).order_by("resolved_at")
+    pks = list(oldest.values_list("pk", flat=True)[:most])
+    Alert.objects.filter(pk__in=pks).delete()
+    return len(pks)
+
+
+def audit_entries(before: datetime, most: int) -> int:
+    oldest = AuditEntry.objects.filter(at__lt=before).order_by("at", "pk")
+    pks = list(oldest.values_list("pk", flat=True)[:most])
+    AuditEntry.objects.filter(pk__in=pks).expire()
+    return len(pks)
+
+
+register_expiry("events", "EVENT_DAYS", events)
+register_expiry("alerts", "EVENT_DAYS", alerts)
+register_expiry("audit entries", "EVENT_DAYS", audit_entries)

@@ -13,7 +13,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from metrics.models import HostUsage, OpenPeriod, ResourceUsage
-from metrics.sampling.host import merged_rows
+from metrics.sampling.host import merge_host_rows
 from programs.hosts import SILENT_AFTER
 from programs.models import Host, Program
 
@@ -142,7 +142,7 @@ def _finish(mark: Mark) -> None:
     rows = HostUsage.objects.filter(
         host=host_id, step=tier.step, timestamp__gte=period, timestamp__lt=period + coarse.seconds
     )
-    if row := merged_rows(list(rows.order_by("timestamp"))):
+    if row := merge_host_rows(list(rows.order_by("timestamp"))):
         row.step, row.timestamp = coarse.step, period
         row.save()
     OpenPeriod.objects.filter(host=host_id, tier=tier.name, period=period).delete()

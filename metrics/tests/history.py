@@ -14,7 +14,7 @@ MIDNIGHT = 20_000 * 86_400
 NOON = MIDNIGHT + 12 * 3600
 
 
-def used(
+def store_usage(
     tier: Tier, program: Program | int, timestamp: int, cpu: float = 10.0, memory: int = 1_000_000, **values: Any
 ) -> Usage:
     """One row: `cpu` percent and `memory` bytes all the time, at five samples in ten seconds."""
@@ -44,12 +44,12 @@ def used(
     return tier.model._default_manager.create(**row | values)
 
 
-def steadily(tier: Tier, program: Program, timestamps: Iterable[int], **values: Any) -> None:
+def store_usage_rows(tier: Tier, program: Program, timestamps: Iterable[int], **values: Any) -> None:
     for timestamp in timestamps:
-        used(tier, program, timestamp, **values)
+        store_usage(tier, program, timestamp, **values)
 
 
-def host_used(host: Host, tier: Tier, timestamp: int, **values: Any) -> HostUsage:
+def store_host_usage(host: Host, tier: Tier, timestamp: int, **values: Any) -> HostUsage:
     row: dict[str, Any] = {
         "step": tier.step, "timestamp": timestamp, "count": max(1, tier.width // RAW.width),
         "cpu_percent": 20.0, "cpu_percent_max": 30.0, "load_1": 0.5,

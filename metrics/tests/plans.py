@@ -7,7 +7,7 @@ import re
 from django.db import connection
 
 
-def explained(sql: str, values: tuple[int | str, ...] = ()) -> str:
+def explain(sql: str, values: tuple[int | str, ...] = ()) -> str:
     """Inside a transaction. PostgreSQL reads a small table as a whole; here it is asked as if it were large."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -26,11 +26,11 @@ IN_ITS_ORDER = {"sqlite": r"USING PRIMARY KEY \(period", "postgresql": r"Index S
 DEAR = {"sqlite": r"SCAN|TEMP B-TREE", "postgresql": r"Seq Scan|Sort|Filter:"}
 
 
-def assert_finds_one_stretch_by_the_key(plan: str) -> None:
+def assert_seeks_by_primary_key(plan: str) -> None:
     assert re.search(ONE_STRETCH[connection.vendor], plan), plan
     assert not re.search(r"\bSCAN|Seq Scan|Filter:", plan), plan
 
 
-def assert_reads_in_the_order_of_the_key(plan: str) -> None:
+def assert_scans_in_key_order(plan: str) -> None:
     assert re.search(IN_ITS_ORDER[connection.vendor], plan), plan[:500]
     assert not re.search(DEAR[connection.vendor], plan), plan[:500]

@@ -20,7 +20,7 @@ from metrics.storage.tiers import HOUR, MINUTE, RAW
 from programs.connection_limits import seats
 from programs.tests.api_rig import Api, define, host, token
 
-from .history import host_used, steadily, used
+from .history import store_host_usage, store_usage, store_usage_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +39,7 @@ def an_hour_ago() -> int:
 
 def test_the_history_of_a_program_has_the_documented_shape(api: Api) -> None:
     program, at = define("web"), an_hour_ago()
-    steadily(MINUTE, program, [at, at + 60], cpu=12.5, memory=4096)
+    store_usage_rows(MINUTE, program, [at, at + 60], cpu=12.5, memory=4096)
     query = f"start={at}&end={at + 120}&step=60&metrics=cpu_percent&aggregates=avg,max"
     assert api.get(f"/metrics/{program.pk}?{query}") == {
         "step": 60,
@@ -59,15 +59,15 @@ def test_without_a_word_it_shows_cpu_and_memory_of_a_day(api: Api) -> None:
 
 def test_what_was_recorded_this_very_second_is_in(api: Api) -> None:
     program, now = define(), int(time.time())
-    used(RAW, program, now)
+    store_usage(RAW, program, now)
     OpenPeriod.objects.create(host=host(), tier="raw", period=RAW.period_of(now))
     assert len(api.get(f"/metrics/{program.pk}?hours=0.25")["series"]["cpu_percent"]["avg"]) == 1
 
 
 def test_the_previous_period_lies_one_offset_earlier(api: Api) -> None:
     program, at = define(), an_hour_ago()
-    used(MINUTE, program, at, cpu=30)
-    used(MINUTE, program, at - 600, cpu=10)
+    store_usage(MINUTE, program, at, cpu=30)
+    store_usage(MINUTE, program, at - 600, cpu=10)
     query = f"start={at}&end={at + 600}&step=60&metrics=cpu_percent&compare=previous"
     found = api.get(f"/metrics/{program.pk}?{query}")
     assert found["series"]["cpu_percent"]["avg"] == [[at, 30.0]]
@@ -77,8 +77,8 @@ def test_the_previous_period_lies_one_offset_earlier(api: Api) -> None:
 def test_several_programs_or_all_come_in_one_answer(api: Api) -> None:
     web, db, at = define("web"), define("db"), an_hour_ago()
     define("idle")
-    used(MINUTE, web, at, cpu=30)
-    used(MINUTE, db, at, cpu=10)
+    store_usage(MINUTE, web, at, cpu=30)
+    store_usage(MINUTE, db, at, cpu=10)
     query = f"start={at}&end={at + 60}&step=60&metrics=cpu_percent"
     db_found = {"id": db.pk, "name": "db", "series": {"cpu_percent": {"avg": [[at, 10.0]]}}}
     web_found = {"id": web.pk, "name": "web", "series": {"cpu_percent": {"avg": [[at, 30.0]]}}}
@@ -88,7 +88,7 @@ def test_several_programs_or_all_come_in_one_answer(api: Api) -> None:
 
 def test_several_programs_are_compared_with_the_time_before(api: Api) -> None:
     program, at = define("web"), an_hour_ago()
-    used(MINUTE, program, at - 60, cpu=10)
+    store_usage(MINUTE, program, at - 60, cpu=10)
     query = f"start={at}&end={at + 60}&step=60&metrics=cpu_percent&compare=previous"
     found = api.get(f"/metrics/query?{query}")
     assert found["offset"] == 60
@@ -98,8 +98,8 @@ def test_several_programs_are_compared_with_the_time_before(api: Api) -> None:
 
 def test_a_host_has_its_history_too(api: Api) -> None:
     at = an_hour_ago()
-    host_used(host("first"), RAW, at)
-    host_used(host("second", is_default=False), RAW, at, cpu_percent=90)
+    store_host_usage(host("first"), RAW, at)
+    store_host_usage(host("second", is_default=False), RAW, at, cpu_percent=90)
     query = f"start={at}&end={at + 10}&step=10&metrics=cpu_percent"
     assert api.get(f"/metrics/host?{query}")["series"] == {"cpu_percent": {"avg": [[at, 20.0]]}}
     assert api.get(f"/metrics/host?{query}&host=second")["series"] == {"cpu_percent": {"avg": [[at, 90.0]]}}
@@ -135,7 +135,7 @@ def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str, field: 
     ["start=0001-01-01&end=9999-12-31", "start=1970-01-01", "hours=0.0001", "end=0001-01-02", "end=9999-12-31"],
 )
 def test_the_ends_of_the_calendar_are_taken_calmly(api: Api, query: str) -> None:
-    used(MINUTE, define(), an_hour_ago())
+    store_usage(MINUTE, define(), an_hour_ago())
     for path in ("/metrics/1", "/metrics/query", "/metrics/host", "/metrics/summary"):
         host()
         assert api("GET", f"{path}?{query}&compare=previous")[0] in (200, 404), path
@@ -169,7 +169,7 @@ def test_programs_are_named_by_their_ids(api: Api, programs: str) -> None:
 def test_a_summary_is_sorted_and_limited(api: Api) -> None:
     at = an_hour_ago()
     for number in range(4):
-        used(HOUR, define(f"p{number}"), at - 3600, cpu=number)
+        store_usage(HOUR, define(f"p{number}"), at - 3600, cpu=number)
     found = api.get("/metrics/summary?hours=24&ordering=-cpu_percent.max&limit=2")
     assert [item["name"] for item in found["items"]] == ["p3", "p2"]
     assert set(found["items"][0]) == {"id", "name", "cpu_percent", "memory_bytes", "uptime_ratio", "restarts"}
@@ -177,8 +177,8 @@ def test_a_summary_is_sorted_and_limited(api: Api) -> None:
 
 def test_a_summary_can_show_the_window_before(api: Api) -> None:
     program, at = define("web"), an_hour_ago()
-    used(HOUR, program, at - 3600, cpu=30)
-    used(HOUR, program, at - 30 * 3600, cpu=10)
+    store_usage(HOUR, program, at - 3600, cpu=30)
+    store_usage(HOUR, program, at - 30 * 3600, cpu=10)
     (item,) = api.get("/metrics/summary?hours=24&compare=previous")["items"]
     assert item["cpu_percent"]["avg"] == 30.0
     assert item["previous"]["cpu_percent"]["avg"] == 10.0
@@ -214,7 +214,7 @@ def asked_for(query: str, **headers: str) -> Any:
 @pytest.mark.django_db(transaction=True)
 def test_rows_are_exported_as_lines_of_json() -> None:
     program, at = define("web"), an_hour_ago()
-    steadily(MINUTE, program, range(at, at + 600, 60), cpu=12.5)
+    store_usage_rows(MINUTE, program, range(at, at + 600, 60), cpu=12.5)
     answer, content = asyncio.run(asked_for(f"start={at}&end={at + 300}&programs={program.pk}")())
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/jsonl")
     rows = [json.loads(line) for line in content.splitlines()]
@@ -223,7 +223,7 @@ def test_rows_are_exported_as_lines_of_json() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_an_export_is_compressed_for_those_who_can_read_it() -> None:
-    used(MINUTE, define("web"), an_hour_ago())
+    store_usage(MINUTE, define("web"), an_hour_ago())
     export = asked_for("format=csv&tier=all", **{"Accept-Encoding": "gzip, br"})
     answer, content = asyncio.run(export())
     assert answer["Content-Encoding"] == "gzip" and "Accept-Encoding" in answer["Vary"]
@@ -244,7 +244,7 @@ def test_an_export_that_makes_no_sense_is_refused(api: Api, query: str, field: s
 def test_an_export_ends_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.api.RECHECK_SECONDS", -1.0)
     at = an_hour_ago()
-    steadily(MINUTE, define("web"), range(at, at + 300, 60))
+    store_usage_rows(MINUTE, define("web"), range(at, at + 300, 60))
     monkeypatch.setattr("metrics.storage.export.BATCH", 1)
     key = token(Role.READ)
 
@@ -261,7 +261,7 @@ def test_an_export_ends_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_reader_who_hangs_up_frees_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    steadily(MINUTE, define("web"), [an_hour_ago()])
+    store_usage_rows(MINUTE, define("web"), [an_hour_ago()])
     key = token(Role.READ)
 
     async def export() -> bool:

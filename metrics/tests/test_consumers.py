@@ -23,11 +23,11 @@ from programs.tests.actors import define as define_for_agent
 from programs.tests.api_rig import define, host, person
 from programs.tests.socket_rig import OWN_ORIGIN, SocketRig, bearer, close_code, receive, session_of, token_async
 
-from .history import host_used, used
+from .history import store_host_usage, store_usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 rig = SocketRig(routes)
-define_async, host_async, used_async = sync_to_async(define), sync_to_async(host), sync_to_async(used)
+define_async, host_async, used_async = sync_to_async(define), sync_to_async(host), sync_to_async(store_usage)
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ async def test_a_machine_can_be_followed_too(often: None) -> None:
     machine, at = await host_async("nas"), interval()
     async with rig.opened("/ws/metrics/host/?host=nas&metrics=cpu_percent&aggregates=avg,max") as found:
         assert (await receive(found, "history"))["series"] == {"cpu_percent": {"avg": [], "max": []}}
-        await sync_to_async(host_used)(machine, RAW, at)
+        await sync_to_async(store_host_usage)(machine, RAW, at)
         points = await receive(found, "points")
     assert points["series"] == {"cpu_percent": {"avg": [[at, 20.0]], "max": [[at, 30.0]]}}
     assert await rig.refusal("/ws/metrics/host/?host=far", bearer(await token_async())) == GONE

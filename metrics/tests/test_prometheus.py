@@ -24,7 +24,7 @@ from metrics.storage.tiers import RAW
 from programs.models import Host, Program
 from programs.tests.api_rig import Api, define, host, person, running, token, write
 
-from .history import NOON, host_used, used
+from .history import NOON, store_host_usage, store_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -73,8 +73,8 @@ def test_strange_names_are_escaped() -> None:
 
 def test_a_host_shows_its_newest_point() -> None:
     one = host("testhost")
-    host_used(one, RAW, NOON, cpu_percent=90)
-    host_used(one, RAW, NOON + 10, cpu_percent=25)
+    store_host_usage(one, RAW, NOON, cpu_percent=90)
+    store_host_usage(one, RAW, NOON + 10, cpu_percent=25)
     found = samples()
     assert found["monitor_host_cpu_usage_ratio", "testhost"] == 0.25
     assert found["monitor_host_last_point_timestamp_seconds", "testhost"] == NOON + 10
@@ -107,18 +107,18 @@ def test_cpu_seconds_only_grow_and_count_each_point_once() -> None:
     program, now = define(), int(time.time())
     counter = CpuSeconds()
     assert counter.totals(now) == {}
-    point = used(RAW, program, now, cpu_ms=1000)
+    point = store_usage(RAW, program, now, cpu_ms=1000)
     assert counter.totals(now) == counter.totals(now) == {program.pk: 1.0}
     ResourceUsage.objects.filter(timestamp=point.timestamp).update(cpu_ms=1500)  # more samples of the same point
     assert counter.totals(now) == {program.pk: 1.5}
-    used(RAW, program, now + 10, cpu_ms=500)
+    store_usage(RAW, program, now + 10, cpu_ms=500)
     ResourceUsage.objects.filter(timestamp=now).delete()
     assert counter.totals(now + 10) == {program.pk: 2.0}
 
 
 def test_cpu_seconds_begin_at_nought_with_the_process() -> None:
     program, now = define(), int(time.time())
-    used(RAW, program, now - 3600, cpu_ms=99_000)
+    store_usage(RAW, program, now - 3600, cpu_ms=99_000)
     assert CpuSeconds().totals(now) == {}
 
 
@@ -126,7 +126,7 @@ def test_cpu_seconds_remember_only_the_latest_points() -> None:
     program, now = define(), int(time.time())
     counter = CpuSeconds()
     for number in range(100):
-        used(RAW, program, now + 10 * number, cpu_ms=10)
+        store_usage(RAW, program, now + 10 * number, cpu_ms=10)
     assert counter.totals(now + 1000)[program.pk] == pytest.approx(1.0)
     assert len(counter._seen) < 20
 
@@ -184,7 +184,7 @@ def test_promtool_has_nothing_to_say() -> None:
         # Without Prometheus installed: at least a parser of the format reads all of it.
         assert samples()
         return
-    host_used(host("testhost"), RAW, NOON)
+    store_host_usage(host("testhost"), RAW, NOON)
     running(define("web"))
     text = Client().get("/metrics").content
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
@@ -194,7 +194,7 @@ def test_promtool_has_nothing_to_say() -> None:
 def test_the_dashboard_asks_for_nothing_that_is_not_there() -> None:
     dashboard = json.loads((settings.BASE_DIR / "docs/grafana/program-monitor.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    host_used(host("testhost"), RAW, NOON)
+    store_host_usage(host("testhost"), RAW, NOON)
     numbers = {field.name: 0 for field in AgentVitals._meta.fields if field.name not in ("host", "at")}
     AgentVitals.objects.create(host=Host.objects.get(), at=timezone.now(), **numbers)
     running(define("web"))

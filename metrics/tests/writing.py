@@ -42,7 +42,7 @@ def writer(db: None, django_capture_on_commit_callbacks: Any) -> Iterator[Writer
     yield Writer(django_capture_on_commit_callbacks)
 
 
-def used(cpu_percent: float = 50.0, memory: int = 1000, seconds: float = 2.0, **more: Any) -> TreeUsage:
+def usage_sample(cpu_percent: float = 50.0, memory: int = 1000, seconds: float = 2.0, **more: Any) -> TreeUsage:
     """A sample of `seconds` at that load."""
     return TreeUsage(cpu_percent, memory, 1, round(cpu_percent * seconds * 10), round(seconds * 1000), **more)
 

@@ -12,7 +12,7 @@ from metrics.alerts.models import Alert, AlertRule
 from metrics.alerts.service import Watch
 from metrics.models import OpenPeriod
 from metrics.storage.tiers import RAW
-from metrics.tests.history import host_used, used
+from metrics.tests.history import store_host_usage, store_usage
 from metrics.tests.writing import Writer
 from programs.hosts import this_host
 from programs.models import Program, ProgramEvent
@@ -35,7 +35,7 @@ def watched(start: int, end: int) -> None:
     host = this_host()
     OpenPeriod.objects.get_or_create(host=host, tier=RAW.name, period=RAW.period_of(start))
     for timestamp in range(start, end, RAW.width):
-        host_used(host, RAW, timestamp)
+        store_host_usage(host, RAW, timestamp)
 
 
 def ran(about: Program, start: int, loads: Iterable[float | None], **values: Any) -> int:
@@ -43,7 +43,7 @@ def ran(about: Program, start: int, loads: Iterable[float | None], **values: Any
     timestamp = start
     for load in loads:
         if load is not None:
-            used(RAW, about, timestamp, cpu=load, **values)
+            store_usage(RAW, about, timestamp, cpu=load, **values)
         timestamp += RAW.width
     return timestamp
 

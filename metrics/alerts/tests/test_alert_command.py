@@ -12,7 +12,7 @@ from core.models import AuditEntry
 from metrics.alerts.models import AlertRule
 from metrics.management.commands.alert import SUBCOMMANDS
 from metrics.storage.tiers import RAW
-from metrics.tests.history import used
+from metrics.tests.history import store_usage
 from programs.tests.program_command import Done, command
 
 from .rig import alert, program, rule, watched
@@ -120,7 +120,7 @@ def test_a_rule_is_tried_against_the_past() -> None:
     watched(start, start + 600)
     web = program("web")
     for number in range(60):
-        used(RAW, web, start + 10 * number, cpu=95 if number < 30 else 5)
+        store_usage(RAW, web, start + 10 * number, cpu=95 if number < 30 else 5)
     rule("hot")
     done = run("backtest", "hot", "--hours", "2")
     assert (done.code, done.err.strip()) == (0, "It would have fired 1 time, for 1 of 1 program.")

@@ -13,7 +13,7 @@ from core.models import AuditEntry
 from metrics.alerts import schemas, services
 from metrics.alerts.models import Alert, AlertRule
 from metrics.storage.tiers import RAW
-from metrics.tests.history import used
+from metrics.tests.history import store_usage
 from programs.models import Program
 from programs.tests.api_rig import Api
 
@@ -239,7 +239,7 @@ def hot_history() -> int:
     watched(start, start + 300)
     web = program()
     for number in range(30):
-        used(RAW, web, start + 10 * number, cpu=95 if number < 15 else 5)
+        store_usage(RAW, web, start + 10 * number, cpu=95 if number < 15 else 5)
     return start
 
 

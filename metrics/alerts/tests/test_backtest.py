@@ -14,7 +14,7 @@ from metrics.alerts.backtest import Outcome, backtest, plan
 from metrics.alerts.models import Alert, AlertRule
 from metrics.models import OpenPeriod
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TEN_MINUTES
-from metrics.tests.history import host_used, used
+from metrics.tests.history import store_host_usage, store_usage
 from programs.hosts import this_host
 
 from .rig import NOW, Agent, program, ran, rule, watched
@@ -72,7 +72,7 @@ def test_it_finds_exactly_what_the_agent_does(looking: Agent, seed: int) -> None
                 "covered_ms": chance.choice([10_000, 10_000, 9_700, 4_000]),
             }
             if load is not None:
-                used(RAW, about, NOW + 10 * place, cpu=load, **extras)
+                store_usage(RAW, about, NOW + 10 * place, cpu=load, **extras)
     end = NOW + 10 * length
     while timestamp < end:  # the agent itself is away now and then
         stay = 10 * chance.randint(1, 30)
@@ -105,8 +105,8 @@ def test_the_window_reaches_back_before_the_start(db: None) -> None:
 def test_what_is_kept_by_the_minute_is_looked_at_once_a_minute(db: None) -> None:
     web, start = program(), NOW - 48 * HOUR_SECONDS
     for minute in range(60):
-        used(MINUTE, web, start + 60 * minute, cpu=95 if minute < 30 else 5)
-        host_used(this_host(), MINUTE, start + 60 * minute)
+        store_usage(MINUTE, web, start + 60 * minute, cpu=95 if minute < 30 else 5)
+        store_host_usage(this_host(), MINUTE, start + 60 * minute)
     short = AlertRule(metric="cpu_percent", threshold=90, window_seconds=10)
     found = backtest(short, start, start + HOUR_SECONDS, NOW)
     assert (found.plan.step, found.plan.window, found.plan.tier) == (60, 60, MINUTE)

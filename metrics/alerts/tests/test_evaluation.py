@@ -18,7 +18,7 @@ from metrics.models import OpenPeriod
 from metrics.queries.measures import OF_PROGRAMS, Programs
 from metrics.queries.series import choose, plan, series
 from metrics.storage.tiers import MINUTE, RAW
-from metrics.tests.history import used
+from metrics.tests.history import store_usage
 from programs.models import Host, Program, ProgramEvent
 
 from .rig import NOW, Agent, only, program, ran, rule, told, types, watched
@@ -172,7 +172,7 @@ def test_a_value_is_what_the_chart_shows(db: None, metric: str) -> None:
     watched(NOW, NOW + 10)
     for number, load in enumerate([3.17, 99.99, 41.2, 0, 7.77, 12.5]):
         extras = {"threads_max": number + 1, "open_files_max": 10 - number, "read_bytes": 333 * number}
-        used(RAW, web, NOW + 10 * number, cpu=load, memory=1001 + number, write_bytes=77 * number, **extras)
+        store_usage(RAW, web, NOW + 10 * number, cpu=load, memory=1001 + number, write_bytes=77 * number, **extras)
     found = read(metric, NOW + 60, 60, web)
     asked = plan(NOW, NOW + 60, step=60, now=NOW + 60)
     charted = series(Programs([web.pk]), asked, choose(OF_PROGRAMS, [metric], ["avg", "max"]), NOW + 60)
@@ -184,7 +184,7 @@ def test_a_long_window_is_read_from_minutes_with_its_ends_from_points(looking: A
     web = program()
     watched(NOW, NOW + 660)
     for minute in range(10):
-        used(MINUTE, web, NOW + 60 * minute, cpu=50)
+        store_usage(MINUTE, web, NOW + 60 * minute, cpu=50)
     ran(web, NOW, [50] * 66)
     OpenPeriod.objects.update(period=NOW + 600)
     found = read("cpu_percent", NOW + 650, 600, web)

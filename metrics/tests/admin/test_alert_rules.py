@@ -16,7 +16,7 @@ from metrics.alerts.models import AlertRule, Metric
 from metrics.alerts.tests.rig import alert, rule, watched
 from metrics.alerts.units import LEVELS
 from metrics.storage.tiers import RAW
-from metrics.tests.history import used
+from metrics.tests.history import store_usage
 from programs.models import Program
 from programs.tests.admin.conftest import MakeProgram
 
@@ -230,7 +230,7 @@ def hot(program: MakeProgram) -> Program:
     start = int(time.time()) // 60 * 60 - 900
     watched(start, start + 600)
     for number in range(60):
-        used(RAW, web, start + 10 * number, cpu=95 if number < 30 else 5)
+        store_usage(RAW, web, start + 10 * number, cpu=95 if number < 30 else 5)
     return web
 
 

@@ -9,7 +9,7 @@ from metrics.queries import series
 from metrics.queries.live_series import LiveSeries
 from metrics.queries.measures import OF_PROGRAMS, Programs
 from metrics.storage.tiers import RAW
-from metrics.tests.history import NOON, steadily, used
+from metrics.tests.history import NOON, store_usage, store_usage_rows
 from programs.models import Program
 from programs.tests.api_rig import define
 
@@ -32,13 +32,13 @@ def cpu(found: Any) -> list[tuple[int, float | None]]:
 
 def test_it_begins_with_what_there_is() -> None:
     program = define()
-    steadily(RAW, program, [NOON - 20, NOON - 10], cpu=5)
+    store_usage_rows(RAW, program, [NOON - 20, NOON - 10], cpu=5)
     assert cpu(chart(program, NOON).read(NOON)) == [(NOON - 20, 5.0), (NOON - 10, 5.0)]
 
 
 def test_a_point_is_given_again_when_it_has_grown_and_not_otherwise() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5)
+    store_usage(RAW, program, NOON, cpu=5)
     points = chart(program, NOON + 2)
     points.read(NOON + 2)
     assert points.read(NOON + 4) is None
@@ -48,27 +48,27 @@ def test_a_point_is_given_again_when_it_has_grown_and_not_otherwise() -> None:
 
 def test_the_point_before_is_given_with_what_it_came_to_when_a_new_one_begins() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5)
+    store_usage(RAW, program, NOON, cpu=5)
     points = chart(program, NOON + 2)
     points.read(NOON + 2)
     ResourceUsage.objects.update(cpu_ms=1000)
-    used(RAW, program, NOON + 10, cpu=7)
+    store_usage(RAW, program, NOON + 10, cpu=7)
     assert cpu(points.read(NOON + 12)) == [(NOON, 10.0), (NOON + 10, 7.0)]
 
 
 def test_a_gap_is_told_as_null_once_it_is_over() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5)
+    store_usage(RAW, program, NOON, cpu=5)
     points = chart(program, NOON + 2)
     points.read(NOON + 2)
     assert points.read(NOON + 35) is None
-    used(RAW, program, NOON + 30, cpu=7)
+    store_usage(RAW, program, NOON + 30, cpu=7)
     assert cpu(points.read(NOON + 35)) == [(NOON + 10, None), (NOON + 20, None), (NOON + 30, 7.0)]
 
 
 def test_who_comes_back_gets_everything_from_the_newest_point_known() -> None:
     program = define()
-    steadily(RAW, program, [NOON, NOON + 10, NOON + 40], cpu=5)
+    store_usage_rows(RAW, program, [NOON, NOON + 10, NOON + 40], cpu=5)
     points = chart(program, NOON + 50, since=NOON + 13)
     assert points.start == NOON + 10
     assert [time for time, _ in cpu(points.read(NOON + 50))] == [NOON + 10, NOON + 20, NOON + 30, NOON + 40]
@@ -76,7 +76,7 @@ def test_who_comes_back_gets_everything_from_the_newest_point_known() -> None:
 
 def test_a_gap_that_began_with_the_newest_point_known_is_told_too() -> None:
     program = define()
-    used(RAW, program, NOON + 20, cpu=5)
+    store_usage(RAW, program, NOON + 20, cpu=5)
     assert cpu(chart(program, NOON + 30, since=NOON).read(NOON + 30)) == [
         (NOON, None), (NOON + 10, None), (NOON + 20, 5.0),
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def test_a_gap_that_began_with_the_newest_point_known_is_told_too() -> None:
 @pytest.mark.parametrize("since", [0, NOON - 9000])
 def test_nobody_gets_more_than_the_chart_reaches_back(since: int) -> None:
     program = define()
-    steadily(RAW, program, [NOON - 7200, NOON], cpu=5)
+    store_usage_rows(RAW, program, [NOON - 7200, NOON], cpu=5)
     points = chart(program, NOON + 10, since=since)
     assert points.start == NOON + 10 - 3600
     assert cpu(points.read(NOON + 10))[-1] == (NOON, 5.0)
@@ -93,17 +93,17 @@ def test_nobody_gets_more_than_the_chart_reaches_back(since: int) -> None:
 
 def test_a_time_that_has_not_come_yet_is_taken_for_now() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5)
+    store_usage(RAW, program, NOON, cpu=5)
     assert cpu(chart(program, NOON + 5, since=NOON + 10**6).read(NOON + 5)) == [(NOON, 5.0)]
 
 
 def test_a_program_that_starts_after_days_costs_no_more_than_the_chart_is_long() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5)
+    store_usage(RAW, program, NOON, cpu=5)
     points = chart(program, NOON + 10)
     points.read(NOON + 10)
     later = NOON + 7 * 86_400
-    used(RAW, program, later, cpu=7)
+    store_usage(RAW, program, later, cpu=7)
     found = cpu(points.read(later + 10))
     assert len(found) == 360
     assert found[-1] == (later, 7.0)
@@ -111,16 +111,16 @@ def test_a_program_that_starts_after_days_costs_no_more_than_the_chart_is_long()
 
 def test_it_goes_on_after_the_clock_was_set_back() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5)
+    store_usage(RAW, program, NOON, cpu=5)
     points = chart(program, NOON + 5)
     points.read(NOON + 5)
-    used(RAW, program, NOON - 600, cpu=7)
+    store_usage(RAW, program, NOON - 600, cpu=7)
     assert cpu(points.read(NOON - 595)) == [(NOON - 600, 7.0)]
 
 
 def test_every_measure_can_be_followed() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=5, open_files_max=3, read_bytes=100, write_bytes=200)
+    store_usage(RAW, program, NOON, cpu=5, open_files_max=3, read_bytes=100, write_bytes=200)
     asked = series.plan(NOON - 3600, NOON + 10, step=10, now=NOON + 10)
     chosen = series.choose(OF_PROGRAMS, list(OF_PROGRAMS), ["avg", "max", "p95"])
     found = LiveSeries(Programs([program.pk]), program.pk, asked, chosen).read(NOON + 10)

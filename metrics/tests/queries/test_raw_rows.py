@@ -10,8 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 from metrics.queries import raw_rows
 from metrics.queries.raw_rows import PER_PAGE, Wanted, key, page
 from metrics.storage.tiers import HOUR, RAW, TIERS, Tier
-from metrics.tests.history import NOON, steadily, used
-from metrics.tests.plans import assert_reads_in_the_order_of_the_key, explained
+from metrics.tests.history import NOON, store_usage, store_usage_rows
+from metrics.tests.plans import assert_scans_in_key_order, explain
 from programs.tests.api_rig import define
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def every_page(asked: Wanted) -> list[Any]:
 def test_the_pages_together_have_every_row_once_newest_period_first() -> None:
     programs = [define(f"p{number}") for number in range(3)]
     for program in programs:
-        steadily(RAW, program, range(NOON, NOON + 1200, 10))
+        store_usage_rows(RAW, program, range(NOON, NOON + 1200, 10))
     found = [key(row) for row in every_page(wanted())]
     assert len(found) == len(set(found)) == 360
     assert found == sorted(found, reverse=True)
@@ -42,22 +42,22 @@ def test_the_pages_together_have_every_row_once_newest_period_first() -> None:
 
 def test_one_program_comes_in_the_order_of_time() -> None:
     web = define("web")
-    steadily(RAW, web, range(NOON, NOON + 2500, 10))
-    steadily(RAW, define("db"), range(NOON, NOON + 100, 10))
+    store_usage_rows(RAW, web, range(NOON, NOON + 2500, 10))
+    store_usage_rows(RAW, define("db"), range(NOON, NOON + 100, 10))
     times = [row.timestamp for row in every_page(wanted(program=web.pk))]
     assert times == sorted(range(NOON, NOON + 2500, 10), reverse=True)
 
 
 def test_a_page_that_is_just_full_has_no_next_one() -> None:
     web = define("web")
-    steadily(RAW, web, range(NOON, NOON + 10 * PER_PAGE, 10))
+    store_usage_rows(RAW, web, range(NOON, NOON + 10 * PER_PAGE, 10))
     assert page(wanted()).below is None
     assert page(wanted(program=web.pk)).below is None
 
 
 def test_the_time_narrows_to_the_second() -> None:
     web = define("web")
-    steadily(RAW, web, range(NOON, NOON + 200, 10))
+    store_usage_rows(RAW, web, range(NOON, NOON + 200, 10))
     for program in (None, web.pk):
         found = page(Wanted(RAW, NOON + 30, NOON + 60, program))
         assert sorted(row.timestamp for row in found.rows) == [NOON + 30, NOON + 40, NOON + 50]
@@ -71,7 +71,7 @@ def test_every_page_is_found_by_the_key_and_nothing_is_sorted(
 ) -> None:
     asked = wanted(tier, program=program, below=below)
     found = raw_rows._of_all(asked) if program is None else raw_rows._of_one(asked)
-    assert_reads_in_the_order_of_the_key(explained(*found.query.sql_with_params()))
+    assert_scans_in_key_order(explain(*found.query.sql_with_params()))
 
 
 def test_a_page_far_back_begins_where_the_one_before_ended() -> None:
@@ -84,7 +84,7 @@ def test_a_page_far_back_begins_where_the_one_before_ended() -> None:
 def test_a_page_is_one_query_and_counts_nothing(
     django_assert_num_queries: DjangoAssertNumQueries, program: int | None
 ) -> None:
-    used(HOUR, define(), NOON)
+    store_usage(HOUR, define(), NOON)
     with django_assert_num_queries(1) as asked:
         page(wanted(HOUR, program=program))
     assert "COUNT(" not in asked[0]["sql"].upper()

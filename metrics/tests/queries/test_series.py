@@ -13,7 +13,7 @@ from metrics.queries.measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs
 from metrics.queries.series import Series
 from metrics.storage import histogram
 from metrics.storage.tiers import DAY, HOUR, MINUTE, RAW, TEN_MINUTES, Tier
-from metrics.tests.history import MIDNIGHT, NOON, host_used, steadily, used
+from metrics.tests.history import MIDNIGHT, NOON, store_host_usage, store_usage, store_usage_rows
 from programs.hosts import this_host
 from programs.models import Program
 from programs.tests.api_rig import define
@@ -93,8 +93,8 @@ def test_what_is_not_measured_is_refused(names: list[str], aggregates: list[str]
 
 def test_aggregates_are_exact_over_rows_of_unequal_weight() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=10, memory=1000, count=5)
-    used(RAW, program, NOON + 10, cpu=70, memory=4000, count=1, covered_ms=2000, cpu_ms=1400)
+    store_usage(RAW, program, NOON, cpu=10, memory=1000, count=5)
+    store_usage(RAW, program, NOON + 10, cpu=70, memory=4000, count=1, covered_ms=2000, cpu_ms=1400)
     found = read(program, NOON, NOON + 30, 30, "avg,min,max,last")
     # 1 s of CPU in 10 s, 1.4 s in 2 s.
     assert {name: points[0][1] for name, points in found["cpu_percent"].items()} == {
@@ -113,22 +113,22 @@ def test_aggregates_are_exact_over_rows_of_unequal_weight() -> None:
 
 def test_a_time_without_rows_has_no_point() -> None:
     program = define()
-    steadily(MINUTE, program, [NOON, NOON + 180])
+    store_usage_rows(MINUTE, program, [NOON, NOON + 180])
     found = read(program, NOON, NOON + 240, 60)
     assert [at for at, _ in found["cpu_percent"]["avg"]] == [NOON, NOON + 180]
 
 
 def test_a_first_sample_that_covers_no_time_has_memory_but_no_cpu() -> None:
     program = define()
-    used(RAW, program, NOON, covered_ms=0, cpu_ms=0)
+    store_usage(RAW, program, NOON, covered_ms=0, cpu_ms=0)
     found = read(program, NOON, NOON + 10, 10)
     assert (found["cpu_percent"]["avg"], len(found["memory_bytes"]["avg"])) == ([], 1)
 
 
 def test_the_present_is_read_from_finer_rows_and_nothing_counts_twice() -> None:
     program = define()
-    steadily(RAW, program, range(NOON, NOON + 120, 10), cpu=50)
-    used(MINUTE, program, NOON, cpu=50)  # built already, and the points are still there
+    store_usage_rows(RAW, program, range(NOON, NOON + 120, 10), cpu=50)
+    store_usage(MINUTE, program, NOON, cpu=50)  # built already, and the points are still there
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON + 60)
     found = read(program, NOON, NOON + 120, 120, "avg,last")
     assert found["cpu_percent"] == {"avg": [[NOON, 50.0]], "last": [[NOON, 50.0]]}
@@ -136,25 +136,25 @@ def test_the_present_is_read_from_finer_rows_and_nothing_counts_twice() -> None:
 
 def test_the_last_value_is_that_of_the_newest_row_whatever_the_tier() -> None:
     program = define()
-    used(MINUTE, program, NOON, cpu_last=100)
-    used(RAW, program, NOON + 60, cpu_last=200)
-    used(RAW, program, NOON + 70, cpu_last=300)
+    store_usage(MINUTE, program, NOON, cpu_last=100)
+    store_usage(RAW, program, NOON + 60, cpu_last=200)
+    store_usage(RAW, program, NOON + 70, cpu_last=300)
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON + 60)
     assert read(program, NOON, NOON + 120, 120, "last")["cpu_percent"]["last"] == [[NOON, 3.0]]
 
 
 def test_rows_of_other_programs_and_times_do_not_count() -> None:
     web, db = define("web"), define("db")
-    used(MINUTE, web, NOON, cpu=10)
-    used(MINUTE, web, NOON + 60, cpu=99)
-    used(MINUTE, db, NOON, cpu=99)
+    store_usage(MINUTE, web, NOON, cpu=10)
+    store_usage(MINUTE, web, NOON + 60, cpu=99)
+    store_usage(MINUTE, db, NOON, cpu=99)
     assert read(web, NOON, NOON + 60, 60)["cpu_percent"]["avg"] == [[NOON, 10.0]]
 
 
 def test_the_95th_percentile_comes_from_what_was_recorded() -> None:
     program = define()
     for number in range(60):
-        used(RAW, program, NOON + 10 * number, cpu=90 if number >= 54 else 10, memory=1_000_000)
+        store_usage(RAW, program, NOON + 10 * number, cpu=90 if number >= 54 else 10, memory=1_000_000)
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON)
     found = read(program, NOON, NOON + 600, 600, "p95")
     assert found["cpu_percent"]["p95"][0][1] == pytest.approx(90, rel=0.05)
@@ -164,7 +164,7 @@ def test_the_95th_percentile_comes_from_what_was_recorded() -> None:
 def test_percentiles_of_coarse_rows_add_up() -> None:
     program = define()
     blob = histogram.encode({histogram.CPU.bin_of(1000): 54, histogram.CPU.bin_of(9000): 6})
-    steadily(TEN_MINUTES, program, [NOON, NOON + 600], cpu_histogram=blob, cpu_min=1000, cpu_max=9500)
+    store_usage_rows(TEN_MINUTES, program, [NOON, NOON + 600], cpu_histogram=blob, cpu_min=1000, cpu_max=9500)
     found = read(program, NOON, NOON + 1200, 1200, "p50,p95")
     assert found["cpu_percent"]["p50"][0][1] == pytest.approx(10, rel=0.05)
     assert found["cpu_percent"]["p95"][0][1] == pytest.approx(90, rel=0.05)
@@ -174,7 +174,7 @@ def test_percentiles_of_coarse_rows_add_up() -> None:
 def test_every_tier_gives_the_same_numbers(tier: Tier) -> None:
     program = define()
     start = MIDNIGHT - 40 * 86_400
-    steadily(tier, program, range(start, start + 3 * tier.width, tier.width), cpu=25, memory=4096)
+    store_usage_rows(tier, program, range(start, start + 3 * tier.width, tier.width), cpu=25, memory=4096)
     chosen = series.choose(OF_PROGRAMS, ["cpu_percent", "memory_bytes"], ["avg", "p95"])
     asked = series.Plan(start, start + 3 * tier.width, tier.width, tier)
     found = series.series(Programs([program.pk]), asked, chosen, start)[program.pk]
@@ -185,7 +185,7 @@ def test_every_tier_gives_the_same_numbers(tier: Tier) -> None:
 def test_many_programs_cost_as_many_queries_as_one(django_assert_num_queries: Any) -> None:
     programs = [define(f"p{number}") for number in range(12)]
     for program in programs:
-        steadily(MINUTE, program, range(NOON, NOON + 600, 60))
+        store_usage_rows(MINUTE, program, range(NOON, NOON + 600, 60))
     chosen = series.choose(OF_PROGRAMS, ["cpu_percent"], ["avg", "last"])
     asked = series.plan(NOON, NOON + 600, step=60, now=NOW)
     for ids in (None, [programs[0].pk], [program.pk for program in programs]):
@@ -197,7 +197,7 @@ def test_many_programs_cost_as_many_queries_as_one(django_assert_num_queries: An
 def test_many_periods_times_programs_are_read_as_one_stretch() -> None:
     programs = [define(f"p{number}") for number in range(8)]
     for program in programs:
-        used(MINUTE, program, NOON)
+        store_usage(MINUTE, program, NOON)
     ids = [programs[0].pk, *range(10_000, 10_400)]
     asked = series.plan(NOON - 24 * HOURS, NOON + 600, step=60, now=NOW)
     found = series.series(Programs(ids), asked, {"cpu_percent": ["avg"]}, NOW)
@@ -209,8 +209,8 @@ def test_many_periods_times_programs_are_read_as_one_stretch() -> None:
 
 def test_a_host_has_gauges_and_rates() -> None:
     host = this_host()
-    host_used(host, RAW, NOON, cpu_percent=10, cpu_percent_max=15)
-    host_used(host, RAW, NOON + 10, cpu_percent=30, cpu_percent_max=40)
+    store_host_usage(host, RAW, NOON, cpu_percent=10, cpu_percent_max=15)
+    store_host_usage(host, RAW, NOON + 10, cpu_percent=30, cpu_percent_max=40)
     chosen = series.choose(OF_HOSTS, ["cpu_percent", "network_sent_bytes_per_second"], ["avg", "max"])
     asked = series.plan(NOON, NOON + 60, step=60, now=NOW)
     assert series.series(OneHost(host.pk), asked, chosen, NOW)[host.pk] == {
@@ -221,9 +221,9 @@ def test_a_host_has_gauges_and_rates() -> None:
 
 def test_a_host_is_read_finer_where_its_coarse_rows_end() -> None:
     host = this_host()
-    host_used(host, MINUTE, NOON, cpu_percent=10)
+    store_host_usage(host, MINUTE, NOON, cpu_percent=10)
     for number in range(12):
-        host_used(host, RAW, NOON + 10 * number, cpu_percent=10 if number < 6 else 40)
+        store_host_usage(host, RAW, NOON + 10 * number, cpu_percent=10 if number < 6 else 40)
     asked = series.plan(NOON, NOON + 120, step=60, now=NOW)
     found = series.series(OneHost(host.pk), asked, {"cpu_percent": ["avg"]}, NOW)
     assert found[host.pk]["cpu_percent"]["avg"] == [[NOON, 10.0], [NOON + 60, 40.0]]

@@ -14,7 +14,7 @@ from metrics.models import OpenPeriod
 from metrics.queries import summary
 from metrics.queries.summary import Item
 from metrics.storage.tiers import DAY, HOUR, MINUTE, RAW
-from metrics.tests.history import MIDNIGHT, NOON, steadily, used
+from metrics.tests.history import MIDNIGHT, NOON, store_usage, store_usage_rows
 from programs import events
 from programs.hosts import this_host
 from programs.models import Program
@@ -42,7 +42,7 @@ def restart(program: Program, at: int) -> None:
 
 def test_it_says_what_a_program_used_and_how_long_it_ran() -> None:
     program = old("web")
-    steadily(HOUR, program, range(NOON - DAY_SECONDS, NOON - DAY_SECONDS // 2, 3600), cpu=20, memory=4096)
+    store_usage_rows(HOUR, program, range(NOON - DAY_SECONDS, NOON - DAY_SECONDS // 2, 3600), cpu=20, memory=4096)
     restart(program, NOON - 60)
     restart(program, NOON - DAY_SECONDS - 1)
     assert ask() == [
@@ -67,14 +67,14 @@ def test_a_program_without_history_is_listed_with_nothing() -> None:
 def test_a_program_is_measured_against_the_time_it_has_been_there() -> None:
     program = define("web")
     Program.objects.filter(pk=program.pk).update(created_at=from_unix(NOON - 7200))
-    steadily(HOUR, program, [NOON - 7200, NOON - 3600])
+    store_usage_rows(HOUR, program, [NOON - 7200, NOON - 3600])
     assert ask()[0]["uptime_ratio"] == 1.0
 
 
 def test_the_edges_of_the_window_are_read_from_finer_rows() -> None:
     program = old("web")
-    steadily(HOUR, program, range(NOON - DAY_SECONDS, NOON, 3600), cpu=10)
-    used(RAW, program, NOON, cpu=90)
+    store_usage_rows(HOUR, program, range(NOON - DAY_SECONDS, NOON, 3600), cpu=10)
+    store_usage(RAW, program, NOON, cpu=90)
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON)
     found = summary.summary(summary.window(NOON - DAY_SECONDS, NOON + 20), NOON + 20)[0]
     assert found["cpu_percent"]["max"] == 90.0
@@ -96,8 +96,8 @@ def test_the_edges_of_the_window_are_read_from_finer_rows() -> None:
 def test_it_is_sorted_and_what_has_no_value_comes_last(order: str, names: list[str]) -> None:
     a, b = old("a"), old("b")
     old("none")
-    used(HOUR, a, NOON - 3600, cpu=30, memory=1 << 20)
-    steadily(HOUR, b, [NOON - 3600, NOON - 7200], cpu=5, memory=1 << 30)
+    store_usage(HOUR, a, NOON - 3600, cpu=30, memory=1 << 20)
+    store_usage_rows(HOUR, b, [NOON - 3600, NOON - 7200], cpu=5, memory=1 << 30)
     restart(b, NOON - 5)
     assert [item["name"] for item in ask(order=order)] == names
     assert [item["name"] for item in ask(order=order, limit=1)] == names[:1]
@@ -105,15 +105,15 @@ def test_it_is_sorted_and_what_has_no_value_comes_last(order: str, names: list[s
 
 def test_programs_can_be_chosen() -> None:
     a, b = old("a"), old("b")
-    used(HOUR, a, NOON - 3600)
-    used(HOUR, b, NOON - 3600)
+    store_usage(HOUR, a, NOON - 3600)
+    store_usage(HOUR, b, NOON - 3600)
     assert [item["name"] for item in ask(ids=[b.pk])] == ["b"]
     assert ask(ids=[999]) == []
 
 
 def test_removed_programs_are_left_out() -> None:
     program = old("web")
-    used(HOUR, program, NOON - 3600)
+    store_usage(HOUR, program, NOON - 3600)
     Program.objects.filter(pk=program.pk).update(removed_at=from_unix(NOON))
     assert ask() == []
 
@@ -145,6 +145,6 @@ def test_a_hundred_programs_cost_as_many_queries_as_one(django_assert_num_querie
     with django_assert_num_queries(5):  # marks, totals, restarts, programs, percentiles
         ask()
     for number in range(12):
-        used(HOUR, old(f"p{number}"), NOON - 3600)
+        store_usage(HOUR, old(f"p{number}"), NOON - 3600)
     with django_assert_num_queries(5):
         ask()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from metrics.storage.accumulator import Accumulator, MinuteStream
 from metrics.storage.bucketing import Piece, parts
 from metrics.storage.values import Values
-from metrics.tests.writing import used
+from metrics.tests.writing import usage_sample
 
 MINUTE = 1_800_000_000
 BEFORE = MINUTE - 60
 
 
 def values(cpu: float = 50.0, seconds: float = 2.0) -> Values:
-    ((_, found),) = parts(used(cpu, seconds=seconds), [Piece(0, 0.0, 1.0)])
+    ((_, found),) = parts(usage_sample(cpu, seconds=seconds), [Piece(0, 0.0, 1.0)])
     return found
 
 

@@ -8,8 +8,8 @@ from django.db import connection
 from core.doctor_checks import database
 from metrics.models import HostUsage, ResourceUsage, ResourceUsageDay, ResourceUsageHour
 from metrics.storage.tiers import RAW, TIERS
-from metrics.tests.history import NOON, host_used, used
-from metrics.tests.plans import assert_finds_one_stretch_by_the_key, explained
+from metrics.tests.history import NOON, store_host_usage, store_usage
+from metrics.tests.plans import assert_seeks_by_primary_key, explain
 from programs.models import Host
 
 pytestmark = pytest.mark.django_db
@@ -30,12 +30,12 @@ def test_a_table_of_history_has_one_index_which_on_sqlite_is_the_table_itself(mo
 def test_one_programs_stretch_of_time_is_found_by_the_key_alone() -> None:
     rows = ResourceUsage.objects.filter(period__in=[60, 120], program=7, timestamp__range=(70, 130))
     sql, values = rows.query.sql_with_params()
-    assert_finds_one_stretch_by_the_key(explained(sql, values))
+    assert_seeks_by_primary_key(explain(sql, values))
 
 
 def test_no_table_of_history_is_taken_for_damaged() -> None:
     """`backup` and `doctor` ask SQLite, and would refuse a sound database."""
     for tier in TIERS:
-        used(tier, 7, NOON)
-    host_used(Host.objects.create(name="nas"), RAW, NOON)
+        store_usage(tier, 7, NOON)
+    store_host_usage(Host.objects.create(name="nas"), RAW, NOON)
     assert [found.summary for found in database() if found.status != "ok"] == []

@@ -19,7 +19,7 @@ from metrics.models import ResourceUsageMinute
 from metrics.storage import export
 from metrics.storage.export import Csv, Gzip, JsonLines, Record, Selection
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS
-from metrics.tests.history import NOON, steadily, used
+from metrics.tests.history import NOON, store_usage, store_usage_rows
 from programs.models import Program
 from programs.tests.api_rig import define
 
@@ -33,7 +33,7 @@ def records(**options: Any) -> list[Record]:
 
 def many_minutes(program: Program, count: int) -> None:
     """Cloned by the database, since thousands of inserts would take longer than the test."""
-    used(MINUTE, program, NOON)
+    store_usage(MINUTE, program, NOON)
     row = ResourceUsageMinute.objects.get()
     fields = [field.attname for field in row._meta.concrete_fields if field.name != "pk"]
     clones = []
@@ -52,7 +52,7 @@ def _remove_everything() -> int:
 
 
 def test_a_row_has_the_shape_that_scripts_rely_on() -> None:
-    used(MINUTE, define("web"), NOON, cpu=12.5, memory=4096, cpu_min=100, cpu_max=5000, memory_max=8192)
+    store_usage(MINUTE, define("web"), NOON, cpu=12.5, memory=4096, cpu_min=100, cpu_max=5000, memory_max=8192)
     (line,) = JsonLines().lines(records()).splitlines()
     assert json.loads(line) == {
         "program": "web",
@@ -70,7 +70,7 @@ def test_a_row_has_the_shape_that_scripts_rely_on() -> None:
 
 def test_csv_has_the_same_columns_and_survives_strange_names() -> None:
     for name in ('a, "b"', "=1+1", "한글"):
-        used(MINUTE, define(name), NOON)
+        store_usage(MINUTE, define(name), NOON)
     text = (Csv().head() + Csv().lines(records())).decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert tuple(rows[0]) == export.FIELDS
@@ -97,9 +97,9 @@ def test_batches_hold_a_thousand_rows_at_most_and_say_how_far_they_are() -> None
 
 def test_it_is_filtered_by_program_range_and_tier() -> None:
     web, db = define("web"), define("db")
-    steadily(MINUTE, web, [NOON, NOON + 60, NOON + 120])
-    used(MINUTE, db, NOON)
-    used(HOUR, db, NOON)
+    store_usage_rows(MINUTE, web, [NOON, NOON + 60, NOON + 120])
+    store_usage(MINUTE, db, NOON)
+    store_usage(HOUR, db, NOON)
     assert len(records()) == 4
     assert [record[0] for record in records(ids=[db.pk])] == ["db"]
     assert len(records(start=NOON + 60, end=NOON + 120)) == 1
@@ -108,18 +108,18 @@ def test_it_is_filtered_by_program_range_and_tier() -> None:
 
 def test_nothing_stored_and_an_empty_range_give_nothing() -> None:
     assert records() == []
-    used(MINUTE, define(), NOON)
+    store_usage(MINUTE, define(), NOON)
     assert records(start=NOON + 1, end=NOON) == records(start=NOON * 3, end=NOON * 4) == []
 
 
 def test_rows_of_programs_that_are_gone_are_left_out() -> None:
-    used(MINUTE, 4711, NOON)
-    used(MINUTE, define("web"), NOON)
+    store_usage(MINUTE, 4711, NOON)
+    store_usage(MINUTE, define("web"), NOON)
     assert [record[0] for record in records()] == ["web"]
 
 
 def test_a_row_of_a_first_sample_has_no_average_of_cpu() -> None:
-    used(RAW, define(), NOON, covered_ms=0, cpu_ms=0)
+    store_usage(RAW, define(), NOON, covered_ms=0, cpu_ms=0)
     assert records(tiers=[RAW])[0][4] is None
 
 

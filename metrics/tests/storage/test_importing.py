@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from metrics.models import RecordedProgram, ResourceUsageMinute
 from metrics.storage import export, importing
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS
-from metrics.tests.history import NOON, steadily, used
+from metrics.tests.history import NOON, store_usage, store_usage_rows
 from programs.models import Program
 from programs.tests.api_rig import define
 from programs.tests.conftest import full_folder as full_folder
@@ -42,7 +42,9 @@ def forget() -> None:
 @pytest.mark.parametrize("name", ["history.jsonl", "history.csv", "history.jsonl.gz", "history.csv.gz"])
 def test_what_was_exported_comes_back(tmp_path: Path, name: str) -> None:
     for tier in (RAW, MINUTE, HOUR):
-        steadily(tier, define(f'=a, "{tier.name}"'), [NOON, NOON + tier.width], cpu=12.34, memory=123_456_789)
+        store_usage_rows(
+            tier, define(f'=a, "{tier.name}"'), [NOON, NOON + tier.width], cpu=12.34, memory=123_456_789
+        )
     before, file = every_record(), str(tmp_path / name)
     assert "6 rows" in command("export", file)
     forget()
@@ -52,14 +54,14 @@ def test_what_was_exported_comes_back(tmp_path: Path, name: str) -> None:
 
 
 def test_a_packed_file_is_packed(tmp_path: Path) -> None:
-    used(MINUTE, define("web"), NOON)
+    store_usage(MINUTE, define("web"), NOON)
     command("export", str(tmp_path / "history.jsonl.gz"))
     with gzip.open(tmp_path / "history.jsonl.gz") as file:
         assert json.loads(file.read())["program"] == "web"
 
 
 def test_rows_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
-    used(MINUTE, define("web"), NOON, cpu=10)
+    store_usage(MINUTE, define("web"), NOON, cpu=10)
     command("export", str(tmp_path / "history.csv"))
     ResourceUsageMinute.objects.update(cpu_last=777)
     command("import", str(tmp_path / "history.csv"))
@@ -67,7 +69,7 @@ def test_rows_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_rows_of_programs_that_are_not_here_are_told(tmp_path: Path) -> None:
-    used(MINUTE, define("web"), NOON)
+    store_usage(MINUTE, define("web"), NOON)
     command("export", str(tmp_path / "history.csv"))
     Program.everything.update(name="other")
     said = command("import", str(tmp_path / "history.csv"))
@@ -76,9 +78,9 @@ def test_rows_of_programs_that_are_not_here_are_told(tmp_path: Path) -> None:
 
 def test_an_export_is_filtered_by_program_and_tier(tmp_path: Path) -> None:
     web, db = define("web"), define("db")
-    steadily(MINUTE, web, [NOON, NOON + 60])
-    used(HOUR, web, NOON)
-    used(MINUTE, db, NOON)
+    store_usage_rows(MINUTE, web, [NOON, NOON + 60])
+    store_usage(HOUR, web, NOON)
+    store_usage(MINUTE, db, NOON)
     file = str(tmp_path / "history.csv")
     assert "2 rows" in command("export", file, "--program", "web", "--tier", "minute")
     assert "3 rows" in command("export", file, "--tier", "minute,raw", "--since", "2024-01-01")
@@ -103,7 +105,7 @@ def test_a_wrong_command_says_what_is_wrong(words: list[str], text: str, monkeyp
 
 
 def test_a_full_disk_leaves_no_half_a_file(full_folder: Path) -> None:
-    used(MINUTE, define("web"), NOON)
+    store_usage(MINUTE, define("web"), NOON)
     with pytest.raises(CommandError, match=r"history\.csv"):
         command("export", str(full_folder / "history.csv"))
     assert list(full_folder.iterdir()) == []
@@ -140,7 +142,7 @@ def test_a_line_that_is_no_row_is_told(line: str, text: str) -> None:
 
 
 def test_a_first_sample_without_cpu_stays_without(tmp_path: Path) -> None:
-    used(RAW, define("web"), NOON, covered_ms=0, cpu_ms=0)
+    store_usage(RAW, define("web"), NOON, covered_ms=0, cpu_ms=0)
     command("export", str(tmp_path / "history.csv"))
     forget()
     command("import", str(tmp_path / "history.csv"))

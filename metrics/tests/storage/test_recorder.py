@@ -10,7 +10,7 @@ from django.db import OperationalError
 from metrics.models import HostUsage, OpenPeriod, RecordedProgram, ResourceUsage, ResourceUsageMinute
 from metrics.storage import recorder, rollup, values
 from metrics.storage.recorder import Recorder
-from metrics.tests.writing import Writer, points, programs, used
+from metrics.tests.writing import Writer, points, programs, usage_sample
 from programs.hosts import this_host
 
 GRID = 1_800_000_000
@@ -23,7 +23,7 @@ def make(writer: Writer) -> Recorder:
 def sample(
     recorder_: Recorder, program: int, start: float, cpu: float = 50.0, seconds: float = 2.0, **more: Any
 ) -> None:
-    recorder_.add(start, start + seconds, {program: used(cpu, seconds=seconds, **more)})
+    recorder_.add(start, start + seconds, {program: usage_sample(cpu, seconds=seconds, **more)})
 
 
 def test_samples_of_an_interval_become_one_point(writer: Writer) -> None:
@@ -40,10 +40,10 @@ def test_samples_of_an_interval_become_one_point(writer: Writer) -> None:
 def test_what_waited_together_is_the_same_as_what_was_written_one_by_one(writer: Writer) -> None:
     (one, two), target = programs(2), make(writer)
     for number in range(20):
-        target.add(GRID + 2 * number, GRID + 2 * number + 2, {one: used(number, read_bytes=number)})
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {one: usage_sample(number, read_bytes=number)})
     writer.drain()
     for number in range(20):
-        target.add(GRID + 2 * number, GRID + 2 * number + 2, {two: used(number, read_bytes=number)})
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {two: usage_sample(number, read_bytes=number)})
         writer.drain()
     columns = [field.name for field in ResourceUsage._meta.fields if field.name not in {"pk", "program"}]
     assert list(ResourceUsage.objects.filter(program=one).values(*columns)) == list(
@@ -54,10 +54,10 @@ def test_what_waited_together_is_the_same_as_what_was_written_one_by_one(writer:
 def test_what_did_nothing_is_written_when_the_interval_is_over(writer: Writer) -> None:
     (quiet, busy), target = programs(2), make(writer)
     for number in range(4):
-        target.add(GRID + 2 * number, GRID + 2 * number + 2, {quiet: used(0.0), busy: used(20.0)})
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {quiet: usage_sample(0.0), busy: usage_sample(20.0)})
         writer.drain()
     assert (points(quiet), points(busy)[GRID].count) == ({}, 4)
-    target.add(GRID + 8, GRID + 10, {quiet: used(0.0), busy: used(20.0)})
+    target.add(GRID + 8, GRID + 10, {quiet: usage_sample(0.0), busy: usage_sample(20.0)})
     writer.drain()
     row = points(quiet)[GRID]
     assert (row.count, row.covered_ms, row.cpu_ms, row.memory_sum) == (5, 10_000, 0, 5000)
@@ -114,11 +114,11 @@ def test_it_knows_up_to_when_everything_is_in_the_database(writer: Writer) -> No
     (quiet, busy), target = programs(2), make(writer)
     assert target.recorded_until == 0
     for number in range(5):
-        target.add(GRID + 2 * number, GRID + 2 * number + 2, {quiet: used(0.0), busy: used(20.0)})
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {quiet: usage_sample(0.0), busy: usage_sample(20.0)})
         assert target.recorded_until == GRID
     writer.drain()
     assert target.recorded_until == GRID + 10
-    target.add(GRID + 10, GRID + 12, {quiet: used(0.0)})
+    target.add(GRID + 10, GRID + 12, {quiet: usage_sample(0.0)})
     writer.drain()
     assert target.recorded_until == GRID + 10  # what is held belongs to an interval that is not over
 
@@ -228,7 +228,7 @@ def test_without_a_database_the_oldest_points_go_first(writer: Writer, monkeypat
     monkeypatch.setattr(recorder, "MOST_WAITING", 6)
     (one, two), target = programs(2), make(writer)
     for number in range(10):
-        target.add(GRID + 10 * number, GRID + 10 * number + 2, {one: used(), two: used()})
+        target.add(GRID + 10 * number, GRID + 10 * number + 2, {one: usage_sample(), two: usage_sample()})
     assert (target.waiting_points, target.dropped_points) == (6, 14)
     writer.drain()
     assert sorted(points(one)) == [GRID + 70, GRID + 80, GRID + 90]
@@ -238,7 +238,7 @@ def test_a_long_queue_is_written_in_slices(writer: Writer, monkeypatch: pytest.M
     monkeypatch.setattr(recorder, "SLICE", 4)
     ids, target = programs(3), make(writer)
     for number in range(5):
-        target.add(GRID + 10 * number, GRID + 10 * number + 2, dict.fromkeys(ids, used()))
+        target.add(GRID + 10 * number, GRID + 10 * number + 2, dict.fromkeys(ids, usage_sample()))
     assert writer.drain() == 3
     assert ResourceUsage.objects.count() == 15
 
@@ -268,7 +268,7 @@ def test_the_stream_reads_no_point_again(
 
     monkeypatch.setattr(rollup, "_read", refuse)
     for number in range(30):
-        target.add(GRID + 2 * number, GRID + 2 * number + 2, dict.fromkeys(ids, used()))
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, dict.fromkeys(ids, usage_sample()))
         writer.drain()
     assert ResourceUsageMinute.objects.count() == 3
 
@@ -276,7 +276,7 @@ def test_the_stream_reads_no_point_again(
 def test_programs_with_history_are_remembered(writer: Writer) -> None:
     ids, target = programs(2), make(writer)
     for number in range(3):
-        target.add(GRID + number, GRID + number + 1, dict.fromkeys(ids, used()))
+        target.add(GRID + number, GRID + number + 1, dict.fromkeys(ids, usage_sample()))
         writer.drain()
     assert set(RecordedProgram.objects.values_list("pk", flat=True)) == set(ids)
 
@@ -284,7 +284,7 @@ def test_programs_with_history_are_remembered(writer: Writer) -> None:
 def test_a_program_deleted_meanwhile_disturbs_nobody(writer: Writer) -> None:
     (gone, stays), target = programs(2), make(writer)
     for number in range(40):
-        target.add(GRID + 2 * number, GRID + 2 * number + 2, {gone: used(), stays: used()})
+        target.add(GRID + 2 * number, GRID + 2 * number + 2, {gone: usage_sample(), stays: usage_sample()})
         if number == 20:
             writer.drain()
             ResourceUsage.objects.filter(program=gone).first().program.delete()  # type: ignore[union-attr]

@@ -20,14 +20,14 @@ from metrics.models import (
     RecordedProgram,
     ResourceUsage,
 )
-from metrics.storage import event_retention, retention
+from metrics.storage import retention
 from metrics.storage.accumulator import Accumulator
 from metrics.storage.bucketing import Piece, parts
 from metrics.storage.retention import ClockGuard, Retention
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS, Tier
 from metrics.storage.values import add_to_points, replace_rows
 from metrics.tests.storage.test_recorder import host_row
-from metrics.tests.writing import Writer, programs, used
+from metrics.tests.writing import Writer, programs, usage_sample
 from programs import events
 from programs.hosts import this_host
 from programs.models import Incident, Program, ProgramEvent
@@ -37,7 +37,7 @@ HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 
 def write(tier: Tier, program: int, timestamp: int) -> None:
-    ((_, values),) = parts(used(), [Piece(timestamp, 0.0, 1.0)])
+    ((_, values),) = parts(usage_sample(), [Piece(timestamp, 0.0, 1.0)])
     if tier is RAW:
         add_to_points(RAW.period_of(timestamp), timestamp, {program: values})
     else:
@@ -153,13 +153,13 @@ def test_alerts_go_when_they_have_been_over_for_long_enough(writer: Writer) -> N
     alert(rule("lasting"), about, started_at=at - timedelta(days=310))
     forget(writer)
     assert Alert.objects.count() == 3
-    assert event_retention.alerts(at, 1) == 1
+    assert retention.alerts(at, 1) == 1
 
 
 def test_facts_go_a_few_at_a_time(db: None) -> None:
     for _ in range(5):
         events.record("agent.started", at=datetime.fromtimestamp(NOW, UTC) - timedelta(days=200))
-    assert event_retention.events(datetime.fromtimestamp(NOW, UTC), 3) == 3
+    assert retention.events(datetime.fromtimestamp(NOW, UTC), 3) == 3
     assert ProgramEvent.objects.count() == 2
 
 
@@ -214,7 +214,7 @@ def test_the_file_stays_as_large_as_the_kept_time_needs(
     """Ten hours go through a history of one: what is deleted makes room for what comes."""
     settings.RAW_HOURS = 1
     ids = programs(60)
-    ((_, values),) = parts(used(), [Piece(0, 0.0, 1.0)])
+    ((_, values),) = parts(usage_sample(), [Piece(0, 0.0, 1.0)])
     sizes = []
     for hour in range(10):
         for timestamp in range(NOW + hour * HOUR_SECONDS, NOW + (hour + 1) * HOUR_SECONDS, 60):

@@ -16,7 +16,7 @@ from metrics.storage.histogram import CPU, MEMORY
 from metrics.storage.recorder import Recorder
 from metrics.storage.tiers import COARSER, DAY, HOUR, MINUTE, TEN_MINUTES, Tier
 from metrics.tests.storage.test_recorder import host_row
-from metrics.tests.writing import Writer, programs, used
+from metrics.tests.writing import Writer, programs, usage_sample
 from programs.hosts import this_host
 from programs.models import Host
 
@@ -81,7 +81,7 @@ def check(tiers: Iterable[Tier], now: int) -> None:
 
 
 def any_use(dice: random.Random, seconds: float = 10.0) -> Any:
-    return used(
+    return usage_sample(
         dice.choice([0.0, 3.0, dice.uniform(0, 200)]), dice.randrange(1, 1 << 33), seconds,
         open_files=dice.randrange(9), read_bytes=dice.choice([None, 5]) if seconds else None,
     )  # fmt: skip
@@ -159,7 +159,7 @@ def test_a_transaction_that_fails_is_done_again(writer: Writer, monkeypatch: pyt
 def test_work_is_cut_into_slices(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollup, "SLICE", 2)
     ids, target = programs(5), make(writer)
-    target.add(DAY_START, DAY_START + 10, dict.fromkeys(ids, used()))
+    target.add(DAY_START, DAY_START + 10, dict.fromkeys(ids, usage_sample()))
     target.add(DAY_START + 60, DAY_START + 70, {})
     assert writer.drain() == 1 + 3
     assert ResourceUsageMinute.objects.count() == 5
@@ -181,7 +181,7 @@ def test_an_agent_finishes_what_one_that_is_silent_left(writer: Writer) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     silent = Host.objects.create(name="silent", heartbeat_at=long_ago, is_default=True)
     target = Recorder(silent.pk, writer.put_batch)
-    target.add(DAY_START, DAY_START + 10, {program: used()})
+    target.add(DAY_START, DAY_START + 10, {program: usage_sample()})
     writer.drain()
     assert not ResourceUsageMinute.objects.exists()
     another = make(writer)
@@ -193,7 +193,7 @@ def test_an_agent_finishes_what_one_that_is_silent_left(writer: Writer) -> None:
 def test_another_hosts_programs_are_left_to_its_agent(writer: Writer) -> None:
     (ours, theirs), target = programs(2), make(writer)
     other = Host.objects.create(name="other", heartbeat_at=timezone.now())
-    target.add(DAY_START, DAY_START + 10, {ours: used(), theirs: used()})
+    target.add(DAY_START, DAY_START + 10, {ours: usage_sample(), theirs: usage_sample()})
     writer.drain()
     program = ResourceUsage.objects.filter(program=theirs).get().program
     program.host = other
@@ -218,7 +218,7 @@ def test_the_host_goes_up_the_tiers_too(writer: Writer) -> None:
 
 def test_the_coarsest_tier_needs_no_mark(writer: Writer) -> None:
     (program,), target = programs(), make(writer)
-    target.add(DAY_START, DAY_START + 10, {program: used()})
+    target.add(DAY_START, DAY_START + 10, {program: usage_sample()})
     target.add(DAY_START + 86_400, DAY_START + 86_410, {})
     writer.drain()
     assert ResourceUsageDay.objects.get().timestamp == DAY_START

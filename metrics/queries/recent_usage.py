@@ -10,12 +10,15 @@ from typing import Any
 
 from django.db import connection
 
+from metrics.models import ResourceUsage
 from metrics.storage.tiers import HOUR_SECONDS, MINUTE, RAW, Segment
+from programs.models import ProgramEvent
 
 from .measures import CPU, MEMORY, OF_MANY, Programs
 from .series import united
 
 STEP = MINUTE.seconds
+INCIDENT_MINUTES = 10  # before the event
 BEHIND_SECONDS = 5 * STEP  # by which the minutes may lag behind the points
 
 
@@ -67,3 +70,23 @@ def _rows(programs: Sequence[int], segments: Sequence[Segment]) -> list[tuple[An
         )
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
+
+
+def usage_before(program_id: int, index: int, event: ProgramEvent) -> dict[str, Any]:
+    """`cpu_percent` and `memory_bytes` as [[Unix seconds, value], …], the highest of each point; {} without any.
+
+    The points are of the program, all of its instances together. The last one may lack
+    the seconds before the end, or be missing when nothing happened in it.
+    """
+    end = int(event.timestamp.timestamp()) + 1
+    start = end - 60 * INCIDENT_MINUTES
+    points = ResourceUsage.objects.filter(
+        period__in=RAW.periods(start, end), program=program_id, timestamp__range=(start, end)
+    )
+    rows = list(points.order_by("timestamp").values_list("timestamp", "cpu_max", "memory_max"))
+    if not rows:
+        return {}
+    return {
+        "cpu_percent": [[timestamp, cpu / 100] for timestamp, cpu, _ in rows],
+        "memory_bytes": [[timestamp, memory] for timestamp, _, memory in rows],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping
@@ -10,21 +11,130 @@ from typing import Any
 
 from django.utils import timezone
 
-from core.cli.exit_codes import Exit
+from core.access import command_actor
+from core.cli.exit_codes import Exit, FailedError
 from core.cli.subcommand import Subcommand
 from core.cli.tables import Cell, Column, counted, table
 from core.cli.terminal import Options, Terminal, Tone
+from core.cli.time_parsing import seconds
+from core.suggest import did_you_mean
 from core.timeformat import iso_from_unix
-from metrics.alerts import selectors
+from metrics.alerts import selectors, services
 from metrics.alerts.backtest import Episode, backtest
-from metrics.alerts.models import Alert, AlertRule
+from metrics.alerts.models import Alert, AlertRule, Condition, Metric, Severity
 from metrics.alerts.serializers import alert_json, outcome_json, rule_json
 from metrics.alerts.units import LEVELS
 from programs.descriptions import quantity
 from programs.formatting import duration_text
 from programs.models import Program
 
-from .selection import add_rule, one
+PLAIN = ("name", "metric", "condition", "threshold", "clear_threshold", "severity", "description")
+
+
+class Add(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="how it is called")
+        parser.add_argument("metric", metavar="METRIC", choices=Metric.values, help=", ".join(Metric.values))
+        parser.add_argument("condition", metavar="above|below", choices=Condition.values)
+        parser.add_argument("threshold", metavar="LEVEL", type=level, help="90, 90%%, 1.5GB, 10MB/s")
+        parser.add_argument(
+            "--clear", dest="clear_threshold", type=level, metavar="LEVEL", help="over when back there"
+        )
+        parser.add_argument("--window", type=seconds, metavar="SPAN", help="the average over so long: 30s, 5m, 1h")
+        parser.add_argument("--severity", choices=Severity.values)
+        parser.add_argument("--program", action="append", metavar="NAME", help="only this one (repeatable)")
+        parser.add_argument("--tag", action="append", metavar="TAG", help="only programs with it (repeatable)")
+        parser.add_argument("--description", metavar="TEXT")
+        parser.add_argument("--off", action="store_true", help="do not watch yet")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        rule = services.save_rule(_values(options), actor=command_actor())
+        terminal.say(f"{rule.name}: defined (id {rule.pk}); try it: alert backtest {rule.pk}")
+        return Exit.DONE
+
+
+def _values(options: Options) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in PLAIN} | {"tags": options.tag}
+    given["window_seconds"] = None if options.window is None else round(options.window)
+    given["programs"] = [_program(name) for name in options.program] if options.program else None
+    given["enabled"] = False if options.off else None
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _program(name: str) -> int:
+    from programs.cli.selection import one as one_program
+
+    return one_program(name).pk
+
+
+class _Switch(Subcommand):
+    enabled: bool
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_rule(parser)
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        rule, word = one(options.name), "on" if self.enabled else "off"
+        if rule.enabled is self.enabled:
+            terminal.say(f"{rule.name}: already {word}")
+            return Exit.DONE
+        services.save_rule({"enabled": self.enabled}, actor=command_actor(), rule=rule)
+        terminal.say(f"{rule.name}: {word}")
+        return Exit.DONE
+
+
+class Enable(_Switch):
+    enabled = True
+
+
+class Disable(_Switch):
+    enabled = False
+
+
+class Remove(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_rule(parser)
+        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        rule = one(options.name)
+        if not options.yes:
+            if not terminal.is_interactive:
+                raise FailedError(f"This removes {rule.name}; say --yes to do it.")
+            if not terminal.confirms(f"Remove {rule.name}? Its alerts stay. [y/N] "):
+                raise FailedError("Nothing was removed.")
+        services.remove_rule(rule, actor=command_actor())
+        terminal.say(f"{rule.name}: removed")
+        return Exit.DONE
+
+
+LONGEST_NUMBER = 19  # digits that any database's ids hold
+LEVEL = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(%|[kmgt]?b(?:/s)?)?", re.IGNORECASE)
+FACTORS = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def add_rule(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a rule's name or id")
+
+
+def one(name: str) -> AlertRule:
+    """Raises FailedError."""
+    found = AlertRule.objects.filter(name=name).first()
+    if found is None and name.isascii() and name.isdigit() and len(name) < LONGEST_NUMBER:
+        found = AlertRule.objects.filter(pk=int(name)).first()
+    if found is None:
+        known = AlertRule.objects.values_list("name", flat=True)
+        raise FailedError(f"There is no alert rule {name}.{did_you_mean(name, known)}")
+    return found
+
+
+def level(text: str) -> float:
+    """`90`, `90%`, `1.5GB` or `10MB/s` (1 KB is 1,024 bytes). Raises ArgumentTypeError."""
+    found = LEVEL.fullmatch(text.strip())
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no level; write 90, 90%, 1.5GB or 10MB/s")
+    return float(found[1]) * FACTORS.get((found[2] or "")[:1].lower(), 1)
+
 
 RULE_COLUMNS = (Column("name"), Column("state"), Column("severity"), Column("fires when"), Column("about"))
 ALERT_COLUMNS = (

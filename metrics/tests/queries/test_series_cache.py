@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from core import cache
 from core.cache.stores import FileStore
 from core.models import Sequence
-from metrics.queries import cached_queries, series
+from metrics.queries import series
 from metrics.queries.measures import OF_PROGRAMS, Programs
 from metrics.storage.history_revision import (
     CLOCK,
@@ -23,7 +23,7 @@ from metrics.storage.history_revision import (
     settled_revision,
 )
 from metrics.storage.tiers import MINUTE
-from metrics.tests.history import NOON, used
+from metrics.tests.history import NOON, store_usage
 from programs.tests.api_rig import define
 
 pytestmark = pytest.mark.django_db
@@ -52,13 +52,13 @@ def asked(end: int, now: int = NOW) -> series.Plan:
 
 
 def points(program: Any, end: int = NOON + 600, now: int = NOW) -> list[list[float]]:
-    found = cached_queries.cached_series(Programs([program.pk]), asked(end, now), CHOSEN, now)
+    found = series.cached_series(Programs([program.pk]), asked(end, now), CHOSEN, now)
     return found[program.pk]["cpu_percent"]["avg"] if found else []
 
 
 def test_the_settled_past_is_answered_from_the_cache(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     program = define("web")
-    used(MINUTE, program, NOON, cpu=10)
+    store_usage(MINUTE, program, NOON, cpu=10)
     written(1, NOW)
     assert points(program) == [[NOON, 10.0]]
     with django_assert_num_queries(1):
@@ -69,7 +69,7 @@ def test_a_change_of_the_past_is_visible_at_once() -> None:
     program = define("web")
     written(1, NOW)
     assert points(program) == []
-    used(MINUTE, program, NOON, cpu=10)
+    store_usage(MINUTE, program, NOON, cpu=10)
     invalidate_history()
     assert points(program) == [[NOON, 10.0]]
 
@@ -132,7 +132,7 @@ def test_they_last_no_longer_than_the_setting_says(store: FileStore, settings: S
     program = define("web")
     written(1, NOW)
     points(program)
-    used(MINUTE, program, NOON, cpu=10)
+    store_usage(MINUTE, program, NOON, cpu=10)
     deadline = time.monotonic() + 10
     while not points(program) and time.monotonic() < deadline:
         time.sleep(0.01)
