@@ -18,7 +18,7 @@ from django.db import connection, transaction
 
 from metrics.models import ResourceUsage, ResourceUsageMinute
 from metrics.sampling import InstanceKey, RootProcess, Sampler
-from metrics.storage.bucketing import of_programs
+from metrics.storage.bucketing import sum_by_program
 from metrics.storage.recorder import Recorder
 from programs.hosts import this_host
 from programs.models import Program
@@ -64,7 +64,7 @@ class Ticker:
 
     def sample(self) -> None:
         self.ticks += 1
-        self.usages = of_programs(self.sampler.sample(self.roots, with_extras=turn_of(self.ticks)))
+        self.usages = sum_by_program(self.sampler.sample(self.roots, with_extras=turn_of(self.ticks)))
 
     def record(self) -> None:
         self.recorder.add(self.at, self.at + settings.SAMPLE_SECONDS, self.usages)

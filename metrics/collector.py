@@ -17,7 +17,7 @@ from .models import AgentVitals
 from .sampling import InstanceKey, RootProcess, Sampler
 from .sampling.host import HostMeter
 from .sampling.ticker import Ticker
-from .storage.bucketing import of_programs, snapped
+from .storage.bucketing import snap_to_grid, sum_by_program
 from .storage.recorder import Recorder
 from .storage.tiers import RAW
 
@@ -34,7 +34,7 @@ class Collector:
         self._host = HostMeter()
         self._interval = 0  # in which the last sample ended
         self.recorder = Recorder(supervisor.host.pk, supervisor.journal.put_batch)
-        supervisor.journal.put_last(self.recorder.write_held)
+        supervisor.journal.put_last(self.recorder.flush)
         self.ticker = Ticker()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -60,16 +60,16 @@ class Collector:
         end = time.time() - (time.monotonic() - sampled_at)
         start = end - (sampled_at - sampled_before)
         self._end_interval(start, end)
-        self.recorder.add(start, end, of_programs(usages))
+        self.recorder.add(start, end, sum_by_program(usages))
         return {key: Usage(usage.cpu_percent, usage.memory_bytes, usage.threads) for key, usage in usages.items()}
 
     def _end_interval(self, start: float, end: float) -> None:
         """Records the host and the agent's vitals once per interval."""
-        interval = RAW.floor(int(snapped(end, start, RAW.width)))
+        interval = RAW.floor(int(snap_to_grid(end, start, RAW.width)))
         if interval != self._interval:
             self._interval = interval
             self.recorder.add_host(
-                RAW.floor(int(snapped(start, end, RAW.width))), self._host.read(), self._vitals()
+                RAW.floor(int(snap_to_grid(start, end, RAW.width))), self._host.read(), self._vitals()
             )
 
     def _vitals(self) -> AgentVitals:

@@ -25,7 +25,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from core.timeformat import from_unix, in_utc, time_element
 from metrics.models import RecordedProgram, Usage
 from metrics.queries import recent_usage
-from metrics.queries.raw_rows import Key, Page, Wanted, page
+from metrics.queries.raw_rows import RowKey, RowPage, RowQuery, read_page
 from metrics.queries.recent_usage import Sparkline
 from metrics.storage.tiers import BY_NAME, RAW, Tier
 from programs.admin.events import ReadOnlyAdmin
@@ -43,7 +43,7 @@ class SparklineColumn:
         return recent_usage.last_hour([program.pk for program in programs], int(time.time()))
 
     def cell(self, program: Program, found: Sparkline | None) -> SafeString:
-        text = words(found)
+        text = describe(found)
         return format_html(
             '<span class="sparkline" role="img" aria-label="{}" title="{}" '
             'data-sparkline="{}" data-start="{}" data-step="{}" data-cpu="{}" data-memory="{}"></span>',
@@ -57,7 +57,7 @@ class SparklineColumn:
         )
 
 
-def words(found: Sparkline | None) -> str:
+def describe(found: Sparkline | None) -> str:
     """What the picture shows."""
     if found is None:
         return _("Nothing was recorded in the last hour.")
@@ -73,7 +73,7 @@ def words(found: Sparkline | None) -> str:
     return "; ".join(parts)
 
 
-KEY = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
+ROW_KEY = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
 TIER_TITLES = {
     "raw": gettext_lazy("Points"),
     "minute": gettext_lazy("Minutes"),
@@ -81,7 +81,7 @@ TIER_TITLES = {
     "hour": gettext_lazy("Hours"),
     "day": gettext_lazy("Days"),
 }
-NOTHING = "—"
+MISSING = "—"
 
 
 class HistoryForm(forms.Form):
@@ -105,12 +105,12 @@ class HistoryForm(forms.Form):
         widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
     )
 
-    def wanted(self, tier: Tier, now: int, below: Key | None) -> Wanted:
+    def row_query(self, tier: Tier, now: int, below: RowKey | None) -> RowQuery:
         """Without a time, everything that is kept. Dates that make no sense narrow nothing; the form says so."""
         given = self.cleaned_data if self.is_valid() else {}
         program, start, end = given.get("program"), given.get("start"), given.get("end")
         oldest, newest = now - tier.kept_seconds - tier.period_seconds, now + tier.width
-        return Wanted(
+        return RowQuery(
             tier,
             max(oldest, _seconds(start)) if start else oldest,
             min(newest, _seconds(end)) if end else newest,
@@ -135,7 +135,7 @@ class HistoryAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         tier = BY_NAME.get(request.GET.get("tier", ""), RAW)
         form = HistoryForm(request.GET)
-        found = page(form.wanted(tier, int(time.time()) + 1, _key(request.GET.get("below", ""))))
+        found = read_page(form.row_query(tier, int(time.time()) + 1, _parse_row_key(request.GET.get("below", ""))))
         context = {
             **self.admin_site.each_context(request),
             "title": _("History"),
@@ -143,7 +143,7 @@ class HistoryAdmin(ReadOnlyAdmin):
             "tier": tier,
             "form": form,
             "rows": _cells(found.rows),
-            "older": _older(request, found),
+            "older": _older_link(request, found),
             "newest": _query(request) if "below" in request.GET else "",
         }
         return TemplateResponse(request, "admin/metrics/history.html", context)
@@ -153,12 +153,12 @@ def _seconds(at: datetime) -> int:
     return int(in_utc(at).timestamp())
 
 
-def _key(text: str) -> Key | None:
-    found = KEY.fullmatch(text)
+def _parse_row_key(text: str) -> RowKey | None:
+    found = ROW_KEY.fullmatch(text)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def _older(request: HttpRequest, found: Page) -> str:
+def _older_link(request: HttpRequest, found: RowPage) -> str:
     return _query(request, below=".".join(map(str, found.below))) if found.below else ""
 
 
@@ -171,20 +171,20 @@ def _query(request: HttpRequest, **changes: str) -> str:
 def _cells(rows: Sequence[Usage]) -> list[tuple[Program | None, int, list[Any]]]:
     """Each row's program (None: removed), its id, and the cells."""
     programs = Program.objects.in_bulk({row.program_id for row in rows})
-    return [(programs.get(row.program_id), row.program_id, _of_row(row)) for row in rows]
+    return [(programs.get(row.program_id), row.program_id, _row_cells(row)) for row in rows]
 
 
-def _of_row(row: Usage) -> list[Any]:
-    average = percent_text(100 * row.cpu_ms / row.covered_ms) if row.covered_ms else NOTHING
+def _row_cells(row: Usage) -> list[Any]:
+    average = percent_text(100 * row.cpu_ms / row.covered_ms) if row.covered_ms else MISSING
     return [
         time_element(from_unix(row.timestamp)),
         row.count,
         average,
         f"{percent_text(row.cpu_min / 100)} to {percent_text(row.cpu_max / 100)}",
-        bytes_text(row.memory_sum / row.count) if row.count else NOTHING,
+        bytes_text(row.memory_sum / row.count) if row.count else MISSING,
         f"{bytes_text(row.memory_min)} to {bytes_text(row.memory_max)}",
         row.threads_max,
-        NOTHING if row.open_files_max is None else row.open_files_max,
-        NOTHING if row.read_bytes is None else bytes_text(row.read_bytes),
-        NOTHING if row.write_bytes is None else bytes_text(row.write_bytes),
+        MISSING if row.open_files_max is None else row.open_files_max,
+        MISSING if row.read_bytes is None else bytes_text(row.read_bytes),
+        MISSING if row.write_bytes is None else bytes_text(row.write_bytes),
     ]

@@ -13,7 +13,7 @@ from ninja import Query, Router, Status
 from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
-from metrics.schemas import Window
+from metrics.schemas import TimeRangeQuery
 from programs.schemas import PageOut
 
 from . import selectors, services
@@ -133,7 +133,7 @@ def remove_rule(request: AuthedRequest, rule_id: int) -> Status[None]:
 def run_backtest(request: AuthedRequest, body: BacktestIn) -> dict[str, Any]:
     """When a rule would have fired, and been over. Nothing is saved and nobody is told."""
     now = int(time.time())
-    start, end = Window.model_construct(hours=body.hours, start=body.start, end=body.end).span(now)
+    start, end = TimeRangeQuery.model_construct(hours=body.hours, start=body.start, end=body.end).unix_range(now)
     rule = rule_or_404(body.rule) if isinstance(body.rule, int) else _draft(body.rule.model_dump())
     return outcome_json(rule, backtest(rule, start, end, now))
 

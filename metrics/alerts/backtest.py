@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from metrics.queries.measures import OneHost, Programs, Source
-from metrics.queries.series import united
+from metrics.queries.measures import HostSource, ProgramSource, Source
+from metrics.queries.series import union_rows
 from metrics.storage import tiers
 from metrics.storage.tiers import TIERS, Tier
 from programs.models import Host, Program
@@ -122,7 +122,7 @@ def plan(rule: AlertRule, programs: int, start: int, end: int, now: int) -> Plan
     A window becomes as long as a row at least: what was kept by the minute says nothing about ten seconds.
     """
     if start >= end:
-        raise ValidationError({"end": "Must come after the start."})
+        raise ValidationError({"end": "Must be after start."})
     reach = start - rule.window_seconds
     reaching = [tier for tier in TIERS if reach >= now - tier.kept_seconds] or [TIERS[-1]]
     fitting = [reaching[0], *(tier for tier in reaching[1:] if tier.width <= rule.window_seconds)]
@@ -185,7 +185,7 @@ class _History:
     def _united(self, programs: Sequence[int] | None) -> tuple[str, list[Any]]:
         columns = ", ".join(("timestamp", *self._level.columns))
         lead = max(self._asked.window, absent_seconds(self._asked.step))
-        return _rows_of(Programs(programs), self._asked, self._now, lead, columns)
+        return _rows_of(ProgramSource(programs), self._asked, self._now, lead, columns)
 
 
 class _Hosts:
@@ -200,7 +200,7 @@ class _Hosts:
 
     def _buckets(self, host: int, now: int) -> frozenset[int]:
         lead = absent_seconds(self._asked.step)
-        rows, values = _rows_of(OneHost(host), self._asked, now, lead, "timestamp")
+        rows, values = _rows_of(HostSource(host), self._asked, now, lead, "timestamp")
         bucket = f"timestamp - timestamp %% {self._asked.step}"
         return frozenset(at for (at,) in _rows(f"SELECT DISTINCT {bucket} FROM ({rows}) AS found", values))  # noqa: S608  (names)
 
@@ -213,7 +213,7 @@ class _Hosts:
 
 def _rows_of(source: Source, asked: Plan, now: int, lead: int, columns: str) -> tuple[str, list[Any]]:
     segments = tiers.segments(asked.start - lead, asked.end, asked.tier, source.complete_until(), now)
-    return united(source, segments, columns)
+    return union_rows(source, segments, columns)
 
 
 def _rows(sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

@@ -21,7 +21,7 @@ Severity = ProgramEvent.Severity
 
 
 class Metric(models.TextChoices):
-    """Those of `measures.OF_PROGRAMS`."""
+    """Those of `measures.PROGRAM_MEASURES`."""
 
     CPU = "cpu_percent", _("CPU")
     MEMORY = "memory_bytes", _("Memory")

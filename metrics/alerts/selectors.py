@@ -11,8 +11,8 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from metrics.models import HostUsage
-from metrics.queries.measures import Programs, marks
-from metrics.queries.series import united
+from metrics.queries.measures import ProgramSource, placeholders
+from metrics.queries.series import union_rows
 from metrics.storage import tiers
 from metrics.storage.tiers import RAW, TIERS, Tier
 
@@ -82,14 +82,14 @@ class Levels:
     def _sums(
         self, level: Level, terms: Terms, programs: Collection[int] | None, lasting: Sequence[int]
     ) -> list[tuple[Any, ...]]:
-        start, source = self.end - terms.window, Programs(None if programs is None else sorted(programs))
+        start, source = self.end - terms.window, ProgramSource(None if programs is None else sorted(programs))
         segments = tiers.segments(start, self.end, coarsest(terms.window), self._complete, self.end)
-        rows, values = united(source, segments, ", ".join(level.columns))
+        rows, values = union_rows(source, segments, ", ".join(level.columns))
         covered, over, under = level.sums
         beyond = level.is_beyond(over, under, above=terms.is_above)
         sql = (
             f"SELECT program_id, {covered}, {over}, {under} FROM ({rows}) AS found "  # noqa: S608  (names)
-            f"GROUP BY program_id HAVING {beyond} OR program_id IN ({marks(len(lasting))})"
+            f"GROUP BY program_id HAVING {beyond} OR program_id IN ({placeholders(len(lasting))})"
         )
         with connection.cursor() as cursor:
             cursor.execute(sql, [*values, level.limit(terms.threshold, above=terms.is_above), *lasting])

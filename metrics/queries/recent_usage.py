@@ -1,4 +1,4 @@
-"""The last hour of many programs in a few points each, for the list of programs."""
+"""Recent usage: sparklines of the last hour for the program list, and the minutes before an incident."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from metrics.models import ResourceUsage
 from metrics.storage.tiers import HOUR_SECONDS, MINUTE, RAW, Segment
 from programs.models import ProgramEvent
 
-from .measures import CPU, MEMORY, OF_MANY, Programs
-from .series import united
+from .measures import AGGREGATE_SQL, CPU, MEMORY, ProgramSource
+from .series import union_rows
 
 STEP = MINUTE.seconds
 INCIDENT_MINUTES = 10  # before the event
-BEHIND_SECONDS = 5 * STEP  # by which the minutes may lag behind the points
+MAX_LAG_SECONDS = 5 * STEP  # by which the roll-up of minutes may lag
 
 
 @dataclass
 class Sparkline:
-    """One value for each minute of the last hour, oldest first; None where nothing was recorded."""
+    """One value per minute of the last hour, oldest first; None in a gap."""
 
     start: int
     cpu: list[float | None] = field(default_factory=list)
@@ -32,51 +32,50 @@ class Sparkline:
 
 
 def last_hour(programs: Sequence[int], now: int) -> dict[int, Sparkline]:
-    """By program id; programs without a point are left out. One query.
-
-    The newest minutes are read as points, too. A minute that is there in both forms counts twice, which leaves its
-    average what it is, and spares asking first how far the minutes have come.
-    """
+    """Sparklines by program id; programs without points are left out. One query."""
+    # The newest minutes are also read as points. A minute that exists in both tiers counts twice, which does not
+    # change its average and saves a query for how far the roll-up has come.
     if not programs:
         return {}
     end = now - now % STEP + STEP
     start = end - HOUR_SECONDS
-    segments = [Segment(MINUTE, start, end), Segment(RAW, end - BEHIND_SECONDS, end)]
-    found = {}
-    for program, rows in groupby(_rows(programs, segments), itemgetter(0)):
+    segments = [Segment(MINUTE, start, end), Segment(RAW, end - MAX_LAG_SECONDS, end)]
+    sparklines = {}
+    for program, rows in groupby(_minute_averages(programs, segments), itemgetter(0)):
         values = {bucket: (cpu, memory) for _, bucket, cpu, memory in rows}
-        found[program] = _line(start, end, values)
-    return found
+        sparklines[program] = _to_sparkline(start, end, values)
+    return sparklines
 
 
-def _line(start: int, end: int, values: Mapping[int, tuple[Any, Any]]) -> Sparkline:
+def _to_sparkline(start: int, end: int, values: Mapping[int, tuple[Any, Any]]) -> Sparkline:
     line = Sparkline(start)
     for bucket in range(start, end, STEP):
         cpu, memory = values.get(bucket, (None, None))
-        line.cpu.append(None if cpu is None else CPU.shown(cpu))
-        line.memory.append(None if memory is None else MEMORY.shown(memory))
+        line.cpu.append(None if cpu is None else CPU.rounded(cpu))
+        line.memory.append(None if memory is None else MEMORY.rounded(memory))
     return line
 
 
-def _rows(programs: Sequence[int], segments: Sequence[Segment]) -> list[tuple[Any, ...]]:
-    rows, values = united(Programs(programs), segments, "timestamp, cpu_ms, covered_ms, memory_sum, count")
+def _minute_averages(programs: Sequence[int], segments: Sequence[Segment]) -> list[tuple[Any, ...]]:
+    rows, values = union_rows(
+        ProgramSource(programs), segments, "timestamp, cpu_ms, covered_ms, memory_sum, count"
+    )
     bucket = f"timestamp - timestamp %% {STEP}"
-    averages = ", ".join(measure.aggregates["avg"].format(**OF_MANY) for measure in (CPU, MEMORY))
+    averages = ", ".join(measure.aggregates["avg"].format(**AGGREGATE_SQL) for measure in (CPU, MEMORY))
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT program_id, {bucket} AS bucket, {averages} FROM ({rows}) AS found "  # noqa: S608  (names)
             "GROUP BY program_id, bucket ORDER BY program_id, bucket",
             values,
         )
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-    return found
+        sparklines: list[tuple[Any, ...]] = cursor.fetchall()
+    return sparklines
 
 
 def usage_before(program_id: int, index: int, event: ProgramEvent) -> dict[str, Any]:
-    """`cpu_percent` and `memory_bytes` as [[Unix seconds, value], …], the highest of each point; {} without any.
+    """`cpu_percent` and `memory_bytes` as [[Unix seconds, maximum], …] over all instances; {} without points.
 
-    The points are of the program, all of its instances together. The last one may lack
-    the seconds before the end, or be missing when nothing happened in it.
+    The last seconds before the event may not be recorded yet.
     """
     end = int(event.timestamp.timestamp()) + 1
     start = end - 60 * INCIDENT_MINUTES

@@ -1,7 +1,7 @@
-"""The tiers of history: how wide their rows are, how long they are kept, and which one to read for what.
+"""The tiers of history: the width of their rows, their retention, and which tiers to read for a time range.
 
-A tier holds nothing of a bucket before the bucket is over and built (`complete_until`), so a range that reaches to
-the present, or that does not begin where a bucket begins, is read in several segments: see `segments`.
+A tier has no row of a bucket before the bucket is over and rolled up (`complete_until`). So a range that reaches
+to the present, or does not start at a bucket, is read in several segments: see `segments`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tier:
 
     @property
     def step(self) -> int:
-        """The key of this tier in HostUsage."""
+        """This tier's value of `HostUsage.step`."""
         return self.seconds
 
     @property
@@ -51,7 +51,7 @@ class Tier:
         return timestamp - timestamp % self.period_seconds
 
     def periods(self, start: int, end: int) -> range:
-        """The periods that hold the rows of `start` up to, not including, `end`."""
+        """The periods with the rows of start <= timestamp < end."""
         return range(self.period_of(start), end, self.period_seconds)
 
     def floor(self, timestamp: int) -> int:
@@ -81,9 +81,9 @@ class Segment(NamedTuple):
 
 
 def complete_until(open_periods: Iterable[tuple[str, int]] | None = None) -> dict[Tier, int]:
-    """Up to which moment each tier has everything there is. Costs one small query.
+    """The time up to which each tier is complete. One small query.
 
-    What is not yet in a tier is in the next finer one. `open_periods` are (tier name, period) pairs, read from the
+    Later rows are in the next finer tier. `open_periods` are (tier name, period) pairs, read from the
     database by default.
     """
     if open_periods is None:
@@ -100,7 +100,8 @@ def complete_until(open_periods: Iterable[tuple[str, int]] | None = None) -> dic
 
 
 def _open_periods() -> list[tuple[str, int]]:
-    """The oldest of each tier. In SQL: every answer about history asks this, and Django needs longer to ask."""
+    """The oldest open period of each tier."""
+    # In SQL, because every query about history runs this and the ORM takes longer than the query.
     table = connection.ops.quote_name(models.OpenPeriod._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT tier, min(period) FROM {table} GROUP BY tier")  # noqa: S608  (a name)
@@ -109,10 +110,10 @@ def _open_periods() -> list[tuple[str, int]]:
 
 
 def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int], now: int) -> list[Segment]:
-    """What to read, in the order of time, so that each moment from `start` to `end` counts exactly once.
+    """What to read, in chronological order, so that every second from `start` to `end` counts exactly once.
 
-    The rows of `coarsest` wherever they are whole and built, finer ones at the edges. A finer tier that no longer
-    reaches back to `start` is replaced by the whole first bucket of the coarser one.
+    Rows of `coarsest` where its buckets are complete, finer rows at the edges. If the finer rows at `start` were
+    deleted already, the whole first bucket of the coarser tier is used instead.
     """
     if start >= end:
         return []

@@ -1,4 +1,4 @@
-"""Rows of history as the collector writes them."""
+"""Stores usage rows as the collector does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOON = MIDNIGHT + 12 * 3600
 def store_usage(
     tier: Tier, program: Program | int, timestamp: int, cpu: float = 10.0, memory: int = 1_000_000, **values: Any
 ) -> Usage:
-    """One row: `cpu` percent and `memory` bytes all the time, at five samples in ten seconds."""
+    """One row with constant `cpu` percent and `memory` bytes, and five samples in ten seconds."""
     seconds = tier.width
     count = values.pop("count", seconds // 2)
     hundredths = round(cpu * 100)

@@ -15,8 +15,8 @@ from metrics.alerts.policy import Reading, Terms
 from metrics.alerts.selectors import Levels, Presence
 from metrics.alerts.units import LEVELS
 from metrics.models import OpenPeriod
-from metrics.queries.measures import OF_PROGRAMS, Programs
-from metrics.queries.series import choose, plan, series
+from metrics.queries.measures import PROGRAM_MEASURES, ProgramSource
+from metrics.queries.series import plan_series, read_series, select_aggregates
 from metrics.storage.tiers import MINUTE, RAW
 from metrics.tests.history import store_usage
 from programs.models import Host, Program, ProgramEvent
@@ -163,10 +163,10 @@ def test_every_metric_can_be_watched(
 
 
 def test_the_metrics_of_rules_are_those_of_the_history() -> None:
-    assert list(Metric.values) == list(OF_PROGRAMS) == list(LEVELS)
+    assert list(Metric.values) == list(PROGRAM_MEASURES) == list(LEVELS)
 
 
-@pytest.mark.parametrize("metric", OF_PROGRAMS)
+@pytest.mark.parametrize("metric", PROGRAM_MEASURES)
 def test_a_value_is_what_the_chart_shows(db: None, metric: str) -> None:
     web = program()
     watched(NOW, NOW + 10)
@@ -174,8 +174,13 @@ def test_a_value_is_what_the_chart_shows(db: None, metric: str) -> None:
         extras = {"threads_max": number + 1, "open_files_max": 10 - number, "read_bytes": 333 * number}
         store_usage(RAW, web, NOW + 10 * number, cpu=load, memory=1001 + number, write_bytes=77 * number, **extras)
     found = read(metric, NOW + 60, 60, web)
-    asked = plan(NOW, NOW + 60, step=60, now=NOW + 60)
-    charted = series(Programs([web.pk]), asked, choose(OF_PROGRAMS, [metric], ["avg", "max"]), NOW + 60)
+    series_plan = plan_series(NOW, NOW + 60, step=60, now=NOW + 60)
+    charted = read_series(
+        ProgramSource([web.pk]),
+        series_plan,
+        select_aggregates(PROGRAM_MEASURES, [metric], ["avg", "max"]),
+        NOW + 60,
+    )
     aggregates = charted[web.pk][metric]
     assert found.value == pytest.approx(aggregates.get("avg", aggregates.get("max", []))[0][1], abs=0.01)
 

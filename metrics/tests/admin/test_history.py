@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from metrics.admin.history import words
+from metrics.admin.history import describe
 from metrics.queries.recent_usage import Sparkline
 from metrics.storage.tiers import DAY, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, Tier
 from metrics.tests.history import store_usage, store_usage_rows
@@ -48,7 +48,7 @@ def test_the_page_reads_all_of_them_in_one_query(viewer: Client, program: MakePr
     ],
 )
 def test_the_words_leave_out_what_is_not_known(found: Sparkline | None, text: str) -> None:
-    assert words(found) == text
+    assert describe(found) == text
 
 
 PAGE = "/admin/metrics/recordedprogram/"

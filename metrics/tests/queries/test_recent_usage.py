@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 LAST = NOON + 30  # the newest minute begins at noon
 
 
-def test_it_has_a_value_for_each_minute_and_none_where_nothing_was_recorded() -> None:
+def test_a_sparkline_has_a_value_per_minute_and_none_in_a_gap() -> None:
     program = define()
     store_usage_rows(MINUTE, program, [NOON - 59 * 60, NOON - 600], cpu=5, memory=2000)
     line = last_hour([program.pk], LAST)[program.pk]
@@ -32,14 +32,14 @@ def test_it_has_a_value_for_each_minute_and_none_where_nothing_was_recorded() ->
     assert line.memory[49] == 2000
 
 
-def test_the_minute_that_is_not_over_comes_from_the_points() -> None:
+def test_the_current_minute_is_computed_from_points() -> None:
     program = define()
     store_usage(RAW, program, NOON, cpu=4)
     store_usage(RAW, program, NOON + 10, cpu=8)
     assert last_hour([program.pk], LAST)[program.pk].cpu[-1] == 6.0
 
 
-def test_a_minute_that_is_there_as_points_as_well_keeps_its_average() -> None:
+def test_a_minute_in_both_tiers_keeps_its_average() -> None:
     program = define()
     for second in range(0, 60, 10):
         store_usage(RAW, program, NOON - 60 + second, cpu=second)
@@ -47,7 +47,7 @@ def test_a_minute_that_is_there_as_points_as_well_keeps_its_average() -> None:
     assert last_hour([program.pk], LAST)[program.pk].cpu[-2] == 25.0
 
 
-def test_what_is_older_than_an_hour_is_not_shown() -> None:
+def test_rows_older_than_an_hour_are_not_shown() -> None:
     program = define()
     store_usage(MINUTE, program, NOON - 3600)
     assert last_hour([program.pk], LAST) == {}
@@ -64,7 +64,7 @@ def test_a_hundred_programs_cost_one_query(django_assert_num_queries: DjangoAsse
     }
 
 
-def test_no_program_costs_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_no_programs_cost_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(0):
         assert last_hour([], LAST) == {}
 
@@ -84,7 +84,7 @@ def record(writer: Writer, program: int, minutes: int) -> None:
     writer.drain()
 
 
-def test_the_last_ten_minutes_are_on_the_card(writer: Writer) -> None:
+def test_the_last_ten_minutes_before_the_event_are_returned(writer: Writer) -> None:
     (program,) = programs()
     record(writer, program, minutes=12)
     found = usage_before(program, 0, crashed(program))
@@ -93,13 +93,13 @@ def test_the_last_ten_minutes_are_on_the_card(writer: Writer) -> None:
     assert len(found["cpu_percent"]) == len(found["memory_bytes"]) == 59
 
 
-def test_a_program_without_history_has_none_on_its_card(writer: Writer) -> None:
+def test_a_program_without_history_has_no_usage_before_the_event(writer: Writer) -> None:
     one, other = programs(2)
     record(writer, one, minutes=3)
     assert usage_before(other, 0, crashed(other)) == {}
 
 
-def test_an_incident_is_written_with_it(writer: Writer) -> None:
+def test_an_incident_is_stored_with_its_usage(writer: Writer) -> None:
     (program,) = programs()
     record(writer, program, minutes=1)
     facts = {"exit_code": 1, "exit_signal": None, "meaning": "failed", "uptime_seconds": 60.0}
@@ -107,7 +107,9 @@ def test_an_incident_is_written_with_it(writer: Writer) -> None:
     assert len(incident.metrics_before["memory_bytes"]) == 6
 
 
-def test_it_costs_one_query_by_the_key(writer: Writer, django_assert_num_queries: object) -> None:
+def test_usage_before_an_event_is_one_query_by_primary_key(
+    writer: Writer, django_assert_num_queries: object
+) -> None:
     (program,) = programs()
     event = crashed(program)
     with django_assert_num_queries(1) as captured:  # type: ignore[operator]

@@ -53,8 +53,8 @@ def next_table(now: Table, dice: random.Random, start: int) -> Table:
 
 def test_incremental_updates_equal_a_full_rebuild() -> None:
     dice = random.Random(7)
-    marks = {pid: dice.choice(["a", "b", None, None]) for pid in range(300, 320)}
-    incremental, full = ProcessGroups(marks.get), FullRebuild(marks.get)
+    markers = {pid: dice.choice(["a", "b", None, None]) for pid in range(300, 320)}
+    incremental, full = ProcessGroups(markers.get), FullRebuild(markers.get)
     now = table(process(1), process(100), process(200))
     for start in range(2, 400):
         now = next_table(now, dice, start)

@@ -1,4 +1,4 @@
-"""The tables of history are their own indexes."""
+"""Usage tables are clustered by their primary key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("model", [ResourceUsage, ResourceUsageHour, ResourceUsageDay, HostUsage])
-def test_a_table_of_history_has_one_index_which_on_sqlite_is_the_table_itself(model: type[ResourceUsage]) -> None:
+def test_a_usage_table_has_one_index_which_on_sqlite_is_the_table(model: type[ResourceUsage]) -> None:
     table = model._meta.db_table
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, table)
@@ -27,14 +27,14 @@ def test_a_table_of_history_has_one_index_which_on_sqlite_is_the_table_itself(mo
             assert cursor.fetchone()[0].endswith("WITHOUT ROWID")
 
 
-def test_one_programs_stretch_of_time_is_found_by_the_key_alone() -> None:
+def test_a_time_range_of_one_program_is_found_by_the_primary_key() -> None:
     rows = ResourceUsage.objects.filter(period__in=[60, 120], program=7, timestamp__range=(70, 130))
     sql, values = rows.query.sql_with_params()
     assert_seeks_by_primary_key(explain(sql, values))
 
 
-def test_no_table_of_history_is_taken_for_damaged() -> None:
-    """`backup` and `doctor` ask SQLite, and would refuse a sound database."""
+def test_sqlite_finds_no_usage_table_corrupt() -> None:
+    # `backup` and `doctor` run this check, and would refuse the database.
     for tier in TIERS:
         store_usage(tier, 7, NOON)
     store_host_usage(Host.objects.create(name="nas"), RAW, NOON)
