@@ -1,4 +1,4 @@
-"""The pages of history, and what it adds to those of programs."""
+"""Admin pages of history and alerts, and what they add to the pages of programs."""
 
 from programs.admin import extensions
 

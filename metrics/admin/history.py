@@ -1,4 +1,7 @@
-"""The recorded rows themselves, tier by tier. Django's own lists need a single column as key, and they count."""
+"""The raw rows of each tier, and the sparkline column of the program list.
+
+Not a Django change list, because that needs a single-column key and counts all rows.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ class SparklineColumn:
 
 
 def describe(found: Sparkline | None) -> str:
-    """What the picture shows."""
+    """The sparkline as text; static/monitor/charts/sparkline.js has the same text."""
     if found is None:
         return _("Nothing was recorded in the last hour.")
     cpu = [value for value in found.cpu if value is not None]
@@ -85,7 +88,7 @@ MISSING = "—"
 
 
 class HistoryForm(forms.Form):
-    """What the page is narrowed down to."""
+    """The filters of the page."""
 
     program = forms.ModelChoiceField(
         Program.objects.order_by("name"),
@@ -100,13 +103,13 @@ class HistoryForm(forms.Form):
         widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
     )
     end = forms.DateTimeField(
-        label=gettext_lazy("Up to (UTC)"),
+        label=gettext_lazy("To (UTC)"),
         required=False,
         widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
     )
 
     def row_query(self, tier: Tier, now: int, below: RowKey | None) -> RowQuery:
-        """Without a time, everything that is kept. Dates that make no sense narrow nothing; the form says so."""
+        """The rows to show; all by default. Invalid values are ignored, and the form shows an error."""
         given = self.cleaned_data if self.is_valid() else {}
         program, start, end = given.get("program"), given.get("start"), given.get("end")
         oldest, newest = now - tier.kept_seconds - tier.period_seconds, now + tier.width
@@ -121,7 +124,7 @@ class HistoryForm(forms.Form):
 
 @admin.register(RecordedProgram)
 class HistoryAdmin(ReadOnlyAdmin):
-    """One page for all tiers, in the place of a list of which programs have history."""
+    """One page for all tiers, instead of a list of programs with history."""
 
     def get_urls(self) -> list[URLPattern]:
         return [
@@ -163,13 +166,13 @@ def _older_link(request: HttpRequest, found: RowPage) -> str:
 
 
 def _query(request: HttpRequest, **changes: str) -> str:
-    """The address of the same page with these changes; always from its first row unless they say otherwise."""
+    """The page's query string with `changes`, from the first row unless `below` is given."""
     kept = {name: request.GET[name] for name in ("tier", "program", "start", "end") if request.GET.get(name)}
     return f"?{urlencode(kept | changes)}"
 
 
 def _cells(rows: Sequence[Usage]) -> list[tuple[Program | None, int, list[Any]]]:
-    """Each row's program (None: removed), its id, and the cells."""
+    """Per row: the program (None: removed), its id, and the cells."""
     programs = Program.objects.in_bulk({row.program_id for row in rows})
     return [(programs.get(row.program_id), row.program_id, _row_cells(row)) for row in rows]
 

@@ -1,4 +1,4 @@
-"""`alert list`, `firing` and `backtest`."""
+"""The subcommands of `manage.py alert`; `metrics.management.commands.alert` lists them."""
 
 from __future__ import annotations
 
@@ -22,105 +22,26 @@ from core.timeformat import iso_from_unix
 from metrics.alerts import selectors, services
 from metrics.alerts.backtest import Episode, backtest
 from metrics.alerts.models import Alert, AlertRule, Condition, Metric, Severity
-from metrics.alerts.serializers import alert_json, outcome_json, rule_json
-from metrics.alerts.units import LEVELS
+from metrics.alerts.serializers import alert_json, backtest_json, rule_json
+from metrics.alerts.units import METRIC_SPECS
 from programs.descriptions import quantity
 from programs.formatting import duration_text
 from programs.models import Program
 
-PLAIN = ("name", "metric", "condition", "threshold", "clear_threshold", "severity", "description")
-
-
-class Add(Subcommand):
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="how it is called")
-        parser.add_argument("metric", metavar="METRIC", choices=Metric.values, help=", ".join(Metric.values))
-        parser.add_argument("condition", metavar="above|below", choices=Condition.values)
-        parser.add_argument("threshold", metavar="LEVEL", type=level, help="90, 90%%, 1.5GB, 10MB/s")
-        parser.add_argument(
-            "--clear", dest="clear_threshold", type=level, metavar="LEVEL", help="over when back there"
-        )
-        parser.add_argument("--window", type=seconds, metavar="SPAN", help="the average over so long: 30s, 5m, 1h")
-        parser.add_argument("--severity", choices=Severity.values)
-        parser.add_argument("--program", action="append", metavar="NAME", help="only this one (repeatable)")
-        parser.add_argument("--tag", action="append", metavar="TAG", help="only programs with it (repeatable)")
-        parser.add_argument("--description", metavar="TEXT")
-        parser.add_argument("--off", action="store_true", help="do not watch yet")
-
-    def run(self, options: Options, terminal: Terminal) -> Exit:
-        rule = services.save_rule(_values(options), actor=command_actor())
-        terminal.say(f"{rule.name}: defined (id {rule.pk}); try it: alert backtest {rule.pk}")
-        return Exit.DONE
-
-
-def _values(options: Options) -> dict[str, Any]:
-    given = {name: getattr(options, name) for name in PLAIN} | {"tags": options.tag}
-    given["window_seconds"] = None if options.window is None else round(options.window)
-    given["programs"] = [_program(name) for name in options.program] if options.program else None
-    given["enabled"] = False if options.off else None
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _program(name: str) -> int:
-    from programs.cli.selection import one as one_program
-
-    return one_program(name).pk
-
-
-class _Switch(Subcommand):
-    enabled: bool
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        add_rule(parser)
-
-    def run(self, options: Options, terminal: Terminal) -> Exit:
-        rule, word = one(options.name), "on" if self.enabled else "off"
-        if rule.enabled is self.enabled:
-            terminal.say(f"{rule.name}: already {word}")
-            return Exit.DONE
-        services.save_rule({"enabled": self.enabled}, actor=command_actor(), rule=rule)
-        terminal.say(f"{rule.name}: {word}")
-        return Exit.DONE
-
-
-class Enable(_Switch):
-    enabled = True
-
-
-class Disable(_Switch):
-    enabled = False
-
-
-class Remove(Subcommand):
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        add_rule(parser)
-        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-
-    def run(self, options: Options, terminal: Terminal) -> Exit:
-        rule = one(options.name)
-        if not options.yes:
-            if not terminal.is_interactive:
-                raise FailedError(f"This removes {rule.name}; say --yes to do it.")
-            if not terminal.confirms(f"Remove {rule.name}? Its alerts stay. [y/N] "):
-                raise FailedError("Nothing was removed.")
-        services.remove_rule(rule, actor=command_actor())
-        terminal.say(f"{rule.name}: removed")
-        return Exit.DONE
-
-
-LONGEST_NUMBER = 19  # digits that any database's ids hold
-LEVEL = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(%|[kmgt]?b(?:/s)?)?", re.IGNORECASE)
+RULE_OPTIONS = ("name", "metric", "condition", "threshold", "clear_threshold", "severity", "description")
+MAX_ID_DIGITS = 19  # more do not fit into the id column
+THRESHOLD_PATTERN = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(%|[kmgt]?b(?:/s)?)?", re.IGNORECASE)
 FACTORS = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
-def add_rule(parser: ArgumentParser) -> None:
+def add_rule_argument(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a rule's name or id")
 
 
-def one(name: str) -> AlertRule:
-    """Raises FailedError."""
+def find_rule(name: str) -> AlertRule:
+    """By name, else by id. Raises FailedError."""
     found = AlertRule.objects.filter(name=name).first()
-    if found is None and name.isascii() and name.isdigit() and len(name) < LONGEST_NUMBER:
+    if found is None and name.isascii() and name.isdigit() and len(name) < MAX_ID_DIGITS:
         found = AlertRule.objects.filter(pk=int(name)).first()
     if found is None:
         known = AlertRule.objects.values_list("name", flat=True)
@@ -128,34 +49,122 @@ def one(name: str) -> AlertRule:
     return found
 
 
-def level(text: str) -> float:
-    """`90`, `90%`, `1.5GB` or `10MB/s` (1 KB is 1,024 bytes). Raises ArgumentTypeError."""
-    found = LEVEL.fullmatch(text.strip())
+def parse_threshold(text: str) -> float:
+    """Parses `90`, `90%`, `1.5GB` or `10MB/s` (1 KB is 1,024 bytes). Raises ArgumentTypeError."""
+    found = THRESHOLD_PATTERN.fullmatch(text.strip())
     if found is None:
-        raise ArgumentTypeError(f"{text!r} is no level; write 90, 90%, 1.5GB or 10MB/s")
+        raise ArgumentTypeError(f"{text!r} is not a value. Use 90, 90%, 1.5GB or 10MB/s")
     return float(found[1]) * FACTORS.get((found[2] or "")[:1].lower(), 1)
 
 
-RULE_COLUMNS = (Column("name"), Column("state"), Column("severity"), Column("fires when"), Column("about"))
+# --- alert add, enable, disable, remove -----------------------------------------------------------------
+
+
+class Add(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="name of the rule")
+        parser.add_argument("metric", metavar="METRIC", choices=Metric.values, help=", ".join(Metric.values))
+        parser.add_argument("condition", metavar="above|below", choices=Condition.values)
+        parser.add_argument("threshold", metavar="VALUE", type=parse_threshold, help="90, 90%%, 1.5GB, 10MB/s")
+        parser.add_argument(
+            "--clear",
+            dest="clear_threshold",
+            type=parse_threshold,
+            metavar="VALUE",
+            help="resolves at this value (default: the threshold)",
+        )
+        parser.add_argument("--window", type=seconds, metavar="SPAN", help="average over this time: 30s, 5m, 1h")
+        parser.add_argument("--severity", choices=Severity.values)
+        parser.add_argument("--program", action="append", metavar="NAME", help="only this program (repeatable)")
+        parser.add_argument(
+            "--tag", action="append", metavar="TAG", help="only programs with this tag (repeatable)"
+        )
+        parser.add_argument("--description", metavar="TEXT")
+        parser.add_argument("--off", action="store_true", help="create the rule disabled")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        rule = services.save_rule(_values(options), actor=command_actor())
+        terminal.say(f"{rule.name}: created (id {rule.pk}). To try it: alert backtest {rule.pk}")
+        return Exit.DONE
+
+
+def _values(options: Options) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in RULE_OPTIONS} | {"tags": options.tag}
+    given["window_seconds"] = None if options.window is None else round(options.window)
+    given["programs"] = [_program_id(name) for name in options.program] if options.program else None
+    given["enabled"] = False if options.off else None
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _program_id(name: str) -> int:
+    from programs.cli.selection import one as one_program
+
+    return one_program(name).pk
+
+
+class _SetEnabled(Subcommand):
+    enabled: bool
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_rule_argument(parser)
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        rule, state = find_rule(options.name), "enabled" if self.enabled else "disabled"
+        if rule.enabled is self.enabled:
+            terminal.say(f"{rule.name}: already {state}")
+            return Exit.DONE
+        services.save_rule({"enabled": self.enabled}, actor=command_actor(), rule=rule)
+        terminal.say(f"{rule.name}: {state}")
+        return Exit.DONE
+
+
+class Enable(_SetEnabled):
+    enabled = True
+
+
+class Disable(_SetEnabled):
+    enabled = False
+
+
+class Remove(Subcommand):
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_rule_argument(parser)
+        parser.add_argument("-y", "--yes", action="store_true", help="skip the confirmation")
+
+    def run(self, options: Options, terminal: Terminal) -> Exit:
+        rule = find_rule(options.name)
+        if not options.yes:
+            if not terminal.is_interactive:
+                raise FailedError(f"Use --yes to remove {rule.name} without a confirmation.")
+            if not terminal.confirms(f"Remove {rule.name}? Its alerts are kept. [y/N] "):
+                raise FailedError("Nothing was removed.")
+        services.remove_rule(rule, actor=command_actor())
+        terminal.say(f"{rule.name}: removed")
+        return Exit.DONE
+
+
+# --- alert list, firing, backtest -----------------------------------------------------------------------
+
+RULE_COLUMNS = (Column("name"), Column("state"), Column("severity"), Column("fires when"), Column("programs"))
 ALERT_COLUMNS = (
     *(Column("since"), Column("state"), Column("program"), Column("rule"), Column("severity")),
-    *(Column("value", is_number=True), Column("lasted", is_number=True), Column("why over")),
+    *(Column("value", is_number=True), Column("duration", is_number=True), Column("resolution")),
 )
 EPISODE_COLUMNS = (
-    *(Column("program"), Column("from"), Column("until"), Column("lasted", is_number=True)),
-    *(Column("value", is_number=True), Column("highest", is_number=True), Column("why over")),
+    *(Column("program"), Column("from"), Column("until"), Column("duration", is_number=True)),
+    *(Column("value", is_number=True), Column("highest", is_number=True), Column("resolution")),
 )
-MOST_SHOWN = 1000
-MOST_HOURS = 168
+MAX_SHOWN = 1000
+MAX_HOURS = 168
 
 
 def _amount(value: float, metric: str) -> str:
-    return quantity(value, LEVELS[metric].unit)
+    return quantity(value, METRIC_SPECS[metric].unit)
 
 
 class List(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="as in the API")
+        parser.add_argument("--json", action="store_true", help="print JSON as in the API")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
         rules = list(selectors.rules())
@@ -166,29 +175,29 @@ class List(Subcommand):
             rows = [_rule_row(rule, names, terminal) for rule in rules]
             terminal.say("\n".join(table(RULE_COLUMNS, rows, terminal.columns)))
         else:
-            terminal.warn("There are no alert rules yet; `alert add` defines one.")
+            terminal.warn("There are no alert rules yet. `alert add` creates one.")
         return Exit.DONE
 
 
 def _rule_row(rule: Any, names: Mapping[int, str], terminal: Terminal) -> list[Cell]:
-    state = f"{rule.firing} firing" if rule.firing else "on" if rule.enabled else "off"
+    state = f"{rule.firing} firing" if rule.firing else "enabled" if rule.enabled else "disabled"
     tone = Tone.BAD if rule.firing else Tone.GOOD if rule.enabled else None
     watched = f"{rule.metric} {rule.condition} {_amount(rule.threshold, rule.metric)}"
-    about = [*(names.get(program, "(removed)") for program in rule.programs), *(f"#{tag}" for tag in rule.tags)]
+    program = [*(names.get(program, "(removed)") for program in rule.programs), *(f"#{tag}" for tag in rule.tags)]
     return [
         Cell(rule.name),
         Cell(state, partial(terminal.colour, tone)),
         Cell(rule.severity),
         Cell(f"{watched} over {duration_text(rule.window_seconds)}"),
-        Cell(", ".join(about) or "all programs"),
+        Cell(", ".join(program) or "all programs"),
     ]
 
 
 class Firing(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--all", action="store_true", help="also those that are over")
-        parser.add_argument("-n", type=_count, default=20, metavar="N", help="at most so many (20)")
-        parser.add_argument("--json", action="store_true", help="as in the API")
+        parser.add_argument("--all", action="store_true", help="also resolved alerts")
+        parser.add_argument("-n", type=_count, default=20, metavar="N", help="maximum number (default 20)")
+        parser.add_argument("--json", action="store_true", help="print JSON as in the API")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
         now = timezone.now()
@@ -199,19 +208,19 @@ class Firing(Subcommand):
             rows = [_alert_row(alert, terminal) for alert in found]
             terminal.say("\n".join(table(ALERT_COLUMNS, rows, terminal.columns)))
         else:
-            terminal.warn("Nothing fires.")
+            terminal.warn("No alert is firing.")
         return Exit.DONE
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= MOST_SHOWN:
-        raise ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_SHOWN}")
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= MAX_SHOWN:
+        raise ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_SHOWN}")
     return int(text)
 
 
 def _alert_row(alert: Alert, terminal: Terminal) -> list[Cell]:
-    lasted = (alert.resolved_at or timezone.now()) - alert.started_at
-    state, tone = ("over", None) if alert.resolved_at else ("firing", Tone.BAD)
+    duration = (alert.resolved_at or timezone.now()) - alert.started_at
+    state, tone = ("resolved", None) if alert.resolved_at else ("firing", Tone.BAD)
     return [
         Cell(f"{alert.started_at:%Y-%m-%d %H:%M:%S}Z"),
         Cell(state, partial(terminal.colour, tone)),
@@ -219,32 +228,38 @@ def _alert_row(alert: Alert, terminal: Terminal) -> list[Cell]:
         Cell(alert.rule_name),
         Cell(alert.severity),
         Cell(_amount(alert.value, alert.metric)),
-        Cell(duration_text(lasted.total_seconds())),
+        Cell(duration_text(duration.total_seconds())),
         Cell(alert.reason or "-"),
     ]
 
 
 class Backtest(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        add_rule(parser)
-        parser.add_argument("--hours", type=_hours, default=24, metavar="N", help="how far back (24, at most 168)")
-        parser.add_argument("--json", action="store_true", help="as in the API")
+        add_rule_argument(parser)
+        parser.add_argument(
+            "--hours",
+            type=_hours,
+            default=24,
+            metavar="N",
+            help="length of the backtest in hours (default 24, at most 168)",
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON as in the API")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        rule, now = one(options.name), int(time.time())
-        outcome = backtest(rule, now - round(options.hours * 3600), now, now)
+        rule, now = find_rule(options.name), int(time.time())
+        result = backtest(rule, now - round(options.hours * 3600), now, now)
         if options.json:
-            terminal.json(outcome_json(rule, outcome))
+            terminal.json(backtest_json(rule, result))
             return Exit.DONE
         rows = [
-            _episode_row(rule, about.name, episode, outcome.plan.end)
-            for about in outcome.programs
-            for episode in about.episodes
+            _episode_row(rule, program.name, episode, result.plan.end)
+            for program in result.programs
+            for episode in program.episodes
         ]
         if rows:
             terminal.say("\n".join(table(EPISODE_COLUMNS, rows, terminal.columns)))
-        about = f"{len(outcome.programs)} of {counted(outcome.judged, 'program')}"
-        terminal.warn(f"It would have fired {counted(outcome.total, 'time')}, for {about}.")
+        program = f"{len(result.programs)} of {counted(result.judged, 'program')}"
+        terminal.warn(f"It would have fired {counted(result.total, 'time')}, for {program}.")
         return Exit.DONE
 
 
@@ -253,8 +268,8 @@ def _hours(text: str) -> float:
         hours = float(text)
     except ValueError:
         hours = 0
-    if not 0 < hours <= MOST_HOURS:
-        raise ArgumentTypeError(f"{text!r} is not a number of hours up to {MOST_HOURS}")
+    if not 0 < hours <= MAX_HOURS:
+        raise ArgumentTypeError(f"{text!r} is not a number of hours up to {MAX_HOURS}")
     return hours
 
 

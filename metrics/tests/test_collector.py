@@ -14,7 +14,7 @@ from django.db.models import Sum
 from core.tests.databases import locked_database
 from metrics.models import AgentVitals, HostUsage, ResourceUsage, ResourceUsageMinute
 from metrics.storage.recorder import Recorder
-from metrics.tests.writing import Writer
+from metrics.tests.fake_writer import Writer
 from programs.hosts import this_host
 from programs.models import Program
 from programs.states import Action

@@ -17,7 +17,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.access import Role
-from metrics.alerts.tests.rig import alert, rule
+from metrics.alerts.tests.factories import alert, rule
 from metrics.models import AgentVitals, ResourceUsage
 from metrics.prometheus import CpuSeconds, Exposition
 from metrics.storage.tiers import RAW

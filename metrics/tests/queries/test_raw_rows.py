@@ -11,7 +11,7 @@ from metrics.queries import raw_rows
 from metrics.queries.raw_rows import PAGE_SIZE, RowQuery, key_of, read_page
 from metrics.storage.tiers import HOUR, RAW, TIERS, Tier
 from metrics.tests.history import NOON, store_usage, store_usage_rows
-from metrics.tests.plans import assert_scans_in_key_order, explain
+from metrics.tests.query_plans import assert_scans_in_key_order, explain
 from programs.tests.api_rig import define
 
 pytestmark = pytest.mark.django_db

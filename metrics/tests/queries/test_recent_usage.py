@@ -10,9 +10,9 @@ from pytest_django import DjangoAssertNumQueries
 from metrics.queries.recent_usage import last_hour, usage_before
 from metrics.storage.recorder import Recorder
 from metrics.storage.tiers import MINUTE, RAW
+from metrics.tests.fake_writer import Writer, programs, usage_sample
 from metrics.tests.history import NOON, store_usage, store_usage_rows
-from metrics.tests.plans import assert_seeks_by_primary_key, explain
-from metrics.tests.writing import Writer, programs, usage_sample
+from metrics.tests.query_plans import assert_seeks_by_primary_key, explain
 from programs import events, incidents
 from programs.hosts import this_host
 from programs.models import Program, ProgramEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metrics.storage.accumulator import Accumulator, MinuteStream
 from metrics.storage.bucketing import BucketShare, split_usage
 from metrics.storage.values import Values
-from metrics.tests.writing import usage_sample
+from metrics.tests.fake_writer import usage_sample
 
 MINUTE = 1_800_000_000
 BEFORE = MINUTE - 60

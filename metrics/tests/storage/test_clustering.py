@@ -9,7 +9,7 @@ from core.doctor_checks import database
 from metrics.models import HostUsage, ResourceUsage, ResourceUsageDay, ResourceUsageHour
 from metrics.storage.tiers import RAW, TIERS
 from metrics.tests.history import NOON, store_host_usage, store_usage
-from metrics.tests.plans import assert_seeks_by_primary_key, explain
+from metrics.tests.query_plans import assert_seeks_by_primary_key, explain
 from programs.models import Host
 
 pytestmark = pytest.mark.django_db

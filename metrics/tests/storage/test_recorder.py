@@ -10,7 +10,7 @@ from django.db import OperationalError
 from metrics.models import HostUsage, OpenPeriod, RecordedProgram, ResourceUsage, ResourceUsageMinute
 from metrics.storage import recorder, rollup, values
 from metrics.storage.recorder import Recorder
-from metrics.tests.writing import Writer, points, programs, usage_sample
+from metrics.tests.fake_writer import Writer, points, programs, usage_sample
 from programs.hosts import this_host
 
 GRID = 1_800_000_000

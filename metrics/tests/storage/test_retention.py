@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from core.models import AuditEntry
-from metrics.alerts.tests.rig import alert, rule
+from metrics.alerts.tests.factories import alert, rule
 from metrics.models import (
     Alert,
     HostUsage,
@@ -26,8 +26,8 @@ from metrics.storage.bucketing import BucketShare, split_usage
 from metrics.storage.retention import ClockGuard, Retention
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS, Tier
 from metrics.storage.values import add_to_points, replace_rows
+from metrics.tests.fake_writer import Writer, programs, usage_sample
 from metrics.tests.storage.test_recorder import host_row
-from metrics.tests.writing import Writer, programs, usage_sample
 from programs import events
 from programs.hosts import this_host
 from programs.models import Incident, Program, ProgramEvent

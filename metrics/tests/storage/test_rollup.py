@@ -15,8 +15,8 @@ from metrics.storage import histogram, rollup, values
 from metrics.storage.histogram import CPU, MEMORY
 from metrics.storage.recorder import Recorder
 from metrics.storage.tiers import COARSER, DAY, HOUR, MINUTE, TEN_MINUTES, Tier
+from metrics.tests.fake_writer import Writer, programs, usage_sample
 from metrics.tests.storage.test_recorder import host_row
-from metrics.tests.writing import Writer, programs, usage_sample
 from programs.hosts import this_host
 from programs.models import Host
 
