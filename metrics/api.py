@@ -44,7 +44,7 @@ RECHECK_SECONDS = 5.0
 
 
 def _now() -> int:
-    """The next full second, so that rows of the current second are included."""
+    # The next full second, so that rows of the current second are included.
     return int(time.time()) + 1
 
 
@@ -194,7 +194,7 @@ async def _stream(
     format_: export.ExportFormat,
     gzip: export.Gzip | None,
 ) -> AsyncGenerator[bytes, None]:
-    """Stops early, with a truncated file, when the caller loses the right to read."""
+    # Stops early, with a truncated file, when the caller loses the right to read.
     credentials = Credentials.of_request(request)
 
     def may_continue() -> bool:

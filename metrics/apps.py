@@ -23,7 +23,7 @@ class MetricsConfig(AppConfig):
 
 @register
 def check_record_seconds(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A point must not cross the end of a minute, where the next tier begins."""
+    # A point must not cross the end of a minute, where the next tier begins.
     seconds = settings.RECORD_SECONDS
     if seconds >= 1 and seconds == int(seconds) and 60 % seconds == 0:
         return []
@@ -34,7 +34,7 @@ def check_record_seconds(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def check_retention(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A tier is rolled up from the next finer one, which must not be deleted before."""
+    # A tier is rolled up from the next finer one, whose rows must not be deleted before.
     too_short = [
         f"{name} is {getattr(settings, name)}; it must be at least {least}."
         for name, least in (("RAW_HOURS", 1), ("MINUTE_DAYS", 1), ("HOUR_DAYS", 2), ("EVENT_DAYS", 1))

@@ -57,6 +57,7 @@ class Collector:
         sampled_before = self._sampler.sampled_at.running
         usages = self._sampler.sample(roots, with_extras=partial(_is_in_slot, self.ticker.ticks % slots, slots))
         sampled_at = self._sampler.sampled_at.running
+        # Durations come from the monotonic clock, so a change of the system clock only shifts the sample.
         end = time.time() - (time.monotonic() - sampled_at)
         start = end - (sampled_at - sampled_before)
         self._end_interval(start, end)
@@ -64,7 +65,6 @@ class Collector:
         return {key: Usage(usage.cpu_percent, usage.memory_bytes, usage.threads) for key, usage in usages.items()}
 
     def _end_interval(self, start: float, end: float) -> None:
-        """Records the host and the agent's vitals once per interval."""
         interval = RAW.floor(int(snap_to_grid(end, start, RAW.width)))
         if interval != self._interval:
             self._interval = interval
@@ -90,7 +90,7 @@ class Collector:
 
 
 def _is_in_slot(slot: int, slots: int, key: InstanceKey) -> bool:
-    """Reads open files and bytes once per interval, spreading the programs evenly over its ticks."""
+    # Once per interval, with the programs spread evenly over its ticks.
     return key[0] % slots == slot
 
 

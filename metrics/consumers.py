@@ -82,7 +82,7 @@ class ChartSocket(Socket):
 
     @staticmethod
     def poll_seconds(step: int) -> float:
-        """Seconds between reads. At least SAMPLE_SECONDS, because the newest point changes with each sample."""
+        # The newest point changes with each sample, and not more often.
         return min(MAX_POLL_SECONDS, max(settings.SAMPLE_SECONDS, step / 5))
 
     async def _read(self) -> LivePoints | None:
@@ -112,7 +112,7 @@ class HostChartSocket(ChartSocket):
 
 
 def _now() -> int:
-    """The next full second, so that rows of the current second are included."""
+    # The next full second, so that rows of the current second are included.
     return int(time.time()) + 1
 
 

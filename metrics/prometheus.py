@@ -63,7 +63,7 @@ class Exposition:
 
 class DatabaseCollector(Collector):
     def describe(self) -> MetricFamilies:
-        """Empty, so that registering does not query the database, which may not exist yet."""
+        # Empty, so that registering does not query the database, which may not exist yet.
         return []
 
 
@@ -76,7 +76,6 @@ def _counter(name: str, help_text: str, labels: Sequence[str], samples: Iterable
 
 
 def _with_samples(family: GaugeMetricFamily | CounterMetricFamily, samples: Iterable[LabelledValue]) -> Metric:
-    """Adds the samples; unknown values have none."""
     for labels, value in samples:
         if value is not None:
             family.add_metric(labels, value)
@@ -100,7 +99,7 @@ class CpuSeconds:
         self._began = int(time.time())
 
     def totals(self, now: int) -> dict[int, float]:
-        """Program id → seconds. The newest points still grow, so they are read again."""
+        # The newest points still grow, so they are read again.
         with self._lock:
             since = max([at for _, at in self._seen], default=self._began) - LATE_SECONDS
             for program, at, cpu_ms in self._points(max(since, self._began), now):

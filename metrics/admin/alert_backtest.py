@@ -123,7 +123,7 @@ class BacktestAdmin(RoleModelAdmin):
         ]
 
     def backtest_view(self, request: HttpRequest, object_id: int | None = None) -> HttpResponse:
-        """Backtests the posted form, or the saved rule for readers, who have no form."""
+        # Readers have no form, so they get the saved rule.
         rule = get_object_or_404(AlertRule, pk=object_id) if object_id else None
         if rule and not (request.method == "POST" and self.has_change_permission(request, rule)):
             return self.backtest_page(request, [rule])
@@ -147,7 +147,7 @@ class BacktestAdmin(RoleModelAdmin):
 
 
 def _condition_errors(form: RuleForm) -> Iterable[str]:
-    """Errors of the condition fields. Others do not matter: the name may be missing or taken."""
+    # Other errors do not matter to a backtest: the name may be missing or taken.
     if not form.is_bound:
         yield _("Fill in the form first.")
     for name, texts in form.errors.items():

@@ -51,7 +51,7 @@ def add_program_names(rules: Iterable[Any]) -> None:
 
 
 def programs_text(rule: Any) -> str:
-    """The programs of a rule prepared by `add_program_names`."""
+    # The programs of a rule prepared by `add_program_names`.
     if not rule.programs and not rule.tags:
         return _("all programs")
     named = [*rule.program_names[:MAX_NAMES_SHOWN], *(f"#{tag}" for tag in rule.tags)]
@@ -181,7 +181,6 @@ class AlertRuleAdmin(BacktestAdmin):
 
 
 def alert_rows(rule: AlertRule) -> list[dict[str, Any]]:
-    """The rule's latest alerts for the template. One query."""
     now = timezone.now()
     return [
         _row(alert, now) for alert in Alert.objects.filter(rule=rule).order_by("-started_at")[:MAX_ALERTS_SHOWN]
@@ -200,7 +199,6 @@ def _row(alert: Alert, now: Any) -> dict[str, Any]:
 
 
 def readonly_settings(rule: AlertRule) -> list[tuple[Any, str]]:
-    """Labels and values for readers, who see no form."""
     add_program_names([rule])
     clear = rule.threshold if rule.clear_threshold is None else rule.clear_threshold
     return [

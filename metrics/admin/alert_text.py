@@ -71,12 +71,10 @@ class HasCondition(Protocol):
 
 
 def amount(value: float, metric: str) -> str:
-    """Such as `97.5 %`."""
     return quantity(value, METRIC_SPECS[metric].unit)
 
 
 def limit_text(row: HasCondition) -> str:
-    """Such as `above 90 %`."""
     return f"{row.get_condition_display()} {amount(row.threshold, row.metric)}"
 
 
@@ -105,7 +103,7 @@ def lasted_text(alert: Alert, now: datetime) -> str:
 
 
 def rule_link(alert: Alert) -> SafeString | str:
-    """The name without a link if the rule was removed."""
+    # The name stays readable after the rule was removed.
     return _link("admin:metrics_alertrule_change", alert.rule_id, alert.rule_name)
 
 

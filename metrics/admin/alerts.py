@@ -146,7 +146,6 @@ def badge(request: HttpRequest) -> str:
 
 
 def firing_alerts(limit: int) -> list[dict[str, Any]]:
-    """The newest firing alerts for the front page. One query."""
     return [
         {
             "badge": severity_badge(alert),
@@ -159,7 +158,6 @@ def firing_alerts(limit: int) -> list[dict[str, Any]]:
 
 
 def notices(program: Program) -> list[SafeString]:
-    """The firing alerts of a program, for its page."""
     found = list(selectors.firing_alerts_of(program.pk)[: MAX_NOTICES + 1])
     shown = [_notice(alert) for alert in found[:MAX_NOTICES]]
     return [*shown, format_html("{}", _("and more alerts"))] if len(found) > MAX_NOTICES else shown

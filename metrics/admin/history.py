@@ -61,7 +61,7 @@ class SparklineColumn:
 
 
 def describe(found: Sparkline | None) -> str:
-    """The sparkline as text; static/monitor/charts/sparkline.js has the same text."""
+    # static/monitor/charts/sparkline.js writes the same text when it updates.
     if found is None:
         return _("Nothing was recorded in the last hour.")
     cpu = [value for value in found.cpu if value is not None]

@@ -139,5 +139,4 @@ def run_backtest(request: AuthedRequest, body: BacktestIn) -> dict[str, Any]:
 
 
 def _draft_rule(values: dict[str, Any]) -> AlertRule:
-    """An unsaved rule. Raises ValidationError."""
     return services.draft({**values, "name": values["name"] or "draft"})

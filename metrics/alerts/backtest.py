@@ -6,7 +6,7 @@ The work is bounded by MAX_POINTS_READ, and by MAX_STEPS for the programs that e
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -21,8 +21,8 @@ from metrics.storage import tiers
 from metrics.storage.tiers import TIERS, Tier
 from programs.models import Host, Program
 
-from .evaluation import scope_of, thresholds_of
-from .models import Alert, AlertRule
+from .evaluation import RESOLUTION_REASONS, scope_of, thresholds_of
+from .models import AlertRule
 from .policy import NOT_FIRING, AlertState, MetricReading, Thresholds, Transition, decide
 from .selectors import absent_seconds, round_up
 from .units import METRIC_SPECS, MetricSpec
@@ -30,7 +30,6 @@ from .units import METRIC_SPECS, MetricSpec
 MAX_POINTS_READ = 3_000_000  # points of all programs together
 MAX_STEPS = 300_000  # of all programs together
 MAX_LISTED = 1000  # alerts in the result; all are counted
-Reason = Alert.Reason
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,11 @@ def backtest(rule: AlertRule, start: int, end: int, now: int) -> BacktestResult:
     if not selected or plan.steps <= 0:
         return result
     history = _MetricHistory(rule, plan, now)
-    suspects = sorted(selected & history.suspects(None if scope.is_all else sorted(selected)))
-    if len(suspects) * plan.steps > MAX_STEPS:
-        raise _limit_error(len(suspects) * plan.steps, MAX_STEPS)
-    hosts = _HostPresence({present[pk][1] for pk in suspects}, plan, now)
-    for program, rows in history.rows(suspects):
+    candidates = sorted(selected & history.candidates(None if scope.is_all else sorted(selected)))
+    if len(candidates) * plan.steps > MAX_STEPS:
+        raise _limit_error(len(candidates) * plan.steps, MAX_STEPS)
+    hosts = _HostPresence({present[pk][1] for pk in candidates}, plan, now)
+    for program, rows in history.rows(candidates):
         name, host, _ = present[program]
         _add(result, program, name, simulate(rule, plan, rows, hosts.is_complete(host)))
     result.programs.sort(key=lambda one: one.name)
@@ -163,8 +162,8 @@ class _MetricHistory:
         self._plan = plan
         self._now = now
 
-    def suspects(self, programs: Sequence[int] | None) -> set[int]:
-        """Programs with a row beyond the threshold: an average can only be beyond it if one of its parts is."""
+    def candidates(self, programs: Sequence[int] | None) -> set[int]:
+        # An average can only be beyond the threshold if one of its rows is.
         spec, above = self._spec, self._rule.condition == "above"
         beyond = spec.sql_condition(spec.numerator, spec.denominator, above=above)
         rows, values = self._union_rows(programs)
@@ -172,7 +171,6 @@ class _MetricHistory:
         return {program for (program,) in _rows(sql, [*values, spec.sql_limit(self._rule.threshold, above=above)])}
 
     def rows(self, programs: Sequence[int]) -> Iterator[tuple[int, Iterable[BucketSums]]]:
-        """Rows by program, in chronological order."""
         if not programs:
             return
         rows, values = self._union_rows(programs)
@@ -218,7 +216,7 @@ def _rows_of(source: Source, plan: BacktestPlan, now: int, lead: int, columns: s
 
 
 def _rows(sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Streams the rows: a week of many programs may not fit into memory."""
+    # Streamed, because a week of many programs may not fit into memory.
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         yield from cursor
@@ -262,19 +260,15 @@ class SlidingWindow:
 
     @property
     def newest(self) -> int:
-        """The timestamp of the last row before the end of the window, or 0."""
         return self._rows[self._end - 1].at if self._end else 0
 
     @property
     def value(self) -> float | None:
         if self._spec.uses_maximum:
             return self._spec.compute(self._peaks[0].numerator if self._peaks else None, None)
-        is_known = self._within(self._known)
-        return (
-            self._spec.compute(self._within(self._numerators), self._within(self._denominators))
-            if is_known
-            else None
-        )
+        if not self._within(self._known):  # no row of the window has a value
+            return None
+        return self._spec.compute(self._within(self._numerators), self._within(self._denominators))
 
     @property
     def covered(self) -> float:
@@ -303,12 +297,6 @@ def simulate(
         is_running = True if window.newest >= step_end - absent else False if is_complete(step_end) else None
         state = _step(thresholds, state, MetricReading(value, window.covered, is_running), step_end, episodes)
     return episodes
-
-
-RESOLUTION_REASONS: Mapping[Transition, str] = {
-    Transition.RECOVERED: Reason.RECOVERED,
-    Transition.STOPPED: Reason.STOPPED,
-}
 
 
 def _step(

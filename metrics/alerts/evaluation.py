@@ -38,7 +38,6 @@ class RuleScope:
         return program in self.programs or not tags.isdisjoint(self.tags)
 
     def select_from(self, present: ProgramTags) -> list[int]:
-        """The ids in scope, in the order of `present`."""
         return [program for program, tags in present.items() if self.includes(program, tags)]
 
 
@@ -77,7 +76,6 @@ class Decisions:
         return bool(self.firings or self.resolutions or self.updated)
 
     def split(self, most: int) -> tuple[Decisions, Decisions]:
-        """Up to `most` of each kind, and the rest."""
         return (
             Decisions(self.firings[:most], self.resolutions[:most], self.updated[:most]),
             Decisions(self.firings[most:], self.resolutions[most:], self.updated[most:]),
@@ -141,7 +139,6 @@ class _OpenAlerts:
         return AlertState(since=self.last_resolved[key]) if key in self.last_resolved else NOT_FIRING
 
     def firing_programs(self, rule: AlertRule) -> list[int]:
-        """The programs with an open alert of the rule, on any host."""
         return [program for rule_id, program in self.open if rule_id == rule.pk and program is not None]
 
     def obsolete(self, end: int) -> Iterator[Resolution]:
@@ -152,7 +149,7 @@ class _OpenAlerts:
                 yield Resolution(alert, reason, None, end)
 
     def _is_ours(self, alert: Alert) -> bool:
-        """An alert belongs to its program's host, or to the host that opened it if the program was removed."""
+        # An alert belongs to its program's host, or to the host that opened it if the program was removed.
         if alert.program_id in self.programs:
             return True
         if alert.host_id != self._host.pk:
@@ -181,9 +178,8 @@ def _evaluate_rule(rule: AlertRule, reader: MetricReader, alerts: _OpenAlerts, d
     if selected == []:
         return
     firing_programs = [program for program in alerts.firing_programs(rule) if program in alerts.programs]
-    for program, reading in reader.readings(
-        METRIC_SPECS[rule.metric], thresholds, selected, firing_programs
-    ).items():
+    readings = reader.readings(METRIC_SPECS[rule.metric], thresholds, selected, firing_programs)
+    for program, reading in readings.items():
         if program not in alerts.programs:  # belongs to another host, or was removed
             continue
         key = (rule.pk, program)
@@ -199,7 +195,7 @@ def _evaluate_rule(rule: AlertRule, reader: MetricReader, alerts: _OpenAlerts, d
 
 
 def _reason(transition: Transition, alert: Alert, rule: AlertRule) -> str:
-    """A value that is only clear by a changed threshold has not recovered."""
+    # A value that is only clear by a changed threshold has not recovered.
     is_new_threshold = transition is Transition.RECOVERED and alert.threshold != rule.threshold
     return Reason.RULE_CHANGED if is_new_threshold else RESOLUTION_REASONS[transition]
 
@@ -213,5 +209,4 @@ def _update_extremes(alert: Alert, reading: MetricReading) -> bool:
 
 
 def enabled_rules() -> list[AlertRule]:
-    """One query."""
     return list(AlertRule.objects.filter(enabled=True).order_by("pk"))

@@ -35,7 +35,7 @@ class Thresholds:
         return value > self.threshold if self.is_above else value < self.threshold
 
     def is_clear(self, value: float) -> bool:
-        """Never true together with `is_beyond`: validation keeps the clear threshold on the other side."""
+        # Never true together with `is_beyond`: validation keeps the clear threshold on the other side.
         return value <= self.clear_threshold if self.is_above else value >= self.clear_threshold
 
 

@@ -33,7 +33,6 @@ def absent_seconds(step: int) -> int:
 
 
 def round_up(seconds: int, step: int) -> int:
-    """Rounds seconds up to a multiple of `step`."""
     return -(-seconds // step) * step
 
 
@@ -48,7 +47,6 @@ class Presence(NamedTuple):
 
 
 def presence(host_id: int, end: int) -> Presence:
-    """The presence of all programs as of `end`. Two queries."""
     start = end - absent_seconds(RAW.width)
     rows = RAW.model._default_manager.filter(
         period__range=(RAW.period_of(start), RAW.period_of(end - 1)), timestamp__gte=start, timestamp__lt=end

@@ -45,7 +45,7 @@ def draft(values: Mapping[str, Any], rule: AlertRule | None = None) -> AlertRule
 def _assign(
     rule: AlertRule, values: Mapping[str, Any], *, known_programs: list[int], validate_unique: bool = True
 ) -> None:
-    """Sets and validates the values. Programs that were removed after they were selected may stay."""
+    # Programs that were removed after they were selected may stay in the rule.
     if unknown := values.keys() - set(FIELDS):
         raise ValidationError(dict.fromkeys(sorted(unknown), "Unknown field."))
     for name, value in values.items():

@@ -47,12 +47,12 @@ class MetricSpec:
         )
 
     def sql_limit(self, threshold: float, *, above: bool) -> float:
-        """The threshold with a margin for rounding."""
+        # A margin, because the value is rounded after SQL has compared it.
         margin: float = 10.0**-self.digits
         return threshold - margin if above else threshold + margin
 
     def compute(self, numerator: Any, denominator: Any) -> float | None:
-        """The value, or None without data. PostgreSQL returns sums as Decimal."""
+        # PostgreSQL returns sums as Decimal.
         if numerator is None:
             return None
         if self.uses_maximum:

@@ -97,7 +97,6 @@ def _resolution_data(resolution: Resolution, at: datetime) -> dict[str, Any]:
 
 
 def _event_data(alert: Alert) -> dict[str, Any]:
-    """Data of both events; `programs.descriptions` formats it."""
     return {
         "alert": alert.pk,
         "rule": alert.rule_name,

@@ -32,7 +32,6 @@ class LiveSeries:
 
     @property
     def start(self) -> int:
-        """The first timestamp of the next `read`."""
         return self._from
 
     def read(self, now: int) -> LivePoints | None:
@@ -45,7 +44,6 @@ class LiveSeries:
         return self._points(changes) if changes else None
 
     def _rows(self, now: int) -> dict[int, PointValues]:
-        """Values by timestamp, with None for gaps up to the newest point."""
         # If the clock was set back, start before `now` instead of waiting until it catches up.
         start = max(min(self._from, self._floor(now - 1)), self._floor(now - self._plan.length))
         plan = replace(self._plan, start=start, end=now)

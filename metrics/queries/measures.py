@@ -61,7 +61,7 @@ class Measure:
         return (*self.aggregates, *(PERCENTILES if self.distribution else ()))
 
     def rounded(self, value: Any) -> float:
-        """The value as it is shown. PostgreSQL returns sums as Decimal."""
+        # PostgreSQL returns sums as Decimal.
         return round(float(value), self.digits) if self.digits else round(value)
 
 
@@ -78,13 +78,12 @@ def _hundredths(whole: str) -> str:
 
 
 def _rounded_quotient(over: str, under: str) -> str:
-    """Division rounded to whole numbers, in bigint, because PostgreSQL divides sums as Decimal."""
+    # In bigint, because PostgreSQL divides sums as Decimal and SQLite as integers.
     top, bottom = f"CAST({over} AS bigint)", f"CAST({under} AS bigint)"
     return f"({top} + {bottom} / 2) / NULLIF({bottom}, 0)"
 
 
 def _rate(column: str, seconds: str, *needed: str) -> Measure:
-    """A counter per second of sampled time."""
     return Measure((column, *needed), {"avg": f"1.0 * {{sum}}({column}) / NULLIF({seconds}, 0)"}, digits=1)
 
 
@@ -126,7 +125,7 @@ PROGRAM_MEASURES: Mapping[str, Measure] = {
 
 
 def _gauge(column: str, *, highest: str = "", digits: int = 0) -> Measure:
-    """A gauge of which rows store averages over `count` points."""
+    # Rows store averages over `count` points.
     aggregates = {"avg": f"1.0 * {{sum}}({column} * count) / {{sum}}(count)", "last": _last(column)}
     if highest:
         aggregates["max"] = f"{{max}}({highest})"
@@ -210,7 +209,7 @@ class HostSource:
         return f"FROM {table} WHERE {condition}", [self.id, segment.tier.step, segment.start, segment.end]
 
     def complete_until(self) -> Mapping[Tier, int]:
-        """Each tier is complete up to its newest row, because rows are written when their time is over."""
+        # Rows are written when their time is over, so a tier is complete up to its newest row.
         complete = {tiers.RAW: tiers.FOREVER}
         for tier in tiers.COARSER.values():
             rows = HostUsage.objects.filter(host_id=self.id, step=tier.step).order_by("-timestamp")
@@ -220,5 +219,5 @@ class HostSource:
 
 
 def placeholders(count: int) -> str:
-    """SQL placeholders for `count` values. `IN ()` is a syntax error, so 0 gives NULL."""
+    # `IN ()` is a syntax error.
     return ", ".join(["%s"] * count) if count else "NULL"

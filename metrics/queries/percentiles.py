@@ -90,7 +90,7 @@ def _read_distributions(
 def _collect(
     distributions: Distributions, columns: DistributionColumns, rows: Sequence[SqlRow], first: int, *, is_raw: bool
 ) -> None:
-    """Adds the rows. `first` is the index of the first of the three columns. Called for up to 100,000 rows."""
+    # Kept simple for speed: there may be 100,000 rows. `first` is the index of the first of three columns.
     for row in rows:
         stored, low, high = row[first : first + 3]
         if stored is None:

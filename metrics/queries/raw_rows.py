@@ -46,7 +46,7 @@ def key_of(row: Any) -> RowKey:
 
 
 def _rows_of_program(query: RowQuery) -> QuerySet[Any]:
-    """Lists the periods, because between two rows of a program are the rows of all others."""
+    # Lists the periods, because between two rows of a program are the rows of all others.
     end = query.end if query.below is None else min(query.end, query.below[2])
     periods = query.tier.periods(query.start, end)
     rows = query.tier.model._default_manager.filter(period__in=periods, program=query.program)

@@ -56,7 +56,6 @@ class SeriesPlan:
         return self.points * self.step
 
     def earlier(self) -> SeriesPlan:
-        """The plan for the preceding time of the same length."""
         return replace(self, start=self.start - self.length, end=self.end - self.length)
 
 
@@ -140,8 +139,8 @@ def read_series(source: Source, plan: SeriesPlan, selection: AggregateSelection,
         found[owner] = series_of_owner
     for name, aggregates in selection.items():
         if shares := {aggregate: PERCENTILES[aggregate] for aggregate in aggregates if aggregate in PERCENTILES}:
-            spread = percentiles(source, segments, source.measures[name], shares.values(), plan.step)
-            for (owner, bucket), numbers in spread.items():
+            by_bucket = percentiles(source, segments, source.measures[name], shares.values(), plan.step)
+            for (owner, bucket), numbers in by_bucket.items():
                 series_of_owner = found.get(owner) or found.setdefault(owner, empty_series(selection))
                 for aggregate, number in zip(shares, numbers, strict=True):
                     series_of_owner[name][aggregate].append([bucket, number])
@@ -177,7 +176,6 @@ def _points(rows: Sequence[tuple[Any, ...]], column: int, measure: Measure) -> l
 def _aggregate_query(
     source: Source, segments: Sequence[Segment], step: int, requested: Sequence[tuple[str, str]]
 ) -> Sql:
-    """SQL with one row per owner and bucket."""
     # Rows as wide as a bucket need no GROUP BY, which would take longer than reading them.
     whole = [segment for segment in segments if segment.tier is not RAW and segment.tier.width == step]
     queries = [_single_row_query(source, segment, requested) for segment in whole]
@@ -219,7 +217,6 @@ def union_rows(source: Source, segments: Sequence[Segment], columns: str) -> Sql
 
 
 def _fetch_sorted(query: Sql) -> list[tuple[Any, ...]]:
-    """The rows, ordered by owner and time."""
     # They arrive nearly sorted, so sorting here is faster than ORDER BY.
     with connection.cursor() as cursor:
         cursor.execute(*query)

@@ -142,7 +142,7 @@ def _item(pk: int, name: str, figures: Sequence[Any], uptime_ratio: float, resta
 
 
 def _uptime_ratio(covered_ms: Any, seconds: float) -> float:
-    """Of the time since the program was defined. At most 1, also for programs younger than a second."""
+    # Relative to the time since the program was defined.
     return min(1.0, round(float(covered_ms) / 1000 / max(seconds, 1), 4))
 
 
@@ -163,7 +163,7 @@ def _count_restarts(window: SummaryWindow, ids: Sequence[int] | None) -> dict[in
 
 
 def _add_p95(items: Sequence[ProgramSummary], segments: Sequence[Segment]) -> None:
-    """Only for the listed programs, because histograms are expensive to read."""
+    # Only for the listed programs, because histograms are expensive to read.
     source = ProgramSource([item["id"] for item in items])
     cpu, memory = percentiles_by_measure([CPU, MEMORY], source, segments, [P95])
     for item in items:

@@ -45,7 +45,6 @@ class LinuxReader:
         return samples
 
     def _open_and_read(self, pid: int) -> bytes:
-        """The stat line, or b"" when the process is gone."""
         if pid in self._files:
             os.close(self._files.pop(pid))
         try:
@@ -93,7 +92,7 @@ def _open_files(pid: int) -> int | None:
 
 
 def _io(pid: int) -> tuple[int | None, int | None]:
-    """Bytes read from and written to storage; None for processes of other users, unless we are root."""
+    # Reading it for processes of other users needs root.
     try:
         file = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -75,7 +75,7 @@ class ProcessGroups:
 
 
 def _is_same(sample: ProcessSample, other: ProcessSample | None) -> bool:
-    """Whether both describe the same process, not two that had the same pid."""
+    # The pid alone may have been reused.
     return sample is other or (other is not None and sample.kernel_start == other.kernel_start)
 
 
@@ -124,7 +124,6 @@ class _OwnerLookup:
         return owner
 
     def _known_owner(self, sample: ProcessSample) -> Owned | None:
-        """The owner, if it is known without examining the ancestors."""
         pid, start = sample.pid, sample.kernel_start
         if (main := self.main_pids.get(pid)) or (main := self.main_pids.get(sample.session)):
             return (start, main)

@@ -110,7 +110,7 @@ class Sampler:
     def _tree_state(
         self, key: InstanceKey, root: ProcessSample, members: Members, clocks: ClockReading
     ) -> TreeState:
-        """A root that started since the last sample counts from its start, any other from its first sample."""
+        # A root that started since the last sample counts from its start, any other from its first sample.
         tree = self._trees.get(key)
         if tree and tree.root_start == root.kernel_start:
             return tree
@@ -127,6 +127,7 @@ class Sampler:
             return usage._replace(open_files=tree.open_files, read_bytes=unchanged, write_bytes=unchanged)
         tree.extras_members, tree.extras_skipped = members, 0
         open_files: int | None = None
+        # None stays None: a tree of which nothing is readable has no I/O values instead of 0.
         read: dict[int, IoBytes] = {}
         written: dict[int, IoBytes] = {}
         for pid, sample in members.items():

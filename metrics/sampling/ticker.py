@@ -28,12 +28,12 @@ class Ticker:
     @contextmanager
     def tick(self) -> Iterator[None]:
         """Wraps the work of one tick. `next_at` is when the next is due."""
-        begun = self._clock()
-        self._begin(begun)
+        started_at = self._clock()
+        self._start(started_at)
         yield
-        self.duration = self._clock() - begun
+        self.duration = self._clock() - started_at
 
-    def _begin(self, now: float) -> None:
+    def _start(self, now: float) -> None:
         self.ticks += 1
         self.lag = max(0.0, now - self.next_at)
         self.worst_lag = max(self.worst_lag, self.lag)

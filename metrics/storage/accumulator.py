@@ -35,7 +35,6 @@ class Accumulator:
         self.values = merge(self.values, values) if self.values else values
 
     def row(self, period: int, program_id: int, timestamp: int) -> UsageRow:
-        """The accumulated row, as `values.replace_rows` expects it."""
         key = (period, program_id, timestamp)
         return (*key, *(self.values or ()), histogram.encode(self.cpu), histogram.encode(self.memory))
 
@@ -55,7 +54,6 @@ class MinuteStream:
         self._minutes: dict[int, dict[int, Accumulator]] = {}
 
     def add(self, timestamp: int, points: Mapping[int, Values]) -> None:
-        """Adds values that were just committed; several calls may belong to one point."""
         if timestamp < self._newest:  # the clock was set back: the minutes since are incomplete
             self._closed_minute = max(self._closed_minute, RAW.period_of(self._newest))
         self._newest = max(self._newest, timestamp)

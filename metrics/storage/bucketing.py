@@ -82,7 +82,6 @@ def _optional_share(amount: int | None, share: BucketShare) -> int | None:
 
 
 def sum_by_program(usages: dict[tuple[int, int], TreeUsage]) -> dict[int, TreeUsage]:
-    """Adds up the instances of each program."""
     programs: dict[int, TreeUsage] = {}
     for (program, _), usage in usages.items():
         before = programs.get(program)

@@ -31,7 +31,7 @@ class CreateClusteredModel(migrations.CreateModel):
 
 
 def key_first(fields: Fields) -> Fields:
-    """Puts the key's columns first: SQLite 3.40 reports a table as corrupt if other columns precede them."""
+    # SQLite 3.40 reports a table as corrupt if other columns precede those of the key.
     key = next(field.field_names for _, field in fields if isinstance(field, CompositePrimaryKey))
     places = {column.removesuffix("_id"): place for place, column in enumerate(key)}
     return sorted(fields, key=lambda named: places.get(named[0], len(key)))

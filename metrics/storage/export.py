@@ -98,7 +98,6 @@ def _tier_batches(tier: Tier, selection: ExportSelection) -> Iterator[tuple[list
 
 
 def _stored_periods(tier: Tier, start: int, end: int) -> range:
-    """The periods of the range that can contain rows, by the first and last period of the table."""
     ends = tier.model._default_manager.aggregate(Min("period"), Max("period"))
     first, last = ends["period__min"], ends["period__max"]
     if first is None or start >= end:
@@ -107,7 +106,7 @@ def _stored_periods(tier: Tier, start: int, end: int) -> range:
 
 
 def _split_periods(periods: range, ids: Sequence[int] | None) -> Iterator[range]:
-    """Splits the periods so that a query for selected programs seeks at most BATCH (period, program) pairs."""
+    # Few enough (period, program) pairs that seeking each of them stays a small query.
     size = len(periods) if ids is None else max(1, BATCH // max(1, len(ids)))
     for number in range(0, len(periods), max(1, size)):
         yield periods[number : number + size]

@@ -30,7 +30,6 @@ class Scale:
         return min(1 + int(math.log(value / self.lowest) / math.log(self.ratio)), BINS - 1)
 
     def value_of(self, bin_: int) -> float:
-        """The geometric middle of a bin; 0 for bin 0."""
         return self.lowest * self.ratio ** (bin_ - 0.5) if bin_ else 0.0
 
 
@@ -50,7 +49,6 @@ def encode(counts: Counts) -> bytes:
 
 
 def add(counts: dict[int, int], stored: bytes | memoryview) -> None:
-    """Adds an encoded histogram to `counts`."""
     for word in struct.unpack(f"<{len(stored) // 4}I", stored):
         bin_ = word >> 24
         counts[bin_] = counts.get(bin_, 0) + (word & COUNT_MASK)

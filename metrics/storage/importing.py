@@ -56,6 +56,7 @@ def csv_rows(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     try:
         for row in csv.DictReader(lines):
             name = row.get("program") or ""
+            # The export put an apostrophe before names that a spreadsheet would evaluate.
             is_guarded = name.startswith("'") and name[1:].startswith(FORMULA_STARTS)
             yield {**row, "program": name[1:] if is_guarded else name}
     except csv.Error as error:
@@ -93,6 +94,7 @@ def import_rows(
 
 def _store(usages_by_tier: Mapping[Tier, list[Usage]]) -> int:
     with transaction.atomic():
+        # In the same transaction, or a query in between would cache the old rows under the new revision.
         invalidate_history()
         for tier, usages in usages_by_tier.items():
             tier.model._default_manager.bulk_create(usages, ignore_conflicts=True)

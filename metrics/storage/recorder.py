@@ -60,8 +60,8 @@ class Recorder:
         self._waiting: dict[int, PendingInterval] = {}  # by timestamp, oldest first
         self._quiet = QuietPoints()
         self._sampled_until = 0.0
-        self._in_flight: dict[int, PendingInterval] = {}
-        self._known_programs: set[int] = set()
+        self._in_flight: dict[int, PendingInterval] = {}  # taken by a transaction that is not committed yet
+        self._known_programs: set[int] = set()  # saves an INSERT per program and write
         self._rollup = Rollup(host_id)
         self._clock = WriterClock(host_id)
         self.dropped_points = 0
@@ -98,7 +98,6 @@ class Recorder:
             _add(self._pending_interval(timestamp).points, program, merge(before, values) if before else values)
 
     def _flush_quiet(self, timestamp: int) -> None:
-        """Queues the held-back values for writing and starts the interval `timestamp`."""
         quiet, self._quiet = self._quiet, QuietPoints(timestamp)
         if quiet.points:
             points = self._pending_interval(quiet.timestamp).points
@@ -115,7 +114,6 @@ class Recorder:
         self._write()
 
     def add_host(self, timestamp: int, host: HostUsage | None, vitals: AgentVitals | None) -> None:
-        """Queues the rows of one interval; they are written with the next sample."""
         if host:
             host.host_id, host.timestamp = self._host_id, timestamp
         with self._lock:
@@ -123,7 +121,7 @@ class Recorder:
             interval.host, interval.vitals = host or interval.host, vitals
 
     def _drop_oldest(self) -> None:
-        """Bounds memory during a database outage. The newest points matter more than the oldest."""
+        # Bounds memory during an outage. The newest points matter more than the oldest.
         count = _count_points(self._waiting)
         while count > MAX_WAITING_POINTS:
             timestamp = next(iter(self._waiting))
@@ -148,7 +146,7 @@ class Recorder:
     # --- The writer thread ------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        """Writes one slice. It stays in `_in_flight` until it is committed, so that a failed write is repeated."""
+        # The slice stays in `_in_flight` until it is committed, so that a failed write is repeated.
         started_at = time.monotonic()
         self._rollup.load()
         if not self._in_flight:
@@ -197,7 +195,7 @@ class Recorder:
             self._put_batch(self._roll_up)
 
     def _roll_up(self) -> None:
-        """Rolls up one slice, but only once all points are written: a period must be complete."""
+        # Only once all points are written: a period must be complete.
         with self._lock:
             is_drained, sampled_until = not self._waiting, self._sampled_until
         if is_drained and not self._in_flight:
@@ -217,7 +215,7 @@ def _add(points: dict[int, Values], program: int, values: Values) -> None:
 
 
 def _add_host(row: HostUsage) -> None:
-    """Merges into an existing row if a previous agent began the interval."""
+    # A previous agent may have begun the interval.
     before = HostUsage.objects.filter(host=row.host_id, step=row.step, timestamp=row.timestamp).first()
     both = merge_host_rows([before, row]) if before else row
     if both is None:

@@ -136,6 +136,7 @@ def _delete_oldest_period(tier: Tier, before: int) -> int:
     oldest = rows.order_by("period").values_list("period", flat=True).first()
     if oldest is None or oldest + tier.period_seconds > before:
         return 0
+    # Cut between programs, because DELETE has no LIMIT in portable SQL.
     slice_ = rows.filter(period=oldest)
     next_slice = (
         slice_.order_by("program_id", "timestamp").values_list("program_id", flat=True)[SLICE_ROWS:].first()
@@ -146,7 +147,7 @@ def _delete_oldest_period(tier: Tier, before: int) -> int:
 
 
 def _delete_host_rows(tier: Tier, before: int) -> int:
-    """Host rows are too few to slice. Also deletes open periods that can no longer be rolled up."""
+    # Host rows are too few to slice. Open periods without rows can no longer be rolled up.
     gone, _ = OpenPeriod.objects.filter(tier=tier.name, period__lt=before - tier.period_seconds).delete()
     for host in Host.objects.values_list("pk", flat=True):
         gone += HostUsage.objects.filter(host=host, step=tier.step, timestamp__lt=before).delete()[0]
@@ -157,7 +158,7 @@ def _delete_host_rows(tier: Tier, before: int) -> int:
 
 
 def expire_events(before: datetime, limit: int) -> int:
-    """Incidents and deliveries are deleted with their event."""
+    # Incidents and deliveries are deleted by cascade.
     oldest = ProgramEvent.objects.filter(timestamp__lt=before).order_by("timestamp", "seq")
     pks = list(oldest.values_list("pk", flat=True)[:limit])
     ProgramEvent.objects.filter(pk__in=pks).delete()
@@ -165,7 +166,7 @@ def expire_events(before: datetime, limit: int) -> int:
 
 
 def expire_alerts(before: datetime, limit: int) -> int:
-    """Alerts that are still firing stay, however old."""
+    # Firing alerts stay, however old.
     oldest = Alert.objects.filter(resolved_at__lt=before).order_by("resolved_at")
     pks = list(oldest.values_list("pk", flat=True)[:limit])
     Alert.objects.filter(pk__in=pks).delete()

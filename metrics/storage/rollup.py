@@ -58,7 +58,6 @@ class Rollup:
         self._is_loaded = True
 
     def mark(self, tier: Tier, period: int, host_id: int | None = None) -> None:
-        """Marks a period for roll-up, in the transaction that writes its rows."""
         mark = (host_id or self._host_id, tier, period)
         if tier in COARSER and mark not in self._open:
             OpenPeriod.objects.get_or_create(host_id=mark[0], tier=tier.name, period=period)
@@ -118,7 +117,7 @@ def _is_over(mark: PeriodMark, now: float) -> bool:
 
 
 def _programs_with_rows(mark: PeriodMark) -> list[int]:
-    """The host's programs with rows in the period. Programs of other hosts are rolled up by their own agents."""
+    # Programs of other hosts are rolled up by their own agents.
     host_id, tier, period = mark
     theirs = Program.everything.of_host(Host.objects.get(pk=host_id))
     rows = tier.model._default_manager.filter(period=period, program__in=theirs)
@@ -142,6 +141,7 @@ def _accumulate_rows(tier: Tier, period: int, programs: list[int]) -> dict[int, 
 
 
 def _finish(mark: PeriodMark) -> None:
+    # Host rows are few, so they are rolled up in the last slice, together with the mark.
     host_id, tier, period = mark
     coarse = COARSER[tier]
     rows = HostUsage.objects.filter(

@@ -34,12 +34,10 @@ class Tier:
 
     @property
     def step(self) -> int:
-        """This tier's value of `HostUsage.step`."""
         return self.seconds
 
     @property
     def width(self) -> int:
-        """Seconds from one row to the next, at least 1."""
         return self.seconds or max(1, round(settings.RECORD_SECONDS))
 
     @property
@@ -100,7 +98,6 @@ def complete_until(open_periods: Iterable[tuple[str, int]] | None = None) -> dic
 
 
 def _open_periods() -> list[tuple[str, int]]:
-    """The oldest open period of each tier."""
     # In SQL, because every query about history runs this and the ORM takes longer than the query.
     table = connection.ops.quote_name(models.OpenPeriod._meta.db_table)
     with connection.cursor() as cursor:

@@ -65,8 +65,8 @@ async def test_the_history_is_sent_first_then_each_point(often: None) -> None:
 
 async def test_a_reconnect_neither_misses_nor_repeats_points(often: None) -> None:
     program, at = await define_async(), interval()
-    for moment in (at - 40, at - 30, at - 10):
-        await used_async(RAW, program, moment)
+    for timestamp in (at - 40, at - 30, at - 10):
+        await used_async(RAW, program, timestamp)
     async with rig.opened(address(program, f"?metrics=cpu_percent&aggregates=avg&since={at - 30}")) as found:
         history = await receive(found, "history")
     assert history["start"] == at - 30

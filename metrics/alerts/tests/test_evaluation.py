@@ -126,11 +126,14 @@ def test_a_value_around_the_threshold_changes_state_once_per_window(fake_agent: 
     record_host(NOW, NOW + 600)
     end = record_usage(program(), NOW, [95, 80, 101, 84] * 15)
     fake_agent.evaluate_each(NOW + 10, end)
-    moments = sorted(
-        moment for pair in Alert.objects.values_list("started_at", "resolved_at") for moment in pair if moment
+    timestamps = sorted(
+        timestamp
+        for pair in Alert.objects.values_list("started_at", "resolved_at")
+        for timestamp in pair
+        if timestamp
     )
-    assert all((later - earlier).total_seconds() >= 60 for earlier, later in pairwise(moments))
-    assert len(moments) <= 10
+    assert all((later - earlier).total_seconds() >= 60 for earlier, later in pairwise(timestamps))
+    assert len(timestamps) <= 10
 
 
 def test_values_before_a_restart_do_not_fire_again(fake_agent: FakeAgent) -> None:

@@ -126,9 +126,9 @@ def test_many_programs_need_as_many_queries_as_one(viewer: Client, program: Make
 
 def test_only_readers_may_view_and_nobody_may_write(client: Client, admin: Client, viewer: Client) -> None:
     assert client.get(PAGE).headers["Location"].startswith("/admin/login/")
-    nobody = Client()
-    nobody.force_login(User.objects.create_user("nobody", is_staff=True))
-    assert nobody.get(PAGE).status_code == 403
+    stranger = Client()
+    stranger.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert stranger.get(PAGE).status_code == 403
     assert admin.get(f"{PAGE}add/").status_code == 404
     store_usage(TEN_MINUTES, 1, now(TEN_MINUTES))
     assert admin.post(PAGE, {"action": "delete_selected"}).status_code == 405

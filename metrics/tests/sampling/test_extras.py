@@ -10,7 +10,7 @@ KEY = (1, 0)
 ROOT = RootProcess(100, 1, "")
 
 
-class Machine:
+class FakeReader:
     """A fake reader with one process, and a fake clock."""
 
     def __init__(self) -> None:
@@ -37,32 +37,32 @@ class Machine:
 
 
 def test_extras_of_a_sleeping_process_are_reused_for_a_while() -> None:
-    machine = Machine()
-    machine.sample_after_10s()
-    found = [machine.sample_after_10s() for _ in range(MAX_EXTRAS_SKIPPED)]
-    assert machine.extras_reads == 1
+    reader = FakeReader()
+    reader.sample_after_10s()
+    found = [reader.sample_after_10s() for _ in range(MAX_EXTRAS_SKIPPED)]
+    assert reader.extras_reads == 1
     assert [(usage.open_files, usage.read_bytes, usage.write_bytes) for usage in found] == [(7, 0, 0)] * len(found)
 
 
 def test_io_of_a_sleeping_process_is_counted_at_the_next_read() -> None:
-    machine = Machine()
-    machine.sample_after_10s()
-    machine.extra = Extras(8, 1500, 30)
-    found = [machine.sample_after_10s() for _ in range(MAX_EXTRAS_SKIPPED + 1)][-1]
+    reader = FakeReader()
+    reader.sample_after_10s()
+    reader.extra = Extras(8, 1500, 30)
+    found = [reader.sample_after_10s() for _ in range(MAX_EXTRAS_SKIPPED + 1)][-1]
     assert (found.open_files, found.read_bytes, found.write_bytes) == (8, 500, 30)
 
 
 def test_extras_of_a_process_that_used_cpu_are_read_at_once() -> None:
-    machine = Machine()
-    machine.sample_after_10s()
-    machine.process, machine.extra = machine.process._replace(own=10), Extras(9, 1001, 2)
-    found = machine.sample_after_10s()
+    reader = FakeReader()
+    reader.sample_after_10s()
+    reader.process, reader.extra = reader.process._replace(own=10), Extras(9, 1001, 2)
+    found = reader.sample_after_10s()
     assert (found.open_files, found.read_bytes, found.write_bytes) == (9, 1, 2)
 
 
 def test_unreadable_extras_stay_unknown_while_the_process_sleeps() -> None:
-    machine = Machine()
-    machine.extra = Extras(None, None, None)
-    machine.sample_after_10s()
-    found = machine.sample_after_10s()
+    reader = FakeReader()
+    reader.extra = Extras(None, None, None)
+    reader.sample_after_10s()
+    found = reader.sample_after_10s()
     assert (found.open_files, found.read_bytes, found.write_bytes) == (None, None, None)

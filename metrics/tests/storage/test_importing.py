@@ -34,7 +34,7 @@ def every_record() -> list[export.ExportRecord]:
     return [record for batch in export.batches(selected) for record in batch.records]
 
 
-def forget() -> None:
+def delete_history() -> None:
     for tier in TIERS:
         tier.model._default_manager.all().delete()
 
@@ -47,7 +47,7 @@ def test_an_export_can_be_imported_again(tmp_path: Path, name: str) -> None:
         )
     before, file = every_record(), str(tmp_path / name)
     assert "6 rows" in command("export", file)
-    forget()
+    delete_history()
     assert "6 rows imported" in command("import", file)
     assert every_record() == before
     assert RecordedProgram.objects.count() == 3
@@ -144,6 +144,6 @@ def test_a_malformed_line_is_reported_with_its_number(line: str, text: str) -> N
 def test_a_first_sample_without_cpu_is_imported_without(tmp_path: Path) -> None:
     store_usage(RAW, define("web"), NOON, covered_ms=0, cpu_ms=0)
     command("export", str(tmp_path / "history.csv"))
-    forget()
+    delete_history()
     command("import", str(tmp_path / "history.csv"))
     assert every_record()[0][4] is None

@@ -179,8 +179,8 @@ def test_a_partly_streamed_minute_is_read_from_the_table(writer: Writer) -> None
 def test_an_agent_finishes_the_periods_of_a_host_without_heartbeat(writer: Writer) -> None:
     (program,) = programs()
     long_ago = timezone.now() - timedelta(hours=1)
-    silent = Host.objects.create(name="silent", heartbeat_at=long_ago, is_default=True)
-    target = Recorder(silent.pk, writer.put_batch)
+    lost = Host.objects.create(name="lost", heartbeat_at=long_ago, is_default=True)
+    target = Recorder(lost.pk, writer.put_batch)
     target.add(DAY_START, DAY_START + 10, {program: usage_sample()})
     writer.drain()
     assert not ResourceUsageMinute.objects.exists()
