@@ -23,7 +23,7 @@ from programs.models import Host, Program
 from programs.status import is_present
 
 from .queries import series, summary
-from .queries.measures import HOST_MEASURES, PROGRAM_MEASURES, HostSource, ProgramSource, Source
+from .queries.measures import HOST_MEASURES, PROGRAM_MEASURES, HostSource, ProgramSource, RowSource
 from .queries.series import AggregateSelection, Series, SeriesPlan
 from .schemas import (
     ExportQuery,
@@ -81,7 +81,7 @@ def history_of_host(request: HttpRequest, query: Query[HostSeriesQuery]) -> Http
 
 
 def _single_series(
-    source: Source, owner: int, query: SeriesQuery, selection: AggregateSelection
+    source: RowSource, owner: int, query: SeriesQuery, selection: AggregateSelection
 ) -> dict[str, Any]:
     now = _now()
     plan = _plan_query(query, now, owners=1)
@@ -93,7 +93,9 @@ def _single_series(
     return answer
 
 
-def _read_series(source: Source, plan: SeriesPlan, selection: AggregateSelection, now: int) -> dict[int, Series]:
+def _read_series(
+    source: RowSource, plan: SeriesPlan, selection: AggregateSelection, now: int
+) -> dict[int, Series]:
     if isinstance(source, ProgramSource):
         return series.cached_series(source, plan, selection, now)
     return series.read_series(source, plan, selection, now)

@@ -16,7 +16,7 @@ from programs.supervisor.supervisor import Supervisor
 from .models import AgentVitals
 from .sampling import InstanceKey, RootProcess, Sampler
 from .sampling.host import HostMeter
-from .sampling.ticker import Ticker
+from .sampling.ticker import SamplingTicker
 from .storage.bucketing import snap_to_grid, sum_by_program
 from .storage.recorder import Recorder
 from .storage.tiers import RAW
@@ -35,7 +35,7 @@ class Collector:
         self._interval = 0  # in which the last sample ended
         self.recorder = Recorder(supervisor.host.pk, supervisor.journal.put_batch)
         supervisor.journal.put_last(self.recorder.flush)
-        self.ticker = Ticker()
+        self.ticker = SamplingTicker()
 
     async def run(self, stop: asyncio.Event) -> None:
         self.ticker.next_at = time.monotonic()

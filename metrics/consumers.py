@@ -21,7 +21,7 @@ from programs.models import Host
 
 from .queries import series
 from .queries.live_series import LivePoints, LiveSeries
-from .queries.measures import HostSource, ProgramSource, Source
+from .queries.measures import HostSource, ProgramSource, RowSource
 from .queries.series import SeriesPlan
 from .schemas import LiveHostSeriesQuery, LiveSeriesQuery, split_list
 
@@ -51,7 +51,7 @@ class ChartSocket(Socket):
     plan: SeriesPlan
     points: LiveSeries
 
-    def subscribe(self, source: Source, owner: int, query: LiveSeriesQuery) -> None:
+    def subscribe(self, source: RowSource, owner: int, query: LiveSeriesQuery) -> None:
         """Validates the query and prepares the live series. Raises RefusedError."""
         now = _now()
         names = split_list(query.metrics) or list(source.measures)

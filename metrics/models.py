@@ -23,7 +23,7 @@ from .alerts.models import Alert as Alert
 from .alerts.models import AlertRule as AlertRule
 
 
-class Usage(models.Model):
+class ProgramUsage(models.Model):
     """Usage of one program during one time interval, summed over its instances and their process trees.
 
     There is no row for an interval without samples. CPU values are hundredths of a percent of one core, as
@@ -61,11 +61,11 @@ class Usage(models.Model):
         abstract = True
 
 
-class ResourceUsage(Usage):
+class ResourceUsage(ProgramUsage):
     """A recorded point: the samples of one interval of RECORD_SECONDS. Its period is the minute."""
 
 
-class CoarseUsage(Usage):
+class CoarseUsage(ProgramUsage):
     """Adds histograms of the recorded points, for percentiles (see `metrics.storage.histogram`)."""
 
     cpu_histogram = models.BinaryField(

@@ -39,7 +39,7 @@ from .alert_text import (
 MAX_NOTICES = 5
 
 
-class StateFilter(DropdownFilter):
+class AlertStateFilter(DropdownFilter):
     title = _("state")
     parameter_name = "state"
 
@@ -73,7 +73,7 @@ class AlertAdmin(ReadOnlyAdmin):
     list_display = ("when", "status", "severity_label", "rule_label", "about", "reading", "lasted", "why")
     list_display_links = ("when",)
     list_filter = (
-        StateFilter,
+        AlertStateFilter,
         RuleFilter,
         ProgramFilter,
         ("severity", ChoicesDropdownFilter),

@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.timeformat import from_unix, in_utc, time_element
-from metrics.models import RecordedProgram, Usage
+from metrics.models import ProgramUsage, RecordedProgram
 from metrics.queries import recent_usage
 from metrics.queries.raw_rows import RowKey, RowPage, RowQuery, read_page
 from metrics.queries.recent_usage import Sparkline
@@ -171,13 +171,13 @@ def _query(request: HttpRequest, **changes: str) -> str:
     return f"?{urlencode(kept | changes)}"
 
 
-def _cells(rows: Sequence[Usage]) -> list[tuple[Program | None, int, list[Any]]]:
+def _cells(rows: Sequence[ProgramUsage]) -> list[tuple[Program | None, int, list[Any]]]:
     """Per row: the program (None: removed), its id, and the cells."""
     programs = Program.objects.in_bulk({row.program_id for row in rows})
     return [(programs.get(row.program_id), row.program_id, _row_cells(row)) for row in rows]
 
 
-def _row_cells(row: Usage) -> list[Any]:
+def _row_cells(row: ProgramUsage) -> list[Any]:
     average = percent_text(100 * row.cpu_ms / row.covered_ms) if row.covered_ms else MISSING
     return [
         time_element(from_unix(row.timestamp)),

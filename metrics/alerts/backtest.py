@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from metrics.queries.measures import HostSource, ProgramSource, Source
+from metrics.queries.measures import HostSource, ProgramSource, RowSource
 from metrics.queries.series import union_rows
 from metrics.storage import tiers
 from metrics.storage.tiers import TIERS, Tier
@@ -210,7 +210,7 @@ class _HostPresence:
         return lambda step_end: all(at in seen for at in range(step_end - lead, step_end, step))
 
 
-def _rows_of(source: Source, plan: BacktestPlan, now: int, lead: int, columns: str) -> tuple[str, list[Any]]:
+def _rows_of(source: RowSource, plan: BacktestPlan, now: int, lead: int, columns: str) -> tuple[str, list[Any]]:
     segments = tiers.segments(plan.start - lead, plan.end, plan.tier, source.complete_until(), now)
     return union_rows(source, segments, columns)
 

@@ -21,7 +21,7 @@ from core.suggest import did_you_mean
 from core.timeformat import iso_from_unix
 from metrics.alerts import selectors, services
 from metrics.alerts.backtest import Episode, backtest
-from metrics.alerts.models import Alert, AlertRule, Condition, Metric, Severity
+from metrics.alerts.models import Alert, AlertRule, Comparison, Metric, Severity
 from metrics.alerts.serializers import alert_json, backtest_json, rule_json
 from metrics.alerts.units import METRIC_SPECS
 from programs.descriptions import quantity
@@ -60,11 +60,11 @@ def parse_threshold(text: str) -> float:
 # --- alert add, enable, disable, remove -----------------------------------------------------------------
 
 
-class Add(Subcommand):
+class AddRule(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="name of the rule")
         parser.add_argument("metric", metavar="METRIC", choices=Metric.values, help=", ".join(Metric.values))
-        parser.add_argument("condition", metavar="above|below", choices=Condition.values)
+        parser.add_argument("condition", metavar="above|below", choices=Comparison.values)
         parser.add_argument("threshold", metavar="VALUE", type=parse_threshold, help="90, 90%%, 1.5GB, 10MB/s")
         parser.add_argument(
             "--clear",
@@ -118,15 +118,15 @@ class _SetEnabled(Subcommand):
         return Exit.DONE
 
 
-class Enable(_SetEnabled):
+class EnableRule(_SetEnabled):
     enabled = True
 
 
-class Disable(_SetEnabled):
+class DisableRule(_SetEnabled):
     enabled = False
 
 
-class Remove(Subcommand):
+class RemoveRule(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_rule_argument(parser)
         parser.add_argument("-y", "--yes", action="store_true", help="skip the confirmation")
@@ -162,7 +162,7 @@ def _amount(value: float, metric: str) -> str:
     return quantity(value, METRIC_SPECS[metric].unit)
 
 
-class List(Subcommand):
+class ListRules(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON as in the API")
 
@@ -193,7 +193,7 @@ def _rule_row(rule: Any, names: Mapping[int, str], terminal: Terminal) -> list[C
     ]
 
 
-class Firing(Subcommand):
+class ListAlerts(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--all", action="store_true", help="also resolved alerts")
         parser.add_argument("-n", type=_count, default=20, metavar="N", help="maximum number (default 20)")
@@ -233,7 +233,7 @@ def _alert_row(alert: Alert, terminal: Terminal) -> list[Cell]:
     ]
 
 
-class Backtest(Subcommand):
+class BacktestRule(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_rule_argument(parser)
         parser.add_argument(

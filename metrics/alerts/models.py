@@ -30,7 +30,7 @@ class Metric(models.TextChoices):
     WRITTEN = "write_bytes_per_second", _("Storage writes")
 
 
-class Condition(models.TextChoices):
+class Comparison(models.TextChoices):
     ABOVE = "above", _("above")
     BELOW = "below", _("below")
 
@@ -44,7 +44,7 @@ class AlertRule(models.Model):
     programs = models.JSONField(default=list, blank=True, validators=[validation.program_ids])
     tags = models.JSONField(default=list, blank=True, validators=[validation.tags])
     metric = models.CharField(max_length=30, choices=Metric.choices)
-    condition = models.CharField(max_length=10, choices=Condition.choices, default=Condition.ABOVE)
+    condition = models.CharField(max_length=10, choices=Comparison.choices, default=Comparison.ABOVE)
     threshold = models.FloatField(validators=[validation.level])
     clear_threshold = models.FloatField(null=True, blank=True, validators=[validation.level])
     window_seconds = models.PositiveIntegerField(default=300, validators=[validation.window])
@@ -86,7 +86,7 @@ class Alert(models.Model):
     severity = models.CharField(max_length=10, choices=Severity.choices)
 
     metric = models.CharField(max_length=30, choices=Metric.choices)
-    condition = models.CharField(max_length=10, choices=Condition.choices)
+    condition = models.CharField(max_length=10, choices=Comparison.choices)
     threshold = models.FloatField()
     window_seconds = models.PositiveIntegerField()
     value = models.FloatField(help_text=_("When it fired"))

@@ -12,7 +12,7 @@ from core.rest.lists import Listing
 MAX_NAMES = 1000
 MAX_HOURS = 168
 Severity = Literal["info", "warning", "error"]
-Condition = Literal["above", "below"]
+Comparison = Literal["above", "below"]
 Metric = Literal[
     "cpu_percent",
     "memory_bytes",
@@ -39,7 +39,7 @@ class RuleChangesIn(Input):
     )
     tags: list[Text] = Field([], max_length=MAX_NAMES)
     metric: Metric = "cpu_percent"
-    condition: Condition = "above"
+    condition: Comparison = "above"
     threshold: Whole | Number = Field(0, description=UNIT_HELP)
     clear_threshold: Whole | Number | None = Field(None, description="Resolves at this value; null: the threshold")
     window_seconds: Whole = Field(300, description="Window of the average (or maximum)")
@@ -97,7 +97,7 @@ class RuleOut(Schema):
     tags: list[str]
     metric: Metric
     unit: Unit
-    condition: Condition
+    condition: Comparison
     threshold: float
     clear_threshold: float | None
     window_seconds: int
@@ -124,7 +124,7 @@ class AlertOut(Schema):
     severity: Severity
     metric: Metric
     unit: Unit
-    condition: Condition
+    condition: Comparison
     threshold: float
     window_seconds: int
     value: float

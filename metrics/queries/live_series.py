@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from . import series
-from .measures import Source
+from .measures import RowSource
 from .series import AggregateSelection, SeriesPlan
 
 PointValues = tuple[float | None, ...]  # one value per measure and aggregate
@@ -22,7 +22,12 @@ class LiveSeries:
     """The live series of one program or host. `since` is the newest timestamp that the client has."""
 
     def __init__(
-        self, source: Source, owner: int, plan: SeriesPlan, selection: AggregateSelection, since: int | None = None
+        self,
+        source: RowSource,
+        owner: int,
+        plan: SeriesPlan,
+        selection: AggregateSelection,
+        since: int | None = None,
     ) -> None:
         self._source, self._owner, self._plan, self._selection = source, owner, plan, selection
         self._columns = [(name, aggregate) for name in selection for aggregate in selection[name]]

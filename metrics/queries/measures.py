@@ -15,8 +15,8 @@ from django.db import connection
 
 from metrics.models import HostUsage
 from metrics.storage import histogram, tiers
-from metrics.storage.histogram import Scale
-from metrics.storage.tiers import Segment, Tier
+from metrics.storage.histogram import HistogramScale
+from metrics.storage.tiers import Tier, TierSegment
 
 MAX_SEEKS = 5000  # beyond that, reading everything in between is faster
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -42,7 +42,7 @@ class DistributionColumns:
     value: str
     low: str
     high: str
-    scale: Scale
+    scale: HistogramScale
     unit: float
 
 
@@ -154,7 +154,7 @@ HOST_MEASURES: Mapping[str, Measure] = {
 # --- Where the rows are ---------------------------------------------------------------------------------
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """Rows of programs or hosts. `owner` is the column with the program or host id."""
 
     @property
@@ -163,7 +163,7 @@ class Source(Protocol):
     @property
     def measures(self) -> Mapping[str, Measure]: ...
 
-    def rows(self, segment: Segment) -> Sql:
+    def rows(self, segment: TierSegment) -> Sql:
         """`FROM … WHERE …` and its parameters."""
 
     def complete_until(self) -> Mapping[Tier, int]: ...
@@ -177,7 +177,7 @@ class ProgramSource:
     owner: str = field(default="program_id", init=False)
     measures: Mapping[str, Measure] = field(default_factory=lambda: PROGRAM_MEASURES, init=False)
 
-    def rows(self, segment: Segment) -> Sql:
+    def rows(self, segment: TierSegment) -> Sql:
         """Seeks each period for a few programs, and otherwise reads the whole range of the key."""
         periods = segment.tier.periods(segment.start, segment.end)
         values: list[Any] = [segment.start, segment.end]
@@ -203,7 +203,7 @@ class HostSource:
     owner: str = field(default="host_id", init=False)
     measures: Mapping[str, Measure] = field(default_factory=lambda: HOST_MEASURES, init=False)
 
-    def rows(self, segment: Segment) -> Sql:
+    def rows(self, segment: TierSegment) -> Sql:
         table = connection.ops.quote_name(HostUsage._meta.db_table)
         condition = "host_id = %s AND step = %s AND timestamp >= %s AND timestamp < %s"
         return f"FROM {table} WHERE {condition}", [self.id, segment.tier.step, segment.start, segment.end]

@@ -8,9 +8,9 @@ from typing import Any
 from django.db import connection
 
 from metrics.storage import histogram
-from metrics.storage.tiers import RAW, Segment
+from metrics.storage.tiers import RAW, TierSegment
 
-from .measures import DistributionColumns, Measure, Source, Sql
+from .measures import DistributionColumns, Measure, RowSource, Sql
 
 FETCH_ROWS = 2000
 BucketKey = tuple[int, int]  # owner, bucket
@@ -32,7 +32,7 @@ class BucketDistribution:
         if high > self.high:
             self.high = high
 
-    def percentiles(self, shares: Iterable[float], scale: histogram.Scale) -> list[float]:
+    def percentiles(self, shares: Iterable[float], scale: histogram.HistogramScale) -> list[float]:
         low, high = self.low, self.high
         found = histogram.percentiles(self.histograms, shares, scale)
         # Bins are a few percent wide, so a result may lie outside of what was measured.
@@ -43,7 +43,11 @@ Distributions = dict[BucketKey, BucketDistribution]
 
 
 def percentiles(
-    source: Source, segments: Sequence[Segment], measure: Measure, shares: Iterable[float], step: int | None = None
+    source: RowSource,
+    segments: Sequence[TierSegment],
+    measure: Measure,
+    shares: Iterable[float],
+    step: int | None = None,
 ) -> dict[BucketKey, list[float]]:
     """(owner, bucket) → the value at each of `shares`, in chronological order. Without `step`: one bucket, 0.
 
@@ -54,8 +58,8 @@ def percentiles(
 
 def percentiles_by_measure(
     measures: Sequence[Measure],
-    source: Source,
-    segments: Sequence[Segment],
+    source: RowSource,
+    segments: Sequence[TierSegment],
     shares: Iterable[float],
     step: int | None = None,
 ) -> list[dict[BucketKey, list[float]]]:
@@ -77,7 +81,7 @@ def _percentiles(
 
 
 def _read_distributions(
-    source: Source, segments: Sequence[Segment], columns: Sequence[DistributionColumns], step: int | None
+    source: RowSource, segments: Sequence[TierSegment], columns: Sequence[DistributionColumns], step: int | None
 ) -> list[Distributions]:
     found: list[Distributions] = [{} for _ in columns]
     for segment in segments if columns else ():
@@ -105,7 +109,9 @@ def _collect(
         bucket.histograms.append(histogram.encode({columns.scale.bin_of(float(stored)): 1}) if is_raw else stored)
 
 
-def _query(source: Source, segment: Segment, columns: Sequence[DistributionColumns], step: int | None) -> Sql:
+def _query(
+    source: RowSource, segment: TierSegment, columns: Sequence[DistributionColumns], step: int | None
+) -> Sql:
     names = [
         name
         for each in columns

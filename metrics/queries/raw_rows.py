@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from metrics.models import Usage
+from metrics.models import ProgramUsage
 from metrics.storage.tiers import Tier
 
 PAGE_SIZE = 100
@@ -30,7 +30,7 @@ class RowQuery:
 
 @dataclass(frozen=True)
 class RowPage:
-    rows: list[Usage]
+    rows: list[ProgramUsage]
     below: RowKey | None  # key where the next page begins; None on the last page
 
 

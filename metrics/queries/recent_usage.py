@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 
 from metrics.models import ResourceUsage
-from metrics.storage.tiers import HOUR_SECONDS, MINUTE, RAW, Segment
+from metrics.storage.tiers import HOUR_SECONDS, MINUTE, RAW, TierSegment
 from programs.models import ProgramEvent
 
 from .measures import AGGREGATE_SQL, CPU, MEMORY, ProgramSource
@@ -39,7 +39,7 @@ def last_hour(programs: Sequence[int], now: int) -> dict[int, Sparkline]:
         return {}
     end = now - now % STEP + STEP
     start = end - HOUR_SECONDS
-    segments = [Segment(MINUTE, start, end), Segment(RAW, end - MAX_LAG_SECONDS, end)]
+    segments = [TierSegment(MINUTE, start, end), TierSegment(RAW, end - MAX_LAG_SECONDS, end)]
     sparklines = {}
     for program, rows in groupby(_minute_averages(programs, segments), itemgetter(0)):
         values = {bucket: (cpu, memory) for _, bucket, cpu, memory in rows}
@@ -56,7 +56,7 @@ def _to_sparkline(start: int, end: int, values: Mapping[int, tuple[Any, Any]]) -
     return line
 
 
-def _minute_averages(programs: Sequence[int], segments: Sequence[Segment]) -> list[tuple[Any, ...]]:
+def _minute_averages(programs: Sequence[int], segments: Sequence[TierSegment]) -> list[tuple[Any, ...]]:
     rows, values = union_rows(
         ProgramSource(programs), segments, "timestamp, cpu_ms, covered_ms, memory_sum, count"
     )

@@ -18,9 +18,9 @@ from django.db import connection
 from core import cache
 from metrics.storage import tiers
 from metrics.storage.history_revision import SETTLED_SECONDS, settled_revision
-from metrics.storage.tiers import DAY_SECONDS, HOUR_SECONDS, RAW, TIERS, Segment, Tier
+from metrics.storage.tiers import DAY_SECONDS, HOUR_SECONDS, RAW, TIERS, Tier, TierSegment
 
-from .measures import AGGREGATE_SQL, PERCENTILES, SINGLE_ROW_SQL, Measure, ProgramSource, Source, Sql
+from .measures import AGGREGATE_SQL, PERCENTILES, SINGLE_ROW_SQL, Measure, ProgramSource, RowSource, Sql
 from .percentiles import percentiles
 
 CACHE_KIND = "metrics"
@@ -121,7 +121,7 @@ def _aggregates_of(measures: Mapping[str, Measure], name: str, aggregates: Seque
 # --- Reading --------------------------------------------------------------------------------------------
 
 
-def read_series(source: Source, plan: SeriesPlan, selection: AggregateSelection, now: int) -> dict[int, Series]:
+def read_series(source: RowSource, plan: SeriesPlan, selection: AggregateSelection, now: int) -> dict[int, Series]:
     """The series of every program or host (by id) with rows in that time.
 
     Two queries, and one per tier for each measure with percentiles.
@@ -174,7 +174,7 @@ def _points(rows: Sequence[tuple[Any, ...]], column: int, measure: Measure) -> l
 
 
 def _aggregate_query(
-    source: Source, segments: Sequence[Segment], step: int, requested: Sequence[tuple[str, str]]
+    source: RowSource, segments: Sequence[TierSegment], step: int, requested: Sequence[tuple[str, str]]
 ) -> Sql:
     # Rows as wide as a bucket need no GROUP BY, which would take longer than reading them.
     whole = [segment for segment in segments if segment.tier is not RAW and segment.tier.width == step]
@@ -184,7 +184,7 @@ def _aggregate_query(
     return " UNION ALL ".join(text for text, _ in queries), [value for _, values in queries for value in values]
 
 
-def _single_row_query(source: Source, segment: Segment, requested: Sequence[tuple[str, str]]) -> Sql:
+def _single_row_query(source: RowSource, segment: TierSegment, requested: Sequence[tuple[str, str]]) -> Sql:
     columns_sql = ", ".join(
         source.measures[name].aggregates[aggregate].format(**SINGLE_ROW_SQL) for name, aggregate in requested
     )
@@ -193,7 +193,7 @@ def _single_row_query(source: Source, segment: Segment, requested: Sequence[tupl
 
 
 def _grouped_query(
-    source: Source, segments: Sequence[Segment], step: int, requested: Sequence[tuple[str, str]]
+    source: RowSource, segments: Sequence[TierSegment], step: int, requested: Sequence[tuple[str, str]]
 ) -> Sql:
     measures = [source.measures[name] for name, _ in requested]
     columns = sorted({column for measure in measures for column in measure.columns})
@@ -209,7 +209,7 @@ def _grouped_query(
     return sql, values
 
 
-def union_rows(source: Source, segments: Sequence[Segment], columns: str) -> Sql:
+def union_rows(source: RowSource, segments: Sequence[TierSegment], columns: str) -> Sql:
     """The rows of all segments. `columns` is SQL and must never contain user input."""
     queries = [source.rows(segment) for segment in segments]
     text = " UNION ALL ".join(f"SELECT {source.owner}, {columns} {rows}" for rows, _ in queries)

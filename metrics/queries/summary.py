@@ -11,7 +11,7 @@ from django.db.models import Count
 
 from core.timeformat import from_unix
 from metrics.storage import tiers
-from metrics.storage.tiers import RAW, TIERS, Segment, Tier
+from metrics.storage.tiers import RAW, TIERS, Tier, TierSegment
 from programs.models import Program, ProgramEvent
 
 from .measures import AGGREGATE_SQL, CPU, MEMORY, ProgramSource
@@ -105,7 +105,7 @@ def _sorted(items: Sequence[ProgramSummary], order: str) -> list[ProgramSummary]
 
 
 def _items(
-    window: SummaryWindow, segments: Sequence[Segment], now: int, ids: Sequence[int] | None
+    window: SummaryWindow, segments: Sequence[TierSegment], now: int, ids: Sequence[int] | None
 ) -> list[ProgramSummary]:
     totals = _totals(ProgramSource(ids), segments)
     restarts = _count_restarts(window, ids)
@@ -146,7 +146,7 @@ def _uptime_ratio(covered_ms: Any, seconds: float) -> float:
     return min(1.0, round(float(covered_ms) / 1000 / max(seconds, 1), 4))
 
 
-def _totals(source: ProgramSource, segments: Sequence[Segment]) -> Mapping[int, Sequence[Any]]:
+def _totals(source: ProgramSource, segments: Sequence[TierSegment]) -> Mapping[int, Sequence[Any]]:
     rows, values = union_rows(source, segments, ", ".join(COLUMNS))
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT program_id, {TOTALS_SQL} FROM ({rows}) AS found GROUP BY program_id", values)  # noqa: S608  (names)
@@ -162,7 +162,7 @@ def _count_restarts(window: SummaryWindow, ids: Sequence[int] | None) -> dict[in
     return dict(counted)
 
 
-def _add_p95(items: Sequence[ProgramSummary], segments: Sequence[Segment]) -> None:
+def _add_p95(items: Sequence[ProgramSummary], segments: Sequence[TierSegment]) -> None:
     # Only for the listed programs, because histograms are expensive to read.
     source = ProgramSource([item["id"] for item in items])
     cpu, memory = percentiles_by_measure([CPU, MEMORY], source, segments, [P95])

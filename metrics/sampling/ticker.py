@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 LATE_WARNING_SECONDS = 1.0
 
 
-class Ticker:
+class SamplingTicker:
     """Times are seconds of a monotonic clock. A late tick does not delay the following ones."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

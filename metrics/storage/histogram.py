@@ -18,7 +18,7 @@ COUNT_MASK = (1 << 24) - 1
 
 
 @dataclass(frozen=True)
-class Scale:
+class HistogramScale:
     """The values of the bins; each bin begins at `ratio` times the beginning of the one before."""
 
     lowest: float
@@ -33,8 +33,8 @@ class Scale:
         return self.lowest * self.ratio ** (bin_ - 0.5) if bin_ else 0.0
 
 
-def scale_between(lowest: float, highest: float) -> Scale:
-    return Scale(lowest, (highest / lowest) ** (1 / (BINS - 2)))
+def scale_between(lowest: float, highest: float) -> HistogramScale:
+    return HistogramScale(lowest, (highest / lowest) ** (1 / (BINS - 2)))
 
 
 CPU = scale_between(10, 2_560_000)  # hundredths of a percent: from 0.1 % to 256 cores, exact to 2.5 %
@@ -54,7 +54,9 @@ def add(counts: dict[int, int], stored: bytes | memoryview) -> None:
         counts[bin_] = counts.get(bin_, 0) + (word & COUNT_MASK)
 
 
-def percentiles(stored: Iterable[bytes | memoryview], shares: Iterable[float], scale: Scale) -> list[float]:
+def percentiles(
+    stored: Iterable[bytes | memoryview], shares: Iterable[float], scale: HistogramScale
+) -> list[float]:
     """The value at each of `shares` (0 to 1) over all histograms together; empty without points.
 
     A caller that knows the minimum and maximum should clamp the results to them.

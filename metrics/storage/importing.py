@@ -17,7 +17,7 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
-from metrics.models import CoarseUsage, RecordedProgram, Usage
+from metrics.models import CoarseUsage, ProgramUsage, RecordedProgram
 from programs.models import Program
 
 from . import histogram
@@ -80,7 +80,7 @@ def import_rows(
     result = ImportResult(0, {})
     numbered = enumerate(rows, 1)
     while batch := list(islice(numbered, BATCH)):
-        usages_by_tier: dict[Tier, list[Usage]] = {}
+        usages_by_tier: dict[Tier, list[ProgramUsage]] = {}
         for number, row in batch:
             tier, name, values = _parse_row(number, row)
             if name in ids:
@@ -92,7 +92,7 @@ def import_rows(
     return result
 
 
-def _store(usages_by_tier: Mapping[Tier, list[Usage]]) -> int:
+def _store(usages_by_tier: Mapping[Tier, list[ProgramUsage]]) -> int:
     with transaction.atomic():
         # In the same transaction, or a query in between would cache the old rows under the new revision.
         invalidate_history()
@@ -135,7 +135,7 @@ def _number(value: Any) -> float | None:
     return number
 
 
-def _usage(tier: Tier, program: int, row: Mapping[str, Any]) -> Usage:
+def _usage(tier: Tier, program: int, row: Mapping[str, Any]) -> ProgramUsage:
     count = int(row["count"])
     average = row["cpu_percent_avg"]
     sampled_ms = round(count * settings.SAMPLE_SECONDS * 1000)

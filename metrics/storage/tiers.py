@@ -28,7 +28,7 @@ class Tier:
     name: str
     seconds: int
     period_seconds: int
-    model: type[models.Usage]
+    model: type[models.ProgramUsage]
     kept_setting: str
     kept_unit: int
 
@@ -70,7 +70,7 @@ COARSER = dict(pairwise(TIERS))
 FINER = {coarse: fine for fine, coarse in COARSER.items()}
 
 
-class Segment(NamedTuple):
+class TierSegment(NamedTuple):
     """Rows of `tier` with start <= timestamp < end."""
 
     tier: Tier
@@ -106,7 +106,7 @@ def _open_periods() -> list[tuple[str, int]]:
     return rows
 
 
-def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int], now: int) -> list[Segment]:
+def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int], now: int) -> list[TierSegment]:
     """What to read, in chronological order, so that every second from `start` to `end` counts exactly once.
 
     Rows of `coarsest` where its buckets are complete, finer rows at the edges. If the finer rows at `start` were
@@ -116,7 +116,7 @@ def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int],
         return []
     finer = FINER.get(coarsest)
     if finer is None:
-        return [Segment(coarsest, start, end)]
+        return [TierSegment(coarsest, start, end)]
     is_kept = start > now - finer.kept_seconds
     first = coarsest.ceil(start) if is_kept else coarsest.floor(start)
     last = coarsest.floor(min(end, complete[coarsest]))
@@ -124,4 +124,4 @@ def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int],
         return segments(start, end, finer, complete, now)
     head = segments(start, first, finer, complete, now)
     tail = segments(last, end, finer, complete, now)
-    return [*head, Segment(coarsest, first, last), *tail]
+    return [*head, TierSegment(coarsest, first, last), *tail]

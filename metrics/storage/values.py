@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from core.bulk_sql import upsert
-from metrics.models import ResourceUsage, Usage
+from metrics.models import ProgramUsage, ResourceUsage
 
 
 class Values(NamedTuple):
@@ -102,7 +102,7 @@ def add_to_points(period: int, timestamp: int, points: Mapping[int, Values]) -> 
     upsert(ResourceUsage, (*KEY_COLUMNS, *RULES), rows, key=KEY_COLUMNS, changes=merges)
 
 
-def replace_rows(model: type[Usage], rows: Sequence[UsageRow]) -> None:
+def replace_rows(model: type[ProgramUsage], rows: Sequence[UsageRow]) -> None:
     """Inserts rows of a coarse tier (key, values, histograms); replaces rows with the same key."""
     columns = (*RULES, *HISTOGRAMS)
     upsert(model, (*KEY_COLUMNS, *columns), rows, key=KEY_COLUMNS)

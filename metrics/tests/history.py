@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from metrics.models import CoarseUsage, HostUsage, Usage
+from metrics.models import CoarseUsage, HostUsage, ProgramUsage
 from metrics.storage import histogram
 from metrics.storage.tiers import RAW, Tier
 from programs.models import Host, Program
@@ -16,7 +16,7 @@ NOON = MIDNIGHT + 12 * 3600
 
 def store_usage(
     tier: Tier, program: Program | int, timestamp: int, cpu: float = 10.0, memory: int = 1_000_000, **values: Any
-) -> Usage:
+) -> ProgramUsage:
     """One row with constant `cpu` percent and `memory` bytes, and five samples in ten seconds."""
     seconds = tier.width
     count = values.pop("count", seconds // 2)

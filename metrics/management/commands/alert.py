@@ -11,13 +11,13 @@ _entry = partial(Entry, "metrics.alerts")
 
 # A new subcommand is a class in `metrics.alerts.cli` and a line here.
 SUBCOMMANDS: dict[str, Entry] = {
-    "list": _entry("cli:List", "list all rules and how many of their alerts are firing"),
-    "firing": _entry("cli:Firing", "list firing alerts, or with --all also resolved ones"),
-    "add": _entry("cli:Add", "create a rule"),
-    "enable": _entry("cli:Enable", "enable a rule"),
-    "disable": _entry("cli:Disable", "disable a rule; its firing alerts are resolved"),
-    "remove": _entry("cli:Remove", "remove a rule; its alerts are kept"),
-    "backtest": _entry("cli:Backtest", "show when a rule would have fired in the last hours"),
+    "list": _entry("cli:ListRules", "list all rules and how many of their alerts are firing"),
+    "firing": _entry("cli:ListAlerts", "list firing alerts, or with --all also resolved ones"),
+    "add": _entry("cli:AddRule", "create a rule"),
+    "enable": _entry("cli:EnableRule", "enable a rule"),
+    "disable": _entry("cli:DisableRule", "disable a rule; its firing alerts are resolved"),
+    "remove": _entry("cli:RemoveRule", "remove a rule; its alerts are kept"),
+    "backtest": _entry("cli:BacktestRule", "show when a rule would have fired in the last hours"),
 }
 
 

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         )
         format_, rows = export.format_by_name(_format(options)), 0
         with ExitStack() as stack:
-            out = stack.enter_context(Destination(options["file"]))
+            out = stack.enter_context(ExportFile(options["file"]))
             out.write(format_.head())
             for batch in export.batches(selection):
                 out.write(format_.lines(batch.records))
@@ -101,7 +101,7 @@ class Command(BaseCommand):
 SUBCOMMANDS = {"export": Command.export, "import": Command.import_}
 
 
-class Destination:
+class ExportFile:
     """A file that gets its name only when it is complete, or stdout."""
 
     def __init__(self, name: str) -> None:

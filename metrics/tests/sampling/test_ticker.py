@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metrics.sampling.ticker import Ticker
+from metrics.sampling.ticker import SamplingTicker
 
 
 class Clock:
@@ -23,14 +23,14 @@ def clock(settings: Any) -> Clock:
     return Clock()
 
 
-def tick(ticker: Ticker, clock: Clock, at: float, work: float = 0.1) -> None:
+def tick(ticker: SamplingTicker, clock: Clock, at: float, work: float = 0.1) -> None:
     clock.now = at
     with ticker.tick():
         clock.now += work
 
 
 def test_small_delays_do_not_accumulate(clock: Clock) -> None:
-    ticker = Ticker(clock)
+    ticker = SamplingTicker(clock)
     for _ in range(1000):
         tick(ticker, clock, ticker.next_at + 0.03)
     assert ticker.next_at == 1000.0 + 2000.0
@@ -38,7 +38,7 @@ def test_small_delays_do_not_accumulate(clock: Clock) -> None:
 
 
 def test_it_reports_lag_and_duration(clock: Clock) -> None:
-    ticker = Ticker(clock)
+    ticker = SamplingTicker(clock)
     tick(ticker, clock, 1000.0)
     tick(ticker, clock, 1002.5, work=0.4)
     tick(ticker, clock, 1004.0)
@@ -47,7 +47,7 @@ def test_it_reports_lag_and_duration(clock: Clock) -> None:
 
 
 def test_missed_ticks_are_skipped_and_the_schedule_stays(clock: Clock) -> None:
-    ticker = Ticker(clock)
+    ticker = SamplingTicker(clock)
     tick(ticker, clock, 1000.0, work=7.0)
     tick(ticker, clock, 1007.0)
     assert (ticker.missed, ticker.next_at) == (2, 1008.0)

@@ -7,15 +7,17 @@ from collections import Counter
 
 import pytest
 
-from metrics.storage.histogram import CPU, MEMORY, Counts, Scale, add, encode, percentiles
+from metrics.storage.histogram import CPU, MEMORY, Counts, HistogramScale, add, encode, percentiles
 
 
-def percentile(counts: Counts, share: float, scale: Scale) -> float | None:
+def percentile(counts: Counts, share: float, scale: HistogramScale) -> float | None:
     return next(iter(percentiles([encode(counts)], [share], scale)), None)
 
 
 @pytest.mark.parametrize(("scale", "lowest", "highest"), [(CPU, 10, 2_500_000), (MEMORY, 1 << 16, 1 << 43)])
-def test_a_percentile_is_within_four_percent_of_the_exact_one(scale: Scale, lowest: int, highest: int) -> None:
+def test_a_percentile_is_within_four_percent_of_the_exact_one(
+    scale: HistogramScale, lowest: int, highest: int
+) -> None:
     dice = random.Random(1)
     values = sorted(dice.uniform(lowest, highest) ** dice.uniform(0.5, 1) + lowest for _ in range(5000))
     counts = Counter(scale.bin_of(value) for value in values)

@@ -9,7 +9,7 @@ import pytest
 
 from metrics.models import OpenPeriod
 from metrics.storage import tiers
-from metrics.storage.tiers import DAY, FOREVER, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, Segment
+from metrics.storage.tiers import DAY, FOREVER, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, TierSegment
 from programs.hosts import this_host
 
 MIDNIGHT = 20_000 * 86_400
@@ -29,16 +29,16 @@ def test_periods_cover_a_range_from_its_first_to_its_last_second() -> None:
 
 def test_a_range_of_whole_buckets_is_read_from_one_tier() -> None:
     end = MIDNIGHT + 7 * 86_400
-    assert tiers.segments(MIDNIGHT, end, HOUR, EVERYTHING, end) == [Segment(HOUR, MIDNIGHT, end)]
+    assert tiers.segments(MIDNIGHT, end, HOUR, EVERYTHING, end) == [TierSegment(HOUR, MIDNIGHT, end)]
 
 
 def test_incomplete_buckets_at_the_edges_are_read_from_finer_tiers() -> None:
     start, end = MIDNIGHT - 3600 - 600, MIDNIGHT + 86_400 + 60
     assert tiers.segments(start, end, DAY, EVERYTHING, end) == [
-        Segment(TEN_MINUTES, start, start + 600),
-        Segment(HOUR, MIDNIGHT - 3600, MIDNIGHT),
-        Segment(DAY, MIDNIGHT, MIDNIGHT + 86_400),
-        Segment(MINUTE, MIDNIGHT + 86_400, end),
+        TierSegment(TEN_MINUTES, start, start + 600),
+        TierSegment(HOUR, MIDNIGHT - 3600, MIDNIGHT),
+        TierSegment(DAY, MIDNIGHT, MIDNIGHT + 86_400),
+        TierSegment(MINUTE, MIDNIGHT + 86_400, end),
     ]
 
 
@@ -58,17 +58,17 @@ def test_buckets_not_rolled_up_yet_are_read_from_finer_tiers() -> None:
     marks = [("raw", now - 30), ("minute", now - 330), ("ten_minutes", now - 1530), ("hour", MIDNIGHT)]
     complete = tiers.complete_until(marks)
     assert tiers.segments(MIDNIGHT, now, HOUR, complete, now) == [
-        Segment(HOUR, MIDNIGHT, MIDNIGHT + 4 * 3600),
-        Segment(TEN_MINUTES, now - 1530, now - 330),
-        Segment(MINUTE, now - 330, now - 30),
-        Segment(RAW, now - 30, now),
+        TierSegment(HOUR, MIDNIGHT, MIDNIGHT + 4 * 3600),
+        TierSegment(TEN_MINUTES, now - 1530, now - 330),
+        TierSegment(MINUTE, now - 330, now - 30),
+        TierSegment(RAW, now - 30, now),
     ]
 
 
 def test_a_start_older_than_the_finer_tier_takes_the_whole_first_bucket(settings: Any) -> None:
     settings.MINUTE_DAYS, settings.RAW_HOURS = 2, 1
     start, end = MIDNIGHT + 100, MIDNIGHT + 86_400 * 30
-    assert tiers.segments(start, end, HOUR, EVERYTHING, end)[0] == Segment(HOUR, MIDNIGHT, end)
+    assert tiers.segments(start, end, HOUR, EVERYTHING, end)[0] == TierSegment(HOUR, MIDNIGHT, end)
 
 
 def test_an_empty_range_has_no_segments() -> None:
