@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.access import Role, has_role
-from metrics.admin.alerts import lasting
+from metrics.admin.alerts import firing_alerts
 from programs import hosts, status
 from programs.admin.columns import state_badge
 from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
@@ -59,7 +59,7 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "attention": [(one, state_badge(one), word(one)) for one in shown if needs_a_look(one)][:MOST_SHOWN],
         "hosts": every_host,
         "silent_hosts": [host for host in every_host if not hosts.is_alive(host.heartbeat_at, now)],
-        "lasting_alerts": lasting(MOST_SHOWN),
+        "lasting_alerts": firing_alerts(MOST_SHOWN),
         "latest_incidents": Incident.objects.all()[:MOST_INCIDENTS],
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from metrics.admin import sparkline
+from metrics.admin import history
 from programs import formatting
 from programs.admin import live
 from programs.descriptions.quantities import BYTE_UNITS
@@ -34,9 +34,9 @@ TEXTS: dict[str, Any] = {
     "log.newest_matches": _("The newest %(count)s lines that contain “%(query)s”. Clear the search to resume."),
     "log.failed": _("Could not load the log: %(error)s"),
     "select.search": _("Search"),
-    "sparkline.empty": sparkline.NO_DATA,
-    "sparkline.cpu": sparkline.CPU_SUMMARY,
-    "sparkline.memory": sparkline.MEMORY_SUMMARY,
+    "sparkline.empty": history.NO_DATA,
+    "sparkline.cpu": history.CPU_SUMMARY,
+    "sparkline.memory": history.MEMORY_SUMMARY,
     "chart.loading": _("Loading…"),
     "chart.empty": _("No data in this period."),
     "chart.failed": _("Could not load the history: %(error)s"),

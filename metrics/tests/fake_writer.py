@@ -1,4 +1,4 @@
-"""The agent's writer thread, without a thread: batches run when the test says so."""
+"""The agent's writer thread, replaced by batches that run when the test calls `drain`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from programs.models import Program
 
 
 class Writer:
-    """`put_batch` is the journal's; `drain` does everything that waits, as its thread would."""
+    """`put_batch` as in the journal; `drain` runs everything that is queued."""
 
     def __init__(self, capture: Any) -> None:
         self.waiting: deque[Callable[[], None]] = deque()
@@ -26,7 +26,7 @@ class Writer:
             self.waiting.append(work)
 
     def drain(self, most: int = 1000) -> int:
-        """How many transactions that took. Raises what a batch raises, which is then still waiting."""
+        """Returns the number of transactions. Raises what a batch raises, which then stays queued."""
         done = 0
         while self.waiting and done < most:
             work = self.waiting[0]
@@ -42,13 +42,13 @@ def writer(db: None, django_capture_on_commit_callbacks: Any) -> Iterator[Writer
     yield Writer(django_capture_on_commit_callbacks)
 
 
-def used(cpu_percent: float = 50.0, memory: int = 1000, seconds: float = 2.0, **more: Any) -> TreeUsage:
-    """A sample of `seconds` at that load."""
+def usage_sample(cpu_percent: float = 50.0, memory: int = 1000, seconds: float = 2.0, **more: Any) -> TreeUsage:
+    """A sample of `seconds` at that CPU percentage."""
     return TreeUsage(cpu_percent, memory, 1, round(cpu_percent * seconds * 10), round(seconds * 1000), **more)
 
 
 def programs(count: int = 1) -> list[int]:
-    """Their ids."""
+    """Defines programs and returns their ids."""
     return [Program.objects.create(name=f"p{number}", command="sleep 1").pk for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Series out of the cache: the settled past alone, and never an old one."""
+"""The cache of series: only settled history is cached, and changes invalidate it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from core import cache
 from core.cache.stores import FileStore
 from core.models import Sequence
-from metrics.queries import cached_queries, series
-from metrics.queries.measures import OF_PROGRAMS, Programs
+from metrics.queries import series
+from metrics.queries.measures import PROGRAM_MEASURES, ProgramSource
 from metrics.storage.history_revision import (
-    CLOCK,
+    CLOCK_PREFIX,
     SETTLED_SECONDS,
     WriterClock,
     invalidate_history,
     settled_revision,
 )
 from metrics.storage.tiers import MINUTE
-from metrics.tests.history import NOON, used
+from metrics.tests.history import NOON, store_usage
 from programs.tests.api_rig import define
 
 pytestmark = pytest.mark.django_db
 NOW = NOON + 3600
-CHOSEN = series.choose(OF_PROGRAMS, ["cpu_percent"], ["avg"])
+CHOSEN = series.select_aggregates(PROGRAM_MEASURES, ["cpu_percent"], ["avg"])
 
 
 @pytest.fixture(autouse=True)
@@ -42,57 +42,57 @@ def store(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
 def written(host: int, now: float, oldest: float | None = None, clock: WriterClock | None = None) -> WriterClock:
     clock = clock or WriterClock(host)
     with transaction.atomic():
-        newest = clock.note(int(now if oldest is None else oldest), now)
-    clock.noted(newest)
+        newest = clock.record_write(int(now if oldest is None else oldest), now)
+    clock.committed(newest)
     return clock
 
 
-def asked(end: int, now: int = NOW) -> series.Plan:
-    return series.plan(end - 600, end, step=60, now=now)
+def plan(end: int, now: int = NOW) -> series.SeriesPlan:
+    return series.plan_series(end - 600, end, step=60, now=now)
 
 
 def points(program: Any, end: int = NOON + 600, now: int = NOW) -> list[list[float]]:
-    found = cached_queries.cached_series(Programs([program.pk]), asked(end, now), CHOSEN, now)
+    found = series.cached_series(ProgramSource([program.pk]), plan(end, now), CHOSEN, now)
     return found[program.pk]["cpu_percent"]["avg"] if found else []
 
 
-def test_the_settled_past_is_answered_from_the_cache(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_settled_history_is_answered_from_the_cache(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     program = define("web")
-    used(MINUTE, program, NOON, cpu=10)
+    store_usage(MINUTE, program, NOON, cpu=10)
     written(1, NOW)
     assert points(program) == [[NOON, 10.0]]
     with django_assert_num_queries(1):
         assert points(program) == [[NOON, 10.0]]
 
 
-def test_a_change_of_the_past_is_visible_at_once() -> None:
+def test_a_change_of_settled_history_is_visible_at_once() -> None:
     program = define("web")
     written(1, NOW)
     assert points(program) == []
-    used(MINUTE, program, NOON, cpu=10)
+    store_usage(MINUTE, program, NOON, cpu=10)
     invalidate_history()
     assert points(program) == [[NOON, 10.0]]
 
 
-def test_what_reaches_to_the_present_is_not_kept(store: FileStore) -> None:
+def test_recent_history_is_not_cached(store: FileStore) -> None:
     program = define("web")
     written(1, NOW)
     points(program, end=NOW - SETTLED_SECONDS + 60)
     assert store.clear() == 0
 
 
-def test_without_an_agent_that_writes_nothing_is_settled() -> None:
+def test_without_a_writing_agent_nothing_is_settled() -> None:
     assert settled_revision(NOON) is None
 
 
-def test_the_slowest_clock_of_all_hosts_counts() -> None:
+def test_history_is_settled_by_the_slowest_host() -> None:
     written(1, NOW)
     written(2, NOON)
     assert settled_revision(NOON) is None
     assert settled_revision(NOON - SETTLED_SECONDS) is not None
 
 
-def test_an_agent_that_had_to_wait_changes_the_past() -> None:
+def test_a_delayed_write_changes_the_revision() -> None:
     clock = written(1, NOW)
     before = settled_revision(NOON)
     written(1, NOW + 2, oldest=NOW, clock=clock)
@@ -103,22 +103,22 @@ def test_an_agent_that_had_to_wait_changes_the_past() -> None:
     assert settled_revision(NOON) != before
 
 
-def test_the_first_words_of_an_agent_may_be_about_the_past() -> None:
+def test_the_first_write_of_an_agent_changes_the_revision() -> None:
     written(1, NOW)
     before = settled_revision(NOON)
     written(1, NOW)
     assert settled_revision(NOON) != before
 
 
-def test_a_clock_set_back_does_not_hide_what_is_written() -> None:
+def test_a_clock_set_back_changes_the_revision() -> None:
     clock = written(1, NOW)
     before = settled_revision(NOON)
     written(1, NOON - 600, clock=clock)
     assert settled_revision(NOON) != before
-    assert Sequence.objects.get(name=f"{CLOCK}1").value == NOW
+    assert Sequence.objects.get(name=f"{CLOCK_PREFIX}1").value == NOW
 
 
-def test_answers_about_different_things_are_different(store: FileStore) -> None:
+def test_different_queries_have_different_cache_entries(store: FileStore) -> None:
     written(1, NOW)
     program, other = define("web"), define("db")
     for one in (program, other):
@@ -127,12 +127,12 @@ def test_answers_about_different_things_are_different(store: FileStore) -> None:
     assert store.clear() == 4
 
 
-def test_they_last_no_longer_than_the_setting_says(store: FileStore, settings: Settings) -> None:
+def test_cache_entries_expire_as_configured(store: FileStore, settings: Settings) -> None:
     settings.CACHE_METRICS_SECONDS = 0.001
     program = define("web")
     written(1, NOW)
     points(program)
-    used(MINUTE, program, NOON, cpu=10)
+    store_usage(MINUTE, program, NOON, cpu=10)
     deadline = time.monotonic() + 10
     while not points(program) and time.monotonic() < deadline:
         time.sleep(0.01)
