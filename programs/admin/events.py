@@ -21,7 +21,7 @@ from unfold.paginator import InfinitePaginator
 from core.access.guards import RoleModelAdmin
 from core.timeformat import time_element
 from programs import hosts
-from programs.formatting import bytes_text, duration_text, ending_text, percent_text
+from programs.formatting import bytes_text, duration_text, exit_text, percent_text
 from programs.models import Host, Incident, ProgramEvent
 
 from .event_text import event_text
@@ -121,7 +121,7 @@ class IncidentAdmin(RecordAdmin):
 
     @admin.display(description=gettext_lazy("Ending"))
     def ending(self, incident: Incident) -> str:
-        return ending_text(incident.exit_code, incident.exit_signal)
+        return exit_text(incident.exit_code, incident.exit_signal)
 
     @admin.display(description=gettext_lazy("After"))
     def lived(self, incident: Incident) -> str:
@@ -141,7 +141,7 @@ def incident_card(incident: Incident) -> dict[str, Any]:
     return {
         "incident": incident,
         "title": _("Why did %(name)s stop?") % {"name": incident.program_name},
-        "ending": ending_text(incident.exit_code, incident.exit_signal),
+        "ending": exit_text(incident.exit_code, incident.exit_signal),
         "uptime": "" if incident.uptime_seconds is None else duration_text(incident.uptime_seconds),
         "lines": incident.log_lines,
         "metrics": [_used(name, value) for name, value in incident.metrics_before.items()],

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from programs import definition, status
 from programs.definition import RESTART_FIELDS
-from programs.formatting import bytes_text, duration_text, ending_text, percent_text
+from programs.formatting import bytes_text, duration_text, exit_text, percent_text
 from programs.forms import GROUPS
 from programs.forms.field_labels import SECONDS
 from programs.forms.fields import MEGABYTE
@@ -68,7 +68,7 @@ def _process(process: ProcessStatus) -> dict[str, Any]:
         "memory": bytes_text(process["memory_bytes"]) if process["pid"] else NOTHING,
         "threads": process["threads"] if process["pid"] else NOTHING,
         "uptime": NOTHING if uptime is None else duration_text(uptime),
-        "ending": "" if process["pid"] else ending_text(process["exit_code"], process["exit_signal"]),
+        "ending": "" if process["pid"] else exit_text(process["exit_code"], process["exit_signal"]),
     }
 
 

@@ -29,7 +29,7 @@ def test_an_alert_tells_rule_value_threshold_and_how_long() -> None:
         "value": 12.5, "highest": 99.25, "lowest": 12.5, "seconds": 300, "why": "recovered",
     }  # fmt: skip
     event = {"type": "alert.resolved", "severity": "info", "actor": "agent", "data": data}
-    summary = "Alert hot for my_web is over after 5 min: recovered"
+    summary = "Alert hot for my_web resolved after 5 min: recovered"
     body = {**told(event=event, summary=summary, process={}), "type": "alert.resolved"}
     message = message_of(body)
     assert (message.tone, message.headline) == (Tone.GOOD, summary)
