@@ -18,7 +18,7 @@ from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.credentials import Credentials
 from core.timeformat import iso_from_unix
-from programs.connection_limits import SEATS, seats
+from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.models import Host, Program
 from programs.status import is_present
 
@@ -165,8 +165,8 @@ async def export_history(request: AuthedRequest, query: Query[ExportQuery]) -> S
     start, end = query.span(_now())
     selected = export.Selection(export.tiers_named(query.tier), start, end, query.ids)
     written = export.format_named(query.format)
-    if not seats.has_one_for(request.auth):
-        raise HttpError(429, f"You have {SEATS} connections open already; close one.")
+    if not connections.has_room(request.auth):
+        raise HttpError(429, f"You have {MAX_CONNECTIONS} connections open already; close one.")
     gzip = export.Gzip() if "gzip" in request.headers.get("Accept-Encoding", "") else None
     answer = StreamingHttpResponse(_sent(request, selected, written, gzip), content_type=written.media_type)
     answer["Content-Disposition"] = f'attachment; filename="metrics.{written.suffix}"'
@@ -190,7 +190,7 @@ async def _sent(
     pieces = export.chunks(selected, written, gzip)
     following = sync_to_async(lambda: next(pieces, None))
     recheck_at = time.monotonic() + RECHECK_SECONDS
-    with seats.one_for(request.auth):
+    with connections.hold(request.auth):
         while (piece := await following()) is not None:
             if time.monotonic() > recheck_at:
                 if not await sync_to_async(may_go_on)():

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from core.models import ErrorGroup, Heartbeat
 from programs import status
-from programs.connection_limits import seats
+from programs.connection_limits import connections
 from programs.models import Host
 from programs.payloads import ProgramStatus
 from programs.states import State
@@ -129,7 +129,9 @@ class Programs(FromDatabase):
         self._cpu = CpuSeconds()
 
     def collect(self) -> ProcessGroups:
-        programs = [(now, (now["name"], now["host"] or "")) for now in status.every_program(status.pulse())]
+        programs = [
+            (now, (now["name"], now["host"] or "")) for now in status.all_programs(status.read_host_state())
+        ]
         for build, name, about, value in OF_PROGRAM:
             yield build(name, about, self.LABELS, [(labels, value(now)) for now, labels in programs])
         used = self._cpu.totals(int(time.time()))
@@ -194,10 +196,10 @@ class Ourselves(FromDatabase):
         firing = [((severity,), count) for severity, count in alerts.firing_by_severity().items()]
         yield _gauge("alerts_firing", "Alerts that last", ("severity",), firing)
         yield _gauge("database_size_bytes", "Size of the database", (), [((), _database_bytes())])
-        yield _gauge("live_connections", "Websockets and streams that are open", (), [((), seats.taken)])
+        yield _gauge("live_connections", "Websockets and streams that are open", (), [((), connections.total)])
 
     def _agents(self) -> ProcessGroups:
-        seen = status.pulse()
+        seen = status.read_host_state()
         alive = [((name,), seen.alive[pk]) for pk, name in seen.names.items()]
         yield _gauge("agent_up", "1 when it was heard lately", ("host",), alive)
         vitals = [(one, (seen.names[one.host_id],)) for one in AgentVitals.objects.filter(host__in=seen.names)]

@@ -48,7 +48,7 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["title"] = _("Overview")
     if not has_role(request.user, Role.READ):
         return context
-    shown = status.every_program(status.pulse())
+    shown = status.all_programs(status.read_host_state())
     now = timezone.now()
     every_host = list(Host.objects.order_by("name"))
     return context | {

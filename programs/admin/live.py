@@ -36,7 +36,7 @@ class LiveChangeList(ChangeList):
 
     def get_results(self, request: Any) -> None:
         super().get_results(request)
-        known = {shown["id"]: shown for shown in status.every_program(status.pulse())}
+        known = {shown["id"]: shown for shown in status.all_programs(status.read_host_state())}
         for program in self.result_list:
             program.live = known.get(program.pk)
         extensions.load(self.result_list)

@@ -17,10 +17,10 @@ from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.credentials import Credentials
 from core.rest.inputs import Moment, SearchText
-from programs.connection_limits import SEATS, seats, while_allowed
+from programs.connection_limits import MAX_CONNECTIONS, connections, while_allowed
 from programs.logs.lines import Line
 from programs.logs.search import DEFAULT_TAIL, MAX_TAIL
-from programs.masked_logs import FoundLines, Output, search_everywhere
+from programs.masked_logs import FoundLines, ProgramLogs, search_all_programs
 from programs.models import Program
 from programs.schemas import FoundLinesOut, LinesOut
 
@@ -56,8 +56,8 @@ async def logs_of_program(request: AuthedRequest, program_id: int, query: Query[
         raise ValidationError({"stream": "Goes with tail, q and instance only."})
     output = await sync_to_async(_output)(program_id, query.instance)
     if query.stream:
-        if not seats.has_one_for(request.auth):
-            raise HttpError(429, f"You have {SEATS} connections open already; close one.")
+        if not connections.has_room(request.auth):
+            raise HttpError(429, f"You have {MAX_CONNECTIONS} connections open already; close one.")
         return _stream(request, output, query)
     found = await sync_to_async(output.read)(
         tail=query.tail, q=query.q, since=query.since, until=query.until, around=query.around
@@ -65,20 +65,20 @@ async def logs_of_program(request: AuthedRequest, program_id: int, query: Query[
     return HttpResponse(orjson.dumps(found), content_type="application/json")
 
 
-def _output(program_id: int, instance: int | None) -> Output:
-    return Output(program_or_404(program_id), instance)
+def _output(program_id: int, instance: int | None) -> ProgramLogs:
+    return ProgramLogs(program_or_404(program_id), instance)
 
 
 @router.get("/logs", auth=auth.READ, response=FoundLinesOut)
 def search_all_logs(request: HttpRequest, query: Query[SearchQuery]) -> FoundLines:
     """Lines of all programs that hold `q`: the newest `tail` of them, in at most about five seconds."""
-    return search_everywhere(query.q, limit=query.tail, since=query.since, until=query.until)
+    return search_all_programs(query.q, limit=query.tail, since=query.since, until=query.until)
 
 
 # --- Following ------------------------------------------------------------------------------------------
 
 
-def _stream(request: AuthedRequest, output: Output, query: LogQuery) -> StreamingHttpResponse:
+def _stream(request: AuthedRequest, output: ProgramLogs, query: LogQuery) -> StreamingHttpResponse:
     return StreamingHttpResponse(
         _followed(request, output, query),
         content_type="text/plain; charset=utf-8",
@@ -87,7 +87,7 @@ def _stream(request: AuthedRequest, output: Output, query: LogQuery) -> Streamin
     )
 
 
-async def _followed(request: AuthedRequest, output: Output, query: LogQuery) -> AsyncIterator[bytes]:
+async def _followed(request: AuthedRequest, output: ProgramLogs, query: LogQuery) -> AsyncIterator[bytes]:
     credentials = Credentials.of_request(request)
 
     def may_go_on() -> bool:
@@ -96,7 +96,7 @@ async def _followed(request: AuthedRequest, output: Output, query: LogQuery) -> 
         return is_present and principal is not None and principal.may(Role.READ)
 
     batches = output.follow(tail=query.tail, q=query.q)
-    with seats.one_for(request.auth):
+    with connections.hold(request.auth):
         yield b""  # sends the headers: the client need not wait for the first line to know that it is connected
         async for lines in while_allowed(batches, sync_to_async(may_go_on), RECHECK_SECONDS):
             yield "".join(map(_plain, lines)).encode()

@@ -50,7 +50,7 @@ def page(listing: ProgramListing, columns: Sequence[str]) -> tuple[Shown, int]:
 
     Six queries at most, however many that are. What is removed while they are asked is left out.
     """
-    seen, wanted = live.pulse(), _wanted(listing)
+    seen, wanted = live.read_host_state(), _wanted(listing)
     if listing.host:
         wanted = wanted.filter(_of_host(listing.host, seen))
     is_stored = {column.removeprefix("-") for column in columns} <= STORED
@@ -77,14 +77,14 @@ def _of_host(name: str, seen: HostState) -> Q:
 
 def _in_stored_order(listing: ProgramListing, wanted: QuerySet[Program], seen: HostState) -> tuple[Shown, int]:
     programs, count = listing.rows(wanted)
-    statuses = {status["id"]: status for status in live.chosen_programs(seen, [one.pk for one in programs])}
+    statuses = {status["id"]: status for status in live.programs_by_id(seen, [one.pk for one in programs])}
     return [(one, statuses[one.pk]) for one in programs if one.pk in statuses], count
 
 
 def _in_live_order(
     listing: ProgramListing, wanted: QuerySet[Program], columns: Sequence[str], seen: HostState
 ) -> tuple[Shown, int]:
-    statuses = live.every_program(seen)
+    statuses = live.all_programs(seen)
     if listing.search or listing.tag or listing.host:
         ids = set(wanted.values_list("pk", flat=True))
         statuses = [status for status in statuses if status["id"] in ids]

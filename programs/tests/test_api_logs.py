@@ -17,7 +17,7 @@ from core.models import ApiToken
 from core.secrets import MASK
 from programs import masked_logs, services
 from programs.api import logs
-from programs.connection_limits import SEATS, seats
+from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.logs.paths import LogFile
 from programs.models import Program
 
@@ -27,7 +27,7 @@ from .api_rig import Api, define, running, token
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, settings: Any) -> None:
     settings.LOG_DIR = tmp_path
-    seats._taken.clear()
+    connections._open.clear()
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_search_needs_a_text(api: Api) -> None:
 
 def test_a_search_that_takes_too_long_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     say(define("web"), "needle")
-    monkeypatch.setattr(masked_logs, "LONGEST_SEARCH_SECONDS", -1)
+    monkeypatch.setattr(masked_logs, "SEARCH_SECONDS", -1)
     assert api.get("/logs?q=needle") == {"lines": [], "truncated": True}
 
 
@@ -216,12 +216,12 @@ async def test_a_stream_takes_a_seat_and_gives_it_back() -> None:
     clear = await sync_to_async(token)(Role.READ)
     async with followed(program, clear) as chunks:
         await next_of(chunks)
-        (user,) = seats._taken
-        assert seats._taken[user] == 1
-        seats._taken[user] = SEATS
+        (user,) = connections._open
+        assert connections._open[user] == 1
+        connections._open[user] = MAX_CONNECTIONS
         headers = {"Authorization": f"Bearer {clear}"}
         path = f"/api/programs/{program.pk}/logs?stream=true"
         refused: Any = await AsyncClient().generic("GET", path, headers=headers)
         assert refused.status_code == 429
-        seats._taken[user] = 1
-    assert not seats._taken
+        connections._open[user] = 1
+    assert not connections._open
