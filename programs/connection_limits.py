@@ -66,6 +66,6 @@ async def while_allowed(
                 yield upcoming.result()
                 upcoming = asyncio.ensure_future(anext(batches))
     finally:
-        upcoming.cancel()
+        upcoming.cancel()  # `aclose` fails while the generator is running
         await asyncio.gather(upcoming, return_exceptions=True)
         await batches.aclose()

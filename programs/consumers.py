@@ -95,7 +95,7 @@ class Socket(AsyncWebsocketConsumer):
             code = error.code
         except Exception:
             log.exception("socket.failed", path=self.scope["path"])
-            code = 1011
+            code = 1011  # internal error, RFC 6455
         await self.close(code)
 
     async def may_continue(self) -> bool:
@@ -111,7 +111,7 @@ class Socket(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.task is None or len(text_data or bytes_data or "") > MAX_MESSAGE_BYTES:
-            await self.close(1009)
+            await self.close(1009)  # message too big, RFC 6455
             return
         try:
             message = orjson.loads(text_data or "")
@@ -178,7 +178,6 @@ class ProgramSocket(Socket):
         await database_sync_to_async(self.prepare)()
 
     def prepare(self) -> None:
-        """Runs in a database thread. Raises RefusedError."""
         program = Program.objects.filter(pk=self.scope["url_route"]["kwargs"]["program_id"]).first()
         if program is None:
             raise RefusedError(NOT_FOUND)

@@ -42,6 +42,5 @@ def _agent(host: Host) -> Finding:
 
 
 def _supervised(host: Host) -> bool:
-    """Whether this agent has programs that should be running."""
     ours = Q(host=host) | Q(host=None) if host.is_default else Q(host=host)
     return Program.objects.filter(ours, desired_state=Program.Desired.RUNNING).exists()

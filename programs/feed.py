@@ -56,7 +56,7 @@ class Subscription:
         self._has_messages = asyncio.Event()
 
     def put(self, message: Message) -> None:
-        if len(self._messages) >= QUEUE_SIZE:
+        if len(self._messages) >= QUEUE_SIZE:  # bounds the memory that a slow client can occupy
             self.require_resync()
         elif not self._needs_resync:
             self._messages.append(message)
@@ -111,7 +111,7 @@ class LiveFeed:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._reader.snapshot)
 
     def _start(self) -> None:
-        self._is_ready.clear()
+        self._is_ready.clear()  # subscribers wait until the first read has fixed the starting revision
         self._reader = FeedReader()
         # An empty context: the feed outlives the request that starts it, and must not log in its name.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
@@ -139,7 +139,6 @@ class LiveFeed:
                 subscription.put(message)
 
     def _delays(self) -> tuple[float, float]:
-        """Seconds to collect changes, then seconds to wait for a signal."""
         if any(subscription.urgent for subscription in self._subscriptions):
             return URGENT_SECONDS / 2, URGENT_SECONDS / 2
         return BATCH_SECONDS, POLL_SECONDS - BATCH_SECONDS
@@ -169,7 +168,7 @@ class FeedReader:
         """Messages for all changes since the last call; one query without changes. None: all have to resync."""
         hosts = status.read_host_state()
         previous, self._revision = self._revision, hosts.revision
-        is_stale = self._liveness.has_changed(hosts)
+        is_stale = self._liveness.has_changed(hosts)  # lost heartbeats change states without a new revision
         if previous < 0:
             self._sent = hosts.revision
             return []
@@ -221,5 +220,4 @@ _feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, LiveFeed] = WeakKeyDictiona
 
 
 def current() -> LiveFeed:
-    """The feed of the running loop; a web process has one."""
     return _feeds.setdefault(asyncio.get_running_loop(), LiveFeed())

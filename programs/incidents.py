@@ -58,6 +58,7 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
     log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
     lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
     try:
+        # Incidents are stored and sent to webhooks, so they must not contain secrets.
         hidden = definition.secret_values(program)
     except SecretUnreadableError:
         return ["(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"]
@@ -72,7 +73,6 @@ def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:
 
 
 def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
-    """Revisions of the last hour."""
     since = event.timestamp - CHANGES_WITHIN
     revisions = ProgramRevision.objects.filter(program=event.program_id, at__gte=since, number__gt=1)[:10]
     return [

@@ -10,7 +10,6 @@ from .models import Program
 
 
 def environment_variables(visit: Visit) -> None:
-    """Passes every stored value to `visit`."""
     changed = False
     for program in Program.everything.select_for_update().only("pk", "environment").order_by("pk"):
         environment = [

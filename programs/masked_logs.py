@@ -63,13 +63,11 @@ class ProgramLogs:
         return {"lines": self._mask.apply(found["lines"], q), "truncated": found["truncated"]}
 
     async def follow(self, *, tail: int = 0, q: str = "") -> AsyncGenerator[list[Line], None]:
-        """Yields batches of new lines, starting with the last `tail` existing ones."""
         async for batch in follow(self.logs, tail=tail):
             if lines := self._mask.apply(batch, q):
                 yield lines
 
     def last_written(self) -> float:
-        """Unix seconds; 0 without a log."""
         return max(_modified(log.live) for log in self.logs)
 
     def with_program(self, line: Line) -> FoundLine:
@@ -115,7 +113,7 @@ def search_all_programs(q: str, *, limit: int, since: datetime | None, until: da
     lines: list[FoundLine] = []
     truncated, deadline = False, time.monotonic() + SEARCH_SECONDS
     for logs in program_logs:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline:  # one search must not occupy a thread for minutes
             truncated = True
             break
         found = logs.read(tail=limit, q=q, since=since, until=until)

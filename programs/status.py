@@ -82,7 +82,6 @@ def read_host_state(now: datetime | None = None) -> HostState:
 
 
 def all_programs(hosts: HostState) -> list[ProgramStatus]:
-    """Sorted by name. One query."""
     programs = list(_read(hosts, "", ()))
     if len(_cache) > 2 * len(programs):
         _cache.clear()
@@ -90,7 +89,6 @@ def all_programs(hosts: HostState) -> list[ProgramStatus]:
 
 
 def changed_programs(hosts: HostState, since: int) -> list[ProgramStatus]:
-    """Programs written after the revision `since`. One query."""
     return list(_read(hosts, CHANGED_SINCE, (since, since)))
 
 

@@ -96,7 +96,6 @@ def _adopt(form: AdoptForm, pid: int, request: HttpRequest) -> Program | None:
 
 
 def suggested_name(candidate: Candidate) -> str:
-    """The name of the executable, or of the script that an interpreter runs."""
     try:
         parts = words(candidate.command)
     except ValidationError:

@@ -65,7 +65,6 @@ def _input(data: Data) -> str:
 
 
 def _amounts(data: Data) -> str:
-    """`CPU 97.5 % (above 90 %)`; leaves out missing parts."""
     unit = str(data.get("unit", ""))
     value, limit = data.get("value"), data.get("threshold")
     parts = [str(data.get("measure", "")), quantity(value, unit) if isinstance(value, int | float) else ""]

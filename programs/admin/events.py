@@ -146,7 +146,6 @@ class IncidentAdmin(RecordAdmin):
 
 
 def incident_context(incident: Incident) -> dict[str, Any]:
-    """Context of the incident page, with similar incidents (same fingerprint)."""
     similar = Incident.objects.filter(fingerprint=incident.fingerprint).exclude(pk=incident.pk)
     return {
         "incident": incident,
@@ -162,7 +161,6 @@ def incident_context(incident: Incident) -> dict[str, Any]:
 
 
 def _metric_summary(name: str, value: Any) -> tuple[str, str]:
-    """Label and text; the maximum and the last value of a series."""
     title, text = METRICS.get(name, (label(name), value_text))
     if not (isinstance(value, list) and value and isinstance(value[0], list)):
         return str(title), value_text(value)

@@ -42,7 +42,6 @@ def scripts() -> list[Script]:
 
 
 def with_columns(names: Sequence[str]) -> tuple[Any, ...]:
-    """`names` for `list_display`, with the added columns inserted."""
     shown: list[Any] = []
     for name in names:
         shown += [name, *(_display(column) for column in columns if column.after == name)]

@@ -19,7 +19,6 @@ PER_PAGE = 25
 
 
 def page(program: Program, number: Any) -> tuple[Page[ProgramRevision], list[dict[str, Any]]]:
-    """A page of revisions, newest first, and each with its `rows` of changes."""
     found = Paginator(program.revisions.all(), PER_PAGE).get_page(number)
     return found, [{"revision": revision, "rows": list(rows(revision))} for revision in found]
 
@@ -55,7 +54,6 @@ def value_text(value: Any) -> str:
 
 
 def _record_text(record: dict[str, Any]) -> str:
-    """A variable, stop step, dependency or probe; other objects as key and value."""
     shown = {key: value_text(value) for key, value in record.items()}
     text = next((text for key, text in _RECORDS.items() if key in record), None)
     if text is None:

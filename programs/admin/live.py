@@ -36,7 +36,7 @@ class LiveChangeList(ChangeList):
         known = {shown["id"]: shown for shown in status.all_programs(status.read_host_state())}
         for program in self.result_list:
             program.live = known.get(program.pk)
-        extensions.load(self.result_list)
+        extensions.load(self.result_list)  # here and not in the cells, to avoid a query per row
         self.has_programs = bool(known)
         self.state_counts = count_states(known.values())
 
@@ -59,7 +59,6 @@ def reason_text(shown: ProgramStatus) -> str:
 
 
 def with_totals(programs: QuerySet[Program]) -> QuerySet[Program]:
-    """Adds the columns for sorting and for `in_state`."""
     default_heartbeat = Subquery(Host.objects.filter(is_default=True).values("heartbeat_at")[:1])
     ranks = Case(*(When(state=state, then=rank) for state, rank in RANKS.items()), default=QUIET_RANK)
     return programs.select_related("host").annotate(

@@ -114,7 +114,6 @@ class ProgramAdmin(ProgramColumns, ProgramActions, RemovalPages):
         return super().render_change_form(request, {**context, "program_names": names}, *args, **kwargs)
 
     def activity_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """Only the latest events and incidents, for the page to refresh them."""
         program = get_object_or_404(Program, pk=object_id)
         if not self.has_view_permission(request, program):
             raise PermissionDenied
@@ -140,7 +139,6 @@ class ProgramAdmin(ProgramColumns, ProgramActions, RemovalPages):
         return response
 
     def _warn(self, request: HttpRequest, program: Program, changed: Collection[str]) -> None:
-        """Warns about changed fields only; the form shows the other warnings at the fields."""
         found = [
             f"{history.label(field)}: {note}"
             for field, notes in cautions(program).items()

@@ -34,7 +34,6 @@ BYTE_FIELDS = frozenset({"max_memory_bytes", "log_max_bytes"})
 
 
 def context(program: Program) -> dict[str, Any]:
-    """A fixed number of queries."""
     now = status.one_program(program.pk)
     if now is None:  # removed in the meantime
         return {}
@@ -85,7 +84,6 @@ def restart_button(program: Program) -> SafeString:
 
 
 def waiting_for_restart(program: Program) -> list[str]:
-    """Labels of changed fields that take effect only at the next restart."""
     oldest = program.processes.filter(state__in=ALIVE).aggregate(number=Min("definition_number"))["number"]
     if oldest is None:
         return []

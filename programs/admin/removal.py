@@ -42,7 +42,7 @@ class RemovalPages(RoleModelAdmin):
         services.remove(obj, actor=actor_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Program]) -> None:
-        for program in dependents_first(queryset):
+        for program in dependents_first(queryset):  # the service refuses to remove a program with dependents
             services.remove(program, actor=actor_of(request))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:

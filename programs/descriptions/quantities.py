@@ -34,7 +34,6 @@ def _in_units(seconds: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """`1st`, `2nd`, `3rd`, `11th`."""
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
@@ -48,7 +47,6 @@ BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
 def byte_count(count: float) -> str:
-    """1536 as `1.5 KB`."""
     size, unit = float(count), 0
     while size >= 1024 and unit < len(BYTE_UNITS) - 1:
         size, unit = size / 1024, unit + 1

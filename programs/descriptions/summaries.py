@@ -47,7 +47,6 @@ def _duration(data: Data, *keys: str) -> str:
 
 
 def _append(line: str, template: str, value: str) -> str:
-    """Appends `template` with the value, unless the value is empty."""
     return line + template.format(value) if value else line
 
 

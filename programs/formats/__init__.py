@@ -74,7 +74,6 @@ def read_all(texts: Iterable[tuple[str, str]], *, kind: str | None = None, files
 
 
 def guess(text: str, filename: str) -> str:
-    """Detects the kind of a text. Raises FormatError."""
     inputs = {"name": PurePath(filename).name, "content": text}
     for kind, what, pattern in DETECTION:
         if pattern.search(inputs[what]):

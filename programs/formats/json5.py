@@ -124,7 +124,6 @@ class Json5Reader:
         return FormatError(message, filename=self.filename, line=self.text.count("\n", 0, self.at) + 1)
 
     def _no_data_error(self, message: str) -> FormatError:
-        """For text that may be valid JavaScript, but is not data."""
         return self._error(
             f"{message}. Code is not supported, only data; export the data with node: "
             """node -p "JSON.stringify(require('./ecosystem.config.js'))" > ecosystem.json"""

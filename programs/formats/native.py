@@ -92,7 +92,6 @@ def _fields(node: Node, fields: Mapping[str, Converter], required: Sequence[str]
 
 
 def _value(node: Node) -> Any:
-    """The value of a variable, or `{"set": true}` for a secret."""
     if not isinstance(node, MappingNode):
         return _text(node)
     if _fields(node, {"set": _boolean}, ["set"], "a value") != SET:

@@ -133,7 +133,6 @@ def _words(value: Any) -> list[str]:
 
 
 def _string(value: Any) -> str:
-    """The text that JavaScript would write into an environment variable."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
@@ -223,7 +222,6 @@ def _explain_cluster(draft: Draft, app: App) -> None:
 
 
 def _increment(draft: Draft, app: App, key: str) -> None:
-    """The variable is incremented by one per instance."""
     name = str(app[key])
     first = _string((app.get("env") or {}).get(name, 0))
     if not re.fullmatch(r"\d{1,9}", first):

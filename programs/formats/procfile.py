@@ -51,7 +51,6 @@ def _definition(name: str, command: str, source: Source, place: int) -> Draft:
 
 
 def _dot_env(draft: Draft, source: Source) -> None:
-    """foreman and honcho read the file `.env` beside the Procfile."""
-    path = f"{source.folder}/.env"
+    path = f"{source.folder}/.env"  # read by foreman and honcho
     if source.files.glob(path) and add_file(draft, source.files, path, key="variables"):
         draft.note(f"the variables in {path} were copied; later changes have no effect")

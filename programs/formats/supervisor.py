@@ -99,7 +99,7 @@ def _definition(section: Section, configuration: Configuration, numbers: range, 
 
 
 def _environment(draft: Draft, section: Section, configuration: Configuration, scope: Expansions) -> None:
-    """The `environment` of [supervisord] applies to all programs and comes first."""
+    # The environment of [supervisord] applies to all programs, and programs can override it.
     for holder in [*configuration.of_kind("supervisord"), section]:
         for name, value, separator in _pairs(scope.fill(holder.options.get("environment", "")), holder):
             draft.variable(name, value)
@@ -216,7 +216,6 @@ SectionReader = Callable[[Section, Configuration, Imported], None]
 
 
 def _group(section: Section, configuration: Configuration, imported: Imported) -> None:
-    """Its programs already have the tag; the other options have no equivalent."""
     names = [name.strip() for name in section.options.get("programs", "").split(",")]
     for name in filter(None, names):
         if f"program:{name}" not in configuration.sections:

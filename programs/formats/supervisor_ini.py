@@ -129,7 +129,6 @@ def include(section: Section, configuration: Configuration, imported: Imported) 
 
 
 def _line_of(text: str, title: str, key: str) -> int | None:
-    """The line of `key`, else of the section."""
     inside, begin = False, None
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("["):

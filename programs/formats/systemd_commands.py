@@ -40,7 +40,6 @@ class CommandLine:
 
 
 def command_lines(values: list[Value]) -> list[CommandLine]:
-    """All commands of the assignments; ` ; ` separates two. Raises ValueError."""
     found = []
     for value in values:
         for part in re.split(r"\s;\s", value.text):

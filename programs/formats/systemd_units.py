@@ -51,7 +51,6 @@ class Unit:
 
     @property
     def program(self) -> str:
-        """The name of the program; without the @ of a template."""
         return self.stem.removesuffix("@")
 
     def values(self, section: str, key: str) -> list[Value]:
@@ -63,11 +62,9 @@ class Unit:
         return found[-1].text if found else ""
 
     def listed(self, section: str, *keys: str) -> list[str]:
-        """The names in keys that contain lists."""
         return [word for key in keys for value in self.values(section, key) for word in value.text.split()]
 
     def specifiers(self) -> dict[str, str]:
-        """Values of `%n` etc.; `%i` of a template is the number of the instance."""
         prefix, at, instance = self.stem.partition("@")
         instance = instance or (placeholder(0) if at else "")
         return {"n": self.name, "N": self.stem, "p": prefix, "P": prefix, "i": instance, "I": instance, "%": "%"}

@@ -17,7 +17,6 @@ MAX_DEPTH = 50
 
 
 def compose(source: Source) -> Node | None:
-    """None for an empty text. Raises FormatError."""
     node: Node | None = None
     try:
         # Composing recurses in C, and deep nesting would crash the process; parsing events does not recurse.
@@ -65,7 +64,7 @@ def _size(node: Node, known: dict[int, int], depth: int) -> int:
     if depth > MAX_DEPTH:
         return MAX_NODES + 1
     if id(node) not in known:
-        known[id(node)] = MAX_NODES + 1
+        known[id(node)] = MAX_NODES + 1  # found again during its own expansion: the node contains itself
         known[id(node)] = 1 + sum(_size(child, known, depth + 1) for child in _children(node))
     return known[id(node)]
 

@@ -92,7 +92,6 @@ def _members(path: Path, _mtime_ns: int) -> list[tuple[int, int]]:
 
 
 def _member_size(header: bytes) -> int:
-    """0 at the end of the file and for a foreign or damaged member."""
     if len(header) < HEADER.size:
         return 0
     fields = HEADER.unpack(header)

@@ -21,6 +21,7 @@ def _libc_fallocate() -> Callable[..., Any] | None:
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
+    # On 32-bit glibc only fallocate64 takes 64-bit offsets; other C libraries can lack it.
     call = getattr(libc, "fallocate64", None) or libc.fallocate
     call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     return cast(Callable[..., Any], call)

@@ -105,7 +105,6 @@ class Follower:
 
 
 def _tail_start(reader: Reader, count: int) -> int:
-    """The offset where the last `count` complete lines start; fewer if they are long."""
     start = line_start(reader, reader.end)
     for chunk in chunks_before(reader, start):
         if count <= 0 or reader.end - chunk.start > MAX_LAG_BYTES // 2:

@@ -101,7 +101,6 @@ class TimeIndexWriter:
         self._states = states
 
     def size(self, log: LogFile) -> int | None:
-        """Bytes in the live file at the last update; None if that update failed."""
         state = self._states.get(log.live_name)
         return state[1] if state else None
 

@@ -88,7 +88,6 @@ class LineSplitter:
         return Chunk(end - len(whole), whole, end)
 
     def flush(self) -> Chunk | None:
-        """Returns the unfinished line."""
         data, self.partial = self.partial, b""
         return Chunk(self.position - len(data), data, self.position) if data else None
 

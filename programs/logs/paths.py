@@ -96,7 +96,6 @@ class LogFile:
         return sorted(self.archive(int(m[1]), int(m[2]), Kind(m[3])) for m in matches)
 
     def archives(self) -> list[Archive]:
-        """The finished archives, oldest first."""
         return readable(file for file in self.files() if file.kind in FINISHED)
 
 

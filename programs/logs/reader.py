@@ -75,6 +75,7 @@ class Reader:
         """Reads the first piece with content; repeats if a rotation moved bytes in the meantime."""
         if self.exhausted:
             return nothing
+        # Rotation does not lock: after each read, check that the layout it relied on is still the same.
         for _ in range(RETRIES):
             layout = self._layout
             try:
@@ -111,7 +112,6 @@ class Reader:
         return [segment for segment in segments if segment.start < segment.end]
 
     def _read(self, segment: Segment, low: int, high: int) -> Piece:
-        """`low` and `high` must be in the same piece, counted from the start of the segment."""
         try:
             if segment.archive:
                 return Piece(low, _read_archive(segment.archive, low - segment.start, high - segment.start))

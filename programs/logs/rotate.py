@@ -91,7 +91,6 @@ def rotate(log: LogFile, *, max_bytes: int, backups: int, compress: bool) -> Rot
 
 
 def _exceeds(log: LogFile, limit: int) -> bool:
-    """Compares the part of the live file that is not archived yet, and the space used on disk."""
     try:
         stat = log.live.stat()
         if stat.st_size <= limit:
@@ -100,6 +99,7 @@ def _exceeds(log: LogFile, limit: int) -> bool:
             stamp = read_stamp(live)
     except FileNotFoundError:
         return False
+    # Where only holes can be punched, `st_size` keeps growing; the archived head and the blocks in use count.
     removable = stamp.archived - stamp.base if stamp else 0
     return stat.st_size - removable > limit or getattr(stat, "st_blocks", 0) * 512 > limit
 
@@ -163,7 +163,7 @@ class _Rotator:
             return self.discard(layout, max(self.chunk // 2, self.block))
 
     def archive(self, layout: Layout) -> bool:
-        part = self.head(layout, self.chunk, Kind.PLAIN_PART)
+        part = self.head(layout, self.chunk, Kind.PLAIN_PART)  # renamed by `commit`; a crash leaves a .part file
         try:
             if not self.copy(layout, part):
                 return False

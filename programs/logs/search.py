@@ -154,7 +154,6 @@ class _Search:
         return [line for line in self.query.candidates(chunk) if self.low < line[0] <= self.high]
 
     def take(self, lines: Iterator[tuple[int, bytes]]) -> tuple[list[Match], bool]:
-        """The first `tail` matches, and whether there is another one."""
         matches: list[Match] = []
         for end, raw in lines:
             text = line_text(raw)

@@ -82,7 +82,7 @@ async def _log(probe: Probe, context: ProbeContext) -> str:
 
 
 async def _scan_log(context: ProbeContext) -> None:
-    """Searches the unread lines for the texts of all log probes, as each line is read only once."""
+    # One pass looks for the texts of all log probes of the process, because each line is read only once.
     read = LINES_PER_BATCH
     while read == LINES_PER_BATCH:
         read = 0

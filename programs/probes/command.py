@@ -37,7 +37,6 @@ class _Output:
             asyncio.get_running_loop().add_reader(self._end, self._read)
 
     def _read(self) -> bool:
-        """Returns False at the end and when nothing is available yet."""
         if self._end is None:
             return False
         try:
@@ -105,7 +104,7 @@ def _start(argv: Sequence[str], context: ProbeContext, output: _Output) -> subpr
 
 
 async def _wait_for_exit(pid: int) -> None:
-    """Does not reap the child."""
+    # Only watches the pid: the caller kills the group before the child is reaped and its pid can be reused.
     exited = asyncio.Event()
     who = platform.identity(pid)
     if who is None:

@@ -95,8 +95,7 @@ def _request(method: str, parts: SplitResult) -> bytes:
 
 
 async def _read_response(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
-    """Status and headers of the final response; skips interim ones such as 103 Early Hints."""
-    for _ in range(MAX_INTERIM_RESPONSES):
+    for _ in range(MAX_INTERIM_RESPONSES):  # 1xx responses, such as 103 Early Hints, precede the final one
         head = await _read_head(reader)
         match = STATUS_LINE.match(head)
         if match is None:
@@ -148,7 +147,6 @@ async def open_connection(
 
 
 async def _addresses(host: str, port: int) -> AddressInfo:
-    """Never empty."""
     look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
         return look_up(flags=socket.AI_NUMERICHOST)  # most targets are IP addresses and need no lookup

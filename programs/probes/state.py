@@ -70,5 +70,4 @@ class ProbeState:
         return HealthUpdate(self.health, self._detail(record), restart, before != self._reported)
 
     def _detail(self, latest: _Record) -> str:
-        """The detail of the first unhealthy probe, else of the latest result."""
         return next((r.detail for r in self._records if r.health == UNHEALTHY), latest.detail)
