@@ -189,7 +189,7 @@ class _Rotator:
         return self.log.archive(layout.archived, layout.base + upto, kind)
 
     def copy(self, layout: Layout, part: Archive) -> bool:
-        """Deletes the oldest archives when the disk is full. False if the program truncated its log meanwhile."""
+        """Deletes the oldest archives when the disk is full. False if the program truncated its log."""
         with create_private(part.path) as target:
             while (done := target.tell()) < part.length:
                 try:
