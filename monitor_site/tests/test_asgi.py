@@ -99,7 +99,7 @@ def test_a_view_that_breaks_is_answered(monkeypatch: pytest.MonkeyPatch) -> None
     def broken(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("programs.status.pulse", broken)
+    monkeypatch.setattr("programs.status.read_host_state", broken)
     monkeypatch.setattr("core.rest.auth.Session.authenticate", lambda *_: True)
     status, _, body = answer("/api/status")
     assert (status, orjson.loads(body)["title"]) == (500, "Internal Server Error")

@@ -1,4 +1,4 @@
-"""A whole monitor in a folder of its own: real agent, real web server, real programs."""
+"""A complete monitor in a temporary folder, with agent, web server and programs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ class Stack:
         wait_for(lambda: is_listening(port))
 
     def kill_web(self) -> None:
-        """Ends it the hard way."""
         self._parts["web"].kill()
         self._parts.pop("web").communicate()
 
