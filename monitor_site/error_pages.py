@@ -1,6 +1,6 @@
 """What a browser is shown when there is no page to show. None of it asks the database, which may be the fault.
 
-Under /api/ the same is said as a problem document, see `problems` and `middleware.ApiManners`.
+Under /api/ the same is said as a problem document, see `problems` and `middleware.ApiResponseMiddleware`.
 """
 
 from __future__ import annotations
