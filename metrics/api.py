@@ -15,8 +15,7 @@ from ninja.errors import HttpError
 
 from core.access import Role
 from core.rest import auth
-from core.rest.auth import AuthedRequest
-from core.rest.credentials import Credentials
+from core.rest.auth import AuthedRequest, StreamCredentials
 from core.timeformat import iso_from_unix
 from programs.connection_limits import SEATS, seats
 from programs.models import Host, Program
@@ -181,11 +180,11 @@ async def _sent(
     request: AuthedRequest, selected: export.Selection, written: export.Format, gzip: export.Gzip | None
 ) -> AsyncGenerator[bytes, None]:
     """Ends early, without the end of the file, when the caller's right to read does."""
-    credentials = Credentials.of_request(request)
+    credentials = StreamCredentials.from_request(request)
 
     def may_go_on() -> bool:
         principal = credentials.principal()
-        return principal is not None and principal.may(Role.READ)
+        return principal is not None and principal.has_role(Role.READ)
 
     pieces = export.chunks(selected, written, gzip)
     following = sync_to_async(lambda: next(pieces, None))

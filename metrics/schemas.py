@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
-from core.rest.inputs import Moment, Text
+from core.rest.inputs import Text, Timestamp
 
 from .queries.summary import ORDERS
 from .storage.export import FORMATS
@@ -31,8 +31,8 @@ class Window(Schema):
     """The last `hours`, or from `start` to `end`; either may be left out."""
 
     hours: float | None = Field(None, gt=0, le=MAX_HOURS, description="The last so many hours; 24 by default")
-    start: Moment | None = Field(None, description="From this moment on")
-    end: Moment | None = Field(None, description="Up to this moment; now by default")
+    start: Timestamp | None = Field(None, description="From this moment on")
+    end: Timestamp | None = Field(None, description="Up to this moment; now by default")
 
     def span(self, now: int) -> tuple[int, int]:
         """Unix seconds. Raises ValidationError."""
@@ -94,7 +94,7 @@ class LiveChart(Schema):
     step: str = Field("auto", pattern=STEP)
     metrics: str = Field("", max_length=500)
     aggregates: str = Field("avg,min,max", max_length=200)
-    since: Moment | None = Field(None, description="The newest point that is known already")
+    since: Timestamp | None = Field(None, description="The newest point that is known already")
 
     @property
     def step_seconds(self) -> int | None:

@@ -7,8 +7,18 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import JsonValue
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 from programs.schemas import EventOut, KeptValue
 
 from .defaults import RETRY_SCHEDULE
@@ -34,17 +44,17 @@ class WebhookChangesIn(Input):
     tags: list[Text] = Field([], max_length=MOST_NAMES)
     min_severity: Severity = "info"
     conditions: dict[str, JsonValue] = {}
-    enabled: Flag = True
+    enabled: StrictBool = True
     retry_schedule: list[Seconds] = Field(list(RETRY_SCHEDULE), max_length=MOST_NAMES)
     timeout_seconds: Number = 15
     max_concurrency: Whole = 4
     rate_per_second: Number = 10
     bundle_seconds: Number = 0
     max_age_seconds: Whole | None = None
-    verify_tls: Flag = True
+    verify_tls: StrictBool = True
     ca_certificates: Text = ""
     secret: KeptValue | None = Field(None, description="May be given back as it was shown; rotate it to change it")
-    resume: Flag | None = Field(
+    resume: StrictBool | None = Field(
         None, description="Must be said when switching on what has pending deliveries: send them, or cancel them"
     )
 
@@ -57,8 +67,8 @@ class WebhookIn(WebhookChangesIn):
 
 
 class SinceIn(Input):
-    since: Moment
-    dry_run: Flag = Field(False, description="Only count them")
+    since: Timestamp
+    dry_run: StrictBool = Field(False, description="Only count them")
 
 
 class EventIn(Input):
@@ -79,34 +89,34 @@ class MuteChangesIn(Input):
 
     webhook: Identifier | None = None
     program: Identifier | None = None
-    starts_at: Moment | None = Field(None, description="Now by default")
-    ends_at: Moment | None = Field(None, description="Null: until it is lifted")
+    starts_at: Timestamp | None = Field(None, description="Now by default")
+    ends_at: Timestamp | None = Field(None, description="Null: until it is lifted")
     cron: Text = Field("", description="By the clock of this machine; empty: all the time from start to end")
     cron_seconds: Whole = Field(3600, description="How long each window of `cron` lasts")
     reason: Text = ""
-    everything: Flag = Field(
+    everything: StrictBool = Field(
         False, description="Must be said when neither webhook, program, ends_at nor cron bounds the silence"
     )
 
 
-class WebhookListing(Listing):
+class WebhookListing(ListQuery):
     format: SearchText = Field("", description="Only endpoints of this format")
     enabled: bool | None = Field(None, description="Only those that are switched on, or off")
 
 
-class DeliveryListing(Listing):
+class DeliveryListing(ListQuery):
     state: str = Field("", max_length=200, description=f"{', '.join(WebhookDelivery.State.values)}; with commas")
     type: str = Field("", max_length=500, description="Types of event with commas; `program.*` for a whole area")
     program: QueryIdentifier | None = Field(None, description="Only events of the program with this id")
-    since: Moment | None = Field(None, description="Made from this moment on")
-    until: Moment | None = Field(None, description="Made up to this moment, not including it")
+    since: Timestamp | None = Field(None, description="Made from this moment on")
+    until: Timestamp | None = Field(None, description="Made up to this moment, not including it")
 
 
 class AllDeliveriesListing(DeliveryListing):
     webhook: QueryIdentifier | None = Field(None, description="Only deliveries to the endpoint with this id")
 
 
-class MuteListing(Listing):
+class MuteListing(ListQuery):
     current: bool | None = Field(None, description="Only those whose time is not over, or only those of the past")
 
 

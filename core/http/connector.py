@@ -1,4 +1,4 @@
-"""Keeps connections for a moment, and uses one again only while its name still leads to where it goes."""
+"""Keeps connections briefly and reuses one only while its host name still resolves to its address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from .addresses import literal
+from .addresses import parse_ip_literal
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -15,38 +15,38 @@ if TYPE_CHECKING:
 
     from .resolver import GuardedResolver
 
-# Servers end what lies idle after two seconds and more; who asks again just then finds the connection gone.
-KEPT_SECONDS = 1.0
+# Servers close idle connections after two seconds or more; keep ours for less, or requests would fail.
+KEEPALIVE_SECONDS = 1.0
 
-was_kept: ContextVar[bool] = ContextVar("was_kept", default=False)
-"""Whether the connection that the current task was given last had been used before."""
-wants_new: ContextVar[bool] = ContextVar("wants_new", default=False)
-"""Set to have what is kept to that place closed, and a new connection made."""
+was_reused: ContextVar[bool] = ContextVar("was_kept", default=False)
+"""Whether the latest connection of the current task had been used before."""
+force_new_connection: ContextVar[bool] = ContextVar("wants_new", default=False)
+"""Set it to close the kept connections to that host and to open a new one."""
 
 
 class Connector(aiohttp.TCPConnector):
     def __init__(self, resolver: GuardedResolver, **options: Any) -> None:
         super().__init__(
-            resolver=resolver, use_dns_cache=False, keepalive_timeout=KEPT_SECONDS, limit=0, **options
+            resolver=resolver, use_dns_cache=False, keepalive_timeout=KEEPALIVE_SECONDS, limit=0, **options
         )
         self._names = resolver
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:
-        """Raises RefusedError, like the resolver, when a name may no longer be dialled."""
-        was_kept.set(False)
+        """Raises RefusedError when the policy no longer allows the resolved addresses."""
+        was_reused.set(False)
         key: ConnectionKey = req.connection_key
-        if wants_new.get():
+        if force_new_connection.get():
             self._close_all_but(key, frozenset())
-        elif key in self._conns and literal(key.host) is None:
+        elif key in self._conns and parse_ip_literal(key.host) is None:
             self._close_all_but(key, await self._addresses(key))
-        # From here to the choice nothing is awaited: what is kept now was looked at just before.
+        # No await until a connection is chosen, so all kept connections have just been checked.
         kept = {protocol for protocol, _ in self._conns.get(key, ())}
         connection = await super().connect(req, traces, timeout)
-        was_kept.set(connection.protocol in kept)
+        was_reused.set(connection.protocol in kept)
         return connection
 
     async def _addresses(self, key: ConnectionKey) -> frozenset[str]:
-        """Where the name leads now; nowhere when it cannot be told, which the new connection will say better."""
+        """The present addresses; empty if the name cannot be resolved, which the new connection will report."""
         try:
             answers = await self._names.resolve(key.host, key.port or 0)
         except OSError:

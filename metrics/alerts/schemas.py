@@ -6,8 +6,18 @@ from typing import Literal
 
 from ninja import Field, Schema
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 
 MOST_NAMES = 1000
 MAX_HOURS = 168
@@ -33,7 +43,7 @@ class RuleChangesIn(Input):
 
     name: Text = ""
     description: Text = ""
-    enabled: Flag = True
+    enabled: StrictBool = True
     programs: list[Identifier] = Field([], max_length=MOST_NAMES, description="Ids; with `tags` empty too: all")
     tags: list[Text] = Field([], max_length=MOST_NAMES)
     metric: Metric = "cpu_percent"
@@ -62,22 +72,22 @@ class DraftIn(RuleChangesIn):
 class BacktestIn(Input):
     rule: Identifier | DraftIn = Field(description="The id of a rule, or a definition that need not be saved")
     hours: Number | Whole | None = Field(None, gt=0, le=MAX_HOURS, description="The last so many; 24 by default")
-    start: Moment | None = Field(None, description="From this moment on")
-    end: Moment | None = Field(None, description="Up to this moment; now by default")
+    start: Timestamp | None = Field(None, description="From this moment on")
+    end: Timestamp | None = Field(None, description="Up to this moment; now by default")
 
 
-class RuleListing(Listing):
+class RuleListing(ListQuery):
     enabled: bool | None = Field(None, description="Only those that are switched on, or off")
     metric: Metric | None = Field(None, description="Only rules about this metric")
 
 
-class AlertListing(Listing):
+class AlertListing(ListQuery):
     state: Literal["firing", "resolved"] | None = Field(None, description="Only those that last, or that are over")
     rule: QueryIdentifier | None = Field(None, description="Only alerts of the rule with this id")
     program: QueryIdentifier | None = Field(None, description="Only alerts about the program with this id")
     severity: Severity | None = None
-    since: Moment | None = Field(None, description="Begun from this moment on")
-    until: Moment | None = Field(None, description="Begun up to this moment, not including it")
+    since: Timestamp | None = Field(None, description="Begun from this moment on")
+    until: Timestamp | None = Field(None, description="Begun up to this moment, not including it")
     search: SearchText = Field("", description="Part of the name of the rule or the program, any case")
 
 

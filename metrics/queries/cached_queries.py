@@ -18,9 +18,9 @@ def cached_series(source: Programs, asked: Plan, chosen: Chosen, now: int) -> di
     if revision is None:
         return series.series(source, asked, chosen, now)
     key = cache.key_of("series", revision, source.ids, asked.start, asked.end, asked.step, asked.tier.name, chosen)
-    known = cache.fetch(KIND, key)
+    known = cache.get(KIND, key)
     if known is not None:
         return {int(owner): found for owner, found in known.items()}
     found = series.series(source, asked, chosen, now)
-    cache.keep(KIND, key, found)
+    cache.put(KIND, key, found)
     return found

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import sentry
-from core.errors.sentry import Relay
+from core.errors.sentry import SentryReporter
 
 from .installation import Installation
 
@@ -134,21 +134,21 @@ def client(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Client:
     return made
 
 
-def relay_at(clock: Callable[[], float]) -> Relay:
-    relay = Relay(clock)
-    relay.open("web")
-    return relay
+def relay_at(clock: Callable[[], float]) -> SentryReporter:
+    sentry_reporter = SentryReporter(clock)
+    sentry_reporter.open("web")
+    return sentry_reporter
 
 
 def test_a_storm_is_one_event_a_minute_and_tells_how_many_there_were(client: Client) -> None:
     now = [0.0]
-    relay = relay_at(lambda: now[0])
+    sentry_reporter = relay_at(lambda: now[0])
     for _ in range(500):
-        relay.note(ValueError("x"))
-    relay.note(TypeError("x"))
+        sentry_reporter.record(ValueError("x"))
+    sentry_reporter.record(TypeError("x"))
     now[0] = 60.0
-    relay.note(ValueError("x"))
-    relay.close(30)
+    sentry_reporter.record(ValueError("x"))
+    sentry_reporter.close(30)
     assert [(type(report.error), report.unsent) for report in client.events] == [
         (ValueError, 0),
         (TypeError, 0),
@@ -158,17 +158,17 @@ def test_a_storm_is_one_event_a_minute_and_tells_how_many_there_were(client: Cli
 
 def test_a_client_that_fails_is_told_and_ends_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "capture_event", lambda event: 1 / 0)
-    relay = relay_at(lambda: 0.0)
-    relay.note(ValueError("x"))
-    relay.close(30)
+    sentry_reporter = relay_at(lambda: 0.0)
+    sentry_reporter.record(ValueError("x"))
+    sentry_reporter.close(30)
     monkeypatch.undo()
 
 
 def test_nothing_is_sent_without_a_dsn(client: Client, settings: Any) -> None:
     settings.SENTRY_DSN = ""
-    relay = relay_at(lambda: 0.0)
-    relay.note(ValueError("x"))
-    relay.close(30)
+    sentry_reporter = relay_at(lambda: 0.0)
+    sentry_reporter.record(ValueError("x"))
+    sentry_reporter.close(30)
     assert client.events == []
 
 

@@ -14,9 +14,8 @@ from ninja.errors import HttpError
 
 from core.access import Role
 from core.rest import auth
-from core.rest.auth import AuthedRequest
-from core.rest.credentials import Credentials
-from core.rest.inputs import Moment, SearchText
+from core.rest.auth import AuthedRequest, StreamCredentials
+from core.rest.inputs import SearchText, Timestamp
 from programs.connection_limits import SEATS, seats, while_allowed
 from programs.logs.lines import Line
 from programs.logs.search import DEFAULT_TAIL, MAX_TAIL
@@ -32,14 +31,14 @@ MAX_FOUND = 1000
 
 
 class Span(Schema):
-    since: Moment | None = Field(None, description="From this moment on")
-    until: Moment | None = Field(None, description="Up to this moment")
+    since: Timestamp | None = Field(None, description="From this moment on")
+    until: Timestamp | None = Field(None, description="Up to this moment")
 
 
 class LogQuery(Span):
     tail: int = Field(DEFAULT_TAIL, ge=1, le=MAX_TAIL, description="The newest so many lines")
     q: SearchText = Field("", description="Only lines with this text, any case")
-    around: Moment | None = Field(None, description="Lines before and after this moment")
+    around: Timestamp | None = Field(None, description="Lines before and after this moment")
     instance: int | None = Field(None, ge=0, le=65_535, description="Only this instance; without it all, by time")
     stream: bool = Field(False, description="Plain text, line by line as it is written, until you hang up")
 
@@ -88,12 +87,12 @@ def _stream(request: AuthedRequest, output: Output, query: LogQuery) -> Streamin
 
 
 async def _followed(request: AuthedRequest, output: Output, query: LogQuery) -> AsyncIterator[bytes]:
-    credentials = Credentials.of_request(request)
+    credentials = StreamCredentials.from_request(request)
 
     def may_go_on() -> bool:
         principal = credentials.principal()
         is_present = Program.objects.filter(pk=output.program.pk).exists()
-        return is_present and principal is not None and principal.may(Role.READ)
+        return is_present and principal is not None and principal.has_role(Role.READ)
 
     batches = output.follow(tail=query.tail, q=query.q)
     with seats.one_for(request.auth):

@@ -10,7 +10,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from core.timeformat import iso
 from programs.schemas import PageOut
 from webhooks import selectors, services
@@ -33,14 +33,14 @@ def endpoint_or_404(webhook_id: int) -> WebhookEndpoint:
 
 
 @router.get("/webhooks", auth=auth.READ, response=PageOut)
-def list_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
+def list_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> ListPage:
     """All endpoints. `search` looks at the name."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
-    fields = listing.chosen_fields(FIELDS)
+    fields = listing.selected_fields(FIELDS)
     found = selectors.endpoints(search=listing.search, kind=listing.format, enabled=listing.enabled)
     rows, count = listing.rows(found.order_by(*columns, "id"))
     now = timezone.now()
-    return listing.answer([endpoint_json(row, now) for row in rows], count, fields)
+    return listing.page_response([endpoint_json(row, now) for row in rows], count, fields)
 
 
 @router.post("/webhooks", auth=auth.ADMIN, response={201: SavedOut})

@@ -9,7 +9,7 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from core.rest import auth
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from programs.schemas import PageOut
 from webhooks import selectors
 from webhooks.health import health_of, health_of_many
@@ -23,15 +23,15 @@ FIELDS = ("id", "name", *HealthOut.model_fields)
 
 
 @router.get("/webhooks/health", auth=auth.READ, response=PageOut)
-def health_of_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
+def health_of_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> ListPage:
     """Of all endpoints, with the same filters as their list."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
-    fields = listing.chosen_fields(FIELDS)
+    fields = listing.selected_fields(FIELDS)
     found = selectors.endpoints(search=listing.search, kind=listing.format, enabled=listing.enabled)
     rows, count = listing.rows(found.order_by(*columns, "id"))
     health = health_of_many(rows, timezone.now())
     items = [{"id": row.pk, "name": row.name, **health_json(health[row.pk])} for row in rows]
-    return listing.answer(items, count, fields)
+    return listing.page_response(items, count, fields)
 
 
 @router.get("/webhooks/{int:webhook_id}/health", auth=auth.READ, response=HealthOut)

@@ -83,13 +83,13 @@ def test_the_page_tells_of_every_try(viewer: Client, delivery: MakeDelivery) -> 
         trigger="retry",
         started_at=timezone.now(),
         error_class="timeout",
-        error="No whole answer within 15 s.",
+        error="No complete response within 15 s.",
     )
     page = text_of(viewer.get(page_of(row)))
     for wanted in (
         *("Try 1", "Try 2", "Retry", "35 ms", "127.0.0.1", "Next try:", later.isoformat()[:19]),
         "answered &lt;500&gt;",
-        "too slow: No whole answer within 15 s.",
+        "too slow: No complete response within 15 s.",
         "&lt;script&gt;alert(1)&lt;/script&gt;",
     ):
         assert wanted in page
