@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from core.access import Role
-from core.rest.auth import needs
+from core.rest.auth import role_auth
 from monitor_site.api import api
 from programs.tests.api_rig import define, host, person, token
 
@@ -67,7 +67,7 @@ def test_every_operation_has_its_line() -> None:
 
 def test_what_forgets_to_name_a_role_is_for_administrators() -> None:
     callbacks: Any = api.auth
-    assert [callback.role for callback in callbacks] == [callback.role for callback in needs(ADMIN)]
+    assert [callback.role for callback in callbacks] == [callback.role for callback in role_auth(ADMIN)]
 
 
 def is_let_in(client: Client, method: str, path: str) -> bool:
