@@ -1,4 +1,4 @@
-"""An alert on its way to people: from the history of a program to the message of an endpoint."""
+"""Alerts from the history of a program to the message of an endpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def messages() -> list[Message]:
     return [message_of(payload.build_one(delivery.event)) for delivery in deliveries]
 
 
-def test_beginning_and_end_are_delivered_and_tell_what_people_ask(writer: Writer) -> None:
+def test_firing_and_resolved_alerts_are_delivered_with_their_facts(writer: Writer) -> None:
     endpoint(events=["alert.*"])
     rule("web is hot", severity="error", clear_threshold=50)
     watched(NOW, NOW + 300)
@@ -48,7 +48,9 @@ def test_beginning_and_end_are_delivered_and_tell_what_people_ask(writer: Writer
         ({"events": ["*"], "conditions": {"attr": "data.metric", "value": "cpu_percent"}}, 2),
     ],
 )
-def test_an_endpoint_hears_of_the_alerts_it_wants(writer: Writer, wanted: dict[str, Any], count: int) -> None:
+def test_an_endpoint_gets_the_alerts_that_match_its_filters(
+    writer: Writer, wanted: dict[str, Any], count: int
+) -> None:
     endpoint(**wanted)
     rule("hot")
     watched(NOW, NOW + 300)

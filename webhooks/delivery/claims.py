@@ -208,7 +208,7 @@ def _leased(drafts: list[_Draft], now: datetime) -> list[Batch]:
 
 def _lease(ids: list[str], until: datetime) -> set[str]:
     """Compare and set: only rows that nobody else holds become ours. Returns which."""
-    if bulk_sql.change(LEASE.format(**TABLES, ids=bulk_sql.places(ids)), [until, until, *ids]) == len(ids):
+    if bulk_sql.execute(LEASE.format(**TABLES, ids=bulk_sql.placeholders(ids)), [until, until, *ids]) == len(ids):
         return set(ids)
     return set(WebhookDelivery.objects.filter(pk__in=ids, lease_until=until).values_list("pk", flat=True))
 

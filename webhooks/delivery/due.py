@@ -38,8 +38,8 @@ def due_rows(endpoint: Waiting, lane: str, now: datetime, most: int, *, is_bundl
         event=ProgramEvent._meta.db_table,
         lane=LANES[Lane(lane)],
         ready=READY_FOR_BUNDLE if is_bundle else READY,
-        lock=bulk_sql.locking("FOR UPDATE OF d SKIP LOCKED"),
+        lock=bulk_sql.lock_clause("FOR UPDATE OF d SKIP LOCKED"),
     )
     moments = [now, now + timedelta(seconds=endpoint.bundle_seconds)] if is_bundle else [now]
     found = bulk_sql.fetch(statement, [endpoint.pk, *moments, most])
-    return [Due(id_, event, bulk_sql.moment(at), *rest) for id_, event, at, *rest in found]
+    return [Due(id_, event, bulk_sql.to_datetime(at), *rest) for id_, event, at, *rest in found]

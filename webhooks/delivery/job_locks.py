@@ -79,7 +79,7 @@ def take(name: str, holder: str, now: datetime) -> bool:
 
 def renew(name: str, holder: str, now: datetime) -> bool:
     """False when somebody else has it by now."""
-    return bool(bulk_sql.change(RENEW, [now + HOLD, name, holder]))
+    return bool(bulk_sql.execute(RENEW, [now + HOLD, name, holder]))
 
 
 def give_back(name: str, holder: str) -> None:

@@ -69,9 +69,9 @@ class Noted:
     @classmethod
     def of(cls, pk: int, error: str, schedule: str, *health: Any) -> Noted:
         enabled, failures, paused, failing, failed, success = health
-        paused, failing, success = map(bulk_sql.moment_or_none, (paused, failing, success))
+        paused, failing, success = map(bulk_sql.to_datetime_or_none, (paused, failing, success))
         return cls(
-            pk, error, schedule, bulk_sql.moment(enabled), Health(failures, paused, failing, failed, success)
+            pk, error, schedule, bulk_sql.to_datetime(enabled), Health(failures, paused, failing, failed, success)
         )
 
 
@@ -94,15 +94,19 @@ def record(outcomes: list[Outcome], now: datetime) -> None:
 
 
 def _endpoints(ids: set[int]) -> dict[int, Noted]:
-    statement = ENDPOINTS.format(**TABLES, ids=bulk_sql.places([*ids]), lock=bulk_sql.locking("FOR UPDATE"))
+    statement = ENDPOINTS.format(
+        **TABLES, ids=bulk_sql.placeholders([*ids]), lock=bulk_sql.lock_clause("FOR UPDATE")
+    )
     found = (Noted.of(*row) for row in bulk_sql.fetch(statement, ids))
     return {row.pk: row for row in found}
 
 
 def _rows(ids: list[str]) -> dict[str, Row]:
-    statement = DELIVERIES.format(**TABLES, ids=bulk_sql.places(ids), lock=bulk_sql.locking("FOR UPDATE"))
+    statement = DELIVERIES.format(
+        **TABLES, ids=bulk_sql.placeholders(ids), lock=bulk_sql.lock_clause("FOR UPDATE")
+    )
     return {
-        id_: Row(id_, state, bulk_sql.moment_or_none(lease))
+        id_: Row(id_, state, bulk_sql.to_datetime_or_none(lease))
         for id_, state, lease in bulk_sql.fetch(statement, ids)
     }
 
@@ -121,7 +125,7 @@ def _attempt(o: Outcome, i: Item) -> tuple[Any, ...]:
 def _finish_delivered(ids: list[str], now: datetime) -> None:
     """Whatever somebody decided about them meanwhile: the receiver has them."""
     if ids:
-        bulk_sql.change(DELIVERED.format(**TABLES, ids=bulk_sql.places(ids)), [now, *ids])
+        bulk_sql.execute(DELIVERED.format(**TABLES, ids=bulk_sql.placeholders(ids)), [now, *ids])
 
 
 # --- What was not delivered -----------------------------------------------------------------------------

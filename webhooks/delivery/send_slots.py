@@ -83,9 +83,9 @@ def waiting(lane: str) -> list[Waiting]:
 
 def _waiting(*columns: Any) -> Waiting:
     found = Waiting(*columns)
-    found.paused_until = bulk_sql.moment_or_none(found.paused_until)
-    found.paced_until = bulk_sql.moment_or_none(found.paced_until)
-    found.first_at = bulk_sql.moment(found.first_at)
+    found.paused_until = bulk_sql.to_datetime_or_none(found.paused_until)
+    found.paced_until = bulk_sql.to_datetime_or_none(found.paced_until)
+    found.first_at = bulk_sql.to_datetime(found.first_at)
     return found
 
 
