@@ -23,7 +23,6 @@ def fetch(statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
 
 
 def execute(statement: str, values: Iterable[Any]) -> int:
-    """Returns the number of changed rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, _adapt(values))
         return int(cursor.rowcount)
@@ -89,7 +88,6 @@ def _execute(statement: str, rows: Sequence[Sequence[Any]]) -> None:
 def _adapt_rows(
     model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Sequence[Sequence[Any]]:
-    """Converts the timestamps in `rows` for the database."""
     times = _datetime_indexes(model, tuple(columns))
     if not times:
         return rows

@@ -33,7 +33,6 @@ _checks: list[Check] = []
 
 
 def register(check: Check) -> Check:
-    """Adds `check`; they run in the order of registration."""
     if check not in _checks:
         _checks.append(check)
     return check

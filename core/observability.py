@@ -54,7 +54,6 @@ def configure(process_name: str, *, background: bool = False) -> None:
 
 
 def set_up(config: dict[str, Any]) -> None:
-    """Applies settings.LOGGING and routes structlog through it."""
     logging.config.dictConfig(config)
     structlog.configure(
         processors=[
@@ -70,7 +69,7 @@ def set_up(config: dict[str, Any]) -> None:
 
 
 def line_formatter(kind: str) -> logging.Formatter:
-    """`kind` is LOG_FORMAT. Unknown values, which a system check reports, mean console."""
+    # `kind` is LOG_FORMAT. Unknown values, which a system check reports, mean console.
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=COMMON,
         processors=[
@@ -100,7 +99,6 @@ def _add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 
 def _shorten_security_log(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """One line without a traceback for requests that Django refused."""
     if is_security_log(event.get("logger", "")):
         event.pop("exc_info", None)
         event["level"] = "warning"

@@ -38,7 +38,6 @@ EXIT_SECONDS = 10.0  # the journal takes at most five of them
 
 
 async def run(*, stop_programs: bool) -> None:
-    """Runs until SIGTERM or SIGINT."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # otherwise a garbage collection over all of Django could delay a restart by 50 ms
     platform.raise_file_limit()
@@ -113,7 +112,7 @@ async def _wait_for_host(stop: asyncio.Event) -> Host | None:
 
 
 async def _keep_running(name: str, service: Service, stop: asyncio.Event) -> None:
-    """Restarts a service that fails, so that it does not affect the supervision of programs."""
+    # Restarts a service that fails, so that it does not affect the supervision of programs.
     bind_contextvars(service=name)  # each task has its own context
     while not stop.is_set():
         try:

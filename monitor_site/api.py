@@ -63,13 +63,13 @@ class MonitorAPI(NinjaAPI):
 
 
 def refuse_foreign_body(request: HttpRequest) -> None:
-    """Raises HttpError unless the content type is JSON, which a form on another site cannot send."""
+    # A form on another site cannot send the JSON content type, so this also protects against CSRF.
     if request.body and request.content_type != JSON:
         raise HttpError(415, f"Send the body as {JSON}, not as {request.content_type or 'an unnamed type'}.")
 
 
 def refuse_unknown_parameters(request: HttpRequest) -> None:
-    """Raises SchemaError: a misspelt filter would otherwise return everything."""
+    # Otherwise a misspelt filter would return everything.
     known: frozenset[str] = getattr(request, "known_parameters", frozenset())
     if unknown := sorted(request.GET.keys() - known):
         raise SchemaError(
@@ -99,7 +99,6 @@ def readers_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 
 
 def store_parameters(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Stores the names of the route's query parameters on each request, for `refuse_unknown_parameters`."""
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # Ninja decorates the bound method `run`
     models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
     known = frozenset(name for model in models for name in model.__ninja_flatten_map__)

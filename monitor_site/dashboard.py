@@ -30,7 +30,6 @@ MAX_INCIDENTS = 5
 
 
 def environment(request: HttpRequest) -> list[str]:
-    """The badge in the header: the name of this host."""
     return [settings.HOST_NAME, "info"]
 
 
@@ -42,7 +41,6 @@ def fatal_badge(request: HttpRequest) -> str:
 
 
 def every_page(request: HttpRequest) -> dict[str, Any]:
-    """The context of the banner on every page."""
     if not has_role(request.user, Role.READ):
         return {}
     return {"disabled_endpoints": disabled_automatically()}

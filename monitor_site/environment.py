@@ -51,7 +51,6 @@ def choice_setting(name: str, default: str, known: Collection[str]) -> str:
 
 
 def redis_url() -> str:
-    """Empty if not set."""
     return _read("REDIS_URL", "", _redis, "an address such as redis://127.0.0.1:6379/0")
 
 
@@ -93,7 +92,6 @@ def _database(text: str) -> dict[str, Any]:
 
 
 def data_dir() -> Path:
-    """The folder with all files of this installation; creates it with mode 0700."""
     path = Path(env.str("DATA_DIR", default="data"))
     path = path if path.is_absolute() else BASE_DIR / path
     with _require_writable(path):

@@ -99,7 +99,6 @@ def _digest(token: str) -> str:
 
 
 def create_link(now: datetime) -> str:
-    """Returns a new token and invalidates the earlier link."""
     token = secrets.token_urlsafe(32)
     _link_file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     stored = {"digest": _digest(token), "expires_at": (now + LINK_LIFETIME).timestamp()}
@@ -108,10 +107,9 @@ def create_link(now: datetime) -> str:
 
 
 def is_link_valid(token: str, now: datetime) -> bool:
-    """Compares in constant time."""
     try:
         stored = json.loads(_link_file().read_text())
-        matches = secrets.compare_digest(stored["digest"], _digest(token))
+        matches = secrets.compare_digest(stored["digest"], _digest(token))  # in constant time
         is_fresh = now.timestamp() < float(stored["expires_at"])
     except (FileNotFoundError, ValueError, TypeError, KeyError):  # no link, or a damaged file
         return False

@@ -44,7 +44,6 @@ class FirstAdminForm(CreationForm):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def first_admin_page(request: HttpRequest, token: str) -> HttpResponse:
-    """The form while the link is valid, else a page that says how to get a new link (404)."""
     if not first_admin.is_link_valid(token, timezone.now()):
         return _invalid_link_page(request)
     form = FirstAdminForm(request.POST or None)

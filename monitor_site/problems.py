@@ -101,7 +101,6 @@ def _not_found(request: HttpRequest, error: Failure) -> HttpResponse:
 
 
 def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
-    """A model or service refused the values."""
     by_field = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
     return unprocessable(
         {"field": "" if field == NON_FIELD_ERRORS else field, "message": message}
@@ -111,7 +110,6 @@ def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
 
 
 def _schema_mismatch(request: HttpRequest, error: Failure) -> HttpResponse:
-    """The request does not match the schema of the route."""
     return unprocessable(
         {
             "field": ".".join(map(str, _field_path(entry["loc"]))),

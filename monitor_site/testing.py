@@ -66,7 +66,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def scan_static_files_once() -> Iterator[None]:
-    """Each test client builds its own middleware, and finding the static files took longer than most requests."""
+    # Each test client builds its own middleware, and finding the static files took longer than most requests.
     from servestatic.middleware import ServeStaticMiddleware
 
     scan = ServeStaticMiddleware.add_files_from_finders
@@ -86,7 +86,7 @@ def scan_static_files_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def create_permissions_once() -> Iterator[None]:
-    """After a test with transactions, Django flushes all tables and creates these rows model by model in 0.1 s."""
+    # After a test with transactions, Django flushes all tables and creates these rows model by model in 0.1 s.
     from django.contrib.auth.models import Permission
     from django.contrib.contenttypes.models import ContentType
     from django.core.management.sql import emit_post_migrate_signal as create
@@ -110,7 +110,7 @@ def create_permissions_once() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With MONITOR_TEST_ROWS_ONLY, runs only tests that use the database and start no processes."""
+    # With MONITOR_TEST_ROWS_ONLY, runs only tests that use the database and start no processes.
     if not os.environ.get("MONITOR_TEST_ROWS_ONLY"):
         return
     kept = [
@@ -126,7 +126,7 @@ def _fixtures(item: pytest.Item) -> set[str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Writes the ids of failed tests to the file MONITOR_TEST_FAILED; `.ci/run` runs them once more."""
+    # Writes the ids of failed tests to the file MONITOR_TEST_FAILED; `.ci/run` runs them once more.
     if target := os.environ.get("MONITOR_TEST_FAILED"):
         reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
         Path(target).write_text("".join(f"{name}\n" for name in sorted({report.nodeid for report in reports})))

@@ -31,7 +31,6 @@ class SidebarEntry:
     badge: str = ""  # dotted path of a function: request → text
 
     def item(self, request: HttpRequest) -> dict[str, Any] | None:
-        """None without permission, or if the model has no admin."""
         from django.contrib import admin
         from django.urls import reverse
         from django.utils.module_loading import import_string

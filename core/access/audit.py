@@ -47,7 +47,6 @@ def audit(
 
 
 def expire(before: datetime, *, batch: int = EXPIRY_BATCH) -> int:
-    """Deletes the rows older than `before` in batches and returns how many."""
     deleted, old = 0, AuditEntry.objects.filter(at__lt=before).order_by()
     while ids := list(old.values_list("pk", flat=True)[:batch]):
         deleted += AuditEntry.objects.filter(pk__in=ids).expire()
@@ -55,7 +54,6 @@ def expire(before: datetime, *, batch: int = EXPIRY_BATCH) -> int:
 
 
 def command_actor() -> str:
-    """The actor of a command on this machine, such as "root (command line)"."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a service account without a name

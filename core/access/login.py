@@ -73,7 +73,6 @@ def client_address(request: HttpRequest | None) -> str | None:
 
 
 def locked_until(username: str, address: str | None) -> datetime | None:
-    """When the lockout ends; None if there is none."""
     row = LoginThrottle.objects.filter(
         pk=throttle_key(username, address), failures__gte=MAX_FAILURES, since__gt=timezone.now() - WINDOW
     ).first()
@@ -81,7 +80,7 @@ def locked_until(username: str, address: str | None) -> datetime | None:
 
 
 def throttle_key(username: str, address: str | None) -> str:
-    """Counts a whole IPv6 /64 as one address, because one customer usually gets a /64."""
+    # Counts a whole IPv6 /64 as one address, because one customer usually gets a /64.
     origin = address or ""
     if ":" in origin:
         origin = str(ipaddress.ip_network(f"{origin}/64", strict=False))
@@ -103,7 +102,7 @@ def _count_attempt(key: str, now: datetime) -> bool:
 
 
 def _audit_lockout(key: str, username: str, address: str | None) -> None:
-    """Adds one audit row per lockout, however many attempts follow."""
+    # Adds one audit row per lockout, however many attempts follow.
     if LoginThrottle.objects.filter(pk=key, failures=MAX_FAILURES).update(failures=MAX_FAILURES + 1):
         audit("anonymous", "login", audited_username(username), outcome="refused", address=address)
 

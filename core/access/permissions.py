@@ -137,7 +137,7 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
         return super().log_deletions(request, queryset)
 
     def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
-        """`message` is Django's list of changes: names of fields without values."""
+        # `message` is Django's list of changes: names of fields without values.
         data = {"id": str(obj.pk), "message": message} if message else {"id": str(obj.pk)}
         audit(
             principal_of(request),
@@ -149,5 +149,4 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
 
 
 def _filter_parameter(entry: Any) -> str:
-    """The column or parameter name of an entry in `list_filter`."""
     return str(entry[0] if isinstance(entry, tuple) else getattr(entry, "parameter_name", entry))

@@ -66,7 +66,7 @@ class Principal:
 
 
 def token_actor(username: str, token_name: str) -> str:
-    """Shortens the user name when both do not fit, so that the token's name stays readable."""
+    # Shortens the user name when both do not fit, so that the token's name stays readable.
     suffix = f" (token {token_name})"
     return username[: ACTOR_LENGTH - len(suffix)] + suffix
 

@@ -80,7 +80,6 @@ def revoke_token(token: ApiToken, *, actor: str) -> None:
 
 
 def audit_token(token: ApiToken, action: str, actor: str | Principal, address: str | None = None) -> None:
-    """`action` is create or revoke."""
     expires_at = token.expires_at.isoformat() if token.expires_at else None
     data = {"owner": token.user.get_username(), "scope": token.scope, "expires_at": expires_at}
     audit(actor, f"token.{action}", str(token), address=address, data=data)
@@ -135,7 +134,6 @@ def _find_token(hashed: str, now: datetime) -> TokenRow | None:
 
 @cache
 def _lookup_sql() -> tuple[str, tuple[Any, ...]]:
-    """The statement with placeholders as parameters."""
     # Compiled once: that takes Django 1.1 ms, the database a tenth of it. So no request needs a cached result,
     # and a revoked token is refused at once.
     not_expired = Q(expires_at=None) | Q(expires_at__gt=ANY_TIME)
@@ -146,7 +144,6 @@ def _lookup_sql() -> tuple[str, tuple[Any, ...]]:
 
 
 def _owner_level() -> RawSQL:
-    """`role_level_query` for the user of the outer row."""
     sql, values = role_level_query(ANY_USER).query.sql_with_params()
     owner = f"{connection.ops.quote_name(User._meta.db_table)}.{connection.ops.quote_name('id')}"
     with_owner = sql % tuple(owner if value == ANY_USER else "%s" for value in values)

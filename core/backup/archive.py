@@ -43,7 +43,6 @@ class Manifest:
 
 
 def pack(target: Path, folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest and the files that it lists from `folder` to a new archive."""
     with tarfile.open(target, "w:gz", compresslevel=6) as tar:
         text = json.dumps(asdict(manifest), indent=2).encode()
         tar.addfile(_entry(MANIFEST, len(text)), io.BytesIO(text))
@@ -59,7 +58,6 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
 
 
 def checksums(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file in `folder`."""
     found = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:

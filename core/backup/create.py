@@ -81,7 +81,7 @@ def _copy_key(source: Path, target: Path) -> None:
 
 
 def applied_migrations() -> dict[str, list[str]]:
-    """App → sorted names of its migrations; `restore` compares them with its own."""
+    # App → sorted names of its migrations; `restore` compares them with its own.
     found: dict[str, list[str]] = {}
     for app, name in sorted(MigrationRecorder(connection).applied_migrations()):
         found.setdefault(app, []).append(name)

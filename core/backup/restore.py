@@ -116,7 +116,7 @@ def _replace(manifest: Manifest, work: Path, database: Database) -> None:
 
 
 def _migrate() -> None:
-    """In a new process, which has all apps and the restored SECRET_KEY."""
+    # In a new process, because it needs all apps and the restored SECRET_KEY.
     environment = {name: value for name, value in os.environ.items() if name != "MONITOR_APPS"}
     command = [
         sys.executable,

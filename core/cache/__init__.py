@@ -61,7 +61,7 @@ def key_of(*parts: Any) -> str:
 
 def get(kind: str, key: str) -> Any:
     """The cached value as JSON data, or None."""
-    if not lifetime(kind):
+    if not lifetime_seconds(kind):
         return None
     found: bytes | None = None
     try:
@@ -73,16 +73,15 @@ def get(kind: str, key: str) -> Any:
 
 
 def put(kind: str, key: str, value: Any) -> None:
-    """Only logs and counts failures, since the caller has its result anyway."""
-    if seconds := lifetime(kind):
+    # Failures are only logged and counted, since the caller has its result anyway.
+    if seconds := lifetime_seconds(kind):
         try:
             store().put(kind, key, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), time.time(), seconds)
         except store().failures as error:
             _count_failure(kind, error)
 
 
-def lifetime(kind: str) -> float:
-    """Seconds."""
+def lifetime_seconds(kind: str) -> float:
     found: float = getattr(settings, KINDS[kind])
     return found
 
@@ -124,7 +123,7 @@ def _kind_statistics(kind: str, size: StoredSize) -> dict[str, Any]:
     requests = count.hits + count.misses
     return {
         "name": kind,
-        "seconds": lifetime(kind),
+        "seconds": lifetime_seconds(kind),
         "hits": count.hits,
         "misses": count.misses,
         "failures": count.failures,

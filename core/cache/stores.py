@@ -95,7 +95,7 @@ class FileStore:
             self._evict(now)
 
     def _evict(self, now: float) -> None:
-        """Deletes expired entries, then the oldest until the rest fits into MAX_BYTES."""
+        # Deletes expired entries, then the oldest until the rest fits into MAX_BYTES.
         self._execute("DELETE FROM answer WHERE until <= ?", (now,))
         total = 0
         for made, size in self._execute("SELECT made, length(value) FROM answer ORDER BY made DESC").fetchall():

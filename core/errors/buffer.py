@@ -115,7 +115,7 @@ class ErrorBuffer:
             log.warning("errors.dropped", count=dropped, hint="too many different errors at once")
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Writes once more, for up to `seconds`: an unavailable database must not keep a process from exiting."""
+        # Time-limited, because an unavailable database must not keep a process from exiting.
         writer = self._writer or (BufferWriter(self) if self.has_pending else None)
         if writer is not None:
             writer.close(seconds)

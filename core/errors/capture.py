@@ -37,7 +37,7 @@ def report_error(error: BaseException, place: str = "") -> None:
 
 
 def is_security_log(logger: str) -> bool:
-    """Django's logger for refused requests. Anyone can send those, so they are not errors of the monitor."""
+    # Django's logger for refused requests. Anyone can send those, so they are not errors of the monitor.
     return logger.startswith("django.security.")
 
 

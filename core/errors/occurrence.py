@@ -34,14 +34,13 @@ class Occurrence:
     count: int = 1
 
     def merged_with(self, earlier: Occurrence) -> Occurrence:
-        """The texts of this one with the count of both."""
         first_at = min(earlier.first_at, self.first_at)
         count = earlier.count + self.count
         return replace(self, first_at=first_at, count=count, traceback=self.traceback or earlier.traceback)
 
 
 def make_occurrence(error: BaseException, process: str, place: str, now: datetime) -> Occurrence:
-    """Leaves the traceback empty: formatting it costs more than the rest, so only the first of a group gets it."""
+    # Leaves the traceback empty: formatting it costs more than the rest, so only the first of a group gets it.
     error = _unwrap(error)
     kind, path = _kind(error), _call_path(error)
     innermost = path[-FINGERPRINT_FRAMES:]
@@ -61,7 +60,6 @@ def make_occurrence(error: BaseException, process: str, place: str, now: datetim
 
 
 def format_traceback(error: BaseException) -> str:
-    """The innermost frames with secrets masked."""
     text = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
     text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", mask_text(text))
     return text if len(text) <= MAX_TRACEBACK else "…" + text[1 - MAX_TRACEBACK :]

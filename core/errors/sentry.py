@@ -96,7 +96,6 @@ class SentryReporter:
                 self._thread.start()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Sends queued errors for up to `seconds`."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -119,7 +118,6 @@ class SentryReporter:
 
 
 def make_client() -> Any:
-    """A client that collects nothing by itself."""
     import sentry_sdk
 
     return sentry_sdk.Client(
@@ -140,11 +138,10 @@ def make_client() -> Any:
 
 
 def sentry_event(report: SentryReport, process: str, options: dict[str, Any]) -> Any:
-    """With our fingerprint, so that one row of *Errors* is one issue in Sentry."""
     from sentry_sdk.utils import event_from_exception
 
     event, _ = event_from_exception(report.error, client_options=options)
-    event["fingerprint"] = [report.fingerprint]
+    event["fingerprint"] = [report.fingerprint]  # so that one row of *Errors* is one issue in Sentry
     event["tags"] = {"process": process, "place": report.place[:200]}
     event["extra"] = {"request_id": report.request_id, "unsent_of_this_kind": report.unsent}
     return event

@@ -75,7 +75,6 @@ EMBEDDED_IPV4: tuple[tuple[IPv6Network, int], ...] = (
 
 
 def embedded_ipv4(address: Address) -> Address:
-    """The IPv4 address that `address` embeds, or `address` itself."""
     for network, shift in EMBEDDED_IPV4:
         if address in network:
             return IPv4Address((int(address) >> shift) & 0xFFFFFFFF)

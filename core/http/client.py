@@ -140,7 +140,7 @@ def _ssl(tls: Tls) -> ssl.SSLContext | bool:
 
 
 async def _read_head(response: ClientResponse) -> bytes:
-    """The first bytes of the body. Reads up to MAX_READ, so that most servers can finish sending."""
+    # Reads up to MAX_READ although it keeps less, so that most servers can finish sending.
     head, read = b"", 0
     async for chunk in response.content.iter_any():
         head = (head + chunk)[:MAX_BODY_HEAD] if len(head) < MAX_BODY_HEAD else head
@@ -162,7 +162,7 @@ def _with_default_headers(headers: Any) -> dict[str, str]:
 async def send(
     client: Client, request: OutgoingRequest, *, policy: Policy | None = None, deadline: float = 15.0
 ) -> OutgoingResponse:
-    """Like `client.send`. Another `policy` needs another session, since a session has one policy."""
+    # A session has one policy, so another policy needs another session.
     if policy is None or policy == client.policy:
         return await client.send(request, deadline=deadline)
     async with Client(policy) as other:

@@ -148,7 +148,6 @@ def _request_scheme(headers: Mapping[str, str]) -> str:
 
 
 def _origin_parts(address: str) -> tuple[str, str | None, int | None] | None:
-    """(scheme, host, port); None for an invalid address."""
     try:
         parts = urlsplit(address)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)

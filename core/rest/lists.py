@@ -59,7 +59,6 @@ class ListQuery(Schema):
         return {"items": shown, "count": count, "page": self.page, "per_page": self.per_page}
 
     def rows(self, found: QuerySet[M]) -> tuple[list[M], int]:
-        """The rows of this page and the total count."""
         count = found.count()
         return (list(found[self.slice]) if count > self.slice.start else []), count
 

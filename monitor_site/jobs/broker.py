@@ -1,6 +1,6 @@
-"""django-q2's database queue, woken by a doorbell: an idle cluster takes up a job within milliseconds.
+"""django-q2's database queue with a wake-up signal: an idle cluster starts a job within milliseconds.
 
-Without it a job waits for the next look, a quarter of a second on average. The look stays, as the net.
+By polling alone, a job waits a quarter of a second on average. Polling remains, because a signal may get lost.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ BELL = "jobs"
 
 
 class DoorbellBroker(ORM):
-    """Rings when something is put in, and waits for a ring instead of sleeping when nothing is there."""
+    """Sends a signal for each queued job, and waits for one instead of sleeping while the queue is empty."""
 
-    _bell: Bell | None = None  # made by the one process that fetches: the last to listen is the one that hears
+    _bell: Bell | None = None  # created in the fetching process: only the latest listener gets the signal
 
     def enqueue(self, task: str) -> Any:
         database: Any = super()
@@ -28,7 +28,7 @@ class DoorbellBroker(ORM):
         return row
 
     def dequeue(self) -> list[tuple[int, str]] | None:
-        """What is there now; otherwise nothing, after a ring or `poll` seconds."""
+        """The next jobs, or None after a signal or `poll` seconds."""
         database: Any = super()
         waiting = self.get_connection().filter(key=self.list_key, lock__lt=timezone.now())
         if waiting.exists():

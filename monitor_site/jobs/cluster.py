@@ -52,7 +52,7 @@ class SignalSafeEvent:
 
 
 def _run_sentinel() -> None:
-    """Runs django-q2's sentinel in this process; its own `Cluster` would take another one, 8 MB more."""
+    # Runs django-q2's sentinel in this process; its own `Cluster` would take another one, 8 MB more.
     stop = SignalSafeEvent()
     untyped: Any = Sentinel
     sentinel = untyped(stop, SignalSafeEvent(), uuid.uuid4(), start=False)
@@ -108,12 +108,11 @@ class RunningCluster:
         return self._process.exitcode
 
     def request_stop(self) -> None:
-        """Signals only the main process, which lets running jobs finish; workers would lose their jobs."""
+        # Signals only the main process, which lets running jobs finish; workers would lose their jobs.
         if self.exit_code is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """Kills all of its processes, including those that its jobs started in sessions of their own."""
         if self._process.pid is not None:
             platform.kill_group(self._process.pid)
         self._process.kill()  # it may not have called setsid yet
@@ -134,7 +133,6 @@ class JobFailures:
     """An error reporter of django-q2, which otherwise finds reporters only by entry points of packages."""
 
     def report(self) -> None:
-        """Called while the job's exception is handled."""
         log.exception("jobs.failed")
 
 

@@ -37,7 +37,7 @@ class LostAgentDetector:
         self._newest_seen_at: float | None = None  # the newest heartbeat of any agent
 
     def reset(self) -> None:
-        """Starts from scratch: heartbeats since the last check may have been missed."""
+        # Heartbeats since the last check may have been missed.
         self._seen.clear()
         self._newest_seen_at = None
 

@@ -18,7 +18,7 @@ VARIABLE = "MONITOR_JOBS"
 
 
 def value() -> str:
-    """Device and inode of the data folder, since the same path in another container is another folder."""
+    # Device and inode, because the same path in another container is another folder.
     folder = Path(settings.DATA_DIR).stat()
     return f"{folder.st_dev}:{folder.st_ino}"
 

@@ -67,7 +67,6 @@ class ClusterWatchdog:
         self._pump = Pump()
 
     def run(self, signals: Signals) -> None:
-        """Returns after a stop signal, when the cluster has ended."""
         try:
             while not signals.stop_requests:
                 self.step(time.monotonic())
@@ -111,7 +110,7 @@ class ClusterWatchdog:
     # --- Progress -------------------------------------------------------------------------------------------
 
     def _check_progress(self, cluster: RunningCluster, now: float) -> None:
-        """Any finished job counts, so a cluster with a long queue is not replaced for a late heartbeat job."""
+        # Any finished job counts, so a cluster with a long queue is not replaced for a late heartbeat job.
         if cluster.finished_jobs != self._finished_jobs:
             self._finished_jobs = cluster.finished_jobs
             self._progress_at = now

@@ -39,7 +39,6 @@ class ChildSpec:
 
 
 def command(*arguments: str) -> tuple[str, ...]:
-    """The argv of `manage.py` with these arguments."""
     return (sys.executable, str(BASE_DIR / "manage.py"), *arguments)
 
 
@@ -87,7 +86,6 @@ class Child:
         self.spec.clean_up()
 
     def discard_process(self) -> None:
-        """Closes the pipe of a process that has exited."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
         self.process = None

@@ -23,14 +23,13 @@ MAX_SCANS = 20  # a process may fork while others are killed, so one scan is not
 
 
 def isolation() -> dict[str, Any]:
-    """Popen options that separate a child from the terminal's Ctrl-C and from other process groups."""
+    # Popen options that separate a child from the terminal's Ctrl-C and from other process groups.
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
 def request_stop(process: subprocess.Popen[bytes]) -> None:
-    """Signals only the main process of the child."""
     if sys.platform == "win32":  # no SIGTERM to send, but closing the pipe stops the child too
         if process.stdin is not None:
             process.stdin.close()
@@ -39,7 +38,6 @@ def request_stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def stop_self() -> None:
-    """Sends SIGTERM to this process, from any thread."""
     if sys.platform == "win32":
         signal.raise_signal(signal.SIGTERM)
     else:
@@ -47,7 +45,6 @@ def stop_self() -> None:
 
 
 def kill_group(leader: int) -> None:
-    """Kills every process of the group; on Windows only the leader."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             os.kill(leader, signal.SIGTERM)
@@ -56,12 +53,12 @@ def kill_group(leader: int) -> None:
 
 
 def adopts_orphans() -> bool:
-    """True for the first process of a container, which inherits every orphan and must collect its exit code."""
+    # True for the first process of a container, which inherits every orphan and must collect its exit code.
     return os.getpid() == 1
 
 
 def reap_orphans(own: Mapping[int, subprocess.Popen[bytes]]) -> None:
-    """Reaps dead processes, except `own`, whose exit codes belong to their Popen objects."""
+    # Reaps dead processes, except `own`, whose exit codes belong to their Popen objects.
     if sys.platform == "win32":
         return
     with contextlib.suppress(ChildProcessError):

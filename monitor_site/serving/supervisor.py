@@ -39,7 +39,6 @@ class ChildSupervisor:
         self._was_ready = False
 
     def run(self, signals: Signals) -> None:
-        """Returns after a stop signal, when every child has exited."""
         try:
             while not signals.stop_requests:
                 signals.wait(self.step(time.monotonic()))
@@ -133,7 +132,6 @@ class LineFormatter(logging.Formatter):
 
 
 def configure_logging(log_format: str) -> None:
-    """Sends the warnings and errors of `serve` to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(log_format))
     logging.getLogger("monitor_site.serving").handlers = [handler]

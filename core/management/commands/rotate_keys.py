@@ -38,13 +38,13 @@ class Command(BaseCommand):
     def rotate(self) -> None:
         held = key_rotation.add_key()
         audit(command_actor(), "keys.rotate", data={"keys_held": held})
-        unreadable = self.report(key_rotation.re_encrypt_all())
+        unreadable = self.report_unreadable(key_rotation.re_encrypt_all())
         if unreadable:
             self.stderr.write(f"{unreadable} secrets cannot be decrypted with the present keys: set them again.")
 
     def drop_old(self, grace: float) -> None:
         # Adds no key: with several hosts, the other hosts have only copies of the present keys.
-        if self.report(key_rotation.re_encrypt_all()):
+        if self.report_unreadable(key_rotation.re_encrypt_all()):
             raise CommandError("The old keys were kept, because some secrets cannot be decrypted.")
         self.stderr.write(f"Waiting {grace:g} s for processes that still use an old key.")
         time.sleep(grace)
@@ -54,8 +54,7 @@ class Command(BaseCommand):
         audit(command_actor(), "keys.drop", data={"dropped": dropped})
         self.stderr.write(f"Removed {dropped} old keys. Older backups need their own copy of the keys.")
 
-    def report(self, counts: list[RotationCount]) -> int:
-        """Returns the number of unreadable secrets."""
+    def report_unreadable(self, counts: list[RotationCount]) -> int:
         for count in counts:
             self.stderr.write(f"{count.name}: {count.changed} of {count.seen} encrypted with the newest key.")
         return sum(count.unreadable for count in counts)

@@ -46,7 +46,6 @@ class Command(BaseCommand):
             self._print(report)
 
     def _migrate(self) -> int:
-        """Returns the number of applied migrations."""
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if plan:

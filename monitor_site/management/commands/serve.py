@@ -91,7 +91,6 @@ class Command(BaseCommand):
 
 
 def child_specs(stop_programs: bool) -> list[ChildSpec]:
-    """In the order of their start."""
     agent = ("agent", "--stop-programs") if stop_programs else ("agent",)
     agent_seconds = STOP_SECONDS["agent"] + (STOP_PROGRAMS_SECONDS if stop_programs else 0.0)
     return [
