@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -94,13 +94,13 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        changelist.title = capfirst(self.opts.verbose_name_plural)  # instead of "Select … to change"
+        changelist.title = capfirst(str(self.opts.verbose_name_plural))  # instead of "Select … to change"
         # Without a filter everything is shown, but Unfold offers "Show all" when the full count is unknown.
         if changelist.full_result_count is None and not (changelist.query or changelist.has_active_filters):
             changelist.full_result_count = changelist.result_count
         return changelist
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         if "selection_note" in context:
@@ -109,9 +109,9 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
+    ) -> HttpResponse:
         name = self.opts.verbose_name
-        title = capfirst(name) if object_id else _("New %(name)s") % {"name": name}
+        title = capfirst(str(name)) if object_id else _("New %(name)s") % {"name": name}
         return super().changeform_view(request, object_id, form_url, {"title": title, **(extra_context or {})})
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any) -> bool:

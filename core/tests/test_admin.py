@@ -296,3 +296,15 @@ def test_role_groups_cannot_be_changed_but_other_groups_can(logged_in: LogIn) ->
 @pytest.mark.parametrize("path", [f"{USERS}add/", f"{GROUPS}add/", GROUPS, f"{TOKENS}add/", "/admin/"])
 def test_every_page_opens(logged_in: LogIn, path: str) -> None:
     assert page(logged_in(Role.ADMIN), path)
+
+
+def test_lists_and_forms_have_the_titles_of_the_product(logged_in: LogIn) -> None:
+    client = logged_in(Role.ADMIN)
+    assert client.get(TOKENS).context["title"] == "API tokens"
+    assert client.get(f"{TOKENS}add/").context["title"] == "New API token"
+    user = User.objects.get(username="admin-person")
+    assert client.get(f"{USERS}{user.pk}/change/").context["title"] == "User"
+
+
+def test_a_list_without_a_selection_says_so(logged_in: LogIn) -> None:
+    assert "None of 1 selected" in page(logged_in(Role.ADMIN), USERS)

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 
 from core import key_rotation
 from core.access import Role, authenticate_token, create_token
-from core.key_rotation import register_rotation
+from core.key_rotation import Visit, register_rotation
 from core.models import ApiToken
 from core.secrets import decrypt, encrypt
 
@@ -108,7 +108,11 @@ def test_another_host_decrypts_with_its_copy_of_the_keys_after_old_ones_are_drop
 ) -> None:
     stored = [encrypt("s3cret")]
     monkeypatch.setattr(key_rotation, "_stores", {})
-    register_rotation("samples", lambda visit: stored.__setitem__(slice(None), [visit(token) for token in stored]))
+
+    def visit_all(visit: Visit) -> None:
+        stored[:] = [visit(token) for token in stored]
+
+    register_rotation("samples", visit_all)
     call_command("rotate_keys")
     copied = (data_dir / "secrets.key").read_text()
     call_command("rotate_keys", drop_old=True, grace=0.0)
@@ -121,7 +125,11 @@ def test_old_keys_are_kept_while_a_secret_cannot_be_decrypted(
 ) -> None:
     lost = Fernet(Fernet.generate_key()).encrypt(b"lost").decode()
     monkeypatch.setattr(key_rotation, "_stores", {})
-    register_rotation("samples", lambda visit: visit(lost) and None)
+
+    def visit_all(visit: Visit) -> None:
+        visit(lost)
+
+    register_rotation("samples", visit_all)
     call_command("rotate_keys")
     before = (data_dir / "secrets.key").read_text()
     with pytest.raises(CommandError, match="old keys were kept"):

@@ -11,7 +11,7 @@ from core.rest.inputs import Timestamp
 from core.rest.lists import ListQuery, sort_by
 from core.timeformat import iso
 
-MOMENT = TypeAdapter(Timestamp)
+TIMESTAMP = TypeAdapter(Timestamp)
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ MOMENT = TypeAdapter(Timestamp)
     ],
 )
 def test_a_timestamp_is_accepted_in_several_formats(given: str, meant: str) -> None:
-    assert iso(MOMENT.validate_python(given)) == meant
+    assert iso(TIMESTAMP.validate_python(given)) == meant
 
 
 @pytest.mark.parametrize("given", ["", "soon", "2026-13-01", "0001-01-01T00:00:00+14:00", "nan", "1e400"])
 def test_an_invalid_timestamp_is_refused(given: str) -> None:
     with pytest.raises(ValidationError):
-        MOMENT.validate_python(given)
+        TIMESTAMP.validate_python(given)
 
 
 def test_a_timestamp_is_printed_in_utc_with_its_fraction() -> None:

@@ -39,5 +39,5 @@ class Backoff:
 
     @property
     def is_crash_looping(self) -> bool:
-        """Somebody should look at it; meanwhile it is retried with the longest delay."""
+        """Needs attention; until then it is retried with the longest delay."""
         return len(self._exits) >= self.config.max_exits

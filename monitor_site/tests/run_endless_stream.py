@@ -1,4 +1,4 @@
-"""Run by a test: the web server before an application that never stops sending, and tells how far it got."""
+"""A script: the web server with an application that sends endlessly and reports how much it sent."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_only_one_of_two_simultaneous_forms_succeeds(link: str) -> None:
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(4) as people:
-        codes = sorted(people.map(send, ["ada", "eve", "bob", "kim"]))
+    with ThreadPoolExecutor(4) as pool:
+        codes = sorted(pool.map(send, ["ada", "eve", "bob", "kim"]))
     assert codes == [302, 404, 404, 404]
     assert User.objects.count() == 1

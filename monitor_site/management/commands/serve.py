@@ -42,7 +42,7 @@ class Command(BaseCommand):
         settings.BIND = options["bind"] or settings.BIND
         configure_logging(settings.LOG_FORMAT)
         with Signals() as signals, instance_lock() as lock:
-            # The children of a killed `serve` need a moment to notice it and release the port.
+            # The children of a killed `serve` need some time to notice it and release the port.
             host, port = wait_for_address(signals, PORT_WAIT_SECONDS if lock.was_killed else 0.0)
             # The children read their settings from the inherited environment.
             os.environ["BIND"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
