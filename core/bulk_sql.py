@@ -1,6 +1,6 @@
-"""SQL for many rows or for thousands of statements a minute.
+"""Raw SQL for many rows and for statements that run thousands of times a minute.
 
-With the ORM, nine tenths of the time would go into model objects and into compiling the same statement again.
+There, Django's ORM would spend nine tenths of the time on model objects and on compiling the same statement again.
 """
 
 from __future__ import annotations
@@ -15,31 +15,30 @@ from django.db import connection, models
 
 
 def fetch(statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """All rows. SQLite returns computed timestamps as text: see `to_datetime`."""
+    """All rows. SQLite returns computed timestamps as text: pass them through `to_datetime`."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, _adapt(values))
+        cursor.execute(statement, _adapted(values))
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
 
 def execute(statement: str, values: Iterable[Any]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(statement, _adapt(values))
+        cursor.execute(statement, _adapted(values))
         return int(cursor.rowcount)
 
 
 def placeholders(values: Sequence[Any]) -> str:
-    """`%s, %s`, for the brackets of IN."""
     return ", ".join(["%s"] * len(values))
 
 
 def lock_clause(clause: str) -> str:
-    """`clause`, such as FOR UPDATE; empty for SQLite, which locks the whole database."""
+    """`clause`, such as FOR UPDATE; empty on SQLite, which locks the whole database instead of rows."""
     return clause if connection.features.has_select_for_update else ""
 
 
 def to_datetime(value: datetime | str) -> datetime:
-    """In UTC. SQLite returns naive timestamps, and text for computed ones."""
+    # SQLite returns timestamps without a time zone, and as text when they are not read from a column.
     found = datetime.fromisoformat(value) if isinstance(value, str) else value
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
@@ -49,8 +48,8 @@ def to_datetime_or_none(value: datetime | str | None) -> datetime | None:
 
 
 def insert(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """`rows` have the order of `columns`. Does not support JSON columns."""
-    _execute(_insert_sql(model, columns), _adapt_rows(model, columns, rows))
+    """The values of each row are in the order of `columns`. Does not take JSON columns."""
+    _execute(_insert_sql(model, columns), _adapted_rows(model, columns, rows))
 
 
 def upsert(
@@ -63,20 +62,20 @@ def upsert(
 ) -> None:
     """Inserts `rows`, or updates those whose unique `key` exists.
 
-    `changes` maps a column to SQL for its new value; by default all other columns take the new row's values.
+    `changes`: column → SQL for its new value. Without it all other columns take the new row's value.
     """
     quote = connection.ops.quote_name
     if changes is None:
         changes = {name: f"EXCLUDED.{quote(name)}" for name in columns if name not in key}
     sets = ", ".join(f"{quote(name)} = {value}" for name, value in changes.items())
     conflict = f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {sets}"
-    _execute(_insert_sql(model, columns) + conflict, _adapt_rows(model, columns, rows))
+    _execute(_insert_sql(model, columns) + conflict, _adapted_rows(model, columns, rows))
 
 
 def _insert_sql(model: type[models.Model], columns: Sequence[str]) -> str:
     quote = connection.ops.quote_name
     names = ", ".join(map(quote, columns))
-    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({placeholders(columns)})"  # noqa: S608  (contains no input)
+    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({placeholders(columns)})"  # noqa: S608  (names of our models only)
 
 
 def _execute(statement: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -85,25 +84,25 @@ def _execute(statement: str, rows: Sequence[Sequence[Any]]) -> None:
             cursor.executemany(statement, rows)
 
 
-def _adapt_rows(
+def _adapted_rows(
     model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Sequence[Sequence[Any]]:
-    times = _datetime_indexes(model, tuple(columns))
+    times = _timestamp_positions(model, tuple(columns))
     if not times:
         return rows
     adapt = connection.ops.adapt_datetimefield_value
-    found = [list(row) for row in rows]
-    for row, index in product(found, times):
-        row[index] = adapt(row[index])
-    return found
+    adapted = [list(row) for row in rows]
+    for row, position in product(adapted, times):
+        row[position] = adapt(row[position])
+    return adapted
 
 
 @lru_cache
-def _datetime_indexes(model: type[models.Model], columns: tuple[str, ...]) -> tuple[int, ...]:
+def _timestamp_positions(model: type[models.Model], columns: tuple[str, ...]) -> tuple[int, ...]:
     times = {field.column for field in model._meta.concrete_fields if isinstance(field, models.DateTimeField)}
-    return tuple(index for index, name in enumerate(columns) if name in times)
+    return tuple(position for position, name in enumerate(columns) if name in times)
 
 
-def _adapt(values: Iterable[Any]) -> list[Any]:
+def _adapted(values: Iterable[Any]) -> list[Any]:
     adapt = connection.ops.adapt_datetimefield_value
     return [adapt(value) if type(value) is datetime else value for value in values]

@@ -20,7 +20,7 @@ from django.db import Error as DatabaseFault
 from structlog.contextvars import bind_contextvars
 
 from core import errors
-from metrics.alerts.service import Watch
+from metrics.alerts.service import AlertService
 from metrics.collector import Collector
 from metrics.storage.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
@@ -86,7 +86,7 @@ def _services(supervisor: Supervisor) -> dict[str, Service]:
     return {
         "logs": LogKeeper(supervisor.logs).run,
         "collector": collector.run,
-        "alerts": Watch(supervisor.host, journal.put_batch, lambda: collector.recorder.recorded_until).run,
+        "alerts": AlertService(supervisor.host, journal.put_batch, lambda: collector.recorder.recorded_until).run,
         "retention": Retention(journal.put_batch).run,
         "webhooks": Pump().run,
         "heartbeat": lambda stop: _send_heartbeats(supervisor, stop),

@@ -16,14 +16,16 @@ from django.views.decorators.http import require_safe
 from core import cache
 from core.access import Role, has_role
 from core.access.permissions import role_required
-from metrics.admin.alerts import lasting
+from metrics.admin.alerts import firing_alerts
 from programs import hosts, status
 from programs.admin.columns import state_badge
 from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
 from programs.models import Host, Incident, Process
 from programs.payloads import ProgramStatus
 from programs.states import State
-from webhooks.admin.banner import disabled_automatically
+from webhooks.selectors import auto_disabled_endpoints
+
+from .page_data import page_data
 
 MAX_ROWS = 10
 MAX_INCIDENTS = 5
@@ -43,7 +45,7 @@ def fatal_badge(request: HttpRequest) -> str:
 def every_page(request: HttpRequest) -> dict[str, Any]:
     if not has_role(request.user, Role.READ):
         return {}
-    return {"disabled_endpoints": disabled_automatically()}
+    return {"disabled_endpoints": auto_disabled_endpoints(), "page_data": page_data()}
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "attention": [(one, state_badge(one), word(one)) for one in shown if needs_attention(one)][:MAX_ROWS],
         "hosts": every_host,
         "silent_hosts": [host for host in every_host if not hosts.is_alive(host.heartbeat_at, now)],
-        "lasting_alerts": lasting(MAX_ROWS),
+        "lasting_alerts": firing_alerts(MAX_ROWS),
         "latest_incidents": Incident.objects.all()[:MAX_INCIDENTS],
     }
 

@@ -76,7 +76,7 @@ INSTALLED_APPS = LEAN_APPS if LEAN else FULL_APPS + LEAN_APPS
 
 MIDDLEWARE = [
     "core.observability.RequestLogMiddleware",
-    "metrics.timing.RequestTimingMiddleware",
+    "metrics.prometheus.RequestTimingMiddleware",
     "monitor_site.middleware.SecurityHeaders",
     "monitor_site.middleware.Security",
     "monitor_site.middleware.StaticFiles",

@@ -157,7 +157,7 @@ class AccountAdmin(BaseUserAdmin, AdministratorGuardAdmin):
     readonly_fields = ("last_login_time", "joined_time")
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).annotate(level=Subquery(role_level_query(OuterRef("pk"))))

@@ -1,4 +1,4 @@
-"""The form of a rule. What it accepts is what `services.save_rule` accepts: both ask the model."""
+"""The form of an alert rule. It and `services.save_rule` use the validators of the model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from metrics.alerts import services
 from metrics.alerts.models import AlertRule, Metric
-from metrics.alerts.units import LEVELS
+from metrics.alerts.units import METRIC_SPECS
 from programs.forms.fields import MEGABYTE, DurationField, ProgramsField, UnitInput, WordsField
 from programs.models import Program
 
-from . import alert_labels as texts
+from . import alert_text
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[AlertRule]
 else:
     ModelForm = forms.ModelForm
 
-# How levels are typed: the word beside the field, and how many of the metric's own unit it is.
+# Input units by unit of the metric: the suffix of the field, and its factor.
 TYPED = {
     "percent": ("%", 1),
     "bytes": ("MB", MEGABYTE),
@@ -34,23 +34,23 @@ LEVEL_FIELDS = ("threshold", "clear_threshold")
 
 
 def typed_unit(metric: Any) -> tuple[str, int]:
-    return TYPED[LEVELS[metric].unit if metric in LEVELS else "count"]
+    return TYPED[METRIC_SPECS[metric].unit if metric in METRIC_SPECS else "count"]
 
 
 class LevelInput(UnitInput):
-    """The word beside it follows the chosen measure; static/monitor/rule.js changes it."""
+    """Its suffix follows the selected metric; static/monitor/alert_rule_form.js changes it."""
 
     def __init__(self) -> None:
         super().__init__(" ", **{"data-level": ""})
 
 
 class RuleForm(ModelForm):
-    """Saving is the caller's, through the service, with `values` and `stored`."""
+    """The caller saves `values` and `stored` with the service."""
 
     metric = forms.ChoiceField(
         choices=Metric.choices,
         widget=UnfoldAdminSelectWidget(
-            {"data-units": json.dumps({metric: typed_unit(metric)[0] for metric in LEVELS})}
+            {"data-units": json.dumps({metric: typed_unit(metric)[0] for metric in METRIC_SPECS})}
         ),
     )
     threshold = forms.FloatField(widget=LevelInput())
@@ -58,7 +58,7 @@ class RuleForm(ModelForm):
     window_seconds = DurationField()
     programs = ProgramsField()
     tags = WordsField()
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that was on the page
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that the page showed
 
     class Meta:
         model = AlertRule
@@ -68,8 +68,8 @@ class RuleForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
-            field.label = texts.LABELS.get(name, field.label)
-            field.help_text = texts.HELP.get(name, "")
+            field.label = alert_text.LABELS.get(name, field.label)
+            field.help_text = alert_text.HELP.get(name, "")
         if "metric" in self.fields:  # readers get a form without fields
             self._prepare()
 
@@ -86,7 +86,7 @@ class RuleForm(ModelForm):
             self.fields[name].widget.attrs["suffix"] = typed_unit(chosen)[0] or " "
 
     def clean_programs(self) -> list[int]:
-        """Nobody is watched in the place of programs that were removed."""
+        """Keeps removed programs if no other is selected: an empty list would mean all programs."""
         chosen: list[int] = self.cleaned_data["programs"]
         return chosen or self._gone()
 
@@ -95,7 +95,7 @@ class RuleForm(ModelForm):
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
     def clean(self) -> dict[str, Any]:
-        """Levels go on in the unit of the metric."""
+        """Converts thresholds to the unit of the metric, and detects concurrent changes."""
         cleaned = super().clean() or self.cleaned_data
         factor = typed_unit(cleaned.get("metric"))[1]
         for name in LEVEL_FIELDS:
@@ -104,15 +104,15 @@ class RuleForm(ModelForm):
         if self.instance.pk and cleaned.get("seen") is not None:
             newest = AlertRule.objects.filter(pk=self.instance.pk).values_list("revision", flat=True).first()
             if newest is not None and newest > cleaned["seen"]:
-                raise ValidationError(_("Somebody has changed this rule meanwhile. Reload the page first."))
+                raise ValidationError(_("This rule was changed meanwhile. Reload the page and try again."))
         return cleaned
 
     def values(self) -> dict[str, Any]:
-        """What was given, as the service takes it."""
+        """The values for the service."""
         return {name: self.cleaned_data[name] for name in services.FIELDS if name in self.cleaned_data}
 
     def stored(self) -> AlertRule | None:
-        """The rule as the database knows it: this form has put its values on its own."""
+        """The rule as stored: the form has already changed its own instance."""
         return AlertRule.objects.get(pk=self.instance.pk) if self.instance.pk else None
 
 

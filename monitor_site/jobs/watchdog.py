@@ -92,7 +92,7 @@ class ClusterWatchdog:
             self._lost_agents.reset()
         elif self._lost_agents.all_agents_lost(now):
             # Agents start the deliveries that are due. Without one, `agent.lost` would not be delivered.
-            self._in_database(lambda: self._pump.look(timezone.now()))
+            self._in_database(lambda: self._pump.check(timezone.now()))
 
     def _start(self, now: float) -> None:
         # Free the jobs of an earlier cluster only when its last process is gone: otherwise a job could run twice.

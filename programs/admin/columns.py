@@ -1,4 +1,4 @@
-"""The columns of the list. Each live cell carries names that `static/monitor/live.js` finds it by."""
+"""The columns of the list. Each live cell carries names that `static/monitor/live_status.js` finds it by."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class RecordAdmin(ReadOnlyAdmin):
     paginator = InfinitePaginator
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     @admin.display(description=gettext_lazy("When"))
     def when(self, row: ProgramEvent | Incident) -> SafeString:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Aggregate, Case, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from unfold.views import ChangeList
 
 from programs import hosts, status
@@ -22,6 +22,8 @@ from . import extensions
 RANKS = {state: rank for rank, state in enumerate(ATTENTION)}
 QUIET_RANK = RANKS[State.STOPPED]  # also of a program that has no process row yet
 TROUBLED = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
+AGENT_SILENT = _("the agent of %(host)s is silent")
+DEFAULT_HOST = _("the default host")
 VERB_TABLE = {state.value: sorted(verbs) for state, verbs in VERBS.items()}
 
 
@@ -56,9 +58,9 @@ def needs_a_word(shown: ProgramStatus) -> bool:
 
 
 def word(shown: ProgramStatus) -> str:
-    """Why it is not fine; empty for what is. `static/monitor/live.js` says the same."""
+    """Why it is not fine; empty for what is. `static/monitor/live_status.js` says the same."""
     if shown["state"] == State.UNKNOWN:
-        return _("the agent of %(host)s is silent") % {"host": shown["host"] or _("the default host")}
+        return AGENT_SILENT % {"host": shown["host"] or DEFAULT_HOST}
     return shown["reason"] if needs_a_word(shown) else ""
 
 

@@ -55,10 +55,11 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
     ]
 
     class Media:
+        css = {"all": ["monitor/css/programs.css"]}
         js = (
-            Script("monitor/list.js", type="module"),
-            Script("monitor/program.js", type="module"),
-            Script("monitor/rows.js", type="module"),
+            Script("monitor/program_list.js", type="module"),
+            Script("monitor/program_page.js", type="module"),
+            Script("monitor/form_rows.js", type="module"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Program]:

@@ -60,7 +60,7 @@ def context(program: Program) -> dict[str, Any]:
 
 
 def _process(process: ProcessStatus) -> dict[str, Any]:
-    """A row of the table; static/monitor/program.js makes the same one when something changes."""
+    """A row of the table; static/monitor/program_page.js makes the same one when something changes."""
     uptime = process["uptime_seconds"]
     return {
         **process,

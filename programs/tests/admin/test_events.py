@@ -136,7 +136,7 @@ def test_an_incident_explains_why_it_stopped(viewer: Client, program: MakeProgra
         "alice",
         "Command",
         "88.5",
-        "1 other time.",
+        "1 similar incident.",
     ):
         assert wanted in text
 

@@ -122,4 +122,4 @@ def test_only_verbs_that_make_sense_can_be_pressed(operator: Client, program: Ma
 
 def test_an_empty_list_says_how_to_begin(admin: Client, viewer: Client, host: Host) -> None:
     assert f'href="{LIST}adopt/"' in admin.get(LIST).content.decode().split("No programs yet")[1]
-    assert "An administrator can define the first one." in viewer.get(LIST).content.decode()
+    assert "An administrator can add the first program." in viewer.get(LIST).content.decode()

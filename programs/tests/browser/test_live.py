@@ -60,11 +60,11 @@ def test_log_lines_come_in_can_be_paused_and_searched(stack: Stack, visit: Visit
     held = lines.count()
     page.wait_for_timeout(700)
     assert lines.count() == held
-    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Resume").click()
     wait_for(lambda: lines.count() > held)
     page.get_by_role("searchbox").fill("TICK 3")
     page.keyboard.press("Enter")
-    expect(page.locator("[data-log-note]")).to_contain_text("lines with “TICK 3”")
+    expect(page.locator("[data-log-note]")).to_contain_text("contain “TICK 3”")
     assert {text[:6] for text in page.locator(".log-line span").all_inner_texts()} == {"tick 3"}
 
 
@@ -91,7 +91,7 @@ def test_it_comes_back_when_the_web_server_does(stack: Stack, visit: Visit) -> N
     connection = page.locator("[data-connection]")
     expect(connection).to_have_text("Live")
     stack.kill_web()
-    expect(connection).to_have_text("Connection lost, trying again…")
+    expect(connection).to_have_text("Connection lost. Reconnecting…")
     stack.start_web(stack.port)
     expect(connection).to_have_text("Live")
 
