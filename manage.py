@@ -13,8 +13,7 @@ MARKER = "PROGRAM_MONITOR"
 # structlog imports the first two if they are installed, django-q2 the third. A lean process needs none of them and
 # saves 10 MB and 0.1 s.
 BLOCKED_IN_LEAN = ("twisted", "rich", "prometheus_client")
-# The web process needs Twisted, but neither colours nor Twisted's TLS: 8 MB less.
-BLOCKED_IN_WEB = ("rich", "OpenSSL")
+BLOCKED_IN_WEB = ("twisted", "rich")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from core.access import Role
 from core.rest import auth
 from core.rest.auth import AuthedRequest, StreamCredentials
 from core.timeformat import iso_from_unix
-from programs.connection_limits import SEATS, seats
+from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.models import Host, Program
 from programs.status import is_present
 
@@ -177,8 +177,8 @@ async def export_history(request: AuthedRequest, query: Query[ExportQuery]) -> S
     start, end = query.unix_range(_now())
     selection = export.ExportSelection(export.parse_tiers(query.tier), start, end, query.ids)
     format_ = export.format_by_name(query.format)
-    if not seats.has_one_for(request.auth):
-        raise HttpError(429, f"You have {SEATS} connections open already; close one.")
+    if not connections.has_room(request.auth):
+        raise HttpError(429, f"You have {MAX_CONNECTIONS} open connections; close one.")
     gzip = export.Gzip() if "gzip" in request.headers.get("Accept-Encoding", "") else None
     answer = StreamingHttpResponse(_stream(request, selection, format_, gzip), content_type=format_.media_type)
     answer["Content-Disposition"] = f'attachment; filename="metrics.{format_.suffix}"'
@@ -205,7 +205,7 @@ async def _stream(
     chunks = export.chunks(selection, format_, gzip)
     next_chunk = sync_to_async(lambda: next(chunks, None))
     recheck_at = time.monotonic() + RECHECK_SECONDS
-    with seats.one_for(request.auth):
+    with connections.hold(request.auth):
         while (chunk := await next_chunk()) is not None:
             if time.monotonic() > recheck_at:
                 if not await sync_to_async(may_continue)():

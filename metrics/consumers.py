@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.urls import path
 
-from programs.consumers import BAD_QUERY, GONE, ProgramSocket, RefusedError, Socket
+from programs.consumers import BAD_QUERY, NOT_FOUND, ProgramSocket, RefusedError, Socket
 from programs.models import Host
 
 from .queries import series
@@ -98,8 +98,8 @@ class ProgramChartSocket(ChartSocket, ProgramSocket):
 
 
 class HostChartSocket(ChartSocket):
-    async def admit(self) -> None:
-        await super().admit()
+    async def authorize(self) -> None:
+        await super().authorize()
         await database_sync_to_async(self.prepare)()
 
     def prepare(self) -> None:
@@ -107,7 +107,7 @@ class HostChartSocket(ChartSocket):
         hosts = Host.objects.filter(name=query.host) if query.host else Host.objects.filter(is_default=True)
         host_id = hosts.values_list("pk", flat=True).first()
         if host_id is None:
-            raise RefusedError(GONE)
+            raise RefusedError(NOT_FOUND)
         self.subscribe(HostSource(host_id), host_id, query)
 
 

@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 from core.models import ErrorGroup, Heartbeat
 from core.rest import auth
 from programs import status
-from programs.connection_limits import seats
+from programs.connection_limits import connections
 from programs.models import Host
 from programs.payloads import ProgramStatus
 from programs.states import State
@@ -136,7 +136,9 @@ class ProgramMetrics(DatabaseCollector):
         self._cpu = CpuSeconds()
 
     def collect(self) -> MetricFamilies:
-        programs = [(now, (now["name"], now["host"] or "")) for now in status.every_program(status.pulse())]
+        programs = [
+            (now, (now["name"], now["host"] or "")) for now in status.all_programs(status.read_host_state())
+        ]
         for build, name, help_text, value in PROGRAM_GAUGES:
             yield build(name, help_text, self.LABELS, [(labels, value(now)) for now, labels in programs])
         used = self._cpu.totals(int(time.time()))
@@ -204,10 +206,10 @@ class MonitorMetrics(DatabaseCollector):
         firing = [((severity,), count) for severity, count in alerts.firing_by_severity().items()]
         yield _gauge("alerts_firing", "Firing alerts", ("severity",), firing)
         yield _gauge("database_size_bytes", "Size of the database", (), [((), _database_bytes())])
-        yield _gauge("live_connections", "Open websockets and streams", (), [((), seats.taken)])
+        yield _gauge("live_connections", "Open websockets and streams", (), [((), connections.total)])
 
     def _agents(self) -> MetricFamilies:
-        seen = status.pulse()
+        seen = status.read_host_state()
         alive = [((name,), seen.alive[pk]) for pk, name in seen.names.items()]
         yield _gauge("agent_up", "1 if the agent has a recent heartbeat", ("host",), alive)
         vitals = [(one, (seen.names[one.host_id],)) for one in AgentVitals.objects.filter(host__in=seen.names)]

@@ -19,7 +19,7 @@ from core.access.permissions import role_required
 from metrics.admin.alerts import firing_alerts
 from programs import hosts, status
 from programs.admin.columns import state_badge
-from programs.admin.live import VERB_TABLE, count_states, needs_a_word, word
+from programs.admin.live import VERB_TABLE, count_states, needs_reason, reason_text
 from programs.models import Host, Incident, Process
 from programs.payloads import ProgramStatus
 from programs.states import State
@@ -52,13 +52,15 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["title"] = _("Overview")
     if not has_role(request.user, Role.READ):
         return context
-    shown = status.every_program(status.pulse())
+    shown = status.all_programs(status.read_host_state())
     now = timezone.now()
     every_host = list(Host.objects.order_by("name"))
     return context | {
         "state_counts": count_states(shown),
         "verb_table": json.dumps(VERB_TABLE),
-        "attention": [(one, state_badge(one), word(one)) for one in shown if needs_attention(one)][:MAX_ROWS],
+        "attention": [(one, state_badge(one), reason_text(one)) for one in shown if needs_attention(one)][
+            :MAX_ROWS
+        ],
         "hosts": every_host,
         "silent_hosts": [host for host in every_host if not hosts.is_alive(host.heartbeat_at, now)],
         "lasting_alerts": firing_alerts(MAX_ROWS),
@@ -68,7 +70,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def needs_attention(shown: ProgramStatus) -> bool:
     # An exited program stopped as expected; an unexpected exit has an incident.
-    return needs_a_word(shown) and shown["state"] != State.EXITED
+    return needs_reason(shown) and shown["state"] != State.EXITED
 
 
 @require_safe

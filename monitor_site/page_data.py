@@ -24,7 +24,7 @@ TEXTS: dict[str, Any] = {
     "request.conflict": _("The state has changed in the meantime. Reload the page and try again."),
     "request.busy": _("The monitor is busy. Try again in %(seconds)s seconds."),
     "request.failed": _("The monitor could not do this (status %(status)s). Try again, then check its log."),
-    "state.unknown": live.AGENT_SILENT,
+    "state.unknown": live.AGENT_LOST,
     "state.default_host": live.DEFAULT_HOST,
     "exit.signal": formatting.ENDED_BY_SIGNAL,
     "exit.code": formatting.EXIT_CODE,
@@ -59,5 +59,5 @@ def page_data() -> dict[str, Any]:
         "texts": {key: str(text) for key, text in TEXTS.items()},
         "byte_units": BYTE_UNITS,
         "duration_units": formatting.DURATION_UNITS,
-        "states_with_reason": sorted(live.TROUBLED),
+        "states_with_reason": sorted(live.ABNORMAL),
     }

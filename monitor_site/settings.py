@@ -60,7 +60,6 @@ LEAN_APPS = [
     "monitor_site",
 ]
 FULL_APPS = [
-    "daphne",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -77,20 +76,20 @@ INSTALLED_APPS = LEAN_APPS if LEAN else FULL_APPS + LEAN_APPS
 MIDDLEWARE = [
     "core.observability.RequestLogMiddleware",
     "metrics.prometheus.RequestTimingMiddleware",
-    "monitor_site.middleware.SecurityHeaders",
-    "monitor_site.middleware.Security",
-    "monitor_site.middleware.StaticFiles",
-    "monitor_site.middleware.Compression",
-    "monitor_site.middleware.ApiManners",
-    "monitor_site.middleware.NoNul",
-    "monitor_site.middleware.ApiConditionalGet",
-    "monitor_site.middleware.Session",
-    "monitor_site.middleware.Locale",
-    "monitor_site.middleware.Common",
-    "monitor_site.middleware.Csrf",
-    "monitor_site.middleware.Authentication",
-    "monitor_site.middleware.Messages",
-    "monitor_site.middleware.XFrameOptions",
+    "monitor_site.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "monitor_site.middleware.StaticFilesMiddleware",
+    "monitor_site.middleware.CompressionMiddleware",
+    "monitor_site.middleware.ApiResponseMiddleware",
+    "monitor_site.middleware.NulCharacterMiddleware",
+    "monitor_site.middleware.ApiConditionalGetMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 if LEAN:  # serves no requests, but Django's checks would import all of these
     MIDDLEWARE = []
@@ -210,8 +209,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 # W001 to W003 check for three Django middleware classes by name; ours are subclasses.
-SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
-SILENCED_SYSTEM_CHECKS += (
+SILENCED_SYSTEM_CHECKS = (
     [] if BEHIND_TLS else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
 
-from .feed import Mailbox
+from .feed import Subscription
 from .payloads import ProcessStatus, ProgramStatus
 from .states import Action, State
 from .status import one_program
@@ -33,7 +33,7 @@ class ActionGoal:
         return now["state"] == State.FATAL and is_news and self.verb in (Action.START, Action.RESTART)
 
 
-async def wait_for(goal: ActionGoal, changes: Mailbox, seconds: float) -> ProgramStatus | None:
+async def wait_for(goal: ActionGoal, changes: Subscription, seconds: float) -> ProgramStatus | None:
     """The status when the goal is reached or hopeless, at the latest after `seconds`; None: program removed."""
     program_id = goal.before["id"]
     deadline = asyncio.get_running_loop().time() + seconds
@@ -43,7 +43,7 @@ async def wait_for(goal: ActionGoal, changes: Mailbox, seconds: float) -> Progra
         if left <= 0:
             break
         try:
-            message = await asyncio.wait_for(changes.take(), min(left, LOOK_AGAIN_SECONDS))
+            message = await asyncio.wait_for(changes.get(), min(left, LOOK_AGAIN_SECONDS))
         except TimeoutError:
             message = None
         if message is None:

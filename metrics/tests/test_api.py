@@ -17,7 +17,7 @@ from core.access import Role
 from core.models import ApiToken
 from metrics.models import OpenPeriod
 from metrics.storage.tiers import HOUR, MINUTE, RAW
-from programs.connection_limits import seats
+from programs.connection_limits import connections
 from programs.tests.api_rig import Api, define, host, token
 
 from .history import store_host_usage, store_usage, store_usage_rows
@@ -269,11 +269,11 @@ def test_a_disconnect_frees_the_connection(monkeypatch: pytest.MonkeyPatch) -> N
         answer: Any = await AsyncClient().get("/api/metrics/export", headers=headers)
         pieces = aiter(answer.streaming_content)
         await anext(pieces)
-        taken = bool(seats._taken)
+        taken = bool(connections._open)
         await pieces.aclose()
         del answer, pieces  # the test client keeps a reference cycle, which the server does not
         gc.collect()
-        while seats._taken:
+        while connections._open:
             await asyncio.sleep(0.01)
         return taken
 

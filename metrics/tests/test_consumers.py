@@ -14,8 +14,8 @@ from metrics.consumers import ChartSocket, ProgramChartSocket, routes
 from metrics.models import ResourceUsage
 from metrics.storage.tiers import RAW
 from programs import services
-from programs.connection_limits import seats
-from programs.consumers import BAD_QUERY, GONE, REFUSED, UNKNOWN
+from programs.connection_limits import connections
+from programs.consumers import BAD_QUERY, FORBIDDEN, NOT_FOUND, UNAUTHENTICATED
 from programs.consumers import routes as programs_routes
 from programs.models import Process
 from programs.tests.actors import AgentBox, wait_for, wait_state
@@ -34,7 +34,7 @@ define_async, host_async, used_async = sync_to_async(define), sync_to_async(host
 def own_folder(tmp_path: Path, settings: Any) -> None:
     settings.RUN_DIR = tmp_path / "run"
     settings.SAMPLE_SECONDS = 0.05
-    seats._taken.clear()
+    connections._open.clear()
 
 
 @pytest.fixture
@@ -108,17 +108,17 @@ async def test_an_invalid_query_is_refused(query: str) -> None:
 
 async def test_missing_credentials_and_foreign_origins_are_refused() -> None:
     program = await define_async()
-    assert await rig.refusal(address(program), OWN_ORIGIN) == UNKNOWN
+    assert await rig.refusal(address(program), OWN_ORIGIN) == UNAUTHENTICATED
     cookie = await session_of(await sync_to_async(person)(Role.READ))
-    assert await rig.refusal(address(program), (b"origin", b"http://evil.example"), cookie) == REFUSED
+    assert await rig.refusal(address(program), (b"origin", b"http://evil.example"), cookie) == FORBIDDEN
     async with rig.opened(address(program), OWN_ORIGIN, cookie) as found:
         await receive(found, "history")
 
 
 async def test_an_unknown_program_is_refused() -> None:
     header = bearer(await token_async())
-    assert await rig.refusal("/ws/programs/99/metrics/", header) == GONE
-    assert await rig.refusal(f"/ws/programs/{2**70}/metrics/", header) == GONE
+    assert await rig.refusal("/ws/programs/99/metrics/", header) == NOT_FOUND
+    assert await rig.refusal(f"/ws/programs/{2**70}/metrics/", header) == NOT_FOUND
 
 
 async def test_the_socket_closes_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ async def test_the_socket_closes_with_its_program(monkeypatch: pytest.MonkeyPatc
     program = await define_async()
     async with rig.opened(address(program)) as found:
         await sync_to_async(services.remove)(program, actor="x")
-        assert await close_code(found) == GONE
+        assert await close_code(found) == NOT_FOUND
 
 
 async def test_a_host_can_be_streamed_too(often: None) -> None:
@@ -136,7 +136,7 @@ async def test_a_host_can_be_streamed_too(often: None) -> None:
         await sync_to_async(store_host_usage)(machine, RAW, at)
         points = await receive(found, "points")
     assert points["series"] == {"cpu_percent": {"avg": [[at, 20.0]], "max": [[at, 30.0]]}}
-    assert await rig.refusal("/ws/metrics/host/?host=far", bearer(await token_async())) == GONE
+    assert await rig.refusal("/ws/metrics/host/?host=far", bearer(await token_async())) == NOT_FOUND
 
 
 def test_it_polls_at_most_once_per_sample(settings: Any) -> None:

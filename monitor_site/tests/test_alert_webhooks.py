@@ -30,7 +30,7 @@ def test_firing_and_resolved_are_delivered_with_rule_value_and_threshold(writer:
     firing, resolved = messages()
     assert firing.headline == "Alert web is hot for web: CPU 97.5 % over 1 min (above 90 %)"
     assert (firing.tone, firing.program) == ("error", "web")
-    assert resolved.headline == "Alert web is hot for web is over after 1 min: recovered"
+    assert resolved.headline == "Alert web is hot for web resolved after 1 min: recovered"
     assert resolved.tone == "good"
     assert {"Rule", "CPU", "Threshold", "Lasted"} <= dict(resolved.facts).keys()
 

@@ -56,7 +56,7 @@ async def _carry_out(
     request: AuthedRequest, program_id: int, verb: Action, seconds: float
 ) -> Status[ProgramStatus]:
     async with AsyncExitStack() as watching:
-        changes = await watching.enter_async_context(feed.current().watch(urgent=True)) if seconds else None
+        changes = await watching.enter_async_context(feed.current().subscribe(urgent=True)) if seconds else None
         goal = ActionGoal(verb, await sync_to_async(_ask)(program_id, verb, request.auth.actor))
         if changes:
             now = await wait_for(goal, changes, seconds)

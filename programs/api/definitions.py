@@ -35,7 +35,7 @@ SORTABLE = ("id", "name", "state", "cpu_percent", "memory_bytes", "restarts", "s
 
 
 def program_or_404(program_id: int) -> Program:
-    program = pages.whole().filter(pk=program_id).first()
+    program = pages.with_dependencies().filter(pk=program_id).first()
     if program is None:
         raise Http404(f"There is no program {program_id}.")
     return program

@@ -16,7 +16,7 @@ from programs.hosts import is_local
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
-from programs.masked_logs import Output, Veil
+from programs.masked_logs import ProgramLogs, SecretMask
 from programs.models import Program
 
 from .selection import one
@@ -53,7 +53,7 @@ class Logs(Subcommand):
         program = one(options.name)
         if not is_local(program.host):
             raise FailedError(f"{program.name} runs on {program.host}: its logs are there, not on this machine.")
-        output = Output(program, options.instance)
+        output = ProgramLogs(program, options.instance)
         if options.instance is not None and not output.logs[0].live.exists():
             raise FailedError(f"{program.name} has no log of an instance {options.instance}.")
         if options.follow:
@@ -77,12 +77,12 @@ class Logs(Subcommand):
 class Following:
     """The last lines of some logs that fit, then new ones as they come; rotations and restarts go by unseen."""
 
-    def __init__(self, program: Program, output: Output, options: Options) -> None:
+    def __init__(self, program: Program, output: ProgramLogs, options: Options) -> None:
         # What a filter will drop must be read first: then as far back as a follower goes.
         is_filtered = bool(options.query or options.since)
         backlog = MAX_TAIL if is_filtered else options.lines
         self._followers = [Follower(log, tail=backlog) for log in output.logs]
-        self._veil = Veil(program)
+        self._mask = SecretMask(program)
         self._query: str = options.query
         self._since: datetime | None = options.since
         self._count: int = options.lines
@@ -111,7 +111,7 @@ class Following:
         return sorted(batch, key=lambda line: line["time"] or "~")
 
     def _read(self, follower: Follower) -> Iterable[Line]:
-        lines = self._veil.over(follower.read_new(), self._query)
+        lines = self._mask.apply(follower.read_new(), self._query)
         if len(self._followers) > 1:
             for line in lines:
                 line["instance"] = follower.log.index

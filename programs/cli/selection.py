@@ -24,7 +24,7 @@ def add_all(parser: ArgumentParser) -> None:
 
 def named_or_all(options: Options) -> list[ProgramStatus]:
     """Those that are meant; without names and tags all."""
-    every = status.every_program(status.pulse())
+    every = status.all_programs(status.read_host_state())
     return picked(every, options.names, options.tags) if options.names or options.tags else every
 
 

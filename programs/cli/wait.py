@@ -56,9 +56,9 @@ class _Latest:
         self._programs: dict[int, ProgramStatus] = {}
 
     def read(self) -> Mapping[int, ProgramStatus]:
-        seen, before = status.pulse(), self._seen
+        seen, before = status.read_host_state(), self._seen
         if before is None or (seen.revision, seen.alive) != (before.revision, before.alive):
-            self._programs = {program["id"]: program for program in status.every_program(seen)}
+            self._programs = {program["id"]: program for program in status.all_programs(seen)}
             self._seen = seen
         return self._programs
 

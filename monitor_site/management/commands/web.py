@@ -15,8 +15,7 @@ from monitor_site.environment import bind_parts
 from monitor_site.serving import address
 
 log = structlog.get_logger(__name__)
-# New objects between two garbage collections. With the default of 700, Python collects several times per long
-# response.
+# Allocations between two garbage collections. Python's default is 700: several collections in each long response.
 GC_THRESHOLD = 20_000
 
 
@@ -39,13 +38,13 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def serve(self, host: str, port: int) -> None:
-        # Imported late: they load everything, and a port in use should be reported before that.
+        # Both load everything; a port that is taken is reported before that.
         from monitor_site.asgi import application
         from monitor_site.web_server import WebServer
 
         configure("web")  # after the application, which calls django.setup() and so resets the logs
         gc.collect()
-        gc.freeze()  # what is loaded now stays, so collections need not scan it
+        gc.freeze()  # what is loaded by now stays, so no collection needs to visit it
         gc.set_threshold(GC_THRESHOLD)
         url = address.public_url(host, port, settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS)
         server = WebServer(application, host, port, on_listening=lambda: log.info("web.listening", url=url))

@@ -27,7 +27,7 @@ def test_the_facts_of_an_alert() -> None:
         "value": 12.5, "highest": 99.25, "lowest": 12.5, "seconds": 300, "why": "recovered",
     }  # fmt: skip
     event = {"type": "alert.resolved", "severity": "info", "actor": "agent", "data": data}
-    summary = "Alert hot for my_web is over after 5 min: recovered"
+    summary = "Alert hot for my_web resolved after 5 min: recovered"
     body = {**crash_body(event=event, summary=summary, process={}), "type": "alert.resolved"}
     message = build_message(body)
     assert (message.tone, message.headline) == (MessageTone.GOOD, summary)
