@@ -7,8 +7,18 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import model_validator
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 
 from .states import Action, State
 
@@ -24,7 +34,7 @@ class KeptValue(Input):
 class Variable(Input):
     name: Text
     value: Text | KeptValue
-    secret: Flag = False
+    secret: StrictBool = False
 
 
 class StopStep(Input):
@@ -51,7 +61,7 @@ class ChangesIn(Input):
 
     name: Text = ""
     command: Text = ""
-    shell: Flag = False
+    shell: StrictBool = False
     description: Text = ""
     tags: list[Text] = []
     host: Text | None = None
@@ -63,7 +73,7 @@ class ChangesIn(Input):
     nice: Whole | None = None
     max_open_files: Whole | None = None
     max_memory_bytes: Whole | None = None
-    autostart: Flag = True
+    autostart: StrictBool = True
     restart_policy: Literal["always", "on-failure", "never"] = "on-failure"
     success_exit_codes: list[Whole] = [0]
     start_seconds: Number = 1
@@ -83,7 +93,7 @@ class ChangesIn(Input):
     probes: list[ProbeIn] = []
     log_max_bytes: Whole = 52_428_800
     log_backups: Whole = 10
-    log_compress: Flag = True
+    log_compress: StrictBool = True
 
 
 class DefinitionIn(ChangesIn):
@@ -155,7 +165,7 @@ class ChangedOut(DefinitionOut):
     applies: dict[str, Literal["live", "restart"]]
 
 
-class ProgramListing(Listing):
+class ProgramListing(ListQuery):
     tag: SearchText = Field("", description="Only programs with this tag")
     host: SearchText = Field("", description="Only programs of this host")
     state: State | None = Field(None, description="Only programs in this state")
@@ -238,7 +248,7 @@ class ActionsIn(Input):
     action: Action
     ids: list[Identifier] = Field([], max_length=1000)
     tags: list[Text] = Field([], max_length=100)
-    all: Flag = False
+    all: StrictBool = False
 
     @model_validator(mode="after")
     def _names_programs_once(self) -> ActionsIn:
@@ -279,11 +289,11 @@ class EventOut(Schema):
     data: dict[str, Any]
 
 
-class EventListing(Listing):
+class EventListing(ListQuery):
     type: str = Field("", max_length=500, description="One or several, with commas; `program.*` for a whole area")
     severity: str = Field("", max_length=50, description="info, warning, error; several with commas")
-    since: Moment | None = Field(None, description="From this moment on")
-    until: Moment | None = Field(None, description="Up to this moment, not including it")
+    since: Timestamp | None = Field(None, description="From this moment on")
+    until: Timestamp | None = Field(None, description="Up to this moment, not including it")
 
 
 class AllEventsListing(EventListing):

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, principal_of, role_required
+from core.access.permissions import RoleModelAdmin, principal_of, role_required
 from core.exceptions import ConflictError
 from programs import services
 from programs.models import Program

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.access import Role
-from core.access.guards import role_required
+from core.access.permissions import role_required
 from core.exceptions import ConflictError
 from programs import adoption, services
 from programs.adoption import Candidate

@@ -10,7 +10,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from core.timeformat import iso
 from programs import definition, services
 from programs import status as live
@@ -49,12 +49,12 @@ def status_or_404(program_id: int) -> ProgramStatus:
 
 
 @router.get("/programs", auth=auth.READ, response=PageOut)
-def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> Page:
+def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> ListPage:
     """Definitions with their present state. `search` looks at name, description and command."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
-    fields = listing.chosen_fields(FIELDS)
+    fields = listing.selected_fields(FIELDS)
     found, count = pages.page(listing, columns)
-    return listing.answer([_shown(program, status) for program, status in found], count, fields)
+    return listing.page_response([_shown(program, status) for program, status in found], count, fields)
 
 
 @router.post("/programs", auth=auth.ADMIN, response={201: DefinitionOut, 200: PreviewOut})

@@ -1,4 +1,4 @@
-"""The agent's sign of life in the database. Who watches for its absence is `monitor_site.jobs.agent_watch`."""
+"""The agent's sign of life in the database. Who watches for its absence is `monitor_site.jobs.lost_agents`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, principal_of
+from core.access.permissions import RoleModelAdmin, principal_of
 from core.timeformat import local_time, time_element
 from programs.admin.events import badge
 from programs.forms.fields import DurationField, seconds_text

@@ -1,4 +1,4 @@
-"""What is sent, what counts as an answer, and the bounds of both."""
+"""Requests, responses and their limits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from core.http import Client, OutgoingRequest, Policy, RefusedError, TransportError
-from core.tests.http_rig import OK, Reader, Writer, failure, free_port, post, serving
+from core.tests.http_server import OK, Reader, Writer, failure, free_port, post, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-async def test_it_hands_over_exactly_the_bytes_and_says_what_came_back(client: Client) -> None:
+async def test_it_sends_exactly_the_bytes_and_returns_the_response(client: Client) -> None:
     async with serving() as server:
         response = await client.send(post(server.url("/a%2Fb?c=%20d"), b'{"a": "\xc3\xa9"}', **{"X-Own": "1"}))
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
@@ -30,7 +30,7 @@ async def test_it_hands_over_exactly_the_bytes_and_says_what_came_back(client: C
     assert response.headers["content-length"] == "2" and response.duration_ms < 5000
 
 
-async def test_it_takes_the_way_over_a_name_and_over_ipv6(client: Client) -> None:
+async def test_it_connects_by_name_and_by_ipv6(client: Client) -> None:
     async with serving(host="localhost") as server:
         assert (await client.send(post(server.url(host="localhost")))).status == 200
     async with serving(host="::1") as server:
@@ -38,7 +38,7 @@ async def test_it_takes_the_way_over_a_name_and_over_ipv6(client: Client) -> Non
 
 
 @pytest.mark.parametrize("status", [204, 301, 307, 404, 410, 429, 500, 503])
-async def test_every_status_is_an_answer(client: Client, status: int) -> None:
+async def test_every_status_is_a_response(client: Client, status: int) -> None:
     answer = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\nRetry-After: 7\r\n\r\n".encode()
     async with serving(answer) as server:
         response = await client.send(post(server.url()))
@@ -91,7 +91,7 @@ async def drip(writer: Writer, first: bytes, drop: bytes) -> None:
     ],
     ids=["header", "headers", "body", "chunks", "interim"],
 )
-async def test_a_byte_at_a_time_ends_at_the_deadline(client: Client, first: bytes, drop: bytes) -> None:
+async def test_a_response_of_single_bytes_stops_at_the_deadline(client: Client, first: bytes, drop: bytes) -> None:
     async with serving(lambda reader, writer: drip(writer, first, drop)) as server:
         started = time.monotonic()
         error = await failure(client, server.url(), deadline=0.5)
@@ -99,20 +99,20 @@ async def test_a_byte_at_a_time_ends_at_the_deadline(client: Client, first: byte
     assert time.monotonic() - started < 3
 
 
-async def test_a_silent_server_ends_at_the_deadline_and_was_connected(client: Client) -> None:
+async def test_a_server_that_does_not_respond_times_out_as_connected(client: Client) -> None:
     async with serving(lambda reader, writer: asyncio.sleep(30)) as server:
         error = await failure(client, server.url(), deadline=0.3)
-    assert (error.kind, error.connected, error.text) == ("timeout", True, "No whole answer within 0.3 s.")
+    assert (error.kind, error.connected, error.text) == ("timeout", True, "No complete response within 0.3 s.")
 
 
-async def test_a_server_that_does_not_read_ends_at_the_deadline(client: Client) -> None:
+async def test_a_server_that_does_not_read_times_out(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(TransportError, match="timeout"):
             await client.send(post(url, b"a" * 50_000_000), deadline=0.5)
 
 
-async def test_an_answer_of_100_mb_costs_no_memory(client: Client) -> None:
+async def test_a_response_of_100_mb_takes_no_memory(client: Client) -> None:
     async def flood(reader: Reader, writer: Writer) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
         for _ in range(1600):
@@ -128,7 +128,7 @@ async def test_an_answer_of_100_mb_costs_no_memory(client: Client) -> None:
     assert peak < 5_000_000
 
 
-async def test_a_packed_answer_is_not_unpacked(client: Client) -> None:
+async def test_a_compressed_response_is_not_decompressed(client: Client) -> None:
     bomb = gzip.compress(b"\0" * 50_000_000)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
     async with serving(head + bomb) as server:
@@ -136,7 +136,7 @@ async def test_a_packed_answer_is_not_unpacked(client: Client) -> None:
     assert response.body_head == bomb[:4096]
 
 
-async def test_headers_without_end_are_no_answer(client: Client) -> None:
+async def test_endless_headers_are_an_error(client: Client) -> None:
     async with serving(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 100_000) as server:
         error = await failure(client, server.url())
     assert error.kind == "malformed"
@@ -145,13 +145,13 @@ async def test_headers_without_end_are_no_answer(client: Client) -> None:
 # --- Failures -------------------------------------------------------------------------------------------
 
 
-async def test_a_closed_port_is_refused_and_nothing_was_received(client: Client) -> None:
+async def test_a_closed_port_is_an_error_without_connection(client: Client) -> None:
     error = await failure(client, f"http://127.0.0.1:{free_port()}/secret-token")
     assert (error.kind, error.connected) == ("refused", False)
     assert "secret-token" not in str(error) and "127.0.0.1" in error.text
 
 
-async def test_an_unknown_name_is_a_failure_of_dns(client: Client) -> None:
+async def test_an_unknown_name_is_a_dns_error(client: Client) -> None:
     error = await failure(client, "http://no-such-host.invalid/secret-token", deadline=10)
     assert (error.kind, error.connected) == ("dns", False)
     assert "secret-token" not in str(error)
@@ -169,12 +169,12 @@ async def test_an_unknown_name_is_a_failure_of_dns(client: Client) -> None:
     ],
     ids=["nothing", "short body", "short chunk", "smtp", "binary", "status"],
 )
-async def test_an_answer_cut_short_or_no_answer_at_all(client: Client, answer: bytes, kind: str) -> None:
+async def test_an_incomplete_or_missing_response_is_an_error(client: Client, answer: bytes, kind: str) -> None:
     async with serving(answer) as server:
         assert (await failure(client, server.url())).kind == kind
 
 
-async def test_whoever_cancels_is_not_told_of_a_timeout(client: Client) -> None:
+async def test_cancelling_a_request_is_not_a_timeout(client: Client) -> None:
     async with serving(lambda reader, writer: asyncio.sleep(30)) as server:
         task = asyncio.create_task(client.send(post(server.url())))
         await asyncio.sleep(0.1)
@@ -183,19 +183,19 @@ async def test_whoever_cancels_is_not_told_of_a_timeout(client: Client) -> None:
             await task
 
 
-async def test_nothing_is_sent_with_headers_that_break_the_message(client: Client) -> None:
+async def test_a_request_with_invalid_headers_is_not_sent(client: Client) -> None:
     async with serving() as server:
         with pytest.raises(RefusedError):
             await client.send(OutgoingRequest("POST", server.url(), {"X-A": "b\r\nX-B: c"}))
         assert server.requests == []
 
 
-async def test_a_client_outside_of_its_context_says_so() -> None:
+async def test_a_client_outside_of_its_context_raises_an_error() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await Client(Policy()).send(post("http://127.0.0.1/"))
 
 
-def test_those_who_only_check_an_address_do_not_load_the_client() -> None:
+def test_checking_a_url_does_not_import_the_client() -> None:
     script = (
         "import sys, core.http; core.http.check_url; sys.exit('aiohttp' in sys.modules or 'django' in sys.modules)"
     )

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from core.http import Client, Policy, Tls
-from core.tests.http_rig import certificate, serving
+from core.tests.http_server import certificate, serving
 from webhooks import transports
 from webhooks.delivery.attempt import AttemptOutcome, deliver
 from webhooks.delivery.claims import ClaimedDelivery, DeliveryBatch, Destination

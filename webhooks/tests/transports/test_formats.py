@@ -14,7 +14,7 @@ import pytest
 from django.db import transaction
 
 from core.http import Client, OutgoingRequest, OutgoingResponse, Policy
-from core.tests.http_rig import serving
+from core.tests.http_server import serving
 from programs import events
 from programs.models import Incident, Program
 from webhooks import transports

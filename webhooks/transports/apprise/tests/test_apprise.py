@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from core.http import Client, Policy, RefusedError, TransportError
-from core.tests.http_rig import OK, certificate, serving
+from core.tests.http_server import OK, certificate, serving
 from webhooks.tests.sample_bodies import CRASH
 from webhooks.transports import get
 from webhooks.transports.apprise import process

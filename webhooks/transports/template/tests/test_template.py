@@ -75,7 +75,7 @@ def test_a_get_has_no_body() -> None:
         ({"headers": "X-A"}, "no colon"),
         ({"headers": "Webhook-Signature: v1,x"}, "set by the monitor itself"),
         ({"headers": "Host: example.com"}, "set by the monitor itself"),
-        ({"headers": "X A: b"}, "no name of a header"),
+        ({"headers": "X A: b"}, "not a valid header name"),
         ({"content_type": "text/plain\r\nX: y"}, "line break"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Errors made on purpose."""
+"""Errors and occurrences for tests."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from django.db import transaction
 from django.test import TestCase
 
 from core.errors.buffer import ErrorBuffer
-from core.errors.occurrence import Occurrence, sighted
+from core.errors.occurrence import Occurrence, make_occurrence
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 
-def caught(fail: Callable[[], Any]) -> Exception:
+def catch(call: Callable[[], Any]) -> Exception:
     try:
-        fail()
+        call()
     except Exception as error:
         return error
-    raise AssertionError("it did not fail")
+    raise AssertionError("no error was raised")
 
 
-def refuse(value: object = "") -> None:
+def fail(value: object = "") -> None:
     raise ValueError(f"cannot use {value}")
 
 
-def seen(error: Exception, at: datetime = NOON) -> Occurrence:
-    return sighted(error, "web", "GET x", at)
+def occurrence_of(error: Exception, at: datetime = NOON) -> Occurrence:
+    return make_occurrence(error, "web", "GET x", at)
 
 
-def write(ledger: ErrorBuffer) -> None:
+def write(buffer: ErrorBuffer) -> None:
     with TestCase.captureOnCommitCallbacks(execute=True), transaction.atomic():
-        ledger.write()
+        buffer.write()

@@ -1,4 +1,4 @@
-"""Errors of real processes, each of its kind, found in the database afterwards."""
+"""Real processes store their errors in the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from monitor_site.jobs.queue import enqueue
 
 from .installation import Installation, wait_until
-from .test_jobs_cluster import Outside
+from .test_jobs_cluster import DirectBroker
 
 COLUMNS = "kind, culprit, process, place, message, count"
 
@@ -19,12 +19,12 @@ def groups(installation: Installation, kind: str) -> list[Any]:
     return installation.query(f"select {COLUMNS} from core_errorgroup where kind = ?", kind)
 
 
-def lean(installation: Installation, module: str) -> None:
+def start_lean(installation: Installation, module: str) -> None:
     module_of_settings = os.environ["DJANGO_SETTINGS_MODULE"]
     installation.start("-m", module, MONITOR_APPS="lean", DJANGO_SETTINGS_MODULE=module_of_settings)
 
 
-def test_a_command_that_fails_leaves_its_error_and_its_traceback(installation: Installation) -> None:
+def test_a_failing_command_stores_its_error_and_prints_the_traceback(installation: Installation) -> None:
     done = installation.run("shell", "--verbosity=0", "--command", "from core.ids import *; time_ordered_id(1/0)")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
@@ -33,7 +33,7 @@ def test_a_command_that_fails_leaves_its_error_and_its_traceback(installation: I
     ]
 
 
-def test_a_command_that_says_what_is_wrong_leaves_none(installation: Installation) -> None:
+def test_a_command_that_exits_with_a_message_stores_no_error(installation: Installation) -> None:
     assert installation.run("restore", "/nowhere").returncode == 1
     assert installation.query("select count(*) from core_errorgroup") == [(0,)]
 
@@ -41,16 +41,16 @@ def test_a_command_that_says_what_is_wrong_leaves_none(installation: Installatio
 def test_a_failing_command_does_not_wait_for_a_locked_database(installation: Installation) -> None:
     with closing(sqlite3.connect(installation.database, isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
-        done = installation.run("shell", "--verbosity=0", "--command", "1/0")  # ends before the lock does
+        done = installation.run("shell", "--verbosity=0", "--command", "1/0")  # exits before the lock is released
         lock.execute("ROLLBACK")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
 
 
-def test_a_job_that_fails_leaves_its_error_under_its_name(installation: Installation) -> None:
-    lean(installation, "monitor_site.tests.run_quick_jobs")
+def test_a_failing_job_stores_its_error_with_the_jobs_name(installation: Installation) -> None:
+    start_lean(installation, "monitor_site.tests.run_quick_jobs")
     for _ in range(3):
-        enqueue("json.loads", "{", broker=Outside(installation))
+        enqueue("json.loads", "{", broker=DirectBroker(installation))
     kind = "json.decoder.JSONDecodeError"
     wait_until(lambda: [count for *_, count in groups(installation, kind)] == [3])
     [(_, culprit, process, place, message, _)] = groups(installation, kind)
@@ -59,8 +59,8 @@ def test_a_job_that_fails_leaves_its_error_under_its_name(installation: Installa
     assert "Expecting property name" in message
 
 
-def test_a_service_of_the_agent_that_fails_is_written_by_the_agents_writer(installation: Installation) -> None:
-    lean(installation, "monitor_site.tests.run_failing_agent")
+def test_the_agents_writer_stores_the_errors_of_its_services(installation: Installation) -> None:
+    start_lean(installation, "monitor_site.tests.run_failing_agent")
     wait_until(lambda: [group for group in groups(installation, "LookupError") if group[-1] >= 3])
     [group] = groups(installation, "LookupError")
     assert group[1:5] == ("monitor_site.agent._keep_running", "agent", "service faulty", "nothing to be found")

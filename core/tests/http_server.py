@@ -1,4 +1,4 @@
-"""Small servers that answer well or badly, for tests of what goes out."""
+"""Small HTTP servers, certificates and resolvers for tests of outgoing requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Seen: a\r\nX-Seen: b\r\n\r\nok"
 
 @dataclass
 class Server:
-    """`port` of a listening server, and the requests it got, head and body as bytes."""
+    """The port of a listening server and the requests it received."""
 
     port: int = 0
     requests: list[bytes] = field(default_factory=list)
@@ -58,7 +58,7 @@ async def serving(
             else:
                 await answer(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-            return  # the client went away, as some tests want it to
+            return  # the client disconnected
         finally:
             writer.transport.abort() if not isinstance(answer, bytes) else writer.close()
 
@@ -78,7 +78,7 @@ def free_port() -> int:
 
 
 def certificate(folder: Path, *names: str) -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context for `names`, and the file of its certificate, which nobody trusts yet."""
+    """A TLS context for `names` and the file of its certificate, which is not trusted yet."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.datetime.now(datetime.UTC)
@@ -104,17 +104,17 @@ def unknown(host: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def answering(*answers: list[str]) -> Any:
-    """A name server that gives another answer each time, the last for ever."""
+    """A getaddrinfo that returns the next result each time, and the last one again and again."""
     left = list(answers)
     real = socket.getaddrinfo
 
-    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+    def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
         if not host.endswith(".test"):
             return real(host, port, *args, **kwargs)
         addresses = left.pop(0) if len(left) > 1 else left[0]
         return [info for address in addresses for info in real(address, port, type=socket.SOCK_STREAM)]
 
-    return look_up
+    return getaddrinfo
 
 
 def post(url: str, body: bytes = b"{}", **headers: str) -> OutgoingRequest:

@@ -1,4 +1,4 @@
-"""Roles at the doors of the admin. Imported by admin modules and views only: it needs the admin installed."""
+"""Permissions of admin pages by role. Import it only where the admin is installed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
 from .audit import audit
 from .login import client_address
-from .principal import Principal
-from .roles import Role, has_role
+from .roles import Principal, Role, has_role
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -31,7 +32,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def role_required(role: Role) -> Callable[[View[P]], View[P]]:
-    """For a view: strangers go to the log-in page, people below `role` get 403."""
+    """Decorator for a view: redirects anonymous users to the login page, responds with 403 below `role`."""
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
@@ -48,17 +49,17 @@ def role_required(role: Role) -> Callable[[View[P]], View[P]]:
 
 
 def principal_of(request: HttpRequest) -> Principal:
-    """Whoever is logged in. Raises PermissionDenied for a stranger or a person without a role."""
-    principal = Principal.of_user(request.user)
+    """The logged-in user. Raises PermissionDenied for anonymous users and users without a role."""
+    principal = Principal.from_user(request.user)
     if principal is None:
         raise PermissionDenied
     return principal
 
 
 class RolePermissions:
-    """Answers Django's questions about one model by role; for admin classes and inlines.
+    """Mixin for admin classes and inlines: decides Django's permissions by role.
 
-    `has_operate_permission` and `has_administer_permission` are what `@action(permissions=["operate"])` asks.
+    `@action(permissions=["operate"])` calls `has_operate_permission`.
     """
 
     view_role = Role.READ
@@ -87,21 +88,36 @@ class RolePermissions:
 
 
 class RoleModelAdmin(RolePermissions, UnfoldAdmin):
-    """Unfold's ModelAdmin, guarded by roles; each addition, change and removal leaves an audit row."""
+    """Base of all admin classes: permissions by role, page titles, audit rows for each add, change and delete."""
 
     show_full_result_count = False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Without a filter all are shown: Unfold would offer "Show all" where the full number is not counted."""
-        listed = super().get_changelist_instance(request)
-        if listed.full_result_count is None and not (listed.query or listed.has_active_filters):
-            listed.full_result_count = listed.result_count
-        return listed
+        changelist = super().get_changelist_instance(request)
+        changelist.title = capfirst(str(self.opts.verbose_name_plural))  # instead of "Select … to change"
+        # Without a filter everything is shown, but Unfold offers "Show all" when the full count is unknown.
+        if changelist.full_result_count is None and not (changelist.query or changelist.has_active_filters):
+            changelist.full_result_count = changelist.result_count
+        return changelist
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if "selection_note" in context:
+            context["selection_note"] = _("None of %(count)d selected") % {"count": len(context["cl"].result_list)}
+        return response
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        name = self.opts.verbose_name
+        title = capfirst(str(name)) if object_id else _("New %(name)s") % {"name": name}
+        return super().changeform_view(request, object_id, form_url, {"title": title, **(extra_context or {})})
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any) -> bool:
-        """Of the columns those that a filter names: `?traceback__contains=` would tell what is not shown."""
+        # Only columns with a filter: `?traceback__contains=` would reveal a hidden column letter by letter.
         column = lookup.partition("__")[0]
-        if column not in map(_named_by, self.get_list_filter(request)):
+        if column not in map(_filter_parameter, self.get_list_filter(request)):
             with suppress(FieldDoesNotExist):
                 self.opts.get_field(column)
                 return False
@@ -121,7 +137,7 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
         return super().log_deletions(request, queryset)
 
     def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
-        """`message` is Django's list of what was done, with names of fields and no values."""
+        # `message` is Django's list of changes: names of fields without values.
         data = {"id": str(obj.pk), "message": message} if message else {"id": str(obj.pk)}
         audit(
             principal_of(request),
@@ -132,6 +148,5 @@ class RoleModelAdmin(RolePermissions, UnfoldAdmin):
         )
 
 
-def _named_by(entry: Any) -> str:
-    """The column, or the name of its own, that an entry of `list_filter` is about."""
+def _filter_parameter(entry: Any) -> str:
     return str(entry[0] if isinstance(entry, tuple) else getattr(entry, "parameter_name", entry))

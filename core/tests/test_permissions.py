@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
 from core.access import Role, audit
-from core.access.guards import RolePermissions, principal_of, role_required
+from core.access.permissions import RolePermissions, principal_of, role_required
+from core.admin.changelist import CappedPaginator
 from core.models import AuditEntry
-from core.pagination import CappedPaginator
 
 from .conftest import People
 
@@ -27,20 +27,20 @@ def page(request: HttpRequest, number: int) -> HttpResponse:
     return HttpResponse(str(number))
 
 
-def test_a_guarded_view_sends_strangers_to_the_login() -> None:
+def test_a_protected_view_redirects_anonymous_users_to_the_login() -> None:
     response: Any = page(request_of(AnonymousUser()), 7)
     assert response.status_code == 302
     assert response["Location"] == "/admin/login/?next=/page/%3Fa%3D1"
 
 
 @pytest.mark.parametrize("role", [None, Role.READ])
-def test_a_guarded_view_refuses_a_lower_role(person: People, role: Role | None) -> None:
+def test_a_protected_view_denies_a_lower_role(person: People, role: Role | None) -> None:
     with pytest.raises(PermissionDenied):
         page(request_of(person(role=role)), 7)
 
 
 @pytest.mark.parametrize("role", [Role.OPERATE, Role.ADMIN])
-def test_a_guarded_view_lets_the_role_in(person: People, role: Role) -> None:
+def test_a_protected_view_allows_the_role(person: People, role: Role) -> None:
     response: Any = page(request_of(person(role=role)), 7)
     assert response.content == b"7"
 
@@ -54,7 +54,7 @@ def test_a_guarded_view_lets_the_role_in(person: People, role: Role) -> None:
         (Role.ADMIN, True, True, True),
     ],
 )
-def test_admin_pages_follow_the_role(
+def test_admin_permissions_follow_the_role(
     person: People, role: Role | None, see: bool, operate: bool, write: bool
 ) -> None:
     pages, request = RolePermissions(), request_of(person(role=role))
@@ -64,7 +64,7 @@ def test_admin_pages_follow_the_role(
     assert {may(request) for may in writing} == {pages.has_administer_permission(request)} == {write}
 
 
-def test_a_class_can_ask_for_another_role(person: People) -> None:
+def test_an_admin_class_can_require_another_role(person: People) -> None:
     class Pages(RolePermissions):
         view_role = Role.OPERATE
         write_role = Role.OPERATE
@@ -74,16 +74,16 @@ def test_a_class_can_ask_for_another_role(person: People) -> None:
     assert Pages().has_change_permission(request_of(person("bob", Role.OPERATE)))
 
 
-def test_whoever_is_logged_in_has_a_name_for_the_records(person: People) -> None:
+def test_the_principal_of_a_request_names_the_user(person: People) -> None:
     assert principal_of(request_of(person(role=Role.READ))).actor == "alice"
     with pytest.raises(PermissionDenied):
         principal_of(request_of(person("bob")))
 
 
-def test_long_tables_are_counted_so_far_and_no_further(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_paginator_stops_counting_at_its_limit(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         audit("alice", f"deed.{number}")
-    monkeypatch.setattr("core.pagination.MAX_COUNT", 5)
+    monkeypatch.setattr("core.admin.changelist.MAX_COUNT", 5)
     assert CappedPaginator(AuditEntry.objects.all(), 2).num_pages == 3
     assert CappedPaginator(AuditEntry.objects.filter(action="deed.1"), 2).count == 1
     assert CappedPaginator([1, 2, 3], 2).count == 3

@@ -1,4 +1,4 @@
-"""An agent that is silent: told once, and only when it is one."""
+"""Lost agents are reported once, and only when they are lost."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from django.db import OperationalError, transaction
 from django_q.models import OrmQ
 
 from core.tests.databases import BUSY, other_connection
-from monitor_site.jobs import guard as guard_module
-from monitor_site.jobs.agent_watch import AgentWatch
-from monitor_site.jobs.config import GuardConfig
-from monitor_site.jobs.guard import Guard
+from monitor_site.jobs import watchdog as watchdog_module
+from monitor_site.jobs.lost_agents import LostAgentDetector
+from monitor_site.jobs.watchdog import ClusterWatchdog, WatchdogConfig
 from programs import hosts
 from programs.hosts import this_host
 from programs.models import Host, ProgramEvent
@@ -35,20 +34,20 @@ def beat(at: datetime, kind: Kind = Kind.NEXT) -> None:
         save(this_host().pk, Beat(at, kind), {})
 
 
-def told(type_: str) -> list[dict[str, Any]]:
+def event_data(type_: str) -> list[dict[str, Any]]:
     return [event.data for event in ProgramEvent.objects.filter(type=type_).order_by("seq")]
 
 
 class Clock:
-    """Of one watcher: monotonic seconds, and a wall clock that goes along."""
+    """A detector with its monotonic clock and a wall clock that advance together."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.watch = AgentWatch(wall=lambda: NOON + timedelta(seconds=self.now))
+        self.detector = LostAgentDetector(wall_clock=lambda: NOON + timedelta(seconds=self.now))
 
     def run(self, seconds: int) -> None:
         for _ in range(seconds):
-            self.watch.look(self.now)
+            self.detector.check(self.now)
             self.now += 1
 
 
@@ -58,141 +57,143 @@ def clock() -> Clock:
 
 
 @pytest.mark.django_db
-class TestWatch:
-    def test_a_silence_is_told_once_with_its_beginning(self, clock: Clock) -> None:
+class TestDetector:
+    def test_a_lost_agent_is_reported_once_with_its_last_heartbeat(self, clock: Clock) -> None:
         beat(NOON, Kind.FIRST)
         clock.run(20)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
         clock.run(7)
         host = this_host().name
-        assert told("agent.lost") == [
+        assert event_data("agent.lost") == [
             {"host": host, "since": "2026-06-01T12:00:00Z", "silent_seconds": 20.0, "processes": 0}
         ]
         clock.run(600)
-        assert len(told("agent.lost")) == 1
+        assert len(event_data("agent.lost")) == 1
         event = ProgramEvent.objects.get(type="agent.lost")
         assert (event.severity, event.actor) == ("error", "jobs")
 
-    def test_an_agent_that_beats_is_never_told_lost(self, clock: Clock) -> None:
+    def test_an_agent_with_heartbeats_is_not_lost(self, clock: Clock) -> None:
         for second in range(0, 120, 5):
             beat(NOON + timedelta(seconds=second), Kind.NEXT if second else Kind.FIRST)
             clock.run(5)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
 
-    def test_after_a_clean_stop_there_is_nothing_to_tell(self, clock: Clock) -> None:
+    def test_an_agent_that_stopped_cleanly_is_not_lost(self, clock: Clock) -> None:
         beat(NOON, Kind.FIRST)
         clock.run(5)
         beat(NOON + timedelta(seconds=5), Kind.LAST)
         clock.run(120)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
 
-    def test_a_heartbeat_of_before_the_machine_was_off_is_no_silence_yet(self, clock: Clock) -> None:
+    def test_an_old_heartbeat_after_a_power_cut_is_not_lost_yet(self, clock: Clock) -> None:
         beat(NOON - timedelta(hours=9), Kind.FIRST)
-        clock.run(15)  # the watcher came first; now the agent
+        clock.run(15)  # the jobs process starts first, then the agent
         beat(NOON + timedelta(seconds=15), Kind.FIRST)
         clock.run(15)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
 
-    def test_a_watcher_that_was_asleep_itself_begins_anew(self, clock: Clock) -> None:
+    def test_a_detector_that_did_not_run_for_an_hour_starts_from_scratch(self, clock: Clock) -> None:
         beat(NOON, Kind.FIRST)
         clock.run(10)
         clock.now += 3600
         clock.run(20)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
         clock.run(10)
-        assert len(told("agent.lost")) == 1
+        assert len(event_data("agent.lost")) == 1
 
-    def test_a_clock_that_was_set_makes_no_silence(self, clock: Clock) -> None:
+    def test_a_clock_change_does_not_report_a_lost_agent(self, clock: Clock) -> None:
         for second in range(0, 60, 5):
             hour = 3600 if second == 30 else 0
             beat(NOON + timedelta(seconds=second - hour), Kind.NEXT if second else Kind.FIRST)
             clock.run(5)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
 
-    def test_of_two_watchers_one_tells(self) -> None:
+    def test_two_detectors_report_a_lost_agent_once(self) -> None:
         one, other = Clock(), Clock()
         beat(NOON, Kind.FIRST)
         for _ in range(60):
             one.run(1)
             other.run(1)
-        assert len(told("agent.lost")) == 1
+        assert len(event_data("agent.lost")) == 1
 
-    def test_who_had_to_wait_for_the_database_does_not_judge(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_detector_that_waited_for_the_database_reports_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         beat(NOON, Kind.FIRST)
         times = iter([0.0, 5.0])
         monkeypatch.setattr("programs.hosts.time.monotonic", lambda: next(times))
         assert not hosts.report_lost(this_host().pk, NOON, actor="jobs", now=NOON)
         assert Host.objects.get().is_watched
 
-    def test_a_heartbeat_at_the_last_moment_wins(self) -> None:
+    def test_a_heartbeat_just_before_the_report_prevents_it(self) -> None:
         beat(NOON, Kind.FIRST)
         beat(NOON + timedelta(seconds=25))
         assert not hosts.report_lost(this_host().pk, NOON, actor="jobs", now=NOON)
-        assert told("agent.lost") == []
+        assert event_data("agent.lost") == []
 
-    def test_one_that_was_only_held_up_says_that_it_is_back(self, clock: Clock) -> None:
+    def test_a_delayed_agent_reports_that_it_is_back(self, clock: Clock) -> None:
         beat(NOON, Kind.FIRST)
         clock.run(30)
         beat(NOON + timedelta(seconds=40))
-        assert [data["silent_seconds"] for data in told("agent.started")] == [40.0]
+        assert [data["silent_seconds"] for data in event_data("agent.started")] == [40.0]
         clock.run(40)
-        assert len(told("agent.lost")) == 2, "it is watched again"
+        assert len(event_data("agent.lost")) == 2, "it is watched again"
 
 
 class ScriptedCluster:
-    finished = 0
+    finished_jobs = 0
     exit_code = None
 
     def __init__(self, **kwargs: Any) -> None: ...
 
-    def end(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 @pytest.fixture
-def guard(
+def watchdog(
     transactional_db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Guard]:
+) -> Iterator[ClusterWatchdog]:
     settings.RUN_DIR = tmp_path / "run"
-    monkeypatch.setattr(guard_module, "RunningCluster", ScriptedCluster)
+    monkeypatch.setattr(watchdog_module, "RunningCluster", ScriptedCluster)
     monkeypatch.setattr(db, "close_old_connections", lambda: None)
-    yield Guard(GuardConfig(stale=10_000), after_fork=lambda: None)
+    yield ClusterWatchdog(WatchdogConfig(stale_after=10_000), after_fork=lambda: None)
 
 
 def queued() -> list[str]:
     return [row.task["func"] for row in OrmQ.objects.order_by("pk") if "webhooks" in row.task["func"]]
 
 
-def test_the_news_goes_out_though_the_agent_that_would_send_it_is_gone(guard: Guard) -> None:
+def test_agent_lost_is_delivered_without_an_agent(watchdog: ClusterWatchdog) -> None:
     endpoint(events=["agent.*"])
     beat(NOON, Kind.FIRST)
     for second in range(20):
-        guard.step(float(second))
+        watchdog.step(float(second))
     assert queued() == []
     for second in range(20, 28):
-        guard.step(float(second))
+        watchdog.step(float(second))
     assert WebhookDelivery.objects.get().event.type == "agent.lost"
     assert "webhooks.tasks.drain" in queued()
 
 
-def test_a_database_that_was_away_is_not_held_against_the_agent(
-    guard: Guard, monkeypatch: pytest.MonkeyPatch
+def test_a_database_outage_does_not_report_a_lost_agent(
+    watchdog: ClusterWatchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*args: Any) -> Any:
+    def unavailable(*args: Any) -> Any:
         raise OperationalError("database is locked")
 
     beat(NOON, Kind.FIRST)
     for second in range(18):
-        guard.step(float(second))
+        watchdog.step(float(second))
     with monkeypatch.context() as patch:
-        patch.setattr(Host.objects, "all", away)
+        patch.setattr(Host.objects, "all", unavailable)
         for second in range(18, 40):
-            guard.step(float(second))
+            watchdog.step(float(second))
     for second in range(40, 58):
-        guard.step(float(second))
-    assert told("agent.lost") == []
+        watchdog.step(float(second))
+    assert event_data("agent.lost") == []
     for second in range(58, 70):
-        guard.step(float(second))
-    assert len(told("agent.lost")) == 1
+        watchdog.step(float(second))
+    assert len(event_data("agent.lost")) == 1
 
 
 @pytest.fixture
@@ -205,21 +206,21 @@ def box(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Agent
     box.clean_up()
 
 
-def heard() -> bool:
+def is_watched() -> bool:
     return Host.objects.filter(is_watched=True, heartbeat_at__isnull=False).exists()
 
 
-def test_a_killed_agent_is_told_lost_and_its_successor_ends_that(box: AgentBox, clock: Clock) -> None:
+def test_a_killed_agent_is_reported_and_its_successor_reports_its_start(box: AgentBox, clock: Clock) -> None:
     program = define("web", "sleep 600")
     box.start()
     wait_state(program, "running")
-    wait_for(heard, "the first heartbeat")
+    wait_for(is_watched, "the first heartbeat")
     box.kill()
     clock.run(27)
-    (data,) = told("agent.lost")
+    (data,) = event_data("agent.lost")
     assert data["processes"] == 1
     box.start()
-    wait_for(heard, "the successor's heartbeat")
+    wait_for(is_watched, "the successor's heartbeat")
     assert [event.type for event in ProgramEvent.objects.filter(type__startswith="agent.").order_by("seq")] == [
         "agent.started",
         "agent.lost",
@@ -227,17 +228,17 @@ def test_a_killed_agent_is_told_lost_and_its_successor_ends_that(box: AgentBox, 
     ]
 
 
-def test_an_agent_that_was_asked_to_stop_is_not_missed(box: AgentBox, clock: Clock) -> None:
+def test_an_agent_that_was_stopped_is_not_lost(box: AgentBox, clock: Clock) -> None:
     box.start()
-    wait_for(heard, "the first heartbeat")
+    wait_for(is_watched, "the first heartbeat")
     assert box.stop() == 0
-    assert not heard()
+    assert not is_watched()
     clock.run(60)
-    assert told("agent.lost") == []
+    assert event_data("agent.lost") == []
 
 
 def freeze(box: AgentBox) -> None:
-    """Stops the agent at a moment in which it does not hold the database."""
+    """Stops the agent with SIGSTOP while it does not lock the database."""
     assert box.process is not None
     while True:
         box.process.send_signal(signal.SIGSTOP)
@@ -250,11 +251,11 @@ def freeze(box: AgentBox) -> None:
             time.sleep(0.05)
 
 
-def test_an_agent_that_was_frozen_says_that_it_is_back(box: AgentBox, clock: Clock) -> None:
+def test_a_suspended_agent_reports_that_it_is_back(box: AgentBox, clock: Clock) -> None:
     box.start()
-    wait_for(heard, "the first heartbeat")
+    wait_for(is_watched, "the first heartbeat")
     freeze(box)
     clock.run(27)
-    assert len(told("agent.lost")) == 1
+    assert len(event_data("agent.lost")) == 1
     box.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
     assert "silent_seconds" in wait_event(None, "agent.started", count=2).data
