@@ -53,7 +53,7 @@ class Collector:
         self._supervisor.observe(usages)
 
     def _look(self, runs: Mapping[Key, Run]) -> dict[Key, Usage]:
-        roots = {key: Root(run.who.pid, run.who.kernel_start, run.marker) for key, run in runs.items()}
+        roots = {key: Root(run.identity.pid, run.identity.kernel_start, run.marker) for key, run in runs.items()}
         turns = max(1, round(settings.RECORD_SECONDS / settings.SAMPLE_SECONDS))
         sampled_before = self._sampler.sampled_at.running
         found = self._sampler.sample(roots, with_extras=partial(_has_turn, self.rhythm.ticks % turns, turns))

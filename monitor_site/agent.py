@@ -28,6 +28,7 @@ from programs.logs.rotation_service import LogKeeper
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor
+from programs.supervisor.wiring import build_supervisor
 from webhooks.delivery.pump import Pump
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ async def run(*, stop_programs: bool) -> None:
     host = await _host(asked)
     if host is None:
         return
-    supervisor = Supervisor(host, Path(settings.RUN_DIR))
+    supervisor = build_supervisor(host, Path(settings.RUN_DIR))
     stop = asyncio.Event()
     supervising = asyncio.create_task(supervisor.run(stop))
     errors.ledger.leave_writing_to_others()
@@ -122,7 +123,7 @@ async def _keep_running(name: str, service: Service, stop: asyncio.Event) -> Non
 
 async def _beat(supervisor: Supervisor, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        supervisor.beat()
+        supervisor.heartbeat()
         if errors.ledger.is_waiting:
             supervisor.journal.put_batch(errors.ledger.write)
         try:

@@ -15,14 +15,14 @@ from unfold.views import ChangeList
 from programs import hosts, status
 from programs.models import Host, Process, Program
 from programs.payloads import ProgramStatus
-from programs.states import ATTENTION, VERBS, State
+from programs.states import ALLOWED_ACTIONS, MOST_URGENT_FIRST, State
 
 from . import extensions
 
-RANKS = {state: rank for rank, state in enumerate(ATTENTION)}
+RANKS = {state: rank for rank, state in enumerate(MOST_URGENT_FIRST)}
 QUIET_RANK = RANKS[State.STOPPED]  # also of a program that has no process row yet
 TROUBLED = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
-VERB_TABLE = {state.value: sorted(verbs) for state, verbs in VERBS.items()}
+VERB_TABLE = {state.value: sorted(verbs) for state, verbs in ALLOWED_ACTIONS.items()}
 
 
 class LiveChangeList(ChangeList):
@@ -47,7 +47,7 @@ class LiveChangeList(ChangeList):
 def count_states(programs: Iterable[ProgramStatus]) -> list[tuple[State, int]]:
     """How many programs show each state, those that need attention first; 0 for the others."""
     counts = Counter(shown["state"] for shown in programs)
-    return [(state, counts[state]) for state in (*ATTENTION, State.UNKNOWN)]
+    return [(state, counts[state]) for state in (*MOST_URGENT_FIRST, State.UNKNOWN)]
 
 
 def needs_a_word(shown: ProgramStatus) -> bool:

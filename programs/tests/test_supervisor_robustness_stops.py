@@ -14,7 +14,7 @@ import pytest
 from programs import services
 from programs.models import Process, Program
 from programs.states import Action
-from programs.supervisor.cron import Timetable
+from programs.supervisor.cron import CronSchedule
 
 from .actors import AgentBox, ask, define, is_running, wait_event, wait_for, wait_state
 
@@ -127,14 +127,14 @@ def test_the_console_of_a_program_goes_with_it(agent: AgentBox) -> None:
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-def fired(timetable: Timetable, *seconds: float) -> list[float]:
+def fired(timetable: CronSchedule, *seconds: float) -> list[float]:
     """Which of these looks, in seconds after noon, found the program 1 due."""
     return [second for second in seconds if list(timetable.due(NOON + timedelta(seconds=second))) == [1]]
 
 
-def timetable(cron: str) -> Timetable:
-    found = Timetable()
-    found.learn(1, cron)
+def timetable(cron: str) -> CronSchedule:
+    found = CronSchedule()
+    found.set(1, cron)
     return found
 
 
@@ -174,7 +174,7 @@ def test_a_clock_that_is_nudged_back_fires_no_moment_twice() -> None:
 def test_a_new_expression_replaces_the_old_and_an_empty_one_forgets() -> None:
     plan = timetable("* * * * *")
     assert fired(plan, 30) == []
-    plan.learn(1, "0 * * * *")
+    plan.set(1, "0 * * * *")
     assert fired(plan, 60, 3600) == [3600]
-    plan.learn(1, "")
+    plan.set(1, "")
     assert fired(plan, 7200, 10_800) == []

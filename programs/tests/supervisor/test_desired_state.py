@@ -11,8 +11,7 @@ from programs.hosts import this_host
 from programs.models import Host
 from programs.states import Action
 from programs.supervisor import desired_state
-
-from .actors import ask, define
+from programs.tests.actors import ask, define
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +28,7 @@ def test_when_nothing_is_new_one_statement_says_so(django_assert_num_queries: An
     seen = desired_state.read(host, -1)
     with django_assert_num_queries(1):
         again = desired_state.read(host, seen.revision)
-    assert (again.programs, again.intents, again.needs) == ([], [], None)
+    assert (again.programs, again.intents, again.dependencies) == ([], [], None)
 
 
 def test_a_verb_comes_with_the_desired_state_it_was_asked_with() -> None:
@@ -52,7 +51,7 @@ def test_a_changed_definition_is_read_once_and_all_dependencies_with_it() -> Non
     )
     found = desired_state.read(host, seen.revision)
     assert [program.pk for program in found.programs] == [web.pk]
-    assert found.needs == {web.pk: [(db.pk, "started")]}
+    assert found.dependencies == {web.pk: [(db.pk, "started")]}
     assert desired_state.read(host, found.revision).programs == []
 
 
