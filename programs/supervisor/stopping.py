@@ -118,12 +118,14 @@ class StopSequence:
         """Runs the step, then waits for the exit until its seconds are over; a step that fails is over at once."""
         action = asyncio.ensure_future(self._run_step(step))
         waits = {action, *(asyncio.ensure_future(event.wait()) for event in (self.exited, self._kill_requested))}
-        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if done == {action} and not action.exception():
-            left = max(0.0, self._deadline - self._system.now())
-            await asyncio.wait(waits - {action}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        try:
+            done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if done == {action} and not action.exception():
+                left = max(0.0, self._deadline - self._system.now())
+                await asyncio.wait(waits - {action}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # asyncio.wait leaves them running, also when it is cancelled itself
+            for wait in waits:
+                wait.cancel()
         for error in await asyncio.gather(*waits, return_exceptions=True):
             if isinstance(error, Exception):
                 log.warning("stop.step_failed", program=self.program.name, step=step, error=str(error))

@@ -132,6 +132,7 @@ class FakeMachine:
         self.probers: dict[ProcessKey, FakeProber] = {}
         self.console: list[tuple[ProcessKey, str]] = []
         self.stop_commands: list[Sequence[str]] = []
+        self.posted: list[str] = []
         self.after_launch: Callable[[], None] = lambda: None
         self.prepare: Callable[[FakeProcess], None] = lambda process: None
         self.launches = 0
@@ -236,7 +237,7 @@ class FakeMachine:
         return prober
 
     async def http_post(self, url: str, seconds: float) -> None:
-        """Every server answers at once."""
+        self.posted.append(url)
 
     # --- For tests ---
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.dateparse import parse_datetime
 
 from programs.models import Intent, Process, Program
-from programs.states import State
+from programs.states import TRANSITIONS, State
 from programs.supervisor.desired_state import Dependencies, DesiredState
 from programs.supervisor.journal import DATETIME_COLUMNS, Entry, ProcessKey
 from programs.supervisor.ports import Context
 from programs.supervisor.wiring import build_context
 
-NEW_ROW: dict[str, Any] = {"state": "stopped", "pid": None, "kernel_start": None, "boot_id": "", "marker": "", "reason": "",
-           "restarts": 0, "recent_restarts": [], "health": "", "exit_code": None, "exit_signal": None,
-           "next_start_at": None}  # fmt: skip
+NEW_ROW: dict[str, Any] = {
+    "state": "stopped",
+    "pid": None,
+    "kernel_start": None,
+    "boot_id": "",
+    "marker": "",
+    "reason": "",
+    "restarts": 0,
+    "recent_restarts": [],
+    "health": "",
+    "exit_code": None,
+    "exit_signal": None,
+    "next_start_at": None,
+}
 
 
 class MemoryDatabase:
@@ -136,10 +147,32 @@ class MemoryJournal:
         return True
 
 
-def states_of(entries: list[dict[str, Any]], key: ProcessKey) -> list[State]:
-    """Every state that the journal recorded for a process, in order."""
-    of_process = (entry for entry in entries if entry["process"] and tuple(entry["process"]) == key)
-    return [State(entry["values"]["state"]) for entry in of_process if "state" in entry["values"]]
+class Transition(NamedTuple):
+    old: State
+    new: State
+    event: dict[str, Any] | None
+
+
+def transitions(entries: list[dict[str, Any]], key: ProcessKey) -> Iterator[Transition]:
+    """Every transition that the journal recorded for a process, in order; the first is from `stopped`."""
+    state = State.STOPPED
+    for entry in entries:
+        if entry["process"] != list(key):
+            continue
+        if "state" in entry["values"]:
+            old, state = state, State(entry["values"]["state"])
+            yield Transition(old, state, entry["event"])
+        if entry["removed"]:
+            state = State.STOPPED
+
+
+def assert_legal(transition: Transition) -> None:
+    """An adopted process keeps its state, also while a stop is continued; a reboot makes every state `stopped`."""
+    old, new, event = transition
+    type_, why = (event["type"], event["data"].get("why")) if event else ("", None)
+    is_adoption = type_ == "program.adopted" or why == "stop continued after the agent's restart"
+    is_reboot = why == "the machine was restarted" and new is State.STOPPED
+    assert is_adoption or is_reboot or new in TRANSITIONS[old], transition
 
 
 def real_context() -> Context:
