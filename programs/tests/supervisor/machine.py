@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class FakeProcess:
     code_on: dict[int, int] = field(default_factory=dict)
     can_be_signalled: bool = True
     is_child: bool = True
+    session: int = 0  # its own when 0
     ended: Exit | None = None
     on_exit: list[OnExit] = field(default_factory=list)
 
@@ -44,6 +46,10 @@ class FakeProcess:
     @property
     def is_alive(self) -> bool:
         return self.ended is None
+
+    def info(self) -> ProcessInfo:
+        session = self.session or self.pid
+        return ProcessInfo(self.pid, 1, self.pid, session, self.identity.kernel_start, not self.is_alive)
 
     def poll(self) -> int | None:
         """Reaps it, as `subprocess.Popen.poll` does."""
@@ -133,6 +139,7 @@ class FakeMachine:
         self.console: list[tuple[ProcessKey, str]] = []
         self.stop_commands: list[Sequence[str]] = []
         self.posted: list[str] = []
+        self.removed_logs: list[int] = []
         self.after_launch: Callable[[], None] = lambda: None
         self.prepare: Callable[[FakeProcess], None] = lambda process: None
         self.launches = 0
@@ -210,23 +217,20 @@ class FakeMachine:
         self.console = [line for line in self.console if line[0] != (program_id, index)]
 
     def remove_logs(self, program_id: int) -> None:
-        """There are none."""
+        self.removed_logs.append(program_id)
 
     def log_end(self, program_id: int, index: int) -> int:
         return 4096
 
     def parse_marker(self, marker: str) -> ProcessKey | None:
-        kind, program_id, index, _ = marker.split("/")
-        return (int(program_id), int(index)) if kind == "run" else None
+        found = re.fullmatch(r"run/(\d+)/(\d+)/\w+", marker)
+        return (int(found[1]), int(found[2])) if found else None
 
     # --- Scanner and probes ---
 
     async def scan(self) -> Snapshot:
         await asyncio.sleep(SCAN_SECONDS)
-        table = {
-            pid: ProcessInfo(pid, 1, pid, pid, process.identity.kernel_start, not process.is_alive)
-            for pid, process in self.table.items()
-        }
+        table = {pid: process.info() for pid, process in self.table.items()}
         markers = {pid: process.marker for pid, process in self.table.items() if process.marker}
         return Snapshot(table, markers, self.boot_id())
 

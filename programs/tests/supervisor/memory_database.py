@@ -38,6 +38,7 @@ class MemoryDatabase:
 
     def __init__(self, host_id: int) -> None:
         self.host_id = host_id  # of the host whose agent reads
+        self.fault: Exception | None = None  # of every read
         self.revision = 0
         self.programs: dict[int, Program] = {}
         self.intents: dict[int, Intent] = {}
@@ -56,6 +57,7 @@ class MemoryDatabase:
         self.intents[intent.pk] = intent
 
     async def desired_state(self, since: int, handled: Collection[int] = ()) -> DesiredState:
+        self._fail_if_faulty()
         local = (intent for intent in self.intents.values() if self._is_local(intent.program_id))
         intents = sorted(local, key=lambda intent: intent.pk)
         asked = {intent.program_id for intent in intents if intent.pk not in handled}
@@ -64,10 +66,15 @@ class MemoryDatabase:
         return DesiredState(self.revision, [copy.copy(p) for p in changed], intents, dependencies)
 
     async def process_rows(self) -> list[Process]:
+        self._fail_if_faulty()
         return [self._row(key) for key in self.rows if key[0] in self.programs and self._is_local(key[0])]
 
     def _is_local(self, program_id: int) -> bool:
         return self.programs[program_id].host_id in (None, self.host_id)
+
+    def _fail_if_faulty(self) -> None:
+        if self.fault:
+            raise self.fault
 
     def _row(self, key: ProcessKey) -> Process:
         values = {

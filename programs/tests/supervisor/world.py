@@ -72,6 +72,11 @@ class World:
         return self.supervisor
 
     @property
+    def journal(self) -> MemoryJournal:
+        assert self._journal is not None
+        return self._journal
+
+    @property
     def agent(self) -> Supervisor:
         assert self.supervisor is not None
         return self.supervisor
