@@ -84,12 +84,12 @@ class Adoption:
         """`marked` are the running processes that carry a marker of this instance."""
         state = State(row.state)
         recorded = self._recorded_run(row)
-        others = [run for run in marked if recorded is None or run.marker != recorded.marker]
-        if (
-            recorded
-            and self._snapshot.is_running(recorded.identity)
-            and (state in ALIVE or len(others) < len(marked))
-        ):
+        # One with the row's marker that is not the recorded process was left behind by it.
+        others = [run for run in marked if run.marker != row.marker]
+        is_running = recorded is not None and self._snapshot.is_running(recorded.identity)
+        if row.marker in self._snapshot.by_marker and not is_running:
+            process.kill_leftovers(row.marker)
+        if recorded and is_running and (state in ALIVE or len(others) < len(marked)):
             self._end(others, "a second copy")
             self._adopt(process, recorded, state if state in ALIVE else State.STARTING)
         elif others:

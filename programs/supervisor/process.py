@@ -52,6 +52,7 @@ class ManagedProcess(StateRecorder):
         self.health = Health(self, context.make_prober)
         self._timer: Timer | None = None
         self._stop_sequence: StopSequence | None = None
+        self._is_failing = False  # the present stop is treated like a crash
         self._tasks: set[asyncio.Task[Any]] = set()
         self._memory = MemoryLimit()
 
@@ -89,6 +90,7 @@ class ManagedProcess(StateRecorder):
         ACTION_HANDLERS[action](self)
 
     def _handle_start(self) -> None:
+        self._is_failing = False
         if not self.is_alive:
             self.recent_restarts = ()
             self._reset_to_stopped()
@@ -100,9 +102,6 @@ class ManagedProcess(StateRecorder):
             self._stop("restart requested")
         else:
             self._handle_start()
-
-    def _handle_stop(self) -> None:
-        self.reconcile()
 
     def _handle_kill(self) -> None:
         self.reconcile()
@@ -136,7 +135,7 @@ class ManagedProcess(StateRecorder):
         self._cancel_timer()
         self.usage = Usage()
         try:
-            run = self.run = Run.spawn(self.program, self.index, self._exit_noticed, self._context)
+            run = self.run = self._spawn()
         except LaunchError as error:
             self._put(exit_entry)
             self._handle_launch_error(error)
@@ -145,6 +144,15 @@ class ManagedProcess(StateRecorder):
         data = {"pid": run.identity.pid, "restarts": self.restarts}
         self._enter(State.STARTING, event=event, data=data, **self._columns(run))
         self._wait_until_running(run)
+
+    def _spawn(self) -> Run:
+        try:
+            return Run.spawn(self.program, self.index, self._exit_noticed, self._context)
+        except LaunchError:
+            raise
+        except Exception as error:  # a fault of ours must not leave it in `stopping` or `backoff` for ever
+            log.exception("program.start_failed", program=self.program.name, instance=self.index)
+            raise LaunchError(f"the monitor failed to start it: {error}") from error
 
     def _columns(self, run: Run) -> dict[str, Any]:
         columns = run.columns(self._context.wall_clock())
@@ -180,10 +188,14 @@ class ManagedProcess(StateRecorder):
     def _exit_noticed(self, run: Run) -> None:
         try:
             self._handle_exit(run)
-        except Exception as error:  # a fault of ours must not leave a dead process in `running`
-            log.exception("program.exit_failed", program=self.program.name, instance=self.index)
+        except Exception as error:
             self.run = None
-            self._give_up(f"the monitor failed to handle its exit: {error}")
+            self._give_up_on_fault(error)
+
+    def _give_up_on_fault(self, error: Exception) -> None:
+        # Or a fault of ours would leave a dead process in `running` or `stopping`.
+        log.exception("program.exit_failed", program=self.program.name, instance=self.index)
+        self._give_up(f"the monitor failed to handle its exit: {error}")
 
     def _handle_exit(self, run: Run) -> None:
         # A stop kills the group itself, after its steps had their time.
@@ -200,6 +212,10 @@ class ManagedProcess(StateRecorder):
         self.run = None
         self._create_task(self._kill_leftovers(run.identity, run.marker))
         self._handle_unrequested_exit(ended, uptime)
+
+    def kill_leftovers(self, marker: str) -> None:
+        """Of a run whose exit nobody watched: its pid may belong to another process, so only the marker counts."""
+        self._create_task(self._kill_leftovers(None, marker))
 
     async def _kill_leftovers(self, main: Identity | None, marker: str) -> None:
         """What the main process left behind may hold its port."""
@@ -276,18 +292,21 @@ class ManagedProcess(StateRecorder):
         self._cancel_timer()
         self.health.stop()
         sequence = StopSequence(self.program, self.index, self.run.identity, self.run.marker, self._context)
-        self._stop_sequence = sequence
+        self._stop_sequence, self._is_failing = sequence, is_failure
         self._enter(State.STOPPING, reason=why, event="program.stopping", data={"why": why})
-        self._create_task(self._finish_stop(self.run, sequence, why, is_failure))
+        self._create_task(self._finish_stop(self.run, sequence, why))
 
-    async def _finish_stop(self, run: Run, sequence: StopSequence, why: str, is_failure: bool) -> None:
+    async def _finish_stop(self, run: Run, sequence: StopSequence, why: str) -> None:
         uptime = run.uptime
         result = await sequence.run()
         self.run, self._stop_sequence = None, None
-        if is_failure and self.desired:
-            self._decide_after_exit(ExitRecord(result.exit, uptime, why, data={"step": result.step}))
-        else:
-            self._handle_stopped(result, why)
+        try:
+            if self._is_failing and self.desired:
+                self._decide_after_exit(ExitRecord(result.exit, uptime, why, data={"step": result.step}))
+            else:
+                self._handle_stopped(result, why)
+        except Exception as error:
+            self._give_up_on_fault(error)
 
     def _handle_stopped(self, result: StopResult, why: str) -> None:
         entry = self._make_entry("program.stopped", {**result.event_data(), "why": why})
@@ -304,7 +323,13 @@ class ManagedProcess(StateRecorder):
 
     def adopt(self, run: Run, state: State) -> None:
         """Continues in `state` with a running process. Raises ProcessLookupError when it has just exited."""
-        run.watch(self._exit_noticed)
+        try:
+            run.watch(self._exit_noticed)
+        except ProcessLookupError:
+            raise
+        except OSError as error:  # no free descriptor; giving it up would start a second process beside it
+            log.warning("program.not_watched", program=self.program.name, instance=self.index, error=str(error))
+            self._create_task(run.watch_later(self._exit_noticed))
         self.run, self.state = run, state
         values = {**self._columns(run), "state": state.value, "reason": ""}
         self.record_event("program.adopted", {"pid": run.identity.pid, "state": state}, self.actor, **values)
@@ -319,8 +344,7 @@ class ManagedProcess(StateRecorder):
     def record_missed_exit(self, run: Run, state: State) -> None:
         """The process recorded in `state` exited while no agent was running."""
         self.state = state
-        # Nobody watched the exit, so the pid may belong to another process by now: only the marker counts.
-        self._create_task(self._kill_leftovers(None, run.marker))
+        self.kill_leftovers(run.marker)
         if state is State.STOPPING:
             self._enter(State.STOPPED, event="program.stopped", data={"unseen": True}, **NOT_RUNNING)
         else:
@@ -388,7 +412,7 @@ class ManagedProcess(StateRecorder):
 
 ACTION_HANDLERS: dict[Action, Callable[[ManagedProcess], None]] = {
     Action.START: ManagedProcess._handle_start,
-    Action.STOP: ManagedProcess._handle_stop,
+    Action.STOP: ManagedProcess.reconcile,
     Action.RESTART: ManagedProcess._handle_restart,
     Action.KILL: ManagedProcess._handle_kill,
 }

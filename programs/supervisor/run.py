@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from . import platform
 from .platform import Exit, Identity, Watch
 from .ports import Child, Context, LaunchError, System
 
+WATCH_RETRY_SECONDS = 1.0
 NOT_RUNNING: dict[str, Any] = {"pid": None, "cpu_percent": 0.0, "memory_bytes": 0, "threads": 0, "health": ""}
 
 
@@ -74,6 +76,18 @@ class Run:
     def watch(self, on_exit: Callable[[Run], None]) -> None:
         """Has `on_exit` called once when it exits. Raises ProcessLookupError when it already has."""
         self._watch = self.system.watch(self.identity, lambda: on_exit(self))
+
+    async def watch_later(self, on_exit: Callable[[Run], None]) -> None:
+        """Retries until there is a descriptor to watch with."""
+        while True:
+            await asyncio.sleep(WATCH_RETRY_SECONDS)
+            try:
+                self.watch(on_exit)
+            except ProcessLookupError:
+                on_exit(self)
+            except OSError:
+                continue
+            return
 
     def unwatch(self) -> None:
         if self._watch:

@@ -210,3 +210,53 @@ def test_a_marker_that_nobody_gave_keeps_no_agent_from_starting(world: World) ->
     world.start_agent()
     world.advance(2)
     assert world.row(program)["state"] == "running"
+
+
+def test_an_adopted_process_that_cannot_be_watched_yet_gets_no_second_one_beside_it(world: World) -> None:
+    program, process = running(world)
+    world.kill_agent()
+    world.machine.unwatchable.add(program.pk)  # the agent has no free descriptor
+    world.start_agent()
+    world.advance(10)
+    assert (world.live(program), world.row(program)["state"]) == (process, "running")
+    world.machine.unwatchable.clear()
+    world.advance(1.1)
+    process.exit(code=42)
+    world.advance()
+    crashed = world.database.events(program.pk)[-2]
+    assert (crashed["type"], crashed["data"]["exit_code"]) == ("program.crashed", 42)
+
+
+def test_an_adopted_process_can_be_stopped_while_it_cannot_be_watched(world: World) -> None:
+    program, process = running(world)
+    world.kill_agent()
+    world.machine.unwatchable.add(program.pk)
+    world.start_agent()
+    world.act(program, Action.STOP)
+    world.advance(5)
+    assert (process.is_alive, world.row(program)["state"]) == (False, "stopped")
+
+
+def test_a_daemon_that_an_exit_left_behind_is_killed_and_not_adopted(world: World) -> None:
+    program, process = running(world, restart_policy="never")
+    daemon = world.machine.spawn((0, 0), process.marker)  # a session leader with the program's marker
+    process.exit(code=0)
+    world.advance(0)
+    assert (world.row(program)["state"], daemon.is_alive) == ("exited", True)
+    world.kill_agent()
+    world.start_agent()
+    world.advance()
+    assert (world.row(program)["state"], daemon.is_alive) == ("exited", False)
+
+
+def test_leftovers_of_a_missed_exit_are_killed_beside_the_adopted_successor(world: World) -> None:
+    program, process = running(world)
+    daemon = world.machine.spawn((0, 0), process.marker)
+    world.puts_until_death = 0
+    process.exit(code=1)
+    world.advance()
+    (successor,) = world.machine.live((program.pk, 0))
+    world.start_agent()
+    world.advance()
+    assert (world.row(program)["pid"], daemon.is_alive) == (successor.pid, False)
+    assert world.events(program)[-2:] == ["crashed", "adopted"]

@@ -212,8 +212,9 @@ def test_a_fault_of_ours_in_starting_one_program_hinders_no_other(
     monkeypatch.setattr(world.machine, "launch", launch_all_but_one)
     programs = [world.define(name) for name in ("first", "odd", "last")]
     world.advance(2)
-    assert [program.name for program in programs if world.machine.live((program.pk, 0))] == ["first", "last"]
-    assert "agent.program_failed" in [line["event"] for line in log_lines]
+    assert [world.row(program)["state"] for program in programs] == ["running", "fatal", "running"]
+    assert world.row(programs[1])["reason"] == "the monitor failed to start it: unhashable"
+    assert "program.start_failed" in [line["event"] for line in log_lines]
 
 
 def test_a_fault_of_ours_in_handling_an_exit_ends_in_fatal(world: World, monkeypatch: Any) -> None:

@@ -119,9 +119,9 @@ restarting    agent-killed    stopping  adopted,stopping        restarting
 restarting    agent-stopped   stopping  adopted,stopping        restarting
 restarting    reboot          starting  exited,started          alive
 
-failing       start           stopping  -                       failing
+failing       start           stopping  -                       restarting
 failing       stop            stopping  -                       stopping
-failing       restart         stopping  -                       failing
+failing       restart         stopping  -                       restarting
 failing       kill            stopped   stopped                 rest
 failing       over-memory     stopping  -                       failing
 failing       redefine        stopping  -                       failing
