@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.utils.dateparse import parse_datetime
 
 from programs.models import Intent, Process, Program
-from programs.states import TRANSITIONS, State
+from programs.states import ALIVE, TRANSITIONS, State
 from programs.supervisor.desired_state import Dependencies, DesiredState
 from programs.supervisor.journal import DATETIME_COLUMNS, Entry, ProcessKey
 from programs.supervisor.ports import Context
@@ -180,6 +180,29 @@ def assert_legal(transition: Transition) -> None:
     is_adoption = type_ == "program.adopted" or why == "stop continued after the agent's restart"
     is_reboot = why == "the machine was restarted" and new is State.STOPPED
     assert is_adoption or is_reboot or new in TRANSITIONS[old], transition
+
+
+def assert_each_run_ends_once(entries: list[dict[str, Any]], key: ProcessKey) -> None:
+    """Between two starts of a process there is one exit, and there is no exit without a start."""
+    is_alive = False
+    for event in (entry["event"] for entry in entries if entry["event"] and entry["process"] == list(key)):
+        type_, data = event["type"].removeprefix("program."), event["data"]
+        if type_ in ("started", "restarted"):
+            assert not is_alive, event
+            is_alive = True
+        elif type_ == "adopted":
+            is_alive = True
+        elif type_ in ("exited", "crashed", "stopped"):
+            assert is_alive != _has_no_process(data), event
+            is_alive = False
+
+
+def _has_no_process(data: dict[str, Any]) -> bool:
+    """Whether it is the end of a wait, or of a start that failed."""
+    if "was" in data:
+        return data["was"] not in ALIVE
+    is_unknown = (data.get("exit_code"), data.get("exit_signal"), data.get("uptime_seconds")) == (None, None, 0)
+    return is_unknown and "unseen" not in data
 
 
 def real_context() -> Context:

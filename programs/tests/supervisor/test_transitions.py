@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .memory_database import assert_legal, transitions
+from .memory_database import assert_each_run_ends_once, assert_legal, transitions
 from .scenarios import EXIT_COLUMNS, Scenario, of_program
 from .transition_table import POLICIES, action_rows, outcome_rows
 
@@ -27,6 +27,7 @@ def check_records(scenario: Scenario) -> int:
     recorded = list(transitions(entries, key))
     for transition in recorded:
         assert_legal(transition)
+    assert_each_run_ends_once(entries, key)
     for entry in entries:
         is_crash = entry["event"] is not None and entry["event"]["type"] == "program.crashed"
         assert is_crash == (entry["incident"] is not None), entry
