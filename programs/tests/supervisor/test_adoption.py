@@ -71,9 +71,11 @@ def test_a_second_copy_is_killed_and_the_recorded_process_adopted(world: World) 
     program, process = running(world)
     world.kill_agent()
     copy = world.machine.spawn((program.pk, 0), f"run/{program.pk}/0/copy")
+    child = world.machine.spawn((0, 0), "")
+    child.session = copy.pid
     world.start_agent()
     world.advance()
-    assert (process.is_alive, copy.is_alive) == (True, False)
+    assert (process.is_alive, copy.is_alive, child.is_alive) == (True, False, False)
 
 
 def test_of_two_unrecorded_copies_the_newer_is_adopted(world: World) -> None:
@@ -121,7 +123,10 @@ def test_a_process_of_another_host_and_one_of_another_monitor_are_left_alone(
     world.advance()
     assert (process.is_alive, stranger.is_alive) == (True, True)
     assert "agent.leaves_process_of_another_host" in [line["event"] for line in log_lines]
-    process.exit(code=0)
+    world.kill_agent()
+    world.save(program, host=None)
+    world.start_agent()
+    assert world.row(program)["pid"] == process.pid
 
 
 def test_what_a_missed_exit_left_behind_is_killed_by_its_marker_alone(world: World) -> None:

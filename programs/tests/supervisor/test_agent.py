@@ -234,6 +234,55 @@ def test_a_fault_of_ours_in_handling_an_exit_ends_in_fatal(world: World, monkeyp
     assert world.row(program)["state"] == "running"
 
 
+# --- Failing starts ---
+
+
+def test_a_transient_failure_of_the_first_start_is_retried_until_it_has_passed(world: World) -> None:
+    program = world.define(desired=False, backoff_initial=300, max_restarts=0)
+    world.fail_launch(program, "text file busy")
+    world.act(program, Action.START)
+    world.advance()
+    assert (world.row(program)["state"], world.row(program)["reason"]) == ("backoff", "text file busy")
+    crashed, backoff = world.database.events(program.pk)
+    assert (crashed["data"]["meaning"], backoff["data"]["delay_seconds"]) == ("text file busy", 0.5)
+    world.machine.launch_faults.clear()
+    world.advance(2)
+    assert world.row(program)["state"] == "running"
+
+
+def test_a_permanent_failure_says_why_and_a_start_tries_again(world: World) -> None:
+    program = world.define(desired=False)
+    world.fail_launch(program, "there is no folder /x", is_permanent=True)
+    world.act(program, Action.START)
+    world.advance()
+    assert (world.row(program)["state"], world.row(program)["reason"]) == ("fatal", "there is no folder /x")
+    world.machine.launch_faults.clear()
+    world.act(program, Action.START)
+    world.advance(2)
+    assert world.row(program)["state"] == "running"
+
+
+def test_a_crash_loop_backs_off_and_ends_fatal(world: World) -> None:
+    program = world.define(max_restarts=3, backoff_initial=1, backoff_factor=2, backoff_jitter=0)
+    world.machine.exits_at_once[program.pk] = Exit(code=7)
+    world.advance(10)
+    assert world.row(program)["reason"].startswith("gave up after 3 restarts within 600 s; last: Exit code 7")
+    assert world.events(program).count("crashed") == 4
+    delays = [
+        e["data"]["delay_seconds"] for e in world.database.events(program.pk) if e["type"] == "program.backoff"
+    ]
+    assert delays == [1, 2]
+
+
+def test_stopping_a_program_in_backoff_says_what_it_was(world: World) -> None:
+    program = world.define(backoff_initial=300)
+    world.machine.exits_at_once[program.pk] = Exit(code=7)
+    world.advance()
+    world.act(program, Action.KILL)
+    world.advance()
+    assert world.database.events(program.pk)[-1]["data"] == {"was": "backoff"}
+
+
 # --- Probes and samples ---
 
 

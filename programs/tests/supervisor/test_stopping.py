@@ -1,9 +1,14 @@
-"""The stop ladder by itself, on a real process."""
+"""Stop steps on real processes, without an agent."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +30,8 @@ class Blind(ProcessScanner):
         raise OSError("no process table")
 
 
-async def stop(command: str, scanner: ProcessScanner) -> tuple[Run, StopResult]:
-    program = Program(pk=1, name="web", command=command, stop_ladder=TERM)
+async def stop(command: str, scanner: ProcessScanner, **fields: Any) -> tuple[Run, StopResult]:
+    program = Program(pk=1, name="web", command=command, **{"stop_ladder": TERM, **fields})
     context = replace(real_context(), scanner=scanner)
     run = Run.spawn(program, 0, lambda run: sequence.main_exited(run.reap(kill_group=False)), context)
     sequence = StopSequence(program, 0, run.identity, run.marker, context)
@@ -44,3 +49,50 @@ async def test_a_fault_of_ours_ends_the_program_all_the_same() -> None:
     assert (stopped.step, stopped.exit) == (KILL, Exit(signal="SIGKILL"))
     assert stopped.failed_steps == ["no process table"]
     assert not platform.is_running(run.identity)
+
+
+async def test_a_stop_command_gets_the_pid() -> None:
+    steps = [{"step": "command:sh -c 'kill -INT $PROGRAM_PID'", "seconds": 20}]
+    _, stopped = await stop("sleep 1000", ProcessScanner(), stop_ladder=steps)
+    assert (stopped.step, stopped.exit) == (steps[0]["step"], Exit(signal="SIGINT"))
+
+
+class Switch(ThreadingHTTPServer):
+    """Creates the file `stop` when it is posted to."""
+
+    def __init__(self, stop: Path) -> None:
+        super().__init__(("127.0.0.1", 0), SwitchHandler)
+        self.stop_file = stop
+        self.paths: list[str] = []
+
+
+class SwitchHandler(BaseHTTPRequestHandler):
+    server: Switch
+
+    def do_POST(self) -> None:
+        self.server.paths.append(self.path)
+        self.server.stop_file.touch()
+        self.send_response(204)
+        self.end_headers()
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture
+def switch(tmp_path: Path) -> Iterator[Switch]:
+    server = Switch(tmp_path / "stop")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_a_program_can_be_stopped_over_http(switch: Switch) -> None:
+    steps = [{"step": f"http:http://127.0.0.1:{switch.server_port}/stop/{{instance+7}}", "seconds": 20}]
+    command = f"until [ -e {switch.stop_file} ]; do sleep 0.05; done"
+    _, stopped = await stop(command, ProcessScanner(), shell=True, stop_ladder=steps)
+    assert (stopped.step, stopped.exit, stopped.failed_steps) == (steps[0]["step"], Exit(code=0), [])
+    assert switch.paths == ["/stop/7"]
