@@ -28,6 +28,7 @@ from programs.logs.rotate import LogRotator
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor
+from programs.supervisor.wiring import build_supervisor
 from webhooks.delivery.pump import Pump
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ async def run(*, stop_programs: bool) -> None:
     host = await _wait_for_host(stop_requested)
     if host is None:
         return
-    supervisor = Supervisor(host, Path(settings.RUN_DIR))
+    supervisor = build_supervisor(host, Path(settings.RUN_DIR))
     stop = asyncio.Event()
     supervising = asyncio.create_task(supervisor.run(stop))
     errors.error_buffer.disable_writer_thread()
@@ -124,7 +125,7 @@ async def _keep_running(name: str, service: Service, stop: asyncio.Event) -> Non
 
 async def _send_heartbeats(supervisor: Supervisor, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        supervisor.beat()
+        supervisor.heartbeat()
         if errors.error_buffer.has_pending:
             supervisor.journal.put_batch(errors.error_buffer.write)
         try:

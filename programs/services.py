@@ -24,7 +24,7 @@ from core.models import Sequence
 from . import definition, events
 from .hosts import default_heartbeat, is_alive
 from .models import Intent, Process, Program, ProgramRevision
-from .states import ALIVE, VERBS, Action, State, combined
+from .states import ALIVE, ALLOWED_ACTIONS, Action, State, combined_state
 
 Desired = Program.Desired
 LONGEST_INPUT = 4096
@@ -126,7 +126,7 @@ def _keep_revision(program: Program, actor: str, changes: dict[str, list[Any]], 
 
 def state_of(program: Program) -> State:
     """The program's state as people see it: `unknown` while its host's agent is silent."""
-    return combined(_states([program])[program.pk])
+    return combined_state(_states([program])[program.pk])
 
 
 def _states(programs: list[Program]) -> dict[int, list[State]]:
@@ -163,13 +163,13 @@ def request_many(programs: Iterable[Program], verb: Action, *, actor: str) -> di
         pending = set(Intent.objects.filter(program__in=states).values_list("program_id", flat=True))
         outcome: dict[int, str | None] = {}
         for program in programs:
-            is_possible = any(verb in VERBS[state] for state in states[program.pk])
+            is_possible = any(verb in ALLOWED_ACTIONS[state] for state in states[program.pk])
             if program.pk not in desired:
                 outcome[program.pk] = f"{program.name} is being removed."
             elif is_possible or program.pk in pending or desired[program.pk] != wanted:
                 outcome[program.pk] = None
             else:
-                outcome[program.pk] = f"{program.name} cannot {verb}: it is {combined(states[program.pk])}."
+                outcome[program.pk] = f"{program.name} cannot {verb}: it is {combined_state(states[program.pk])}."
         accepted = [program for program in programs if outcome[program.pk] is None]
         _wish(accepted, Intent(verb=verb, actor=actor, revision=revision), wanted)
     return outcome

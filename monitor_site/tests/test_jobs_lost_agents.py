@@ -21,7 +21,7 @@ from monitor_site.jobs.watchdog import ClusterWatchdog, WatchdogConfig
 from programs import hosts
 from programs.hosts import this_host
 from programs.models import Host, ProgramEvent
-from programs.supervisor.heartbeat import Beat, Kind, save
+from programs.supervisor.heartbeat import HostHeartbeat, Kind, save
 from programs.tests.actors import AgentBox, define, wait_event, wait_for, wait_state
 from webhooks.models import WebhookDelivery
 from webhooks.tests.rig import endpoint
@@ -31,7 +31,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 def beat(at: datetime, kind: Kind = Kind.NEXT) -> None:
     with transaction.atomic():
-        save(this_host().pk, Beat(at, kind), {})
+        save(this_host().pk, HostHeartbeat(at, kind), {})
 
 
 def event_data(type_: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from programs.action_outcome import Asked, already, restarted, scaled, started, stopped
 from programs.payloads import ProcessStatus, ProgramStatus
-from programs.states import Action, State, combined
+from programs.states import Action, State, combined_state
 from programs.status import NO_PROCESS
 
 
@@ -15,7 +15,7 @@ def process(state: str, index: int = 0, **fields: Any) -> ProcessStatus:
 
 
 def status(*processes: ProcessStatus, desired: str = "running", instances: int = 1) -> ProgramStatus:
-    state = combined(State(process["state"]) for process in processes)
+    state = combined_state(State(process["state"]) for process in processes)
     shown: dict[str, Any] = {"name": "web", "state": state.value, "desired_state": desired}
     shown |= {"processes": list(processes), "instances": {"running": 0, "desired": instances}}
     return shown  # type: ignore[return-value]

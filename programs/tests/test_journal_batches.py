@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection
+from django.utils import timezone
 
 from core.models import Heartbeat
 from core.tests.databases import locked_database
 from programs.hosts import this_host
 from programs.models import ProgramEvent
 from programs.supervisor.journal import Entry, Journal
-from programs.supervisor.state_machine import told
+from programs.supervisor.state_machine import make_event
 from programs.tests.actors import wait_for
 
 
@@ -61,7 +62,7 @@ def test_a_last_batch_waits_for_the_end_and_for_everything_else(journal: Journal
     journal.start()
     wait_for(lambda: done)
     assert done == ["a batch"]
-    journal.put(Entry(event=told("agent.started", {})))
+    journal.put(Entry(event=make_event("agent.started", timezone.now(), {})))
     journal.put_batch(lambda: done.append(f"another, after {ProgramEvent.objects.count()} event"))
     assert journal.close(timeout=60)
     assert done == ["a batch", "another, after 1 event", "last, in a transaction: True"]
@@ -70,7 +71,7 @@ def test_a_last_batch_waits_for_the_end_and_for_everything_else(journal: Journal
 def test_entries_go_first(journal: Journal) -> None:
     found: list[int] = []
     journal.put_batch(lambda: found.append(ProgramEvent.objects.count()))
-    journal.put(Entry(event=told("agent.started", {})))
+    journal.put(Entry(event=make_event("agent.started", timezone.now(), {})))
     journal.start()
     assert wait_for(lambda: found) == [1]
 
@@ -136,6 +137,6 @@ def test_where_nothing_was_written_nobody_is_woken(transactional_db: None, tmp_p
         journal.put_batch(lambda number=number: done.append(number))  # type: ignore[misc]
     wait_for(lambda: len(done) == 3)
     assert woken == []
-    journal.put(Entry(event=told("agent.started", {})))
+    journal.put(Entry(event=make_event("agent.started", timezone.now(), {})))
     journal.close(timeout=5)
     assert woken == [1]

@@ -9,7 +9,7 @@ from programs.supervisor.memory import MemoryLimit
 
 def broken(samples: list[int], allowed: int | None = 100) -> list[bool]:
     limit = MemoryLimit()
-    return [limit.is_broken(used, allowed) for used in samples]
+    return [limit.is_exceeded(used, allowed) for used in samples]
 
 
 @pytest.mark.parametrize("samples", [[100, 100, 100, 100], [101, 101, 100, 101, 101], [300, 300]])

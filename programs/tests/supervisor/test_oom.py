@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from programs.supervisor.oom import LONGEST_SECONDS, OutOfMemory
+from programs.supervisor.oom import EXPIRY_SECONDS, OomDetector
 from programs.supervisor.platform import Exit
 
 KILLED = Exit(signal="SIGKILL")
@@ -12,46 +12,46 @@ class Machine:
     def __init__(self) -> None:
         self.kills = 7  # of long ago
         self.now = 100.0
-        self.memory = OutOfMemory(lambda: self.kills, lambda: self.now)
+        self.detector = OomDetector(lambda: self.kills, lambda: self.now)
 
 
 def test_each_of_several_victims_is_told_and_nobody_more() -> None:
     machine = Machine()
     machine.kills += 3
-    assert [machine.memory.took(KILLED) for _ in range(4)] == [True, True, True, False]
+    assert [machine.detector.is_oom_kill(KILLED) for _ in range(4)] == [True, True, True, False]
 
 
 def test_victims_that_end_one_after_the_other_are_told_too() -> None:
     machine = Machine()
     machine.kills += 2
-    assert machine.memory.took(KILLED)
+    assert machine.detector.is_oom_kill(KILLED)
     machine.now += 2
-    machine.memory.look()
-    assert machine.memory.took(KILLED)
+    machine.detector.poll()
+    assert machine.detector.is_oom_kill(KILLED)
 
 
 def test_an_end_of_another_kind_is_not_for_want_of_memory_and_takes_no_kill_away() -> None:
     machine = Machine()
     machine.kills += 1
-    assert not machine.memory.took(Exit(code=1))
-    assert machine.memory.took(KILLED)
+    assert not machine.detector.is_oom_kill(Exit(code=1))
+    assert machine.detector.is_oom_kill(KILLED)
 
 
 def test_a_kill_of_some_time_ago_was_somebody_elses() -> None:
     machine = Machine()
     machine.kills += 1
-    machine.memory.look()
-    machine.now += LONGEST_SECONDS + 1
-    assert not machine.memory.took(KILLED)
+    machine.detector.poll()
+    machine.now += EXPIRY_SECONDS + 1
+    assert not machine.detector.is_oom_kill(KILLED)
 
 
 def test_a_sigkill_without_a_kill_of_the_kernels_is_somebodys() -> None:
-    assert not Machine().memory.took(KILLED)
+    assert not Machine().detector.is_oom_kill(KILLED)
 
 
 def test_a_counter_that_began_anew_is_no_kill() -> None:
     machine = Machine()
     machine.kills = 0
-    assert not machine.memory.took(KILLED)
+    assert not machine.detector.is_oom_kill(KILLED)
     machine.kills = 1
-    assert machine.memory.took(KILLED)
+    assert machine.detector.is_oom_kill(KILLED)

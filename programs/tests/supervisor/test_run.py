@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ import pytest
 from programs.models import Program
 from programs.supervisor import launch, platform
 from programs.supervisor.platform import Exit
+from programs.supervisor.ports import LaunchError
 from programs.supervisor.run import Run
+
+from .memory_database import real_context
 
 pytestmark = pytest.mark.usefixtures("launching")
 
@@ -22,7 +26,8 @@ pytestmark = pytest.mark.usefixtures("launching")
 async def ended(command: str) -> tuple[Run, Exit]:
     """A run of `command` that ended without being asked to."""
     gone = asyncio.Event()
-    run = Run.spawn(Program(pk=1, name="web", command=command, shell=True), 0, gone.set)
+    program = Program(pk=1, name="web", command=command, shell=True)
+    run = Run.spawn(program, 0, lambda run: gone.set(), real_context())
     await asyncio.wait_for(gone.wait(), 20)
     return run, run.reap(kill_group=True)
 
@@ -65,23 +70,24 @@ async def test_one_that_a_debugger_holds_is_not_waited_for(tmp_path: Path) -> No
     """As when gdb is left at its prompt. Its zombie is the debugger's as long as that likes."""
     gone, note = asyncio.Event(), tmp_path / "debugger"
     (tmp_path / "traced.py").write_text(TRACED)
-    run = Run.spawn(Program(pk=1, name="web", command=f"{sys.executable} traced.py"), 0, gone.set)
+    program = Program(pk=1, name="web", command=f"{sys.executable} traced.py")
+    run = Run.spawn(program, 0, lambda run: gone.set(), real_context())
     while not (note.exists() and note.read_text()):
         await asyncio.sleep(0.01)
-    os.kill(run.who.pid, signal.SIGKILL)
+    os.kill(run.identity.pid, signal.SIGKILL)
     await asyncio.wait_for(gone.wait(), 20)
     begun = time.monotonic()
     end = run.reap(kill_group=True)
     assert time.monotonic() - begun < 5
     os.kill(int(note.read_text()), signal.SIGKILL)
-    assert run.popen is not None
-    assert (end, run.popen.wait()) == (Exit(signal="SIGKILL"), -signal.SIGKILL)
+    assert run.child is not None
+    assert (end, run.child.wait()) == (Exit(signal="SIGKILL"), -signal.SIGKILL)
 
 
 async def test_its_columns_name_it_for_ever() -> None:
     run, _ = await ended("true")
-    columns = run.columns()
-    assert (columns["pid"], columns["kernel_start"], columns["boot_id"]) == run.who
+    columns = run.columns(datetime.now(UTC))
+    assert (columns["pid"], columns["kernel_start"], columns["boot_id"]) == run.identity
     assert launch.parse_marker(columns["marker"]) == (1, 0)
     assert columns["boot_id"] == platform.boot_id()
 
@@ -89,7 +95,7 @@ async def test_its_columns_name_it_for_ever() -> None:
 async def test_a_process_that_has_ended_cannot_be_watched() -> None:
     run, _ = await ended("true")
     with pytest.raises(ProcessLookupError):
-        Run(run.who, run.marker).watch(lambda: None)
+        Run(run.identity, run.marker, platform).watch(lambda run: None)
 
 
 async def test_what_cannot_be_watched_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +106,7 @@ async def test_what_cannot_be_watched_does_not_run(monkeypatch: pytest.MonkeyPat
         raise OSError("too many open files")
 
     monkeypatch.setattr(platform, "watch", refuse)
-    with pytest.raises(launch.LaunchError, match="too many open files") as refused:
-        Run.spawn(Program(pk=1, name="web", command="sleep 1000"), 0, lambda: None)
+    with pytest.raises(LaunchError, match="too many open files") as refused:
+        Run.spawn(Program(pk=1, name="web", command="sleep 1000"), 0, lambda run: None, real_context())
     assert not refused.value.is_permanent
     assert not platform.is_running(started[0])

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from programs.hosts import this_host
 from programs.models import Host
-from programs.supervisor.heartbeat import Beat, Kind, save
+from programs.supervisor.heartbeat import HostHeartbeat, Kind, save
 
 pytestmark = pytest.mark.django_db
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.django_db
 def test_an_agent_says_with_its_first_beat_which_version_it_is_and_on_what() -> None:
     host = this_host()
     Host.objects.update(version="0.0.1", platform="an older kernel")
-    save(host.pk, Beat(timezone.now(), Kind.NEXT), {})
+    save(host.pk, HostHeartbeat(timezone.now(), Kind.NEXT), {})
     host.refresh_from_db()
     assert host.version == "0.0.1"
-    save(host.pk, Beat(timezone.now(), Kind.FIRST), {})
+    save(host.pk, HostHeartbeat(timezone.now(), Kind.FIRST), {})
     host.refresh_from_db()
     assert (host.version, host.platform) == (settings.VERSION, platform.platform()[:120])
