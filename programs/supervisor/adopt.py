@@ -57,6 +57,8 @@ class Adoption:
         for (program_id, index), runs in self._unrecorded.items():
             with isolate_faults(program_id, self._registry.programs):
                 self._adopt_unrecorded(program_id, index, runs)
+        for marker in self._snapshot.by_marker:
+            self._kill_leftovers(marker)
         return self._adopted
 
     def _restore_row(self, row: Process) -> None:
@@ -87,8 +89,6 @@ class Adoption:
         # One with the row's marker that is not the recorded process was left behind by it.
         others = [run for run in marked if run.marker != row.marker]
         is_running = recorded is not None and self._snapshot.is_running(recorded.identity)
-        if row.marker in self._snapshot.by_marker and not is_running:
-            process.kill_leftovers(row.marker)
         if recorded and is_running and (state in ALIVE or len(others) < len(marked)):
             self._end(others, "a second copy")
             self._adopt(process, recorded, state if state in ALIVE else State.STARTING)
@@ -117,6 +117,13 @@ class Adoption:
             values |= {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
             data = {"why": "the machine was restarted", "was": state, "unseen": True}
             process.record_event("program.exited", data, **values)
+
+    def _kill_leftovers(self, marker: str) -> None:
+        """What a run left behind whose exit the last agent did not live to handle."""
+        key = self._context.launcher.parse_marker(marker)
+        process = self._registry.find(key) if key else None
+        if process and (process.run is None or process.run.marker != marker):
+            process.kill_leftovers(marker)
 
     def _adopt_newest(self, process: ManagedProcess, runs: list[Run]) -> None:
         newest = runs[-1].marker

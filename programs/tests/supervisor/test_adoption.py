@@ -265,3 +265,17 @@ def test_leftovers_of_a_missed_exit_are_killed_beside_the_adopted_successor(worl
     world.advance()
     assert (world.row(program)["pid"], daemon.is_alive) == (successor.pid, False)
     assert world.events(program)[-2:] == ["crashed", "adopted"]
+
+
+def test_leftovers_of_a_run_before_the_recorded_one_are_killed(world: World) -> None:
+    """The agent restarted the program, and died before it had killed what the first run left behind."""
+    program, process = running(world)
+    child = world.machine.spawn((0, 0), process.marker)
+    child.session = process.pid
+    process.exit(code=1)
+    world.advance(0)
+    assert (world.row(program)["state"], child.is_alive) == ("starting", True)
+    world.kill_agent()
+    world.start_agent()
+    world.advance()
+    assert (len(world.machine.live((program.pk, 0))), child.is_alive) == (1, False)
