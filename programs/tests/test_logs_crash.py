@@ -1,4 +1,4 @@
-"""Rotations that are killed: at every line of their code, and at random while a program writes."""
+"""Log rotations that are killed: at every line of their code, and at random while a program writes."""
 
 from __future__ import annotations
 
