@@ -1,4 +1,4 @@
-"""Programs outlive the agent: whatever becomes of it, the next one finds them as they are."""
+"""Programs outlive the agent, and the next one adopts them. On real processes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_exit_of_an_adopted_program_is_seen_with_its_code(agent: AgentBox) -
     assert wait_state(program, "running").pid != pid
 
 
-def test_a_process_that_was_started_but_never_written_down_is_adopted(agent: AgentBox) -> None:
+def test_a_process_that_was_started_but_never_recorded_is_adopted(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     agent.kill()
@@ -71,7 +71,7 @@ def test_a_process_that_was_started_but_never_written_down_is_adopted(agent: Age
     assert len(agent.survivors()) == 1
 
 
-def test_a_signal_never_reaches_who_came_after(stranger: subprocess.Popen[bytes]) -> None:
+def test_a_signal_never_reaches_a_process_that_reused_the_pid(stranger: subprocess.Popen[bytes]) -> None:
     who = platform.identity(stranger.pid)
     assert who is not None
     assert not platform.send_signal(who._replace(kernel_start=who.kernel_start - 1), signal.SIGKILL)
@@ -90,7 +90,7 @@ def test_a_running_process_is_adopted_in_place(agent: AgentBox, stranger: subpro
     assert wait_state(program, "running").pid != stranger.pid
 
 
-def test_the_monitor_and_what_it_looks_after_cannot_be_adopted(agent: AgentBox) -> None:
+def test_the_monitor_and_its_programs_cannot_be_adopted(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     process = wait_state(program, "running")
     assert process.pid is not None
@@ -122,7 +122,7 @@ def test_a_number_that_is_no_program_is_refused_with_the_reason(pid: int, reason
     assert not Program.objects.exists()
 
 
-def test_a_thread_of_the_kernel_is_told_from_a_program() -> None:
+def test_a_kernel_thread_cannot_be_adopted() -> None:
     """A container sees none, so this one is made up."""
     thread = SimpleNamespace(pid=77, info={"ppid": 2, "cmdline": [], "status": "idle", "username": "root"})
     assert adoption._obstacle(cast("psutil.Process", thread)) == "is a thread of the kernel"
@@ -137,7 +137,7 @@ def test_a_process_that_nobody_has_reaped_has_ended(stranger: subprocess.Popen[b
 
 
 @pytest.mark.django_db
-def test_the_processes_of_others_are_for_root(
+def test_only_root_can_adopt_the_processes_of_other_users(
     stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
@@ -187,25 +187,25 @@ def test_an_agent_killed_at_any_line_of_a_stop_leaves_nothing(box: AgentBox, at:
     wait_for(lambda: not box.survivors(), "the tree to be gone")
 
 
-def is_as_wanted(program: Program, runs: bool) -> bool:
+def is_in_desired_state(program: Program, runs: bool) -> bool:
     """A program that was stopped before any agent lived long enough to start it has no process at all."""
     states = set(Process.objects.filter(program=program).values_list("state", flat=True))
     return states == {"running"} if runs else states <= {"stopped"}
 
 
-def test_kills_at_random_moments_double_and_lose_nothing(box: AgentBox) -> None:
+def test_random_kills_of_the_agent_double_and_lose_nothing(box: AgentBox) -> None:
     dice = random.Random(7)
     steady = [define(f"steady{n}", SLEEP, start_seconds=0) for n in range(KILLS // 8 + 10)]
     crashing = [
         define(f"crash{n}", "sh -c 'sleep 0.3; exit 1'", backoff_initial=0.1, backoff_max=0.3, max_restarts=0)
         for n in range(4)
     ]
-    wanted = dict.fromkeys(steady, True)
+    desired = dict.fromkeys(steady, True)
     for _ in range(KILLS):
         box.start(wait=False)
         for program in dice.sample(steady, 4):
             verb = dice.choice([Action.START, Action.RESTART, Action.STOP, Action.KILL])
-            wanted[program] = verb in (Action.START, Action.RESTART)
+            desired[program] = verb in (Action.START, Action.RESTART)
             with contextlib.suppress(ConflictError):  # it is so already
                 ask(program, verb)
         time.sleep(dice.uniform(0.4, 1.6))
@@ -213,9 +213,9 @@ def test_kills_at_random_moments_double_and_lose_nothing(box: AgentBox) -> None:
     box.start()
     for program in crashing:
         ask(program, Action.KILL)
-        wanted[program] = False
-    for program, runs in wanted.items():
-        wait_for(lambda: is_as_wanted(program, runs), program)  # noqa: B023
-    wait_for(lambda: len(box.survivors()) == sum(wanted.values()), "exactly those that should run")
+        desired[program] = False
+    for program, runs in desired.items():
+        wait_for(lambda: is_in_desired_state(program, runs), program)  # noqa: B023
+    wait_for(lambda: len(box.survivors()) == sum(desired.values()), "exactly those that should run")
     pids = set(Process.objects.filter(state="running").values_list("pid", flat=True))
     assert {process.pid for process in box.survivors()} == pids

@@ -1,4 +1,4 @@
-"""When the database, the disk or the clock lets the agent down."""
+"""A database that is locked, missing or read-only, and a wall clock that jumps."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_a_locked_database_stops_no_restart_and_loses_no_event(agent: AgentBox) 
         wait_for(lambda: time.monotonic() - begun > 10, "ten seconds of lock")
     wait_event(program, "program.restarted", 3)
     events = ProgramEvent.objects.filter(program=program).order_by("seq")
-    told = [event.data["pid"] for event in events if event.type in ("program.started", "program.restarted")]
-    assert told == seen
+    recorded = [event.data["pid"] for event in events if event.type in ("program.started", "program.restarted")]
+    assert recorded == seen
     assert wait_state(program, "running").pid == seen[-1]
 
 

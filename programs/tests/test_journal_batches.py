@@ -1,4 +1,4 @@
-"""What upper floors have written by the agent's one thread."""
+"""Batches that the apps above have written by the journal's thread."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_batch_that_was_put_twice_runs_once(journal: Journal) -> None:
     assert runs == [1]
 
 
-def test_a_last_batch_waits_for_the_end_and_for_everything_else(journal: Journal) -> None:
+def test_a_last_batch_runs_at_the_close_after_everything_else(journal: Journal) -> None:
     done: list[str] = []
     journal.put_last(lambda: done.append(f"last, in a transaction: {connection.in_atomic_block}"))
     journal.put_batch(lambda: done.append("a batch"))
@@ -87,7 +87,7 @@ def test_a_batch_may_go_on_in_another_transaction(journal: Journal) -> None:
     wait_for(lambda: len(noted()) == 3)
 
 
-def test_what_a_failed_batch_wrote_is_undone_and_others_go_on(journal: Journal) -> None:
+def test_what_a_failed_batch_wrote_is_rolled_back_and_others_go_on(journal: Journal) -> None:
     def fail() -> None:
         note("half done")
         raise ValueError("cannot be written")
@@ -99,7 +99,7 @@ def test_what_a_failed_batch_wrote_is_undone_and_others_go_on(journal: Journal) 
     assert noted() == ["the other"]
 
 
-def test_a_batch_that_never_succeeds_starves_nobody(journal: Journal) -> None:
+def test_a_batch_that_never_succeeds_starves_no_other(journal: Journal) -> None:
     def stuck() -> None:
         raise OperationalError("no such table")
 
@@ -111,7 +111,7 @@ def test_a_batch_that_never_succeeds_starves_nobody(journal: Journal) -> None:
     wait_for(lambda: noted() == ["the other"])
 
 
-def test_a_batch_waits_for_a_database_that_is_away(journal: Journal) -> None:
+def test_a_batch_waits_for_a_database_that_is_unavailable(journal: Journal) -> None:
     with locked_database():
         journal.start()
         journal.put_batch(lambda: note("late"))
@@ -127,7 +127,7 @@ def test_a_closing_journal_writes_the_batches_that_wait(journal: Journal) -> Non
     assert noted() == ["last"]
 
 
-def test_where_nothing_was_written_nobody_is_woken(transactional_db: None, tmp_path: Path) -> None:
+def test_without_a_write_no_process_is_woken(transactional_db: None, tmp_path: Path) -> None:
     woken: list[int] = []
     journal = Journal(tmp_path / "journal", this_host(), on_written=lambda: woken.append(1))
     done: list[int] = []

@@ -57,7 +57,7 @@ def test_jitter_spreads_a_delay_by_a_fifth_either_way() -> None:
     assert backoff_delay(RULES, 3, 1.0) == pytest.approx(4.8)
 
 
-def test_a_stable_run_wipes_the_slate() -> None:
+def test_a_stable_run_resets_the_backoff() -> None:
     decision = crash(uptime=601, recent=(1.0, 2.0, 390.0))
     assert decision.state is State.STARTING
     assert decision.recent_restarts == (1000,)
@@ -87,18 +87,18 @@ def test_an_expected_exit_is_left_alone_unless_the_policy_is_always() -> None:
         )
 
 
-def test_never_means_never() -> None:
+def test_the_policy_never_restarts_nothing() -> None:
     assert crash(replace(RULES, restart_policy="never")).state is State.EXITED
 
 
-def test_a_signal_or_an_unknown_end_is_not_expected() -> None:
+def test_a_signal_or_an_unknown_exit_is_not_expected() -> None:
     assert is_expected_exit(RULES, 0, None)
     assert not is_expected_exit(RULES, None, "SIGKILL")
     assert not is_expected_exit(RULES, None, None)
     assert is_expected_exit(replace(RULES, success_exit_codes=frozenset({0, 3})), 3, None)
 
 
-def test_moments_of_another_boots_clock_are_dropped() -> None:
+def test_timestamps_of_another_boots_clock_are_dropped() -> None:
     assert crash(recent=(5000.0,), now=10).state is State.STARTING
 
 

@@ -38,7 +38,7 @@ def test_a_killed_program_has_a_successor_at_once(agent: AgentBox) -> None:
     assert row(program).restarts == 1
 
 
-def test_a_crash_leaves_an_incident_with_its_last_words(agent: AgentBox) -> None:
+def test_a_crash_leaves_an_incident_with_its_last_log_lines(agent: AgentBox) -> None:
     program = define("bad", "echo good bye; exit 9", shell=True, restart_policy="never")
     wait_state(program, "exited")
     incident = Incident.objects.get(program=program)
@@ -46,7 +46,7 @@ def test_a_crash_leaves_an_incident_with_its_last_words(agent: AgentBox) -> None
     assert incident.meaning
 
 
-def test_a_console_program_can_be_asked_to_stop_in_its_own_words(agent: AgentBox) -> None:
+def test_a_program_with_a_console_is_stopped_by_a_line_of_text(agent: AgentBox) -> None:
     game = "while read line; do echo got $line; [ $line = quit ] && exit 0; done"
     ladder = [{"step": "stdin:quit", "seconds": 5}]
     program = define("game", game, shell=True, stdin="console", stop_ladder=ladder)
@@ -89,7 +89,7 @@ def test_the_whole_tree_is_gone_after_a_stop(agent: AgentBox, tmp_path: Path) ->
     assert wait_event(program, "program.stopped").data["tree_killed"] <= 2
 
 
-def test_what_a_crashed_program_leaves_behind_is_ended_too(agent: AgentBox, tmp_path: Path) -> None:
+def test_what_a_crashed_program_leaves_behind_is_killed(agent: AgentBox, tmp_path: Path) -> None:
     program = define("family", f"{sys.executable} {family(tmp_path)}", restart_policy="never", start_seconds=0.5)
     pid = wait_state(program, "running").pid
     wait_for(lambda: len(agent.survivors()) == 3)
@@ -118,10 +118,10 @@ def test_a_marker_file_that_others_can_read_is_refused_at_the_start(box: AgentBo
     box.start(wait=False)
     assert box.process is not None
     assert box.process.wait(timeout=PATIENCE) == 1
-    assert "cannot be used" in repr(box) and "run: chmod 600" in repr(box)
+    assert "Cannot create or read the marker" in repr(box) and "run: chmod 600" in repr(box)
 
 
-def test_the_memory_of_an_idle_program_is_shown_in_each_of_its_lives(agent: AgentBox) -> None:
+def test_the_memory_of_an_idle_program_is_shown_in_each_of_its_runs(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid
     shown = Process.objects.filter(program=program, state="running", memory_bytes__gt=0)
@@ -139,7 +139,7 @@ def test_probes_saved_while_a_program_runs_apply_at_once(agent: AgentBox) -> Non
     assert (row(program).pid, row(program).health) == (pid, "unhealthy")
 
 
-def test_the_console_of_a_program_goes_with_it(agent: AgentBox) -> None:
+def test_removing_a_program_removes_its_console(agent: AgentBox) -> None:
     program = define("game", "cat", stdin="console")
     wait_state(program, "running")
     consoles = agent.folder / "run" / "console"
@@ -151,12 +151,12 @@ def test_the_console_of_a_program_goes_with_it(agent: AgentBox) -> None:
 
 @contextlib.contextmanager
 def unreadable(agent: AgentBox) -> Iterator[None]:
-    """The wishes cannot be read; begins once the agent has noticed, twice."""
-    told = agent.output.read_text().count(UNREADABLE)
+    """The desired state cannot be read; begins once the agent has noticed twice."""
+    reported = agent.output.read_text().count(UNREADABLE)
     with other_connection() as other:
         other.rename("programs_intent", "away")
         try:
-            wait_for(lambda: agent.output.read_text().count(UNREADABLE) > told + 1, agent)
+            wait_for(lambda: agent.output.read_text().count(UNREADABLE) > reported + 1, agent)
             yield
         finally:
             other.rename("away", "programs_intent")
@@ -174,7 +174,7 @@ def test_a_database_that_cannot_be_read_for_a_while_does_not_end_the_agent(agent
     wait_state(program, "stopped")
 
 
-def test_a_journal_that_comes_a_second_time_changes_nothing(agent: AgentBox) -> None:
+def test_a_journal_that_is_replayed_a_second_time_changes_nothing(agent: AgentBox) -> None:
     """As if the agent had died after the database took the entries and before the file was emptied."""
     program = define("web", SLEEP)
     pid = wait_state(program, "running").pid

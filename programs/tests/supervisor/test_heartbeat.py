@@ -13,7 +13,7 @@ from programs.supervisor.heartbeat import HostHeartbeat, Kind, save
 pytestmark = pytest.mark.django_db
 
 
-def test_an_agent_says_with_its_first_beat_which_version_it_is_and_on_what() -> None:
+def test_the_first_heartbeat_of_an_agent_records_its_version_and_platform() -> None:
     host = this_host()
     Host.objects.update(version="0.0.1", platform="an older kernel")
     save(host.pk, HostHeartbeat(timezone.now(), Kind.NEXT), {})

@@ -1,4 +1,4 @@
-"""Ends for want of memory, told by nothing but a counter of the kernel."""
+"""Out-of-memory kills, recognised by a counter of the kernel alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Machine:
         self.detector = OomDetector(lambda: self.kills, lambda: self.now)
 
 
-def test_each_of_several_victims_is_told_and_nobody_more() -> None:
+def test_each_of_several_victims_is_recognised_and_no_further_exit() -> None:
     machine = Machine()
     machine.kills += 3
     assert [machine.detector.is_oom_kill(KILLED) for _ in range(4)] == [True, True, True, False]
 
 
-def test_victims_that_end_one_after_the_other_are_told_too() -> None:
+def test_victims_that_exit_one_after_the_other_are_recognised_too() -> None:
     machine = Machine()
     machine.kills += 2
     assert machine.detector.is_oom_kill(KILLED)
@@ -30,14 +30,14 @@ def test_victims_that_end_one_after_the_other_are_told_too() -> None:
     assert machine.detector.is_oom_kill(KILLED)
 
 
-def test_an_end_of_another_kind_is_not_for_want_of_memory_and_takes_no_kill_away() -> None:
+def test_an_exit_of_another_kind_is_no_oom_kill_and_uses_none_up() -> None:
     machine = Machine()
     machine.kills += 1
     assert not machine.detector.is_oom_kill(Exit(code=1))
     assert machine.detector.is_oom_kill(KILLED)
 
 
-def test_a_kill_of_some_time_ago_was_somebody_elses() -> None:
+def test_a_kill_of_some_time_ago_had_another_victim() -> None:
     machine = Machine()
     machine.kills += 1
     machine.detector.poll()
@@ -45,11 +45,11 @@ def test_a_kill_of_some_time_ago_was_somebody_elses() -> None:
     assert not machine.detector.is_oom_kill(KILLED)
 
 
-def test_a_sigkill_without_a_kill_of_the_kernels_is_somebodys() -> None:
+def test_a_sigkill_without_a_kill_by_the_kernel_is_no_oom_kill() -> None:
     assert not Machine().detector.is_oom_kill(KILLED)
 
 
-def test_a_counter_that_began_anew_is_no_kill() -> None:
+def test_a_counter_that_was_reset_is_no_kill() -> None:
     machine = Machine()
     machine.kills = 0
     assert not machine.detector.is_oom_kill(KILLED)

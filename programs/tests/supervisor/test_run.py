@@ -1,4 +1,4 @@
-"""One life of a process, by itself: started, watched, reaped."""
+"""One run of a real process: started, watched, reaped."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .memory_database import real_context
 pytestmark = pytest.mark.usefixtures("launching")
 
 
-async def ended(command: str) -> tuple[Run, Exit]:
-    """A run of `command` that ended without being asked to."""
+async def exited(command: str) -> tuple[Run, Exit]:
+    """A run of `command` that exited by itself."""
     gone = asyncio.Event()
     program = Program(pk=1, name="web", command=command, shell=True)
     run = Run.spawn(program, 0, lambda run: gone.set(), real_context())
@@ -36,14 +36,14 @@ async def ended(command: str) -> tuple[Run, Exit]:
     ("command", "end"),
     [("exit 3", Exit(code=3)), ("kill -TERM $$", Exit(signal="SIGTERM")), ("true", Exit(code=0))],
 )
-async def test_its_end_is_noticed_and_read(command: str, end: Exit) -> None:
-    assert (await ended(command))[1] == end
+async def test_the_exit_is_noticed_and_its_status_read(command: str, end: Exit) -> None:
+    assert (await exited(command))[1] == end
 
 
-async def test_what_it_left_in_its_group_is_gone_with_it(tmp_path: Path) -> None:
+async def test_what_it_left_in_its_process_group_is_killed(tmp_path: Path) -> None:
     """The child waits for a reader of the FIFO; killed, it lets go of it and the open fails."""
     os.mkfifo(tmp_path / "held")
-    await ended(f"exec 3<>{tmp_path}/held; sleep 1000 & exit 0")
+    await exited(f"exec 3<>{tmp_path}/held; sleep 1000 & exit 0")
     with pytest.raises(OSError, match="No such device"):  # nobody has the other end open
         while True:
             os.close(os.open(tmp_path / "held", os.O_WRONLY | os.O_NONBLOCK))
@@ -66,8 +66,8 @@ time.sleep(30)
 """
 
 
-async def test_one_that_a_debugger_holds_is_not_waited_for(tmp_path: Path) -> None:
-    """As when gdb is left at its prompt. Its zombie is the debugger's as long as that likes."""
+async def test_a_process_that_a_debugger_holds_is_not_waited_for(tmp_path: Path) -> None:
+    """As when gdb is left at its prompt: the debugger decides when the zombie can be reaped."""
     gone, note = asyncio.Event(), tmp_path / "debugger"
     (tmp_path / "traced.py").write_text(TRACED)
     program = Program(pk=1, name="web", command=f"{sys.executable} traced.py")
@@ -84,16 +84,16 @@ async def test_one_that_a_debugger_holds_is_not_waited_for(tmp_path: Path) -> No
     assert (end, run.child.wait()) == (Exit(signal="SIGKILL"), -signal.SIGKILL)
 
 
-async def test_its_columns_name_it_for_ever() -> None:
-    run, _ = await ended("true")
+async def test_its_columns_identify_the_process() -> None:
+    run, _ = await exited("true")
     columns = run.columns(datetime.now(UTC))
     assert (columns["pid"], columns["kernel_start"], columns["boot_id"]) == run.identity
     assert launch.parse_marker(columns["marker"]) == (1, 0)
     assert columns["boot_id"] == platform.boot_id()
 
 
-async def test_a_process_that_has_ended_cannot_be_watched() -> None:
-    run, _ = await ended("true")
+async def test_a_process_that_has_exited_cannot_be_watched() -> None:
+    run, _ = await exited("true")
     with pytest.raises(ProcessLookupError):
         Run(run.identity, run.marker, platform).watch(lambda run: None)
 

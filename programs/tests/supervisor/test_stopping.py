@@ -38,13 +38,13 @@ async def stop(command: str, scanner: ProcessScanner, **fields: Any) -> tuple[Ru
     return run, await asyncio.wait_for(sequence.run(), 20)
 
 
-async def test_it_tells_which_step_ended_the_program_and_how_it_ended() -> None:
+async def test_the_result_says_which_step_stopped_the_program_and_how_it_exited() -> None:
     run, stopped = await stop("sleep 1000", ProcessScanner())
     assert (stopped.step, stopped.exit, stopped.failed_steps) == ("signal:TERM", Exit(signal="SIGTERM"), [])
     assert not platform.is_running(run.identity)
 
 
-async def test_a_fault_of_ours_ends_the_program_all_the_same() -> None:
+async def test_a_program_is_stopped_although_the_process_table_cannot_be_read() -> None:
     run, stopped = await stop("sleep 1000", Blind())
     assert (stopped.step, stopped.exit) == (KILL, Exit(signal="SIGKILL"))
     assert stopped.failed_steps == ["no process table"]

@@ -135,7 +135,7 @@ class World:
             self.kill_agent()
 
     def notify(self) -> None:
-        """The datagram that says the database has changed; the agent acts on it in the next moment."""
+        """The wake-up signal for a changed database."""
         if self._wake_up:
             self._wake_up.set()
 
