@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
@@ -55,7 +54,7 @@ def _without_shell(program: Program, command: str) -> Iterator[str]:
 
 def _is_found(executable: str, program: Program) -> bool:
     if "/" in executable:
-        executable = str(Path(program.working_directory or settings.DATA_DIR) / executable)
+        executable = str(Path(program.working_directory or "/") / executable)
     return shutil.which(executable, path=_search_path(program.environment)) is not None
 
 

@@ -6,6 +6,7 @@ Checks what can be checked before the start, so that a failure is explained in a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import re
@@ -45,6 +46,8 @@ TRANSIENT_ERRORS = (
     errno.ETXTBSY,
     errno.EIO,
     errno.EHOSTDOWN,
+    errno.ENOSPC,
+    errno.EDQUOT,
 )
 SET_FILE_LIMIT = 'ulimit -n "$0" && exec "$@"'
 POLL_SECONDS = 0.02
@@ -85,7 +88,7 @@ def launch(program: Program, index: int) -> Launched:
     marker = new_marker(program.pk, index)
     account = _account(program.user)
     try:
-        directory = _directory(program)
+        directory = _directory(program, account)
         environment = _environment(program, index, account, marker)
         executable, argv = _argv(program, index, environment["PATH"], directory)
         child = _spawn(program, index, executable, argv, environment, directory, account)
@@ -155,7 +158,7 @@ def _start_stop_command(program: Program, index: int, argv: Sequence[str], pid: 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
-        cwd=_directory(program),
+        cwd=_directory(program, account),
         start_new_session=True,
         close_fds=False,
         **_user_arguments(account),
@@ -169,7 +172,7 @@ def probe_arguments(program: Program, index: int) -> dict[str, Any]:
     del environment[platform.MARKER]  # a probe is no part of the program's tree
     return {
         "environment": environment,
-        "working_directory": program.working_directory or None,
+        "working_directory": _directory(program, account),
         "spawn": _user_arguments(account),
     }
 
@@ -213,12 +216,33 @@ def _environment(program: Program, index: int, account: Any, marker: str) -> dic
     return environment | {platform.MARKER: marker}
 
 
-def _directory(program: Program) -> str:
-    directory = program.working_directory or str(Path(settings.DATA_DIR).resolve())
+def own_folder(program_id: int) -> Path:
+    return Path(settings.DATA_DIR).resolve() / "programs" / str(program_id)
+
+
+def _directory(program: Program, account: Any) -> str:
+    """Where the program, its exec probes and its stop commands run. Raises LaunchError."""
+    directory = program.working_directory or _default_directory(program.pk, account)
     check_answers(directory)
     if not os.path.isdir(directory):  # noqa: PTH112  (a plain string all the way; this is the restart path)
         raise LaunchError(f"there is no folder {directory}")
     return directory
+
+
+def _default_directory(program_id: int, account: Any) -> str:
+    """A folder of the program's own, or the home of the user that it switches to. Creates the folder.
+
+    Never the data folder, which holds the keys and the database: a file server would publish them.
+    """
+    is_other_user = account is not None and account.pw_uid != os.geteuid()
+    if is_other_user and account.pw_dir != "/" and os.path.isdir(account.pw_dir):  # noqa: PTH112
+        return str(account.pw_dir)
+    folder = own_folder(program_id)
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_other_user:
+            os.chown(folder, account.pw_uid, account.pw_gid)
+    return str(folder)
 
 
 def _argv(program: Program, index: int, path: str, directory: str) -> tuple[str, list[str]]:
@@ -297,5 +321,8 @@ def remove_console(program_id: int, index: int) -> None:
     console_path(program_id, index).unlink(missing_ok=True)
 
 
-def remove_logs(program_id: int) -> None:
+def remove_files(program_id: int) -> None:
+    """Removes the logs, and the program's own folder unless it holds files."""
     shutil.rmtree(Path(settings.LOG_DIR) / str(program_id), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        own_folder(program_id).rmdir()

@@ -289,7 +289,7 @@ class Supervisor:
         self._autoscaler.forget(program.pk)
         self._cron.set(program.pk, "")
         self.journal.put(Entry((program.pk, 0), removed="program"))
-        self._context.launcher.remove_logs(program.pk)
+        self._context.launcher.remove_files(program.pk)
 
     def _end_run(self, run: Run) -> None:
         """Kills a process that must not run, with its tree."""

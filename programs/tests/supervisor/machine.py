@@ -218,7 +218,7 @@ class FakeMachine:
     def remove_console(self, program_id: int, index: int) -> None:
         self.console = [line for line in self.console if line[0] != (program_id, index)]
 
-    def remove_logs(self, program_id: int) -> None:
+    def remove_files(self, program_id: int) -> None:
         self.removed_logs.append(program_id)
 
     def log_end(self, program_id: int, index: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import time
 from collections.abc import Callable
@@ -54,6 +55,35 @@ def test_a_command_that_cannot_be_run_is_named(command: str, reason: str) -> Non
 
 def test_a_missing_working_directory_is_named() -> None:
     assert str(refusal("sleep 1", working_directory="/no/such/folder")) == "there is no folder /no/such/folder"
+
+
+def test_a_program_without_a_working_directory_runs_in_a_private_folder_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "programs" / "1"
+    assert output_of("pwd") == f"{folder}\n"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_probes_and_stop_commands_run_in_the_programs_own_folder(tmp_path: Path) -> None:
+    program, seen = Program(pk=1, name="web", command="true"), tmp_path / "seen"
+    asyncio.run(launch.run_stop_command(program, 0, ["sh", "-c", f"pwd > {seen}"], os.getpid()))
+    assert seen.read_text() == f"{tmp_path}/programs/1\n"
+    assert launch.probe_arguments(program, 0)["working_directory"] == f"{tmp_path}/programs/1"
+
+
+def test_a_program_of_another_user_runs_in_that_users_home() -> None:
+    if os.geteuid() == 0:
+        assert output_of("pwd", user="games") in ("/usr/games\n", f"{pwd.getpwnam('games').pw_dir}\n")
+
+
+def test_removing_a_program_keeps_the_files_in_its_folder() -> None:
+    output_of("true")
+    folder = launch.own_folder(1)
+    (folder / "world.dat").write_text("x")
+    launch.remove_files(1)
+    assert (folder / "world.dat").exists()
+    (folder / "world.dat").unlink()
+    launch.remove_files(1)
+    assert not folder.exists()
 
 
 def test_a_missing_user_is_named() -> None:
