@@ -23,6 +23,7 @@ from core import errors
 from metrics.alerts.service import AlertService
 from metrics.collector import Collector
 from metrics.storage.retention import Retention
+from monitor_site.serving.signals import reset_for_children
 from programs.hosts import HEARTBEAT_SECONDS, this_host
 from programs.logs.rotate import LogRotator
 from programs.models import Host
@@ -42,6 +43,7 @@ async def run(*, stop_programs: bool) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # otherwise a garbage collection over all of Django could delay a restart by 50 ms
     platform.raise_file_limit()
+    reset_for_children()
     stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)

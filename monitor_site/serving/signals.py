@@ -15,6 +15,18 @@ def _ignore(number: int, frame: Any) -> None:
     """The wake-up descriptor already delivers the signal number to `wait`."""
 
 
+def reset_for_children() -> None:
+    """Lets programs that this process starts have default signal handling, also under `nohup` or cron.
+
+    A child inherits ignored and blocked signals, but not handlers: exec resets those to the default.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN and number != signal.SIGPIPE:  # subprocess resets SIGPIPE
+            signal.signal(number, _ignore)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 class Signals:
     """A context manager that handles stop signals and SIGCHLD. Open it in the main thread."""
 
