@@ -150,7 +150,7 @@ class StopSequence:
         left = _running(self._system, tree) | snapshot.members(self._main, self._marker)
         if left and step.startswith("signal:") and step != KILL:
             for member in left:
-                self._system.send_signal(member, self._last_signal)
+                self._send(member, self._last_signal)
             while left and self._system.now() < self._deadline and not self._kill_requested.is_set():
                 await asyncio.sleep(POLL_SECONDS)
                 left = _running(self._system, left)
@@ -160,7 +160,13 @@ class StopSequence:
 
     async def _signal(self, argument: str) -> None:
         self._last_signal = signal_number(argument)
-        self._system.send_signal(self._main, self._last_signal)
+        self._send(self._main, self._last_signal)
+
+    def _send(self, member: Identity, number: int) -> None:
+        self._system.send_signal(member, number)
+        # A suspended process (SIGSTOP, Ctrl-Z) takes the signal only once it continues.
+        if hasattr(signal, "SIGCONT") and number not in (signal.SIGKILL, signal.SIGSTOP):
+            self._system.send_signal(member, signal.SIGCONT)
 
     async def _stdin(self, argument: str) -> None:
         text = argument.replace("\\n", "\n").replace("\\t", "\t")

@@ -68,7 +68,7 @@ class FakeProcess:
     def receive(self, number: int) -> None:
         if number in self.code_on:
             self.exit(code=self.code_on[number])
-        elif number not in self.ignores:
+        elif number not in (signal.SIGCONT, *self.ignores):
             self.exit(signal=signal.Signals(number).name)
 
     def exit(self, code: int | None = None, signal: str | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -49,6 +51,15 @@ async def test_a_program_is_stopped_although_the_process_table_cannot_be_read() 
     assert (stopped.step, stopped.exit) == (KILL, Exit(signal="SIGKILL"))
     assert stopped.failed_steps == ["no process table"]
     assert not platform.is_running(run.identity)
+
+
+async def test_a_suspended_program_takes_the_stop_signal() -> None:
+    program = Program(pk=1, name="web", command="sleep 1000", stop_ladder=TERM)
+    run = Run.spawn(program, 0, lambda run: sequence.main_exited(run.reap(kill_group=False)), real_context())
+    os.kill(run.identity.pid, signal.SIGSTOP)
+    sequence = StopSequence(program, 0, run.identity, run.marker, real_context())
+    stopped = await asyncio.wait_for(sequence.run(), 20)
+    assert (stopped.step, stopped.exit) == ("signal:TERM", Exit(signal="SIGTERM"))
 
 
 async def test_a_stop_command_gets_the_pid() -> None:
