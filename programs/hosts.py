@@ -30,14 +30,6 @@ def this_host() -> Host:
     return host
 
 
-def is_local(host: Host | None) -> bool:
-    """Whether programs of `host` run on this machine; None means the default host."""
-    if host is not None:
-        return host.name == settings.HOST_NAME
-    default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
-    return default in (None, settings.HOST_NAME)
-
-
 def is_alive(heartbeat_at: datetime | None, now: datetime) -> bool:
     return heartbeat_at is not None and now - heartbeat_at < SILENT_AFTER
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -14,8 +13,8 @@ from django.db import transaction
 from core.cli.command import validation_lines
 from core.cli.exit_codes import FailedError
 from programs import services
+from programs.definition.fields import defaults
 from programs.formats import Imported, Note
-from programs.formats.draft import DEFAULTS
 from programs.models import Program
 
 Definition = Mapping[str, Any]
@@ -98,7 +97,7 @@ def _save(definition: Definition, failed: Collection[str], *, update: bool, acto
         return Result(name, "error", errors=["is defined already; --update changes it"])
     if faulty := [needed for needed in _needs(definition) if needed in failed]:
         return Result(name, "error", errors=[f"depends_on: {', '.join(faulty)} could not be imported"])
-    values = {**copy.deepcopy(DEFAULTS), **definition}
+    values = {**defaults(), **definition}
     try:
         saved = services.save_definition(values, actor=actor, program=program)
     except ValidationError as error:

@@ -17,7 +17,7 @@ from django.conf import settings
 from core import secrets
 from core.secrets import SecretUnreadableError
 
-from . import definition
+from .definition.environment import secret_values
 from .logs.paths import LogFile
 from .logs.search import last_lines
 from .models import Incident, Program, ProgramEvent, ProgramRevision
@@ -58,7 +58,7 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
     log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
     lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
     try:
-        hidden = definition.secret_values(program)
+        hidden = secret_values(program)
     except SecretUnreadableError:
         return ["(not shown: the program's secrets cannot be read, so they cannot be masked)"]
     return [secrets.mask(line, hidden) for line in lines]

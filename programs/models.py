@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -16,7 +17,10 @@ from django.utils.translation import gettext_lazy as _
 
 from core.ids import time_ordered_id
 
-from . import defaults, validation
+from . import validation
+from .definition import rules
+from .definition.fields import DEFAULTS, RestartPolicy, Stdin, default_stop_ladder, default_success_exit_codes
+from .definition.values import Condition
 from .policy import Rules
 from .states import Action, State
 
@@ -59,61 +63,60 @@ class PresentManager(models.Manager.from_queryset(ProgramQuerySet)):  # type: ig
 class Program(models.Model):
     """A definition. Field by field it is the JSON of the API; docs/programs.md explains each."""
 
-    class RestartPolicy(models.TextChoices):
-        ALWAYS = "always", _("Always")
-        ON_FAILURE = "on-failure", _("On failure")
-        NEVER = "never", _("Never")
-
-    class Stdin(models.TextChoices):
-        NULL = "null", _("None")
-        CONSOLE = "console", _("Console: lines can be sent to it")
+    RestartPolicy = RestartPolicy
+    Stdin = Stdin
 
     class Desired(models.TextChoices):
         RUNNING = "running", _("Running")
         STOPPED = "stopped", _("Stopped")
 
+    # Types, defaults and help texts of these are in `definition.fields`.
     name = models.CharField(max_length=100, validators=[validation.name])
-    description = models.TextField(blank=True, default="")
+    description = models.TextField(blank=True, default=DEFAULTS.description)
     tags = models.JSONField(default=list, blank=True, validators=[validation.tags])
     host = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, blank=True, related_name="programs")
 
-    command = models.TextField(help_text=_("Split into words as a shell would; no shell runs unless you ask."))
-    shell = models.BooleanField(default=False, help_text=_("Hand the command to /bin/sh."))
-    working_directory = models.CharField(max_length=4096, blank=True, default="")
+    command = models.TextField()
+    shell = models.BooleanField(default=DEFAULTS.shell)
+    working_directory = models.CharField(max_length=4096, blank=True, default=DEFAULTS.working_directory)
     environment = models.JSONField(default=list, blank=True, validators=[validation.environment])
-    stdin = models.CharField(max_length=10, choices=Stdin.choices, default=Stdin.NULL)
-    user = models.CharField(max_length=64, blank=True, default="")
+    stdin = models.CharField(max_length=10, choices=Stdin.choices, default=DEFAULTS.stdin)
+    user = models.CharField(max_length=64, blank=True, default=DEFAULTS.user)
     umask = models.CharField(max_length=4, null=True, blank=True, validators=[validation.umask])  # noqa: DJ001
     nice = models.SmallIntegerField(null=True, blank=True, validators=[validation.nice])
     max_open_files = models.PositiveIntegerField(null=True, blank=True, validators=[validation.positive])
     max_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True, validators=[validation.positive])
 
-    autostart = models.BooleanField(default=True)
+    autostart = models.BooleanField(default=DEFAULTS.autostart)
     restart_policy = models.CharField(
-        max_length=12, choices=RestartPolicy.choices, default=RestartPolicy.ON_FAILURE
+        max_length=12, choices=RestartPolicy.choices, default=DEFAULTS.restart_policy
     )
     success_exit_codes = models.JSONField(
-        default=defaults.success_exit_codes, blank=True, validators=[validation.exit_codes]
+        default=default_success_exit_codes, blank=True, validators=[validation.exit_codes]
     )
-    start_seconds = models.FloatField(default=1, validators=[validation.seconds])
-    backoff_initial = models.FloatField(default=1, validators=[validation.seconds])
-    backoff_factor = models.FloatField(default=2, validators=[validation.factor])
-    backoff_max = models.FloatField(default=300, validators=[validation.seconds])
-    backoff_jitter = models.FloatField(default=0.2, validators=[validation.share])
-    stable_seconds = models.FloatField(default=600, validators=[validation.seconds])
-    max_restarts = models.PositiveIntegerField(default=10)
-    restart_window = models.FloatField(default=600, validators=[validation.seconds])
-    restart_cron = models.CharField(max_length=100, blank=True, default="", validators=[validation.cron])
-    stop_ladder = models.JSONField(default=defaults.stop_ladder, blank=True, validators=[validation.stop_ladder])
+    start_seconds = models.FloatField(default=DEFAULTS.start_seconds, validators=[validation.seconds])
+    backoff_initial = models.FloatField(default=DEFAULTS.backoff_initial, validators=[validation.seconds])
+    backoff_factor = models.FloatField(default=DEFAULTS.backoff_factor, validators=[validation.factor])
+    backoff_max = models.FloatField(default=DEFAULTS.backoff_max, validators=[validation.seconds])
+    backoff_jitter = models.FloatField(default=DEFAULTS.backoff_jitter, validators=[validation.share])
+    stable_seconds = models.FloatField(default=DEFAULTS.stable_seconds, validators=[validation.seconds])
+    max_restarts = models.PositiveIntegerField(default=DEFAULTS.max_restarts)
+    restart_window = models.FloatField(default=DEFAULTS.restart_window, validators=[validation.seconds])
+    restart_cron = models.CharField(
+        max_length=100, blank=True, default=DEFAULTS.restart_cron, validators=[validation.cron]
+    )
+    stop_ladder = models.JSONField(default=default_stop_ladder, blank=True, validators=[validation.stop_ladder])
 
-    instances_min = models.PositiveSmallIntegerField(default=1)
-    instances_max = models.PositiveSmallIntegerField(default=1)
+    instances_min = models.PositiveSmallIntegerField(default=DEFAULTS.instances_min)
+    instances_max = models.PositiveSmallIntegerField(default=DEFAULTS.instances_max)
     scale_cpu_percent = models.FloatField(null=True, blank=True, validators=[validation.positive])
     probes = models.JSONField(default=list, blank=True, validators=[validation.probes])
 
-    log_max_bytes = models.PositiveBigIntegerField(default=52_428_800, validators=[validation.log_size])
-    log_backups = models.PositiveSmallIntegerField(default=10)
-    log_compress = models.BooleanField(default=True)
+    log_max_bytes = models.PositiveBigIntegerField(
+        default=DEFAULTS.log_max_bytes, validators=[validation.log_size]
+    )
+    log_backups = models.PositiveSmallIntegerField(default=DEFAULTS.log_backups)
+    log_compress = models.BooleanField(default=DEFAULTS.log_compress)
 
     desired_state = models.CharField(max_length=10, choices=Desired.choices, default=Desired.RUNNING)
     desired_instances = models.PositiveSmallIntegerField(default=1)
@@ -147,7 +150,15 @@ class Program(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        validation.definition(self)
+        rules.check(self)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine runs it; programs without a host belong to the default host."""
+        if self.host is not None:
+            return self.host.name == settings.HOST_NAME
+        default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
+        return default in (None, settings.HOST_NAME)
 
     @property
     def restart_rules(self) -> Rules:
@@ -167,9 +178,7 @@ class Program(models.Model):
 class Dependency(models.Model):
     """`program` starts only when `requires` is started, or healthy."""
 
-    class Condition(models.TextChoices):
-        STARTED = "started", _("started")
-        HEALTHY = "healthy", _("healthy")
+    Condition = Condition
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="dependencies")
     requires = models.ForeignKey(Program, on_delete=models.PROTECT, related_name="dependents")

@@ -7,152 +7,16 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import model_validator
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
+from core.rest.inputs import Flag, Identifier, Input, Moment, QueryIdentifier, SearchText, Text, Whole
 from core.rest.lists import Listing
 
 from .states import Action, State
-
-# --- Definitions ----------------------------------------------------------------------------------------
 
 
 class KeptValue(Input):
     """Stands for a secret value that is stored and stays as it is."""
 
     set: Literal[True]
-
-
-class Variable(Input):
-    name: Text
-    value: Text | KeptValue
-    secret: Flag = False
-
-
-class StopStep(Input):
-    step: Text
-    seconds: Number
-
-
-class DependencyIn(Input):
-    program: Text
-    condition: Literal["started", "healthy"] = "started"
-
-
-class ProbeIn(Input):
-    kind: Literal["http", "tcp", "exec", "log"]
-    target: Text
-    purpose: Literal["liveness", "readiness"] = "liveness"
-    period: Number = 10
-    timeout: Number = 1
-    failures: Whole = 3
-
-
-class ChangesIn(Input):
-    """Some fields of a definition. What each means: docs/programs.md."""
-
-    name: Text = ""
-    command: Text = ""
-    shell: Flag = False
-    description: Text = ""
-    tags: list[Text] = []
-    host: Text | None = None
-    working_directory: Text = ""
-    environment: list[Variable] = []
-    stdin: Literal["null", "console"] = "null"
-    user: Text = ""
-    umask: Text | None = None
-    nice: Whole | None = None
-    max_open_files: Whole | None = None
-    max_memory_bytes: Whole | None = None
-    autostart: Flag = True
-    restart_policy: Literal["always", "on-failure", "never"] = "on-failure"
-    success_exit_codes: list[Whole] = [0]
-    start_seconds: Number = 1
-    backoff_initial: Number = 1
-    backoff_factor: Number = 2
-    backoff_max: Number = 300
-    backoff_jitter: Number = 0.2
-    stable_seconds: Number = 600
-    max_restarts: Whole = 10
-    restart_window: Number = 600
-    restart_cron: Text = ""
-    stop_ladder: list[StopStep] = [StopStep(step="signal:TERM", seconds=10)]
-    instances_min: Whole = 1
-    instances_max: Whole = 1
-    scale_cpu_percent: Number | None = None
-    depends_on: list[DependencyIn] = []
-    probes: list[ProbeIn] = []
-    log_max_bytes: Whole = 52_428_800
-    log_backups: Whole = 10
-    log_compress: Flag = True
-
-
-class DefinitionIn(ChangesIn):
-    """A whole definition: what is left out has its default."""
-
-    name: Text
-    command: Text
-
-
-class InstancesOut(Schema):
-    running: int
-    desired: int
-
-
-class DefinitionOut(Schema):
-    """The definition, and how the program does at this moment."""
-
-    id: int
-    name: str
-    command: str
-    shell: bool
-    description: str
-    tags: list[str]
-    host: str | None
-    working_directory: str
-    environment: list[dict[str, Any]]
-    stdin: str
-    user: str
-    umask: str | None
-    nice: int | None
-    max_open_files: int | None
-    max_memory_bytes: int | None
-    autostart: bool
-    restart_policy: str
-    success_exit_codes: list[int]
-    start_seconds: float
-    backoff_initial: float
-    backoff_factor: float
-    backoff_max: float
-    backoff_jitter: float
-    stable_seconds: float
-    max_restarts: int
-    restart_window: float
-    restart_cron: str
-    stop_ladder: list[dict[str, Any]]
-    instances_min: int
-    instances_max: int
-    scale_cpu_percent: float | None
-    depends_on: list[dict[str, Any]]
-    probes: list[dict[str, Any]]
-    log_max_bytes: int
-    log_backups: int
-    log_compress: bool
-    state: str
-    desired_state: str
-    health: str | None
-    instances: InstancesOut
-    revision: int
-    created_at: str
-
-
-class PreviewOut(DefinitionOut):
-    """A program that was only tried out."""
-
-    id: None  # type: ignore[assignment]  # narrower in meaning, not in type
-
-
-class ChangedOut(DefinitionOut):
-    applies: dict[str, Literal["live", "restart"]]
 
 
 class ProgramListing(Listing):
@@ -171,6 +35,11 @@ class PageOut(Schema):
 
 
 # --- Status and verbs -----------------------------------------------------------------------------------
+
+
+class InstancesOut(Schema):
+    running: int
+    desired: int
 
 
 class ProcessOut(Schema):

@@ -9,7 +9,7 @@ what one has read stays true until it commits, and no two wait for each other in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,12 @@ from core.doorbell import ring_on_commit
 from core.exceptions import ConflictError
 from core.models import Sequence
 
-from . import definition, events
+from . import events
+from .definition.conversion import assign, definition_json, differences
+from .definition.dependencies import assign_dependencies
+from .definition.environment import has_new_secret
+from .definition.fields import applies
+from .definition.values import SET
 from .hosts import default_heartbeat, is_alive
 from .models import Intent, Process, Program, ProgramRevision
 from .states import ALIVE, VERBS, Action, State, combined
@@ -69,27 +74,38 @@ def save_definition(
 def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool, start: bool) -> Saved:
     revision = Sequence.advance()
     before, host = ({}, None) if created else _as_it_is(program)
-    definition.assign(program, values)
-    if not created and program.host_id != host and program.processes.filter(state__in=ALIVE).exists():
-        raise ValidationError({"host": "Stop it first: it cannot move while it runs."})
+    errors = _errors(assign, program, values)
     if created:
         program.desired_state = Desired.RUNNING if program.autostart and start else Desired.STOPPED
+    elif program.host_id != host and program.processes.filter(state__in=ALIVE).exists():
+        errors["host"] = ["Stop it first: a running program can't move to another host."]
     low, high = program.instances_min, program.instances_max
     if isinstance(low, int) and isinstance(high, int):
         program.desired_instances = min(max(program.desired_instances or 0, low), high)
-    program.full_clean()
+    if errors := {**_errors(program.full_clean), **errors}:
+        raise ValidationError(errors)
     program.revision = revision
     program.save()
     if "depends_on" in values:
-        definition.assign_dependencies(program, values["depends_on"])
+        assign_dependencies(program, values["depends_on"])
     program = Program.objects.select_related("host").prefetch_related("dependencies__requires").get(pk=program.pk)
-    changes = definition.differences(before, definition.as_json(program))
+    changes = differences(before, definition_json(program))
     if "environment" in values and not created and "environment" not in changes:
-        changes |= _secret_change(program, values)
+        # A new secret looks like the old one once masked, but it is a change.
+        changes |= {"environment": [SET, SET]} if has_new_secret(values["environment"]) else {}
     if changes:
         _keep_revision(program, actor, changes, created)
     ring_on_commit("agent")
-    return Saved(program, {field: definition.applies(field) for field in changes})
+    return Saved(program, {field: applies(field) for field in changes})
+
+
+def _errors(check: Callable[..., None], *arguments: Any) -> dict[str, Any]:
+    """Field → messages of the ValidationError that `check` raises, if it does."""
+    try:
+        check(*arguments)
+    except ValidationError as error:
+        return error.error_dict
+    return {}
 
 
 def _as_it_is(program: Program) -> tuple[dict[str, Any], int | None]:
@@ -97,7 +113,7 @@ def _as_it_is(program: Program) -> tuple[dict[str, Any], int | None]:
     stored = _present(program)
     for field in Program._meta.concrete_fields:
         setattr(program, field.attname, getattr(stored, field.attname))
-    return definition.as_json(stored), stored.host_id
+    return definition_json(stored), stored.host_id
 
 
 def _present(program: Program) -> Program:
@@ -108,15 +124,9 @@ def _present(program: Program) -> Program:
     return stored
 
 
-def _secret_change(program: Program, values: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """A secret given anew looks the same as before once masked, but it is a change."""
-    given = [e for e in values["environment"] if e.get("secret") and e.get("value") != definition.SET]
-    return {"environment": [definition.SET, definition.SET]} if given else {}
-
-
 def _keep_revision(program: Program, actor: str, changes: dict[str, list[Any]], created: bool) -> None:
     last = program.revisions.values_list("number", flat=True).first() or 0
-    shown = definition.as_json(program)
+    shown = definition_json(program)
     ProgramRevision.objects.create(
         program=program, number=last + 1, actor=actor, definition=shown, changes={} if created else changes
     )

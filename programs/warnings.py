@@ -13,10 +13,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from programs.hosts import is_local
+from programs.definition.syntax import split_command
 from programs.models import Program
 from programs.placeholders import PlaceholderError, fill
-from programs.validation import words
 
 SHELL_SYNTAX = re.compile(r"&&|\|\||[|;<>`]|\$\(|\$\w|&$|(?:^|\s)~/|\*")
 QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"")
@@ -46,10 +45,10 @@ def _without_shell(program: Program, command: str) -> Iterator[str]:
         what = syntax[0].strip()
         yield _("No shell runs, so “%(what)s” is handed to the program as it stands.") % {"what": what}
     try:
-        executable = fill(words(command)[0], 0)
+        executable = fill(split_command(command)[0], 0)
     except (ValidationError, PlaceholderError):
         return  # an error, which the field says itself
-    if is_local(program.host) and not _is_found(executable, program):
+    if program.is_local and not _is_found(executable, program):
         yield _("“%(name)s” is not found, or may not be executed.") % {"name": executable}
 
 
@@ -65,7 +64,7 @@ def _search_path(environment: list[dict[str, Any]]) -> str:
 
 
 def _user(program: Program) -> Iterator[str]:
-    if os.name != "posix" or not is_local(program.host):
+    if os.name != "posix" or not program.is_local:
         return
     if program.user == "root" or (not program.user and os.geteuid() == 0):
         yield _("It runs as root: a fault in it can harm the whole machine. Give it a user of its own.")

@@ -18,7 +18,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
 from programs.forms import GROUPS, ProgramForm, cautions
 from programs.models import Host, Program
 
@@ -97,7 +98,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
             original = Program.objects.select_related("host").get(pk=int(wanted))
         except (ValueError, ObjectDoesNotExist):
             return {}
-        return {**definition.as_json(original), "name": _("%(name)s copy") % {"name": original.name}}
+        return {**definition_json(original), "name": _("%(name)s copy") % {"name": original.name}}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -12,25 +12,20 @@ from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
 from core.timeformat import iso
-from programs import definition, services
+from programs import services
 from programs import status as live
+from programs.definition.conversion import definition_json
+from programs.definition.fields import FIELDS
+from programs.definition.schemas import ChangedOut, ChangesIn, DefinitionIn, DefinitionOut, PreviewOut
 from programs.models import Program
 from programs.payloads import ProgramStatus
-from programs.schemas import (
-    ChangedOut,
-    ChangesIn,
-    DefinitionIn,
-    DefinitionOut,
-    PageOut,
-    PreviewOut,
-    ProgramListing,
-)
+from programs.schemas import PageOut, ProgramListing
 
 from . import pages
 
 router = Router(tags=["programs"])
 LIVE_FIELDS = ("state", "desired_state", "health", "instances", "revision")
-FIELDS = ("id", *definition.FIELDS, *LIVE_FIELDS, "created_at")
+FIELDS = ("id", *FIELDS, *LIVE_FIELDS, "created_at")
 SORTABLE = ("id", "name", "state", "cpu_percent", "memory_bytes", "restarts", "started_at", "host", "revision")
 
 
@@ -110,7 +105,7 @@ def _shown(program: Program, status: Mapping[str, Any]) -> dict[str, Any]:
     """The definition with the live fields that belong to it."""
     return {
         "id": program.pk,
-        **definition.as_json(program),
+        **definition_json(program),
         **{name: status[name] for name in LIVE_FIELDS},
         "created_at": iso(program.created_at),
     }

@@ -14,7 +14,8 @@ from core.cli.exit_codes import Exit, FailedError, UsageError
 from core.cli.json_input import json_object
 from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
-from programs import definition, services, status
+from programs import services, status
+from programs.definition.conversion import definition_json
 from programs.states import State
 from programs.warnings import cautions
 
@@ -65,7 +66,7 @@ class Add(Subcommand):
         for field, notes in cautions(saved.program).items():
             terminal.warn(f"warning: {field}: {' '.join(notes)}")
         if options.dry_run:
-            terminal.json(definition.as_json(saved.program))
+            terminal.json(definition_json(saved.program))
             return Exit.DONE
         terminal.say(f"{saved.program.name}: added (id {saved.program.pk})")
         found = status.one_program(saved.program.pk)

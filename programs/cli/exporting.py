@@ -10,7 +10,8 @@ from core.cli.exit_codes import Exit, FailedError
 from core.cli.subcommand import Subcommand
 from core.cli.tables import counted
 from core.cli.terminal import Options, Terminal
-from programs import definition, formats
+from programs import formats
+from programs.definition.conversion import definition_json
 from programs.models import Program
 
 from .selection import add_selection, named_or_all
@@ -25,7 +26,7 @@ class Export(Subcommand):
     def run(self, options: Options, terminal: Terminal) -> Exit:
         chosen = {program["id"] for program in named_or_all(options)}
         found = Program.objects.select_related("host").prefetch_related("dependencies__requires")
-        definitions = [definition.as_json(program) for program in found if program.pk in chosen]
+        definitions = [definition_json(program) for program in found if program.pk in chosen]
         text = terminal.as_json(definitions) if options.json else formats.write_yaml(definitions)
         if not options.output:
             terminal.say(text.removesuffix("\n"))

@@ -12,7 +12,6 @@ from core.cli.exit_codes import Exit, FailedError, UsageError
 from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
 from core.cli.time_parsing import moment
-from programs.hosts import is_local
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
@@ -51,7 +50,7 @@ class Logs(Subcommand):
         if options.follow and options.until:
             raise UsageError("--follow has no end, so --until makes no sense with it.")
         program = one(options.name)
-        if not is_local(program.host):
+        if not program.is_local:
             raise FailedError(f"{program.name} runs on {program.host}: its logs are there, not on this machine.")
         output = Output(program, options.instance)
         if options.instance is not None and not output.logs[0].live.exists():

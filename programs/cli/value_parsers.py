@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 from typing import Any
 
 from core.cli.time_parsing import UNITS
-from programs.models import Dependency
-from programs.validation import PROBE_PURPOSES
+from programs.definition.types import fields_of
+from programs.definition.values import Condition, Probe
 
+PROBE_FIELDS = {field.name: field for field in fields_of(Probe)}
+PROBE_NUMBERS = tuple(name for name, field in PROBE_FIELDS.items() if field.type.base in (int, float))
+PROBE_PURPOSES = PROBE_FIELDS["purpose"].type.choices
 SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-STOP_STEP_HELP = "signal:INT:5, 'stdin:stop:30', 'command:…:10' or 'http:…:10'; in order, then SIGKILL"
-DEPENDENCY_HELP = "start only once that program is started, or healthy"
+STOP_STEP_HELP = "Write signal:INT:5, stdin:stop:30, 'command:…:10' or http:…:10."
 PROBE_HELP = (
-    "http:URL, tcp:HOST:PORT, exec:COMMAND or log:TEXT; also http,readiness,period=5,timeout=2,failures=3:URL"
+    "Write http:URL, tcp:HOST:PORT, exec:COMMAND or log:TEXT; with options "
+    "http,readiness,period=5,timeout=2,failures=3:URL."
 )
 
 
@@ -54,9 +56,9 @@ def stop_step(text: str) -> dict[str, Any]:
 def dependency(text: str) -> dict[str, Any]:
     """`db`, `db:started` or `db:healthy`; a name may hold colons itself."""
     name, _, condition = text.rpartition(":")
-    if name and condition in Dependency.Condition.values:
+    if name and condition in Condition.values:
         return {"program": name, "condition": condition}
-    return {"program": text, "condition": Dependency.Condition.STARTED.value}
+    return {"program": text, "condition": Condition.STARTED.value}
 
 
 def probe(text: str) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def probe(text: str) -> dict[str, Any]:
         if word in PROBE_PURPOSES:
             made["purpose"] = word
         elif equals and key in PROBE_NUMBERS:
-            made[key] = PROBE_NUMBERS[key](word, value)
+            made[key] = _number(word, value)
         else:
             raise ArgumentTypeError(f"{word!r}: a probe takes {', '.join([*PROBE_PURPOSES, *PROBE_NUMBERS])}")
     return made
@@ -81,13 +83,6 @@ def _number(word: str, value: str) -> float:
     if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value):
         raise ArgumentTypeError(f"{word!r} has no number")
     return _plain(value)
-
-
-PROBE_NUMBERS: dict[str, Callable[[str, str], float]] = {
-    "period": _number,
-    "timeout": _number,
-    "failures": _number,
-}
 
 
 def _plain(text: str) -> float:

@@ -11,52 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
-from programs import defaults
-from programs.validation import LOG_MIN_BYTES, RESERVED_VARIABLE
+from programs.definition.fields import FIELDS, default_stop_ladder, defaults
+from programs.definition.values import RESERVED_VARIABLE
+from programs.validation import LOG_MIN_BYTES
 
 MAX_CHARACTERS = 1_000_000
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/]+")
 NOT_IN_A_TAG = re.compile(r"[\s,\"\\\x00-\x1f]+")
-
-# The fields in the order of an export, with the values that need not be written.
-DEFAULTS: dict[str, Any] = {
-    "name": None,
-    "command": None,
-    "shell": False,
-    "description": "",
-    "tags": [],
-    "host": None,
-    "working_directory": "",
-    "environment": [],
-    "stdin": "null",
-    "user": "",
-    "umask": None,
-    "nice": None,
-    "max_open_files": None,
-    "max_memory_bytes": None,
-    "autostart": True,
-    "restart_policy": "on-failure",
-    "success_exit_codes": defaults.success_exit_codes(),
-    "start_seconds": 1,
-    "backoff_initial": 1,
-    "backoff_factor": 2,
-    "backoff_max": 300,
-    "backoff_jitter": 0.2,
-    "stable_seconds": 600,
-    "max_restarts": 10,
-    "restart_window": 600,
-    "restart_cron": "",
-    "stop_ladder": defaults.stop_ladder(),
-    "instances_min": 1,
-    "instances_max": 1,
-    "scale_cpu_percent": None,
-    "depends_on": [],
-    "probes": [],
-    "log_max_bytes": 52_428_800,
-    "log_backups": 10,
-    "log_compress": True,
-}
 
 
 class FormatError(ValueError):
@@ -199,7 +161,7 @@ class Draft:
         self._ladder().insert(-1, {"step": step, "seconds": min(seconds, 3600)})
 
     def _ladder(self) -> list[dict[str, Any]]:
-        ladder: list[dict[str, Any]] = self.fields.setdefault("stop_ladder", defaults.stop_ladder())
+        ladder: list[dict[str, Any]] = self.fields.setdefault("stop_ladder", default_stop_ladder())
         return ladder
 
     def log_size(self, key: str, size: int) -> None:
@@ -224,11 +186,12 @@ def placeholder(first: int) -> str:
 
 
 def compact(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with the fields in their order; defaults, and what is no field, are left out."""
+    """A copy with the fields in their order, without defaults and unknown keys."""
+    standard = defaults()
     return {
         name: copy.deepcopy(definition[name])
-        for name, default in DEFAULTS.items()
-        if name in definition and (default is None or definition[name] != default) and definition[name] is not None
+        for name in FIELDS
+        if definition.get(name) is not None and (name not in standard or definition[name] != standard[name])
     }
 
 

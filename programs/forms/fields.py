@@ -29,9 +29,6 @@ class UnitInput(UnfoldAdminTextInputWidget):
 class MegabytesField(forms.FloatField):
     """Shown and typed in MB (1,048,576 bytes), handed on in bytes. Exact both ways: the factor is a power of 2."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(widget=UnitInput("MB"), **kwargs)
-
     def prepare_value(self, value: Any) -> Any:
         if not isinstance(value, int):
             return value  # what was typed, shown again beside its error

@@ -14,11 +14,14 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
+from programs.definition.fields import FIELDS, HELP, PLAIN_FIELDS, marked
+from programs.definition.types import Mark
 from programs.models import Host, Program, ProgramRevision
 from programs.warnings import cautions
 
-from . import field_labels
+from .field_labels import LABELS
 from .fields import MegabytesField, NumbersField, UnitInput, WordsField
 from .row_lists import RowsField
 from .row_types import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
@@ -57,19 +60,16 @@ CONSTRAINT_FIELDS = {"program_name_unique": "name", "program_instances_ordered":
 class ProgramForm(ModelForm):
     """Errors of the service land on the fields they are about; saving is the caller's, through the service."""
 
-    tags = WordsField(label=_("Tags"))
-    success_exit_codes = NumbersField(label=field_labels.LABELS["success_exit_codes"])
-    max_memory_bytes = MegabytesField(label=field_labels.LABELS["max_memory_bytes"], required=False)
-    log_max_bytes = MegabytesField(label=field_labels.LABELS["log_max_bytes"], required=True)
-    environment = RowsField(EnvironmentRow, label=_("Environment"))
-    stop_ladder = RowsField(StopRow, label=_("Stop ladder"))
-    probes = RowsField(ProbeRow, label=_("Probes"))
-    depends_on = RowsField(DependencyRow, label=_("Depends on"))
+    tags = WordsField()
+    success_exit_codes = NumbersField()
+    environment = RowsField(EnvironmentRow, label=LABELS["environment"])
+    stop_ladder = RowsField(StopRow, label=LABELS["stop_ladder"])
+    probes = RowsField(ProbeRow, label=LABELS["probes"])
+    depends_on = RowsField(DependencyRow, label=LABELS["depends_on"])
     host = forms.ModelChoiceField(
         Host.objects.order_by("name"),
         to_field_name="name",
         required=False,
-        label=_("Host"),
         empty_label=_("The default host"),
         widget=UnfoldAdminSelectWidget(),
     )
@@ -78,26 +78,27 @@ class ProgramForm(ModelForm):
 
     class Meta:
         model = Program
-        fields = definition.PLAIN_FIELDS
-        labels: ClassVar = field_labels.LABELS
-        help_texts: ClassVar = field_labels.HELP
+        fields = PLAIN_FIELDS
+        field_classes: ClassVar = dict.fromkeys(marked(Mark.BYTES), MegabytesField)
         widgets: ClassVar = {
             "command": UnfoldAdminExpandableTextareaWidget({"rows": 1, "spellcheck": "false", "class": "code"}),
             "description": UnfoldAdminExpandableTextareaWidget({"rows": 1}),
             "working_directory": UnfoldAdminTextInputWidget({"placeholder": "/srv/game", "spellcheck": "false"}),
             "restart_cron": UnfoldAdminTextInputWidget({"placeholder": "0 4 * * *", "spellcheck": "false"}),
             "umask": UnfoldAdminTextInputWidget({"placeholder": "022"}),
-            **{name: UnitInput("s") for name in field_labels.SECONDS},
+            **{name: UnitInput("s") for name in marked(Mark.SECONDS)},
+            **{name: UnitInput("MB") for name in marked(Mark.BYTES)},
             "scale_cpu_percent": UnitInput("%"),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        shown = definition.as_json(self.instance) if self.instance.pk else _beginning(kwargs.get("initial") or {})
+        shown = definition_json(self.instance) if self.instance.pk else _beginning(kwargs.get("initial") or {})
         self.initial = {name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()}
         self.initial["seen"] = newest.number if (newest := self._newest()) else None
         for name, field in self.fields.items():
-            field.help_text = field.help_text or field_labels.HELP.get(name, "")
+            field.label = LABELS.get(name, field.label)
+            field.help_text = HELP.get(name, "")
         if self.instance.pk and not self.is_bound:
             self._show_cautions()
 
@@ -120,7 +121,7 @@ class ProgramForm(ModelForm):
 
     def values(self) -> dict[str, Any]:
         """What was given, as the service takes it; fields at fault are left out."""
-        given = {name: self.cleaned_data[name] for name in definition.FIELDS if name in self.cleaned_data}
+        given = {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
         if "host" in given:
             given["host"] = given["host"].name if given["host"] else None
         return given | {name: given[name] or None for name in ("umask",) if name in given}
@@ -142,7 +143,7 @@ class ProgramForm(ModelForm):
 def _beginning(given: dict[str, Any]) -> dict[str, Any]:
     """What the form of a new program shows: defaults, and what a copy brings along."""
     blank = Program()
-    plain = {field: getattr(blank, field) for field in definition.PLAIN_FIELDS}
+    plain = {field: getattr(blank, field) for field in PLAIN_FIELDS}
     variables = without_secrets(given.get("environment", []))
     return {**plain, "host": None, "depends_on": [], **given, "environment": variables}
 

@@ -16,9 +16,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from programs import validation
-from programs.definition import PROBE_DEFAULTS, SET
-from programs.models import Dependency
+from programs.definition.values import SET, Condition, DependencyEntry, EnvironmentEntry, Probe, StopStep
 
 from .fields import UnitInput
 from .row_lists import Row
@@ -86,7 +84,7 @@ class EnvironmentRow(Row):
             raise ValidationError({"value": _("Type the value again to show it from now on.")})
         if entry.get("secret") and not entry["value"]:
             raise ValidationError({"value": _("A secret needs a value.")})
-        validation.environment([{"name": entry["name"], "value": self.cleaned_data["value"]}])
+        EnvironmentEntry.from_json({"name": entry["name"], "value": self.cleaned_data["value"]})
 
 
 class StopRow(Row):
@@ -118,7 +116,7 @@ class StopRow(Row):
         return {"step": f"{given['kind']}:{given['argument']}", "seconds": plain_number(given["seconds"])}
 
     def judge(self, entry: dict[str, Any]) -> None:
-        validation.stop_ladder([entry])
+        StopStep.from_json(entry)
 
 
 class ProbeRow(Row):
@@ -134,17 +132,17 @@ class ProbeRow(Row):
     purpose = forms.ChoiceField(
         label=_("Purpose"),
         choices=PURPOSES,
-        initial=PROBE_DEFAULTS["purpose"],
+        initial=Probe.purpose,
         widget=UnfoldAdminSelectWidget(),
     )
     kind = forms.ChoiceField(label=_("Kind"), choices=KINDS, initial="http", widget=UnfoldAdminSelectWidget())
     target = forms.CharField(
         label=_("Address, command or text"), widget=_text(placeholder="http://127.0.0.1:8100/")
     )
-    period = forms.FloatField(label=_("Every"), initial=PROBE_DEFAULTS["period"], widget=UnitInput("s"))
-    timeout = forms.FloatField(label=_("Timeout"), initial=PROBE_DEFAULTS["timeout"], widget=UnitInput("s"))
+    period = forms.FloatField(label=_("Every"), initial=Probe.period, widget=UnitInput("s"))
+    timeout = forms.FloatField(label=_("Timeout"), initial=Probe.timeout, widget=UnitInput("s"))
     failures = forms.IntegerField(
-        label=_("Failures"), initial=PROBE_DEFAULTS["failures"], widget=UnfoldAdminIntegerFieldWidget({"min": "1"})
+        label=_("Failures"), initial=Probe.failures, widget=UnfoldAdminIntegerFieldWidget({"min": "1"})
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -153,7 +151,7 @@ class ProbeRow(Row):
         return {"kind": given["kind"], "purpose": given["purpose"], "target": given["target"], **numbers}
 
     def judge(self, entry: dict[str, Any]) -> None:
-        validation.probes([entry])
+        Probe.from_json(entry)
 
 
 class DependencyRow(Row):
@@ -164,8 +162,8 @@ class DependencyRow(Row):
     program = forms.CharField(label=_("Program"), widget=_text(list="program-names", placeholder=_("name")))
     condition = forms.ChoiceField(
         label=_("must be"),
-        choices=Dependency.Condition.choices,
-        initial=Dependency.Condition.STARTED,
+        choices=Condition.choices,
+        initial=DependencyEntry.condition,
         widget=UnfoldAdminSelectWidget(),
     )
 

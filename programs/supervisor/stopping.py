@@ -13,11 +13,11 @@ from typing import Any
 
 import structlog
 
+from programs.definition.syntax import signal_number
 from programs.models import Program
 from programs.placeholders import fill
 from programs.probes import http_request
 from programs.probes.command import reap
-from programs.validation import signal_number
 
 from . import launch, platform
 from .platform import Exit, Identity

@@ -48,7 +48,7 @@ def answering(text: bytes, heard: list[bytes] | None = None) -> Handler:
     return handler
 
 
-async def ask(kind: str, target: str, timeout: float = 5.0, context: ProbeContext = CONTEXT) -> Outcome:
+async def ask(kind: Any, target: str, timeout: float = 5.0, context: ProbeContext = CONTEXT) -> Outcome:
     return await check(Probe(kind, target, timeout=timeout), context)
 
 

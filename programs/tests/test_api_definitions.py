@@ -6,7 +6,11 @@ from urllib.parse import urlencode
 import pytest
 
 from core.access import Role
-from programs import definition, schemas, services, status
+from programs import services, status
+from programs.definition.conversion import definition_json
+from programs.definition.environment import environment_of
+from programs.definition.fields import FIELDS
+from programs.definition.schemas import DefinitionIn
 from programs.models import Program, ProgramEvent, ProgramRevision
 
 from .api_rig import Api, define, host, running, write
@@ -30,7 +34,7 @@ def test_two_fields_are_enough_and_the_rest_has_its_defaults(api: Api) -> None:
     assert answer["Location"] == f"/api/programs/{program.pk}"
     shown = api.get(f"/programs/{program.pk}")
     assert shown == answer.json()
-    assert {name: shown[name] for name in definition.FIELDS} == definition.as_json(program)
+    assert {name: shown[name] for name in FIELDS} == definition_json(program)
     assert (shown["id"], shown["desired_state"], shown["instances"]) == (
         program.pk,
         "running",
@@ -40,8 +44,8 @@ def test_two_fields_are_enough_and_the_rest_has_its_defaults(api: Api) -> None:
 
 def test_the_defaults_of_the_api_are_those_of_the_model(api: Api) -> None:
     program = define("by model")
-    by_schema = schemas.DefinitionIn(name="by model", command="sleep 60").model_dump()
-    assert definition.as_json(program) == by_schema
+    by_schema = DefinitionIn(name="by model", command="sleep 60").model_dump()
+    assert definition_json(program) == by_schema
 
 
 def test_who_made_it_is_recorded(api: Api) -> None:
@@ -139,7 +143,7 @@ def test_secrets_go_in_and_never_come_out(api: Api) -> None:
     ]
     assert not any(b"hunter2" in text for text in texts)
     assert answer.json()["environment"] == [{"name": "TOKEN", "value": {"set": True}, "secret": True}]
-    assert definition.environment_of(program) == {"TOKEN": "hunter2-hunter2"}
+    assert environment_of(program) == {"TOKEN": "hunter2-hunter2"}
 
 
 def test_a_variable_that_becomes_a_secret_is_not_told_to_the_world(api: Api) -> None:
@@ -157,10 +161,10 @@ def test_a_definition_read_can_be_put_back_and_keeps_its_secrets(api: Api) -> No
     secret = {"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}
     program = define(environment=[secret], tags=["a"])
     shown = api.get(f"/programs/{program.pk}")
-    status, body = api("PUT", f"/programs/{program.pk}", {name: shown[name] for name in definition.FIELDS})
+    status, body = api("PUT", f"/programs/{program.pk}", {name: shown[name] for name in FIELDS})
     assert (status, body["applies"]) == (200, {})
     program.refresh_from_db()
-    assert definition.environment_of(program) == {"TOKEN": "hunter2-hunter2"}
+    assert environment_of(program) == {"TOKEN": "hunter2-hunter2"}
 
 
 def test_a_change_says_when_each_field_applies(api: Api) -> None:
@@ -184,9 +188,9 @@ def test_a_change_leaves_other_fields_alone_and_a_replacement_does_not(api: Api)
 )
 def test_a_wrong_change_changes_nothing(api: Api, method: str, body: dict[str, Any]) -> None:
     program = define()
-    before = definition.as_json(program)
+    before = definition_json(program)
     assert api(method, f"/programs/{program.pk}", body)[0] == 422
-    assert definition.as_json(Program.objects.get()) == before
+    assert definition_json(Program.objects.get()) == before
 
 
 def test_a_dry_run_checks_and_keeps_nothing(api: Api) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from programs import definition
 from programs.cli.field_options import POSITIONAL, field_options
+from programs.definition.conversion import definition_json
+from programs.definition.environment import environment_of
+from programs.definition.fields import FIELDS
 from programs.models import Program, ProgramEvent
 
 from .program_command import program
@@ -48,11 +50,11 @@ def folder(settings: Any, tmp_path: Path) -> None:
 
 
 def stored(name: str = "web") -> dict[str, Any]:
-    return definition.as_json(Program.objects.get(name=name))
+    return definition_json(Program.objects.get(name=name))
 
 
 def test_every_field_of_a_definition_has_an_option() -> None:
-    assert {option.field for option in field_options()} | set(POSITIONAL) == set(definition.FIELDS)
+    assert {option.field for option in field_options()} | set(POSITIONAL) == set(FIELDS)
     assert len({option.flag for option in field_options()}) == len(field_options())
 
 
@@ -154,7 +156,7 @@ def test_secrets_come_from_the_environment_or_stdin_and_are_encrypted(monkeypatc
     monkeypatch.setenv("FIRST", "one two")
     assert program("add", "--secret-env", "FIRST", "--secret-env", "SECOND", "web", "cat", stdin="2\n").code == 0
     made = Program.objects.get()
-    assert definition.environment_of(made) == {"FIRST": "one two", "SECOND": "2"}
+    assert environment_of(made) == {"FIRST": "one two", "SECOND": "2"}
     assert "one two" not in json.dumps(made.environment)
 
 
@@ -168,7 +170,7 @@ def test_a_secret_without_a_value_is_not_guessed(monkeypatch: pytest.MonkeyPatch
 def test_a_person_is_asked_for_a_secret_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getpass", lambda prompt: f"typed at {prompt}")
     program("add", "--secret-env", "TOKEN", "web", "cat", answers="")
-    assert definition.environment_of(Program.objects.get()) == {"TOKEN": "typed at Value of TOKEN: "}
+    assert environment_of(Program.objects.get()) == {"TOKEN": "typed at Value of TOKEN: "}
 
 
 def test_events_name_the_person_at_the_command_line() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
 from programs.models import Program, ProgramRevision
 
 from .program_command import program
@@ -53,7 +54,7 @@ def test_one_error_keeps_the_whole_file_out(file: Path) -> None:
     file.write_text(FILE.replace("sleep 2", "sleep 'open"))
     done = program("import", str(file))
     assert (done.code, names()) == (1, [])
-    assert "db: command: The command cannot be split into words: No closing quotation." in done.err
+    assert "db: command: The command can't be split into words: No closing quotation." in done.err
     assert "web: depends_on: db could not be imported" in done.err
     assert done.err.endswith("Nothing was imported.\n")
 
@@ -116,13 +117,13 @@ def test_a_file_that_is_no_text_or_not_there_is_said_so(file: Path, tmp_path: Pa
 
 def test_an_export_comes_back_as_it_was(file: Path, tmp_path: Path) -> None:
     program("import", str(file))
-    before = [definition.as_json(found) for found in Program.objects.all()]
+    before = [definition_json(found) for found in Program.objects.all()]
     done = program("export", "-o", str(tmp_path / "out.yaml"))
     assert done.err == f"2 programs written to {tmp_path}/out.yaml\n"
     Program.objects.order_by("-id")[0].delete()  # web needs db
     Program.objects.all().delete()
     assert program("import", str(tmp_path / "out.yaml")).code == 0
-    assert [definition.as_json(found) for found in Program.objects.all()] == before
+    assert [definition_json(found) for found in Program.objects.all()] == before
 
 
 def test_an_export_holds_the_named_ones_and_no_secret(file: Path) -> None:

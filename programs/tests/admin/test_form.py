@@ -8,7 +8,9 @@ from django.contrib.messages import get_messages
 from django.test import Client
 
 from core import secrets
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
+from programs.definition.environment import environment_of
 from programs.forms import ProgramForm
 from programs.models import Program, ProgramRevision
 from programs.states import State
@@ -34,15 +36,15 @@ def row_errors(field: str, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"command": '"unclosed'}, "command", "cannot be split into words"),
+        ({"command": '"unclosed'}, "command", "can't be split into words"),
         ({"command": "serve {instanc}"}, None, ""),
         ({"command": "serve {instance*2}"}, "command", "no placeholder"),
         ({"working_directory": "/no/such/folder"}, "working_directory", "no folder"),
-        ({"working_directory": "srv"}, "working_directory", "whole path"),
+        ({"working_directory": "srv"}, "working_directory", "absolute path"),
         ({"restart_cron": "61 * * * *"}, "restart_cron", "Not a cron expression"),
         ({"user": "nobody-here"}, "user", "no user"),
         ({"instances_min": "3"}, "instances_max", "below"),
-        ({"tags": 'a"b'}, "tags", "no tag"),
+        ({"tags": 'a"b'}, "tags", "1 to 50 characters"),
         ({"success_exit_codes": "0, x"}, "success_exit_codes", "no whole number"),
         ({"success_exit_codes": "700"}, "success_exit_codes", "between 0 and 255"),
         ({"log_max_bytes": "0.001"}, "log_max_bytes", "at least"),
@@ -71,17 +73,18 @@ def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) ->
     db = program("db")
     program("web", depends_on=[{"program": "db"}])
     posted = filled(name="db", **{"depends_on-0-program": "web", "depends_on-0-condition": "healthy"})
-    assert ProgramForm(posted, instance=db).errors == {"depends_on": ["A circle: db needs web needs db."]}
+    problem = "Circular dependency: db needs web needs db."
+    assert ProgramForm(posted, instance=db).errors == {"depends_on": [problem]}
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"environment-0-name": "1X", "environment-0-value": "a"}, "no variable name"),
-        ({"environment-0-name": "PROGRAM_MONITOR", "environment-0-value": "a"}, "own mark"),
+        ({"environment-0-name": "1X", "environment-0-value": "a"}, "a variable name"),
+        ({"environment-0-name": "PROGRAM_MONITOR", "environment-0-value": "a"}, "reserved for the monitor"),
         ({"environment-0-name": "A", "environment-0-value": "", "environment-0-secret": "on"}, "needs a value"),
-        ({"stop_ladder-0-argument": "BOOM"}, "is no signal"),
+        ({"stop_ladder-0-argument": "BOOM"}, "a signal of this system"),
         ({"stop_ladder-0-seconds": "-5"}, "between 0 and 3600"),
         ({"stop_ladder-0-seconds": "soon"}, "Enter a number"),
         (
@@ -93,7 +96,7 @@ def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) ->
                 "probes-3-timeout": "1",
                 "probes-3-failures": "3",
             },
-            "no address",
+            "an address",
         ),
         ({"probes-0-kind": "magic", "probes-0-target": "x"}, "valid choice"),
     ],
@@ -107,7 +110,7 @@ def test_a_mistake_in_a_row_is_told_in_the_row(row: dict[str, Any], words: str) 
 @pytest.mark.django_db
 def test_a_variable_that_stands_twice_is_told_at_the_list() -> None:
     twice = {f"environment-{row}-{key}": "A" for row in (0, 1) for key in ("name", "value")}
-    assert errors(**twice) == {"environment": ["A stands twice."]}
+    assert errors(**twice) == {"environment": ["A is listed twice."]}
 
 
 @pytest.mark.django_db
@@ -148,7 +151,7 @@ def test_saving_goes_through_the_service(admin: Client, tmp_path: Path) -> None:
     assert answer.status_code == 302
     made = Program.objects.get()
     assert (made.tags, made.max_memory_bytes, made.desired_state) == (["web", "prod"], 1_572_864, "running")
-    assert definition.environment_of(made) == {"TOKEN": "s3cret\nline"}
+    assert environment_of(made) == {"TOKEN": "s3cret\nline"}
     assert ProgramRevision.objects.get().actor == "admin-person"
 
 
@@ -163,12 +166,12 @@ def test_an_untouched_form_changes_nothing(admin: Client, program: MakeProgram) 
         probes=[{"kind": "log", "target": "ERR"}],
         stop_ladder=[{"step": "signal:INT", "seconds": 2.5}],
     )
-    before = definition.as_json(web)
+    before = definition_json(web)
     form = ProgramForm(instance=web)
     assert admin.post(f"{LIST}{web.pk}/change/", what_is_posted(form)).status_code == 302
     again = Program.objects.get()
-    assert definition.as_json(again) == before
-    assert definition.environment_of(again) == {"A": "1\n2", "B": "x"}
+    assert definition_json(again) == before
+    assert environment_of(again) == {"A": "1\n2", "B": "x"}
     assert again.revisions.count() == 1
 
 
@@ -186,7 +189,7 @@ def test_a_secret_is_never_sent_to_the_browser_and_stays_when_left_empty(
         "environment-0-kept": "True",
     }
     admin.post(f"{LIST}{web.pk}/change/", filled(description="new", **kept))
-    assert definition.environment_of(Program.objects.get()) == {"TOKEN": "s3cret"}
+    assert environment_of(Program.objects.get()) == {"TOKEN": "s3cret"}
 
 
 def test_a_secret_is_not_shown_by_unticking_its_box(program: MakeProgram) -> None:
@@ -198,7 +201,7 @@ def test_a_secret_is_not_shown_by_unticking_its_box(program: MakeProgram) -> Non
 def test_what_was_typed_as_a_secret_does_not_come_back_with_an_error(admin: Client) -> None:
     typed = {"environment-0-name": "1BAD", "environment-0-value": "hunter2", "environment-0-secret": "on"}
     page = admin.post(ADD, filled(**typed)).content.decode()
-    assert "no variable name" in page
+    assert "a variable name" in page
     assert "hunter2" not in page
 
 
