@@ -19,7 +19,7 @@ DESTINATION = "field_{}"
 
 @dataclass(frozen=True)
 class FieldOption:
-    """How one field is given. `is_repeatable`: each use adds one entry to the field's list."""
+    """`is_repeatable`: each use adds one entry to the field's list."""
 
     field: str
     flag: str
@@ -94,14 +94,14 @@ def _default_text(default: Any) -> str:
 SWITCH_WORDS = {True: "yes", False: "no"}
 
 
-def given(options: Options, known: Iterable[FieldOption]) -> dict[str, Any]:
+def given_values(options: Options, known: Iterable[FieldOption]) -> dict[str, Any]:
     """The fields that the command line sets."""
     values = {option.field: getattr(options, DESTINATION.format(option.field)) for option in known}
     return {field: value for field, value in values.items() if value is not None}
 
 
 def with_secrets(values: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
-    """`values` with further variables whose values are kept encrypted."""
+    """`values` with these variables added, to be stored encrypted."""
     if not secrets:
         return dict(values)
     entries = [{"name": name, "value": value, "secret": True} for name, value in secrets.items()]

@@ -14,7 +14,8 @@ from django.utils import timezone
 from core import doorbell
 from core.access import Role
 from programs.models import Intent, Process, Program, ProgramEvent
-from programs.services import remove
+from programs.services import remove, request
+from programs.states import Action
 
 from .api_rig import Api, define, host, running, token, write
 
@@ -135,6 +136,38 @@ async def test_a_program_that_finishes_has_been_started() -> None:
     ended = lambda: write(program, state="exited", started_at=timezone.now(), exit_code=0)  # noqa: E731
     status, body, _ = await while_waiting("start", program, ended)
     assert (status, body["state"], body["exit_code"]) == (200, "exited", 0)
+
+
+@waiting
+@pytest.mark.parametrize(("codes", "status"), [([0], 202), ([0, 1], 200)])
+async def test_a_start_whose_program_fails_is_answered_at_once_but_not_as_reached(
+    codes: list[int], status: int
+) -> None:
+    program = await stopped_program(restart_policy="never", success_exit_codes=codes)
+    ended = lambda: write(program, state="exited", started_at=timezone.now(), exit_code=1)  # noqa: E731
+    found, body, seconds = await while_waiting("start", program, ended)
+    assert (found, body["state"], body["exit_code"]) == (status, "exited", 1)
+    assert seconds < 3
+
+
+@waiting
+@pytest.mark.parametrize(("code", "status"), [(1, 202), (0, 200)])
+async def test_a_restart_whose_program_ends_is_reached_only_with_success(code: int, status: int) -> None:
+    program = await running_program(restart_policy="never")
+    ended = lambda: write(program, state="exited", pid=None, started_at=timezone.now(), exit_code=code)  # noqa: E731
+    found, body, seconds = await while_waiting("restart", program, ended)
+    assert (found, body["exit_code"]) == (status, code)
+    assert seconds < 3
+
+
+@waiting
+@pytest.mark.parametrize(("verb", "other"), [("start", "stop"), ("stop", "start")])
+async def test_a_contrary_action_of_someone_else_ends_the_wait(verb: str, other: str) -> None:
+    program = await (stopped_program() if verb == "start" else running_program())
+    opposite = lambda: request(program, Action(other), actor="someone")  # noqa: E731
+    status, _, seconds = await while_waiting(verb, program, opposite)
+    assert status == 202
+    assert seconds < 3
 
 
 @waiting

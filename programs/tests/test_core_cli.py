@@ -14,10 +14,10 @@ from core.cli.exit_codes import UsageError
 from core.cli.tables import Cell, Column
 from programs import formatting
 from programs.cli import value_parsers
-from programs.cli.argv import WordOrder
+from programs.cli.argv import ArgumentSplitter
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-ORDER = WordOrder(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
+ORDER = ArgumentSplitter(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
 
 
 @pytest.mark.parametrize(

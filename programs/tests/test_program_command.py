@@ -128,23 +128,23 @@ def test_what_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
 def test_without_an_agent_the_wish_is_kept_and_the_reason_told() -> None:
     define("web", autostart=False)
     done = program("start", "web")
-    said = "the agent of host testhost is silent: is `manage.py serve` running?"
-    assert (done.code, done.out) == (1, f"web: asked for, but {said}\n")
+    said = "the agent on testhost isn't responding; is `manage.py serve` running?"
+    assert (done.code, done.out) == (1, f"web: requested, but {said}\n")
     assert Program.objects.get().desired_state == "running"
 
 
 def test_without_waiting_the_same_is_a_warning() -> None:
     define("web", autostart=False)
     done = program("start", "web", "--no-wait")
-    assert (done.code, done.out) == (0, "web: start asked for\n")
-    assert "is silent" in done.err
+    assert (done.code, done.out) == (0, "web: start requested\n")
+    assert "isn't responding" in done.err
 
 
 def test_states_of_a_silent_host_are_unknown() -> None:
     running("web")
     done = program("status", "web")
     assert (done.code, done.lines[1].split()[1]) == (3, "unknown")
-    assert "the agent of host testhost is silent" in done.err
+    assert "the agent on testhost isn't responding" in done.err
 
 
 def test_a_dead_agent_is_noticed_before_its_heartbeat_is_old(agent_alive: None, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_dead_agent_is_noticed_before_its_heartbeat_is_old(agent_alive: None, 
     (tmp_path / "run" / "agent.lock").touch()
     running("web")
     done = program("stop", "web", "--timeout", "15")
-    assert (done.code, "is silent" in done.out) == (1, True)
+    assert (done.code, "isn't responding" in done.out) == (1, True)
 
 
 def test_waiting_ends_after_its_time(agent_alive: None) -> None:
@@ -164,7 +164,7 @@ def test_waiting_ends_after_its_time(agent_alive: None) -> None:
 
 def test_removal_wants_a_yes() -> None:
     define("web")
-    assert "say --yes" in program("remove", "web").err
+    assert "Confirm with --yes" in program("remove", "web").err
     assert program("remove", "web", answers="n\n").code == 1
     assert program("remove", "web", "--no-wait", answers="yes\n").code == 0
     assert not Program.objects.exists()
@@ -201,7 +201,7 @@ def test_logs_that_cannot_be_shown(words: tuple[str, ...], code: int) -> None:
 def test_a_database_that_is_not_prepared_is_said_so(tmp_path: Path) -> None:
     done = real("status", DATA_DIR=str(tmp_path / "new"))
     assert (done.returncode, done.stderr) == (
-        *(1, "The database is not prepared yet: `manage.py serve` does that at its start.\n"),
+        *(1, "The database has no tables yet. Run `manage.py serve`, which creates them.\n"),
     )
 
 

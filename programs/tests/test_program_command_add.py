@@ -101,9 +101,9 @@ def test_errors_are_lines_that_begin_with_the_field() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "holds no JSON"),
-        ("[]", "must hold one definition"),
-        ('{"nonsense": 1, "name": "a"}', "needs command"),
+        ("{", "isn't valid JSON"),
+        ("[]", "must contain one definition"),
+        ('{"nonsense": 1, "name": "a"}', "Missing: command"),
     ],
 )
 def test_json_that_is_no_definition_is_refused(text: str, said: str) -> None:
@@ -114,7 +114,7 @@ def test_json_that_is_no_definition_is_refused(text: str, said: str) -> None:
 
 def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     done = program("add", "--json", str(tmp_path / "none.json"))
-    assert (done.code, done.err) == (1, f"{tmp_path}/none.json cannot be read: No such file or directory\n")
+    assert (done.code, done.err) == (1, f"Can't read {tmp_path}/none.json: No such file or directory\n")
 
 
 def test_what_is_probably_not_meant_is_said_but_not_refused() -> None:
@@ -180,4 +180,4 @@ def test_events_name_the_person_at_the_command_line() -> None:
 
 def test_without_an_agent_it_says_what_is_missing() -> None:
     done = program("add", "web", "sleep 1")
-    assert "the agent of host testhost is silent: is `manage.py serve` running?" in done.err
+    assert "the agent on testhost isn't responding; is `manage.py serve` running?" in done.err

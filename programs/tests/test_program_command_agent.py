@@ -171,11 +171,11 @@ def test_a_reader_that_leaves_ends_the_following_quietly(follower: subprocess.Po
 def test_an_agent_that_dies_during_the_wait_is_named(agent: AgentBox) -> None:
     slow = define("web", "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'")
     wait_state(slow, "running")
-    assert program("stop", "web", "--no-wait").out == "web: stop asked for\n"
+    assert program("stop", "web", "--no-wait").out == "web: stop requested\n"
     wait_event(slow, "program.stopping")
     agent.kill()
     done = program("stop", "web", "--timeout", "15")
-    assert (done.code, "the agent of host testhost is silent" in done.out) == (1, True)
+    assert (done.code, "the agent on testhost isn't responding" in done.out) == (1, True)
 
 
 def test_following_loses_no_line_when_the_log_rotates(box: AgentBox, agent: AgentBox) -> None:
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_the_wait_and_not_the_wish(box: AgentBox, agent: AgentBox) -
         assert waiting.stderr.readline() == "web: waits for db to be started\n"
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(timeout=60) == 130
-        assert waiting.stderr.read() == "Interrupted; what was asked for goes on.\n"
+        assert waiting.stderr.read() == "Interrupted. The request itself goes on.\n"
     assert Program.objects.get(pk=web.pk).desired_state == "running"
 
 

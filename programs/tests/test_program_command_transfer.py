@@ -64,7 +64,7 @@ def test_a_program_that_is_there_is_changed_only_when_asked_to(file: Path) -> No
     assert program("import", str(file)).code == 1
     done = program("import", "--update", str(file))
     assert done.lines == [
-        "db: updated (command, tags, nice); command, nice after its next restart",
+        "db: updated (command, tags, nice); command, nice after the next restart",
         "web: created",
     ]
     assert Program.objects.get(name="db").nice is None
@@ -90,7 +90,7 @@ def test_a_circle_within_the_file_is_named(file: Path) -> None:
     file.write_text(FILE + "  depends_on: [{program: web}]\n")
     done = program("import", str(file))
     assert (done.code, names()) == (1, [])
-    assert "circle of dependencies" in done.err
+    assert "circular dependency" in done.err
 
 
 def test_notes_say_what_was_not_carried_over() -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_understood_is_refused(file: Path, text: str) -> N
 
 def test_a_file_that_is_no_text_or_not_there_is_said_so(file: Path, tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\xff")
-    assert "no text in UTF-8" in program("import", str(file)).err
+    assert "isn't UTF-8 text" in program("import", str(file)).err
     assert "No such file" in program("import", str(tmp_path / "none")).err
     assert "Is a directory" in program("import", str(tmp_path)).err
 
@@ -147,4 +147,4 @@ def test_an_export_never_replaces_a_device(tmp_path: Path) -> None:
     assert program("export", "-o", os.devnull).code == 0
     assert not Path(os.devnull).is_file()
     done = program("export", "-o", str(tmp_path / "none" / "out.yaml"))
-    assert (done.code, done.err) == (1, f"{tmp_path}/none/out.yaml cannot be written: No such file or directory\n")
+    assert (done.code, done.err) == (1, f"Can't write {tmp_path}/none/out.yaml: No such file or directory\n")

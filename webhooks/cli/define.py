@@ -92,7 +92,7 @@ def _value(text: str) -> str | bool:
 
 
 def _program(name: str) -> int:
-    from programs.cli.selection import one as one_program
+    from programs.cli.selection import find_program as one_program
 
     return one_program(name).pk
 
