@@ -105,7 +105,7 @@ def test_list_entries_are_one_word_each() -> None:
 )
 def test_options_and_the_words_of_the_command_are_told_apart(typed: str, read: str | None) -> None:
     if read is None:
-        with pytest.raises(UsageError, match="meant for this command or for 'python'"):
+        with pytest.raises(UsageError, match="could belong to this command or to 'python'"):
             ORDER.arranged(typed.split())
     else:
         assert ORDER.arranged(typed.split()) == read.split()
