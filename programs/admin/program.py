@@ -20,7 +20,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from programs import services
 from programs.definition.conversion import definition_json
-from programs.forms import GROUPS, ProgramForm, cautions
+from programs.forms import GROUPS, ProgramForm, definition_warnings
 from programs.models import Host, Program
 
 from . import adoption, extensions, history, live, program_page
@@ -144,7 +144,7 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         """About what was just changed; older warnings stand at their fields."""
         found = [
             f"{history.label(field)}: {note}"
-            for field, notes in cautions(program).items()
+            for field, notes in definition_warnings(program).items()
             if field in changed
             for note in notes
         ]

@@ -18,7 +18,7 @@ from programs import services, status
 from programs.definition.conversion import definition_json
 from programs.definition.fields import HELP
 from programs.states import State
-from programs.warnings import cautions
+from programs.warnings import definition_warnings
 
 from .argv import ArgumentSplitter
 from .field_options import field_options, given_values, with_secrets
@@ -67,7 +67,7 @@ class Add(Subcommand):
         if missing := [field for field in ("name", "command") if field not in values]:
             raise UsageError(f"Missing: {' and '.join(missing)}.")
         saved = services.save_definition(values, actor=command_actor(), dry_run=options.dry_run)
-        for field, notes in cautions(saved.program).items():
+        for field, notes in definition_warnings(saved.program).items():
             terminal.warn(f"warning: {field}: {' '.join(notes)}")
         if options.dry_run:
             terminal.json(definition_json(saved.program))

@@ -1,8 +1,8 @@
-"""ProgramForm: every field of a definition, in groups, judged by the very service that saves it."""
+"""The form of a program: every field of the definition, validated by the service that saves it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -16,20 +16,16 @@ from unfold.widgets import (
 
 from programs import services
 from programs.definition.conversion import definition_json
-from programs.definition.fields import FIELDS, HELP, PLAIN_FIELDS, marked
+from programs.definition.fields import FIELDS, HELP, INFO, PLAIN_FIELDS, defaults, marked
 from programs.definition.types import Mark
 from programs.models import Host, Program, ProgramRevision
-from programs.warnings import cautions
+from programs.warnings import definition_warnings
 
 from .field_labels import LABELS
 from .fields import MegabytesField, NumbersField, UnitInput, WordsField
 from .row_lists import RowsField
 from .row_types import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Program]
-else:
-    ModelForm = forms.ModelForm
+from .service_form import ServiceForm
 
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (
@@ -57,8 +53,10 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 CONSTRAINT_FIELDS = {"program_name_unique": "name", "program_instances_ordered": "instances_max"}
 
 
-class ProgramForm(ModelForm):
-    """Errors of the service land on the fields they are about; saving is the caller's, through the service."""
+class ProgramForm(ServiceForm[Program]):
+    service_fields = FIELDS
+    labels = LABELS
+    help_texts = HELP
 
     tags = WordsField()
     success_exit_codes = NumbersField()
@@ -73,8 +71,6 @@ class ProgramForm(ModelForm):
         empty_label=_("The default host"),
         widget=UnfoldAdminSelectWidget(),
     )
-
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the version that was on the page
 
     class Meta:
         model = Program
@@ -93,59 +89,52 @@ class ProgramForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        shown = definition_json(self.instance) if self.instance.pk else _beginning(kwargs.get("initial") or {})
-        self.initial = {name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()}
-        self.initial["seen"] = newest.number if (newest := self._newest()) else None
-        for name, field in self.fields.items():
-            field.label = LABELS.get(name, field.label)
-            field.help_text = HELP.get(name, "")
+        shown = definition_json(self.instance) if self.instance.pk else _new_program(kwargs.get("initial") or {})
+        self.initial.update({name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()})
         if self.instance.pk and not self.is_bound:
-            self._show_cautions()
+            self._show_warnings()
 
-    def _show_cautions(self) -> None:
-        for name, notes in cautions(self.instance).items():
-            said = format_html_join("", '<span class="caution">{}</span>', ((note,) for note in notes))
-            if field := self.fields.get(name):  # readers get a form without fields
-                field.help_text = format_html("{}{}", field.help_text, said)
+    def _show_warnings(self) -> None:
+        for name, notes in definition_warnings(self.instance).items():
+            added = format_html_join("", '<span class="caution">{}</span>', ((note,) for note in notes))
+            if field := self.fields.get(name):  # viewers get a form without fields
+                field.help_text = format_html("{}{}", field.help_text, added)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
+    def newest_version(self) -> int | None:
         newest = self._newest()
-        if newest and cleaned.get("seen") is not None and newest.number > cleaned["seen"]:
-            text = _("%(actor)s has changed this program meanwhile (version %(number)s). Reload the page first.")
-            raise ValidationError(text, params={"actor": newest.actor, "number": newest.number})
-        return cleaned
+        return newest.number if newest else None
+
+    shown_version = newest_version
+
+    def stale_error(self) -> ValidationError:
+        newest = self._newest()
+        text = _("%(actor)s has changed this program meanwhile (version %(number)s). Reload the page first.")
+        params = {"actor": newest.actor, "number": newest.number} if newest else {}
+        return ValidationError(text, params=params)
 
     def _newest(self) -> ProgramRevision | None:
         return self.instance.revisions.first() if self.instance.pk else None
 
     def values(self) -> dict[str, Any]:
-        """What was given, as the service takes it; fields at fault are left out."""
-        given = {name: self.cleaned_data[name] for name in FIELDS if name in self.cleaned_data}
+        given = super().values()
         if "host" in given:
             given["host"] = given["host"].name if given["host"] else None
-        return given | {name: given[name] or None for name in ("umask",) if name in given}
-
-    def stored(self) -> Program | None:
-        """The program as the database knows it, for the service to compare with."""
-        return Program.objects.select_related("host").get(pk=self.instance.pk) if self.instance.pk else None
+        # An empty text field: the column of such a field is null, not "".
+        empty = {name: None for name, value in given.items() if value == "" and INFO[name].type.is_nullable}
+        return given | empty
 
     def _post_clean(self) -> None:
-        """Asks the service, so that the form and every other way in agree about what is valid."""
+        # Instead of Django's own checks, so that the form accepts what the API and the commands accept.
         try:
             services.save_definition(self.values(), actor="", program=self.stored(), dry_run=True)
         except ValidationError as error:
-            for field, messages in _by_field(error).items():
-                if field not in self.errors:
-                    self.add_error(field if field in self.fields else None, messages)
+            self.add_errors(_by_field(error))
 
 
-def _beginning(given: dict[str, Any]) -> dict[str, Any]:
-    """What the form of a new program shows: defaults, and what a copy brings along."""
-    blank = Program()
-    plain = {field: getattr(blank, field) for field in PLAIN_FIELDS}
-    variables = without_secrets(given.get("environment", []))
-    return {**plain, "host": None, "depends_on": [], **given, "environment": variables}
+def _new_program(given: dict[str, Any]) -> dict[str, Any]:
+    """The values of a form for a new program: the defaults, or those of the program to copy."""
+    required = {name: "" for name, info in INFO.items() if info.is_required}
+    return {**required, **defaults(), **given, "environment": without_secrets(given.get("environment", []))}
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:

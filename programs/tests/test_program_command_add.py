@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
 def test_what_is_probably_not_meant_is_said_but_not_refused() -> None:
     done = program("add", "web", "--", "no-such-command-here", "--x")
     assert (done.code, done.out) == (0, "web: added (id 1)\n".replace("1", str(Program.objects.get().pk)))
-    assert "warning: command: “no-such-command-here” is not found, or may not be executed.\n" in done.err
+    assert "warning: command: “no-such-command-here” was not found, or is not executable.\n" in done.err
     assert "not found" not in program("add", "fine", "sleep 1").err
 
 

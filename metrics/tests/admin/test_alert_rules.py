@@ -140,7 +140,7 @@ def test_a_name_that_is_taken_is_told(admin: Client) -> None:
 def test_two_people_do_not_overwrite_each_other(admin: Client) -> None:
     made = rule("hot", revision=5)
     answer = admin.post(page_of(made), filled(threshold="50", seen="4"))
-    assert "Somebody has changed this rule" in text_of(answer)
+    assert "Someone has changed this rule" in text_of(answer)
     assert AlertRule.objects.get().threshold == 90
 
 

@@ -230,11 +230,11 @@ def test_it_says_what_applies_now_and_offers_the_restart_for_the_rest(admin: Cli
 def test_what_is_probably_not_meant_is_said_but_saved(admin: Client) -> None:
     answer = admin.post(ADD, filled(command="no-such-program | tee log"))
     said = " ".join(str(message) for message in get_messages(answer.wsgi_request))
-    assert "Command: “no-such-program” is not found" in said
+    assert "Command: “no-such-program” was not found" in said
     assert "No shell runs" in said
     admin.get(LIST)  # shows the messages
     page = admin.get(f"{LIST}{Program.objects.get().pk}/change/").content.decode()
-    assert '<span class="caution">“no-such-program” is not found' in page
+    assert '<span class="caution">“no-such-program” was not found' in page
 
 
 def test_a_copy_brings_everything_but_the_values_of_secrets(admin: Client, program: MakeProgram) -> None:

@@ -104,7 +104,7 @@ def test_rows_are_added_moved_and_removed_and_mistakes_come_back_to_them(stack: 
     page.locator("[name=stop_ladder-1-argument]").fill("INT")
     page.get_by_role("button", name="Move up").last.click()
     page.get_by_role("button", name="Save and continue editing").click()
-    expect(page.locator(".row-error")).to_contain_text("is no variable name")
+    expect(page.locator(".row-error")).to_contain_text("isn't a variable name")
     page.locator('[data-rows="environment"]').get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Save and continue editing").click()
     expect(page.get_by_text("In effect now: Stop ladder.")).to_be_visible()

@@ -124,7 +124,7 @@ def test_a_folder_alone_makes_a_format_with_its_own_fields(
         ({"events__more": "program.c*"}, "events", "no event type"),
         ({"events__more": "progam.crashed"}, "events", "Did you mean program.crashed?"),
         ({"events__more": "agents.*"}, "events", "Did you mean agent.*?"),
-        ({"tags": 'a"b'}, "tags", "no tag"),
+        ({"tags": 'a"b'}, "tags", "1 to 50 characters"),
         ({"conditions": "{oops"}, "conditions", "no JSON"),
         ({"conditions": '{"attr": "a", "op": "like", "value": 1}'}, "conditions", "must be one of"),
         ({"retry_schedule": "5s, soon"}, "retry_schedule", "no time"),
@@ -146,7 +146,12 @@ def test_a_mistake_is_told_at_its_field(changes: dict[str, Any], field: str, wor
 def test_a_mistake_stands_on_the_page_and_nothing_is_saved(admin: Client) -> None:
     page = text_of(admin.post(ADD, filled(standard__url="http://169.254.169.254/", events=[], tags='a"b')))
     assert not WebhookEndpoint.objects.exists()
-    for words in ("does not allow it", "Please correct the marked fields", "This field is required", "no tag"):
+    for words in (
+        "does not allow it",
+        "Please correct the marked fields",
+        "This field is required",
+        "1 to 50 characters",
+    ):
         assert words in page
 
 
