@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -14,11 +14,22 @@ from programs.validation import tags as tags
 
 from .units import LEVELS, Level
 
-if TYPE_CHECKING:
-    from .models import AlertRule
 
 LONGEST_WINDOW = 86_400
 LARGEST_LEVEL = 10**15  # a petabyte; what is shown of it is exact up to here
+
+
+class Thresholds(Protocol):
+    """What `rule` reads of a `models.AlertRule`. Invalid numbers may be anything."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def condition(self) -> str: ...
+    @property
+    def threshold(self) -> Any: ...
+    @property
+    def clear_threshold(self) -> Any: ...
 
 
 def program_ids(value: Any) -> None:
@@ -37,7 +48,7 @@ def window(value: int) -> None:
         raise ValidationError(f"Must be between {least} and {LONGEST_WINDOW:,} seconds (a day).")
 
 
-def rule(rule: AlertRule) -> None:
+def rule(rule: Thresholds) -> None:
     """What needs several fields. Raises ValidationError with their names."""
     threshold: Any = rule.threshold
     if not isinstance(threshold, int | float):
