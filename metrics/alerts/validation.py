@@ -14,7 +14,6 @@ from programs.validation import tags as tags
 
 from .units import LEVELS, Level
 
-
 LONGEST_WINDOW = 86_400
 LARGEST_LEVEL = 10**15  # a petabyte; what is shown of it is exact up to here
 
