@@ -1,4 +1,4 @@
-"""The "why did it stop?" card: everything known about an unexpected end, put together when it is written down.
+"""Incidents: everything known about an unexpected exit, collected when its event is written.
 
 Runs in the agent's writer thread, inside the event's transaction.
 """
@@ -26,12 +26,12 @@ LAST_LINES = 40
 LAST_BYTES = 64 * 1024
 CHANGES_WITHIN = timedelta(hours=1)
 
-# Upper floors may add what they know of the minutes before: (program id, process index, event) → JSON object.
+# Apps above add what they know about the minutes before: (program id, process index, event) → JSON object.
 metrics_before: list[Callable[[int, int, ProgramEvent], dict[str, Any]]] = []
 
 
 def write_incident(event: ProgramEvent, facts: dict[str, Any]) -> Incident:
-    """Writes the card for a `program.crashed` event. `facts` come from the agent (see `ManagedProcess`)."""
+    """The incident of a `program.crashed` event. `facts` come from the agent (see `ManagedProcess`)."""
     index = event.process_index or 0
     lines = _last_lines(event.program, index, facts.get("log_end"))
     return Incident.objects.create(
@@ -58,10 +58,10 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
     log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
     lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
     try:
-        hidden = secret_values(program)
+        secret = secret_values(program)
     except SecretUnreadableError:
-        return ["(not shown: the program's secrets cannot be read, so they cannot be masked)"]
-    return [secrets.mask(line, hidden) for line in lines]
+        return ["(not shown: the program's secrets can't be read, so they can't be masked)"]
+    return [secrets.mask(line, secret) for line in lines]
 
 
 def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:
 
 
 def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
-    """Saved definitions of the last hour: the first suspects."""
+    """Changes of the definition in the hour before."""
     since = event.timestamp - CHANGES_WITHIN
     revisions = ProgramRevision.objects.filter(program=event.program_id, at__gte=since, number__gt=1)[:10]
     return [
@@ -81,7 +81,7 @@ def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
 
 
 def fingerprint(name: str, facts: dict[str, Any], lines: list[str]) -> str:
-    """The same for ends of the same kind: how it ended, and the last line with its numbers blanked."""
+    """Groups similar exits: exit code, signal, and the last log line without its numbers."""
     last = re.sub(r"\d+|0x[0-9a-fA-F]+", "#", lines[-1]) if lines else ""
     kind = f"{name}|{facts['exit_code']}|{facts['exit_signal']}|{last}"
     return hashlib.sha256(kind.encode()).hexdigest()[:32]

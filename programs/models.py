@@ -1,8 +1,7 @@
-"""The tables of supervision. A Program is the definition, a Process one running instance, an event a fact.
+"""The tables of supervision. A Program is the definition, a Process one running instance of it.
 
-Who writes what: people and the API write definitions, desired states and intents; the agent alone writes
-processes. `revision` columns take their numbers from one counter (`core.models.Sequence`), so "what changed
-since 41" is one indexed look-up.
+`services` writes definitions, desired states and intents; only the agent writes processes. All `revision` columns
+take their numbers from one counter (`core.models.Sequence`), so "what changed since 41" is one indexed query.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from .states import Action, State
 
 
 class Host(models.Model):
-    """A machine with an agent. The first one known runs the programs that name no host."""
+    """A machine with an agent. The default host runs the programs without a host."""
 
     name = models.CharField(max_length=100, unique=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
@@ -34,7 +33,7 @@ class Host(models.Model):
     platform = models.CharField(max_length=120, blank=True)
     is_default = models.BooleanField(default=False)
     journal_written = models.BigIntegerField(default=0, editable=False)
-    # Whether a silence of the agent would be news: not after a clean stop, and not once it was told.
+    # Whether a lost heartbeat is to be reported: not after a clean stop, and not twice.
     is_watched = models.BooleanField(default=False, editable=False)
 
     class Meta:
@@ -48,7 +47,7 @@ class Host(models.Model):
 
 class ProgramQuerySet(models.QuerySet["Program"]):
     def present(self) -> ProgramQuerySet:
-        """Without those that wait for the agent to stop their last process."""
+        """Without removed programs whose last process the agent still has to stop."""
         return self.filter(removed_at=None)
 
     def of_host(self, host: Host) -> ProgramQuerySet:
@@ -61,7 +60,7 @@ class PresentManager(models.Manager.from_queryset(ProgramQuerySet)):  # type: ig
 
 
 class Program(models.Model):
-    """A definition. Field by field it is the JSON of the API; docs/programs.md explains each."""
+    """A definition and its desired state. docs/programs.md explains the fields."""
 
     RestartPolicy = RestartPolicy
     Stdin = Stdin
@@ -70,7 +69,7 @@ class Program(models.Model):
         RUNNING = "running", _("Running")
         STOPPED = "stopped", _("Stopped")
 
-    # Types, defaults and help texts of these are in `definition.fields`.
+    # `definition.fields` states type, default and help text of these.
     name = models.CharField(max_length=100, validators=[validation.name])
     description = models.TextField(blank=True, default=DEFAULTS.description)
     tags = models.JSONField(default=list, blank=True, validators=[validation.tags])
@@ -176,7 +175,7 @@ class Program(models.Model):
 
 
 class Dependency(models.Model):
-    """`program` starts only when `requires` is started, or healthy."""
+    """`program` starts only once `requires` is started, or healthy."""
 
     Condition = Condition
 
@@ -193,7 +192,7 @@ class Dependency(models.Model):
 
 
 class ProgramRevision(models.Model):
-    """One saved definition: who, when, and what changed against the one before (secrets masked)."""
+    """One saved version of a definition, and its changes against the one before (secrets masked)."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
@@ -212,7 +211,7 @@ class ProgramRevision(models.Model):
 
 
 class Process(models.Model):
-    """One instance of a program. Written by the agent of its host alone."""
+    """One instance of a program. Only the agent of its host writes it."""
 
     STORED_STATES = [(state.value, state.value) for state in State if state is not State.UNKNOWN]
 
@@ -233,7 +232,7 @@ class Process(models.Model):
     restarts = models.PositiveIntegerField(default=0)
     recent_restarts = models.JSONField(default=list)
     exit_code = models.BigIntegerField(null=True)  # Windows has unsigned 32 bits
-    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: no signal ended it)
+    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: not ended by a signal)
     health = models.CharField(max_length=10, blank=True)
     revision = models.BigIntegerField(default=0, db_index=True)
 
@@ -247,7 +246,7 @@ class Process(models.Model):
 
 
 class Intent(models.Model):
-    """A verb somebody asked for, waiting for the agent. The desired state is on the program itself."""
+    """A requested action that the agent has not carried out yet."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="intents")
     verb = models.CharField(max_length=10, choices=[(verb, verb) for verb in (*Action, "input", "adopt")])
@@ -268,7 +267,7 @@ def event_id() -> str:
 
 
 class ProgramEvent(models.Model):
-    """A fact that happened. Outlives the program it is about, hence the copied name."""
+    """Outlives its program, hence the copy of the name."""
 
     class Severity(models.TextChoices):
         INFO = "info", _("Info")
@@ -292,7 +291,7 @@ class ProgramEvent(models.Model):
             models.Index(fields=["-timestamp", "-seq"]),
             models.Index(fields=["program", "-timestamp"]),
             models.Index(fields=["type", "-timestamp"]),
-            # What every message about an end asks: how often was this program restarted lately?
+            # For messages about an exit, which all ask how often the program was restarted lately.
             models.Index(
                 fields=["program", "timestamp"],
                 condition=models.Q(type="program.restarted"),
@@ -305,7 +304,7 @@ class ProgramEvent(models.Model):
 
 
 class Incident(models.Model):
-    """Why a process ended unexpectedly: everything known at that moment, kept together."""
+    """An unexpected exit, with everything known about it when it happened."""
 
     event = models.OneToOneField(ProgramEvent, on_delete=models.CASCADE, related_name="incident")
     program = models.ForeignKey(Program, on_delete=models.SET_NULL, null=True, related_name="incidents")
@@ -313,7 +312,7 @@ class Incident(models.Model):
     process_index = models.PositiveSmallIntegerField()
     timestamp = models.DateTimeField()
     exit_code = models.BigIntegerField(null=True)  # Windows has unsigned 32 bits
-    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: no signal ended it)
+    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: not ended by a signal)
     meaning = models.CharField(max_length=300)
     out_of_memory = models.BooleanField(default=False)
     uptime_seconds = models.FloatField(null=True)

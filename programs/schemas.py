@@ -1,4 +1,4 @@
-"""What the routes about programs take and give, for checking input and for the OpenAPI page."""
+"""Schemas of the routes about programs, besides those of a definition (`definition.schemas`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .states import Action, State
 
 
 class KeptValue(Input):
-    """Stands for a secret value that is stored and stays as it is."""
+    """Stands for a stored secret value that stays unchanged."""
 
     set: Literal[True]
 
@@ -26,7 +26,7 @@ class ProgramListing(Listing):
 
 
 class PageOut(Schema):
-    """`fields` decides what the items hold."""
+    """The items have the fields selected with `fields`."""
 
     items: list[dict[str, Any]]
     count: int
@@ -34,7 +34,7 @@ class PageOut(Schema):
     per_page: int
 
 
-# --- Status and verbs -----------------------------------------------------------------------------------
+# --- Status and actions ---------------------------------------------------------------------------------
 
 
 class InstancesOut(Schema):
@@ -47,7 +47,7 @@ class ProcessOut(Schema):
     state: State
     reason: str
     pid: int | None
-    cpu_percent: float = Field(description="Of one core, over the process and what it started")
+    cpu_percent: float = Field(description="Percent of one core, summed over the process tree")
     memory_bytes: int
     threads: int
     started_at: str | None
@@ -61,7 +61,7 @@ class ProcessOut(Schema):
 
 
 class StatusOut(Schema):
-    """`pid`, times, reason and exit are those of the process that most needs attention, the figures are sums."""
+    """`pid`, times, reason and exit are of the process that most needs attention; the numbers are sums."""
 
     id: int
     name: str
@@ -87,8 +87,8 @@ class StatusOut(Schema):
 
 
 class ReportOut(Schema):
-    revision: int = Field(description="Give it as `since` the next time")
-    full: bool = Field(description="These are all programs; otherwise only those that changed")
+    revision: int = Field(description="Send it as `since` in the next request")
+    full: bool = Field(description="All programs; false: only those that changed")
     programs: list[StatusOut]
     removed: list[int]
 
@@ -102,7 +102,7 @@ class ScaleIn(Input):
 
 
 class ActionsIn(Input):
-    """One verb for many programs: those in `ids`, those with one of `tags`, or `all` of them."""
+    """An action for many programs: those in `ids`, those with one of `tags`, or `all` of them."""
 
     action: Action
     ids: list[Identifier] = Field([], max_length=1000)
@@ -110,9 +110,9 @@ class ActionsIn(Input):
     all: Flag = False
 
     @model_validator(mode="after")
-    def _names_programs_once(self) -> ActionsIn:
+    def _selects_in_one_way(self) -> ActionsIn:
         if bool(self.ids) + bool(self.tags) + self.all != 1:
-            raise ValueError("name the programs by ids, by tags, or with all set to true: exactly one of them")
+            raise ValueError("select programs with exactly one of ids, tags, or all set to true")
         return self
 
 
@@ -120,7 +120,7 @@ class ActionResult(Schema):
     id: int
     name: str
     accepted: bool
-    detail: str | None = Field(description="Why it was refused")
+    detail: str | None = Field(description="The reason of a refusal")
 
 
 class ActionsOut(Schema):

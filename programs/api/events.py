@@ -25,7 +25,7 @@ from programs.schemas import (
 )
 
 from .definitions import program_or_404
-from .filters import of_types
+from .filters import type_filter
 
 router = Router(tags=["events"])
 M = TypeVar("M", bound=Model)
@@ -49,7 +49,7 @@ def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
 
 def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
     """`search` looks at the names of program and actor."""
-    found = _in_time(found, listing).filter(of_types(listing.type, "type"), _of_severities(listing, "severity"))
+    found = _in_time(found, listing).filter(type_filter(listing.type, "type"), _of_severities(listing, "severity"))
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(actor__icontains=listing.search))
     columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.chosen_fields(EVENT_FIELDS)
@@ -61,7 +61,7 @@ def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
 def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page:
     """Unexpected ends. `search` looks at the program's name and the meaning."""
     found = _in_time(Incident.objects.select_related("event"), listing)
-    found = found.filter(of_types(listing.type, "event__type"), _of_severities(listing, "event__severity"))
+    found = found.filter(type_filter(listing.type, "event__type"), _of_severities(listing, "event__severity"))
     if listing.program:
         found = found.filter(program=listing.program)
     if listing.fingerprint:

@@ -1,15 +1,15 @@
-"""Words of a query as conditions on a column."""
+"""Query parameters as database conditions."""
 
 from __future__ import annotations
 
 from django.db.models import Q
 
 
-def of_types(text: str, column: str) -> Q:
+def type_filter(text: str, column: str) -> Q:
     """`program.crashed,alert.*` as a condition."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    areas = [word[:-1] for word in words if word.endswith(".*")]
-    wanted = Q(**{f"{column}__in": [word for word in words if not word.endswith(".*")]}) if words else Q()
+    types = [part.strip() for part in text.split(",") if part.strip()]
+    areas = [part[:-1] for part in types if part.endswith(".*")]
+    condition = Q(**{f"{column}__in": [part for part in types if not part.endswith(".*")]}) if types else Q()
     for area in areas:
-        wanted |= Q(**{f"{column}__startswith": area})
-    return wanted
+        condition |= Q(**{f"{column}__startswith": area})
+    return condition

@@ -1,7 +1,7 @@
-"""A page of the list of programs, each with its status.
+"""Pages of the list of programs, each with its status.
 
-Where the database can put programs in order, only those of the page are put together. An order by what they do, or
-a state that is asked for, needs to know what every one of them does.
+The database sorts by name and id, so only the statuses of one page are read. Sorting by a live value, or filtering
+by state, reads the statuses of all programs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Shown = list[tuple[Program, ProgramStatus]]
 
 
 class HasTag(Func):
-    """Whether a list in JSON holds this text: `contains`, which Django does not have for SQLite."""
+    """Whether a JSON list contains a text. Django's `contains` doesn't support SQLite."""
 
     output_field = BooleanField()
 
@@ -39,29 +39,29 @@ class HasTag(Func):
         return self.as_sql(compiler, connection, template="%(expressions)s::text)", arg_joiner=joiner)
 
 
-def whole() -> QuerySet[Program]:
-    """Programs with all that their definition tells, in two queries."""
+def programs_with_relations() -> QuerySet[Program]:
+    """Loads what `definition_json` reads, in two queries."""
     dependencies = Prefetch("dependencies", Dependency.objects.select_related("requires"))
     return Program.objects.select_related("host").prefetch_related(dependencies)
 
 
-def page(listing: ProgramListing, columns: Sequence[str]) -> tuple[Shown, int]:
-    """The programs of the page in the order of `columns`, and how many there are in all.
+def program_page(listing: ProgramListing, columns: Sequence[str]) -> tuple[Shown, int]:
+    """The programs of the page in the order of `columns`, and the count of all pages.
 
-    Six queries at most, however many that are. What is removed while they are asked is left out.
+    At most six queries. Leaves out programs that are removed between them.
     """
-    seen, wanted = live.pulse(), _wanted(listing)
+    seen, matching = live.pulse(), _filtered(listing)
     if listing.host:
-        wanted = wanted.filter(_of_host(listing.host, seen))
+        matching = matching.filter(_of_host(listing.host, seen))
     is_stored = {column.removeprefix("-") for column in columns} <= STORED
     if is_stored and listing.state is None:
-        return _in_stored_order(listing, wanted.order_by(*columns, "id"), seen)
-    return _in_live_order(listing, wanted, columns, seen)
+        return _in_stored_order(listing, matching.order_by(*columns, "id"), seen)
+    return _in_live_order(listing, matching, columns, seen)
 
 
-def _wanted(listing: ProgramListing) -> QuerySet[Program]:
-    """By what the definition says: text and tag."""
-    found = whole()
+def _filtered(listing: ProgramListing) -> QuerySet[Program]:
+    """By search text and tag."""
+    found = programs_with_relations()
     if listing.search:
         columns = ("name", "description", "command")
         matches = [Q(**{f"{column}__icontains": listing.search}) for column in columns]
@@ -70,26 +70,26 @@ def _wanted(listing: ProgramListing) -> QuerySet[Program]:
 
 
 def _of_host(name: str, seen: HostState) -> Q:
-    """Programs that name no host belong to the default one."""
+    """Programs without a host belong to the default host."""
     ids = [pk for pk, known in seen.names.items() if known == name]
     return Q(host__in=ids) | Q(host=None) if seen.default in ids else Q(host__in=ids)
 
 
-def _in_stored_order(listing: ProgramListing, wanted: QuerySet[Program], seen: HostState) -> tuple[Shown, int]:
-    programs, count = listing.rows(wanted)
+def _in_stored_order(listing: ProgramListing, matching: QuerySet[Program], seen: HostState) -> tuple[Shown, int]:
+    programs, count = listing.rows(matching)
     statuses = {status["id"]: status for status in live.chosen_programs(seen, [one.pk for one in programs])}
     return [(one, statuses[one.pk]) for one in programs if one.pk in statuses], count
 
 
 def _in_live_order(
-    listing: ProgramListing, wanted: QuerySet[Program], columns: Sequence[str], seen: HostState
+    listing: ProgramListing, matching: QuerySet[Program], columns: Sequence[str], seen: HostState
 ) -> tuple[Shown, int]:
     statuses = live.every_program(seen)
     if listing.search or listing.tag or listing.host:
-        ids = set(wanted.values_list("pk", flat=True))
+        ids = set(matching.values_list("pk", flat=True))
         statuses = [status for status in statuses if status["id"] in ids]
     if listing.state is not None:
         statuses = [status for status in statuses if status["state"] == listing.state]
     shown = sort_by(statuses, columns)[listing.slice]
-    programs = whole().in_bulk([status["id"] for status in shown])
+    programs = programs_with_relations().in_bulk([status["id"] for status in shown])
     return [(programs[status["id"]], status) for status in shown if status["id"] in programs], len(statuses)

@@ -19,6 +19,7 @@ from .syntax import check_address, check_url, signal_number, split_command
 from .types import FieldInfo, Mark, Seconds, SecretText, fields_of, plain
 
 RESERVED_VARIABLE = "PROGRAM_MONITOR"
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SET = {"set": True}
 
 
@@ -87,7 +88,7 @@ class EnvironmentEntry(Record):
     secret: bool = False
 
     def check(self) -> None:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name):
+        if not VARIABLE_NAME.fullmatch(self.name):
             raise ValidationError(f"{self.name!r} isn't a variable name. Use letters, digits and _.")
         if self.name == RESERVED_VARIABLE:
             raise ValidationError(f"{RESERVED_VARIABLE} is reserved for the monitor.")

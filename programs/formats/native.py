@@ -1,6 +1,6 @@
-"""The monitor's own YAML: `programs`, a list of definitions, field by field the JSON of the API.
+"""The monitor's own YAML: `programs`, a list of definitions with the fields of the API's JSON.
 
-A value is read as its field asks, not as YAML would guess: `umask: 022` stays 022 and `value: on` stays on.
+The type of the field decides how a value is read, not YAML's rules: `umask: 022` stays 022, `value: on` stays on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from programs.definition.values import SET, Record
 from .draft import FormatError, Imported, Note, Source, compact, gathered
 from .yaml_nodes import compose, line, pairs
 
-HEADER = "# Programs of the monitor. Secret values are never written; set them again after an import.\n"
+HEADER = "# Programs of the monitor. Secret values are not exported; set them again after an import.\n"
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 NULLS = ("null", "Null", "NULL", "~", "")
@@ -28,7 +28,7 @@ Converter = Callable[[Node], Any]
 
 
 class _UnfitError(Exception):
-    """A value its field cannot take; turned into a FormatError where the file is known."""
+    """A value of the wrong type; becomes a FormatError where the file is known."""
 
     def __init__(self, node: Node, message: str) -> None:
         super().__init__(message)
@@ -37,25 +37,25 @@ class _UnfitError(Exception):
 
 def _text(node: Node) -> str:
     if not isinstance(node, ScalarNode):
-        raise _UnfitError(node, "a text is expected here")
+        raise _UnfitError(node, "expected a text")
     return str(node.value)
 
 
 def _boolean(node: Node) -> bool:
     if _text(node) not in BOOLEANS:
-        raise _UnfitError(node, f"{_text(node)[:80]!r} is neither true nor false")
+        raise _UnfitError(node, f"{_text(node)[:80]!r} isn't true or false")
     return BOOLEANS[_text(node)]
 
 
 def _whole(node: Node) -> int:
     if not re.fullmatch(r"[+-]?[0-9][0-9_]{0,18}", _text(node)):
-        raise _UnfitError(node, f"{_text(node)[:80]!r} is no whole number")
+        raise _UnfitError(node, f"{_text(node)[:80]!r} isn't a whole number")
     return int(_text(node))
 
 
 def _number(node: Node) -> float:
     if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", _text(node), re.IGNORECASE):
-        raise _UnfitError(node, f"{_text(node)[:80]!r} is no number")
+        raise _UnfitError(node, f"{_text(node)[:80]!r} isn't a number")
     number = float(_text(node))
     return int(number) if number.is_integer() else number
 
@@ -71,7 +71,7 @@ def _or_null(convert: Converter) -> Converter:
 def _list_of(convert: Converter) -> Converter:
     def converted(node: Node) -> list[Any]:
         if not isinstance(node, SequenceNode):
-            raise _UnfitError(node, "a list is expected here")
+            raise _UnfitError(node, "expected a list")
         return [convert(item) for item in node.value]
 
     return converted
@@ -95,7 +95,7 @@ def _value(node: Node) -> Any:
     if not isinstance(node, MappingNode):
         return _text(node)
     if _fields(node, {"set": _boolean}, ["set"], "a value") != SET:
-        raise _UnfitError(node, "a value is a text, or {set: true} for a secret that is kept")
+        raise _UnfitError(node, "a value must be a text, or {set: true} for a stored secret")
     return dict(SET)
 
 
@@ -137,13 +137,13 @@ def _read_one(source: Source) -> Imported:
 def _imported(source: Source) -> Imported:
     top = compose(source)
     if not isinstance(top, MappingNode):
-        raise source.error('the file must hold "programs:", a list')
+        raise source.error('the file must contain "programs:", a list')
     keys = pairs(top, source)
     for key, node in keys.items():
-        if key != "programs" and not key.startswith("x-"):  # x-…: a place for anchors, as in compose files
-            raise source.error(f"there is no {key[:80]!r}, only programs", line(node))
+        if key != "programs" and not key.startswith("x-"):  # x-… holds anchors, like in Compose files
+            raise source.error(f"unknown key {key[:80]!r}; only programs is allowed", line(node))
     if not isinstance(keys.get("programs"), SequenceNode):
-        raise source.error('the file must hold "programs:", a list', line(top))
+        raise source.error('the file must contain "programs:", a list', line(top))
     imported = Imported()
     for node in keys["programs"].value:
         imported.definitions.append(_definition(node))
@@ -157,14 +157,14 @@ def _definition(node: Node) -> dict[str, Any]:
 
 def _kept_secrets(definition: Mapping[str, Any]) -> list[Note]:
     return [
-        Note(definition["name"], f"variable {entry.get('name')}: its secret value is not in the file")
+        Note(definition["name"], f"variable {entry.get('name')}: its secret value isn't in the file")
         for entry in definition.get("environment", [])
         if entry.get("value") == SET
     ]
 
 
 def write(definitions: Iterable[Mapping[str, Any]]) -> str:
-    """The definitions as YAML: fields in their order, defaults left out, no secret value."""
+    """Fields in their order, without defaults and secret values."""
     programs = [compact({**definition, **_masked(definition)}) for definition in definitions]
     return HEADER + str(
         yaml.dump({"programs": programs}, Dumper=DUMPER, sort_keys=False, allow_unicode=True, width=110)

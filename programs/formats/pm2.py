@@ -49,7 +49,7 @@ def _read_one(source: Source) -> Imported:
     if holder:
         for key in data:
             if key != holder:
-                imported.note(f"{key}: not carried over, it defines no app")
+                imported.note(f"{key}: not imported, it defines no app")
         data = data[holder]
     apps = data if isinstance(data, list) else [data]
     for app in apps:

@@ -1,4 +1,4 @@
-"""The form that people define programs with. What it accepts is what `services.save_definition` accepts."""
+"""The form of a program, and its parts that other forms share."""
 
 from programs.warnings import definition_warnings
 

@@ -42,7 +42,7 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     ),
     (_("Stopping"), ("stop_ladder",)),
     (
-        _("Pauses between restarts"),
+        _("Delays between restarts"),
         ("backoff_initial", "backoff_factor", "backoff_max", "backoff_jitter", "stable_seconds"),
     ),
     (_("Instances and dependencies"), ("instances_min", "instances_max", "scale_cpu_percent", "depends_on")),
@@ -68,7 +68,7 @@ class ProgramForm(ServiceForm[Program]):
         Host.objects.order_by("name"),
         to_field_name="name",
         required=False,
-        empty_label=_("The default host"),
+        empty_label=_("Default host"),
         widget=UnfoldAdminSelectWidget(),
     )
 

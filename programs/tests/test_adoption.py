@@ -184,12 +184,12 @@ def test_a_running_process_is_adopted_in_place(agent: AgentBox, stranger: subpro
     assert wait_state(program, "running").pid != stranger.pid
 
 
-def test_the_monitor_and_what_it_looks_after_cannot_be_adopted(agent: AgentBox) -> None:
+def test_the_monitor_and_its_programs_cannot_be_adopted(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     process = wait_state(program, "running")
     assert process.pid is not None
     assert process.pid not in {candidate.pid for candidate in adoption.candidates()}
-    with pytest.raises(ValidationError, match=r"belongs to web, which is looked after already\."):
+    with pytest.raises(ValidationError, match=r"belongs to web, which is supervised already\."):
         adoption.adopt(process.pid, name="again", actor="bob")
     assert agent.process is not None
     with pytest.raises(ValidationError, match=r"belongs to the monitor itself\."):
@@ -202,7 +202,7 @@ def test_the_monitor_and_what_it_looks_after_cannot_be_adopted(agent: AgentBox) 
 @pytest.mark.parametrize(
     ("pid", "reason"),
     [
-        (1, "Process 1 is the one that started this system."),
+        (1, "Process 1 is the init process of this system."),
         (0, "There is no process 0."),
         (-1, "There is no process -1."),
         (2**31 - 1, f"There is no process {2**31 - 1}."),
@@ -216,17 +216,17 @@ def test_a_number_that_is_no_program_is_refused_with_the_reason(pid: int, reason
     assert not Program.objects.exists()
 
 
-def test_a_thread_of_the_kernel_is_told_from_a_program() -> None:
+def test_a_kernel_thread_cannot_be_adopted() -> None:
     """A container sees none, so this one is made up."""
     thread = SimpleNamespace(pid=77, info={"ppid": 2, "cmdline": [], "status": "idle", "username": "root"})
-    assert adoption._obstacle(cast("psutil.Process", thread)) == "is a thread of the kernel"
+    assert adoption._obstacle(cast("psutil.Process", thread)) == "is a kernel thread"
 
 
 @pytest.mark.django_db
 def test_a_process_that_nobody_has_reaped_has_ended(stranger: subprocess.Popen[bytes]) -> None:
     stranger.kill()
     wait_for(lambda: psutil.Process(stranger.pid).status() == psutil.STATUS_ZOMBIE)
-    with pytest.raises(ValidationError, match="has ended"):
+    with pytest.raises(ValidationError, match="has exited"):
         adoption.adopt(stranger.pid, name="x", actor="bob")
 
 
@@ -236,7 +236,7 @@ def test_the_processes_of_others_are_for_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr(adoption, "_own_name", lambda: "somebody")
-    with pytest.raises(ValidationError, match="only a monitor that runs as root can look after it"):
+    with pytest.raises(ValidationError, match="only a monitor that runs as root can supervise it"):
         adoption.adopt(stranger.pid, name="x", actor="bob")
     assert stranger.pid not in {candidate.pid for candidate in adoption.candidates()}
 

@@ -89,7 +89,7 @@ def test_no_key_goes_without_a_note(sample: Imported) -> None:
     assert mentions(sample, "web", "stopasgroup:")
     assert mentions(sample, "beat", "stdout_logfile_maxbytes:")
     assert mentions(sample, "thumbs", "%(ENV_LOGNAME)s")
-    assert mentions(sample, "thumbs", "the name of user 1000")
+    assert mentions(sample, "thumbs", "use a name instead of the number 1000")
     assert mentions(sample, "", "[eventlistener:memmon]")
     assert mentions(sample, "", "[group:shop] priority")
     assert mentions(sample, "", "[supervisord] logfile")
@@ -103,8 +103,8 @@ def test_what_is_always_so_here_makes_no_note() -> None:
 
 def test_a_key_nobody_knows_is_noted() -> None:
     assert notes(program("serverurl=AUTO", "colour=red"), "web") == [
-        "serverurl: not carried over, there is nothing like it here",
-        "colour: not carried over, there is nothing like it here",
+        "serverurl: not imported, there is no equivalent here",
+        "colour: not imported, there is no equivalent here",
     ]
 
 
@@ -151,7 +151,7 @@ def test_a_program_that_may_never_be_retried_is_not_retried_without_limit() -> N
 def test_a_log_smaller_than_possible_is_made_as_small_as_possible() -> None:
     imported = program("stdout_logfile_maxbytes=10KB")
     assert imported.definitions[0]["log_max_bytes"] == 65536
-    assert mentions(imported, "web", "raised to 65536 bytes")
+    assert mentions(imported, "web", "raised to the minimum of 65536 bytes")
 
 
 def test_a_relative_folder_starts_from_the_file_or_is_noted() -> None:

@@ -64,9 +64,9 @@ def test_a_delay_that_grows_grows_here_too(sample: Imported) -> None:
 
 def test_no_key_goes_without_a_note(sample: Imported) -> None:
     for words in (
-        "EnvironmentFile=/srv/shop/none.env: not carried over, there is no such file",
+        "EnvironmentFile=/srv/shop/none.env: not imported, there is no such file",
         "Group=shop", "MemoryMax:", "SuccessExitStatus=SIGUSR1", "Type=notify", "Documentation=", "ExecStartPre=",
-        "ExecReload=", "ProtectSystem=strict: not carried over, the program runs without this protection",
+        "ExecReload=", "ProtectSystem=strict: not imported, the program runs without this protection",
         "NoNewPrivileges=yes", "After=network-online.target", "Wants=network-online.target",
     ):  # fmt: skip
         assert mentions(sample, "web", words), words
@@ -215,7 +215,7 @@ def test_a_circle_is_opened_in_favour_of_the_order() -> None:
     imported = read_all([("a.service", wants), ("b.service", after)])
     assert "depends_on" not in definition(imported, "a")
     assert definition(imported, "b")["depends_on"] == [{"program": "a", "condition": "started"}]
-    assert mentions(imported, "a", "Wants=b.service: not carried over, it would close a circle")
+    assert mentions(imported, "a", "Wants=b.service: not imported, it would close a circle")
 
 
 @pytest.mark.parametrize(

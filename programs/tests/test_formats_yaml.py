@@ -114,7 +114,7 @@ def test_a_secret_that_is_read_says_that_its_value_is_missing() -> None:
         "secret": True,
         "value": {"set": True},
     }
-    assert mentions(imported, "web", "variable API_TOKEN: its secret value is not in the file")
+    assert mentions(imported, "web", "variable API_TOKEN: its secret value isn't in the file")
 
 
 def test_nothing_can_be_written_too() -> None:
@@ -147,20 +147,20 @@ def test_json_is_read_too() -> None:
     [
         ("{name: a}", 2, "a program without command"),
         ("{name: a, command: b, comand: c}", 2, "a program has no field 'comand'"),
-        ("name: a\n  command: b\n  autostart: yes", 4, "'yes' is neither true nor false"),
-        ("name: a\n  command: b\n  nice: low", 4, "'low' is no whole number"),
-        ("name: a\n  command: b\n  max_restarts: 1.5", 4, "'1.5' is no whole number"),
-        ("name: a\n  command: b\n  start_seconds: .inf", 4, "is no number"),
-        ("name: a\n  command: b\n  tags: x", 4, "a list is expected here"),
-        ("name: a\n  command: [b]", 3, "a text is expected here"),
+        ("name: a\n  command: b\n  autostart: yes", 4, "'yes' isn't true or false"),
+        ("name: a\n  command: b\n  nice: low", 4, "'low' isn't a whole number"),
+        ("name: a\n  command: b\n  max_restarts: 1.5", 4, "'1.5' isn't a whole number"),
+        ("name: a\n  command: b\n  start_seconds: .inf", 4, "isn't a number"),
+        ("name: a\n  command: b\n  tags: x", 4, "expected a list"),
+        ("name: a\n  command: [b]", 3, "expected a text"),
         ("name: a\n  command: b\n  name: c", 4, "'name' stands twice"),
-        ("name: a\n  command: b\n  environment: {A: b}", 4, "a list is expected here"),
+        ("name: a\n  command: b\n  environment: {A: b}", 4, "expected a list"),
         ("name: a\n  command: b\n  environment: [{name: A}]", 4, "an entry without value"),
         ("name: a\n  command: b\n  environment: [{name: A, value: {get: x}}]", 4, "a value has no field 'get'"),
         (
             "name: a\n  command: b\n  environment: [{name: A, value: {set: false}}]",
             4,
-            "a value is a text, or {set: true}",
+            "a value must be a text, or {set: true}",
         ),
         ("name: a\n  command: b\n  probes: [{kind: tcp}]", 4, "an entry without target"),
         ("name: a\n  command: b\n  stop_ladder: [signal:TERM]", 4, "an entry must be a mapping"),

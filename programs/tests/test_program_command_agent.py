@@ -99,7 +99,7 @@ def test_a_process_is_adopted_without_a_restart(agent: AgentBox) -> None:
         listed = {entry["pid"]: entry for entry in program("adopt", "--list", "--json").json}
         assert listed[stranger.pid]["command"] == "sleep 987"
         assert program("adopt", str(stranger.pid), "--name", "old").out == f"old: running (pid {stranger.pid})\n"
-        assert "looked after already" in program("adopt", str(stranger.pid), "--name", "again").err
+        assert "supervised already" in program("adopt", str(stranger.pid), "--name", "again").err
         assert program("status", "old").code == 0
         stranger.kill()
 

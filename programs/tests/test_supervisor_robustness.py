@@ -250,4 +250,4 @@ def test_a_running_program_moves_to_no_other_host(agent: AgentBox) -> None:
 def test_a_misspelt_placeholder_is_refused_when_it_is_saved(field: str, value: list[dict[str, Any]]) -> None:
     with pytest.raises(ValidationError) as refusal:
         define("web", SLEEP, **{field: value})
-    assert "is no placeholder" in refusal.value.message_dict[field][0]
+    assert "isn't a placeholder" in refusal.value.message_dict[field][0]

@@ -14,7 +14,7 @@ from ninja import Query, Router, Status
 from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.rest.lists import Page
-from programs.api.filters import of_types
+from programs.api.filters import type_filter
 from programs.schemas import PageOut
 from webhooks import delivery_wait, selectors, services
 from webhooks.models import WebhookDelivery
@@ -70,7 +70,7 @@ def _page(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> Page:
 
 
 def _filtered(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> QuerySet[WebhookDelivery]:
-    found = found.filter(_of_states(listing.state), of_types(listing.type, "event__type"))
+    found = found.filter(_of_states(listing.state), type_filter(listing.type, "event__type"))
     if listing.program:
         found = found.filter(event__program=listing.program)
     if listing.search:

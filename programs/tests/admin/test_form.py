@@ -38,14 +38,14 @@ def row_errors(field: str, **changes: Any) -> str:
     [
         ({"command": '"unclosed'}, "command", "can't be split into words"),
         ({"command": "serve {instanc}"}, None, ""),
-        ({"command": "serve {instance*2}"}, "command", "no placeholder"),
+        ({"command": "serve {instance*2}"}, "command", "a placeholder"),
         ({"working_directory": "/no/such/folder"}, "working_directory", "no folder"),
         ({"working_directory": "srv"}, "working_directory", "absolute path"),
         ({"restart_cron": "61 * * * *"}, "restart_cron", "Not a cron expression"),
         ({"user": "nobody-here"}, "user", "no user"),
         ({"instances_min": "3"}, "instances_max", "below"),
         ({"tags": 'a"b'}, "tags", "1 to 50 characters"),
-        ({"success_exit_codes": "0, x"}, "success_exit_codes", "no whole number"),
+        ({"success_exit_codes": "0, x"}, "success_exit_codes", "a whole number"),
         ({"success_exit_codes": "700"}, "success_exit_codes", "between 0 and 255"),
         ({"log_max_bytes": "0.001"}, "log_max_bytes", "at least"),
         ({"log_max_bytes": ""}, "log_max_bytes", "required"),
@@ -103,7 +103,7 @@ def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) ->
 )
 def test_a_mistake_in_a_row_is_told_in_the_row(row: dict[str, Any], words: str) -> None:
     field = next(iter(row)).split("-")[0]
-    assert errors(**row) == {field: ["Please correct the marked rows."]}
+    assert errors(**row) == {field: ["Correct the marked rows."]}
     assert words in row_errors(field, **row)
 
 
@@ -195,7 +195,7 @@ def test_a_secret_is_never_sent_to_the_browser_and_stays_when_left_empty(
 def test_a_secret_is_not_shown_by_unticking_its_box(program: MakeProgram) -> None:
     web = program("web", environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
     open_ = {"environment-0-name": "TOKEN", "environment-0-value": "", "environment-0-kept": "True"}
-    assert "Type the value again" in str(ProgramForm(filled(**open_), instance=web)["environment"])
+    assert "Enter the value again" in str(ProgramForm(filled(**open_), instance=web)["environment"])
 
 
 def test_what_was_typed_as_a_secret_does_not_come_back_with_an_error(admin: Client) -> None:
