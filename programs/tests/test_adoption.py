@@ -1,4 +1,4 @@
-"""Programs outlive the agent: whatever becomes of it, the next one finds them as they are."""
+"""Programs outlive the agent: however it ends, the next one adopts them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_stop_goes_on_after_the_agent_was_killed(agent: AgentBox) -> None:
     assert agent.survivors() == []
 
 
-def test_a_wish_made_while_the_agent_was_away_is_carried_out(agent: AgentBox) -> None:
+def test_a_request_made_while_the_agent_was_down_is_carried_out(agent: AgentBox) -> None:
     program = define("web", SLEEP)
     wait_state(program, "running")
     agent.kill()
@@ -194,7 +194,7 @@ def test_the_monitor_and_its_programs_cannot_be_adopted(agent: AgentBox) -> None
     assert agent.process is not None
     with pytest.raises(ValidationError, match=r"belongs to the monitor itself\."):
         adoption.adopt(agent.process.pid, name="agent", actor="bob")
-    with pytest.raises(ValidationError, match=r"is this command's own, or started it\."):
+    with pytest.raises(ValidationError, match=r"is this command itself, or one of its parents\."):
         adoption.adopt(os.getpid(), name="self", actor="bob")
 
 
@@ -209,7 +209,7 @@ def test_the_monitor_and_its_programs_cannot_be_adopted(agent: AgentBox) -> None
         (2**70, f"There is no process {2**70}."),
     ],
 )
-def test_a_number_that_is_no_program_is_refused_with_the_reason(pid: int, reason: str) -> None:
+def test_a_pid_that_cannot_be_adopted_is_refused_with_the_reason(pid: int, reason: str) -> None:
     with pytest.raises(ValidationError) as refused:
         adoption.adopt(pid, name="x", actor="bob")
     assert refused.value.message_dict == {"pid": [reason]}
@@ -223,7 +223,7 @@ def test_a_kernel_thread_cannot_be_adopted() -> None:
 
 
 @pytest.mark.django_db
-def test_a_process_that_nobody_has_reaped_has_ended(stranger: subprocess.Popen[bytes]) -> None:
+def test_a_zombie_cannot_be_adopted(stranger: subprocess.Popen[bytes]) -> None:
     stranger.kill()
     wait_for(lambda: psutil.Process(stranger.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(ValidationError, match="has exited"):
@@ -231,7 +231,7 @@ def test_a_process_that_nobody_has_reaped_has_ended(stranger: subprocess.Popen[b
 
 
 @pytest.mark.django_db
-def test_the_processes_of_others_are_for_root(
+def test_only_root_can_adopt_processes_of_other_users(
     stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)

@@ -1,4 +1,4 @@
-"""What holds for every format: guessing the kind, refusing doubles, and definitions the monitor accepts."""
+"""What all formats share: detection, duplicate names, and definitions that the monitor accepts."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def test_the_kind_of_a_short_text_is_guessed(text: str, name: str, kind: str) ->
 
 
 @pytest.mark.parametrize("text", ["", "hello", "\x00", "<xml/>"])
-def test_a_kind_that_cannot_be_told_is_asked_for(text: str) -> None:
+def test_a_format_that_cannot_be_detected_is_an_error(text: str) -> None:
     with pytest.raises(FormatError, match="say which of yaml, supervisor, pm2, procfile, systemd"):
         read(text, filename="unknown")
 
 
-def test_a_kind_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(FormatError, match="no kind 'docker'"):
         read("x", kind="docker")
 
@@ -63,11 +63,11 @@ def test_a_text_that_is_too_long_is_refused(kind: str) -> None:
         read("x" * 1_000_001, kind=kind)
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert read("\ufeff[program:a]\r\ncommand=b\r\n").definitions == [{"name": "a", "command": "b"}]
 
 
-def test_two_programs_of_one_name_are_refused() -> None:
+def test_duplicate_names_are_refused() -> None:
     with pytest.raises(FormatError, match="same name: web"):
         read_all([("Procfile", "web: a"), ("web.service", "[Service]\nExecStart=/bin/web")])
 

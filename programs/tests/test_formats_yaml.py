@@ -1,4 +1,4 @@
-"""Our own YAML: what is written is read again, values mean what their field says, and no secret is written."""
+"""Our own YAML: an export can be read again, fields decide how values are read, secrets are never written."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def one(text: str) -> dict[str, Any]:
 # --- Writing ---
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_what_is_written_can_be_read() -> None:
     other = {"name": "db", "command": "./db"}
     assert read(write_yaml([FULL, other])).definitions == [FULL, other]
 
@@ -117,14 +117,14 @@ def test_a_secret_that_is_read_says_that_its_value_is_missing() -> None:
     assert mentions(imported, "web", "variable API_TOKEN: its secret value isn't in the file")
 
 
-def test_nothing_can_be_written_too() -> None:
+def test_an_empty_list_can_be_written() -> None:
     assert read(write_yaml([])).definitions == []
 
 
 # --- Reading ---
 
 
-def test_values_mean_what_their_field_says() -> None:
+def test_the_type_of_the_field_decides_how_a_value_is_read() -> None:
     web = definition(read_samples("programs.yaml"), "web")
     assert web["umask"] == "022"
     assert [entry["value"] for entry in web["environment"][:3]] == ["1", "off", "1.10"]
@@ -171,7 +171,7 @@ def test_json_is_read_too() -> None:
         ("name: *nobody", 2, "this is no YAML"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_line(text: str, line: int, words: str) -> None:
+def test_an_invalid_value_is_refused_with_its_line(text: str, line: int, words: str) -> None:
     with pytest.raises(FormatError, match=re.escape(words)) as refused:
         read(f"programs:\n- {text}", kind="yaml", filename="programs.yaml")
     assert refused.value.line == line
@@ -201,7 +201,7 @@ BOMB = "x-0: &a [x, x]\n" + "".join(
     ],
     ids=["bomb", "itself", "deep list", "deep mapping", "nul", "long"],
 )
-def test_a_file_made_to_do_harm_is_refused_at_once(text: str) -> None:
+def test_a_malicious_file_is_refused_at_once(text: str) -> None:
     with pytest.raises(FormatError):
         read(text, kind="yaml")
 

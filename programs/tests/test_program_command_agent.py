@@ -1,4 +1,4 @@
-"""The commands against a real agent: what they say is what happened."""
+"""The commands with a real agent report what really happened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pid_of(name: str) -> int:
     return pid
 
 
-def test_verbs_tell_what_became_of_each_program(agent: AgentBox) -> None:
+def test_actions_report_the_outcome_of_each_program(agent: AgentBox) -> None:
     define("web", "sleep 1000", autostart=False)
     define("bad", "no-such-command-here", autostart=False)
     done = program("start", "web", "bad")
@@ -42,7 +42,7 @@ def test_verbs_tell_what_became_of_each_program(agent: AgentBox) -> None:
     assert sorted(program("kill", "--all").lines) == ["bad: already stopped", "web: already stopped"]
 
 
-def test_a_restart_brings_another_process(agent: AgentBox) -> None:
+def test_a_restart_starts_a_new_process(agent: AgentBox) -> None:
     program_ = define("web", "sleep 1000")
     old = wait_state(program_, "running").pid
     done = program("restart", "web", "--json")
@@ -58,7 +58,7 @@ def test_a_kill_does_not_wait_for_the_stop_ladder(agent: AgentBox) -> None:
     assert program("kill", "web", "--timeout", "8").out == "web: stopped (by SIGKILL)\n"
 
 
-def test_a_crash_loop_is_told_while_waiting(agent: AgentBox) -> None:
+def test_a_crash_loop_is_reported_while_waiting(agent: AgentBox) -> None:
     define("web", "sh -c 'exit 3'", autostart=False, backoff_initial=300, start_seconds=300)
     done = program("start", "web", "--timeout", "4")
     assert done.code == 1
@@ -104,7 +104,7 @@ def test_a_process_is_adopted_without_a_restart(agent: AgentBox) -> None:
         stranger.kill()
 
 
-def test_nobody_adopts_what_is_not_there(agent: AgentBox) -> None:
+def test_an_unknown_pid_cannot_be_adopted(agent: AgentBox) -> None:
     done = program("adopt", "4194303", "--name", "ghost")
     assert (done.code, done.err.startswith("pid: There is no process 4194303")) == (1, True)
     assert program("adopt", "--name", "ghost").code == 2
@@ -189,7 +189,7 @@ def test_following_loses_no_line_when_the_log_rotates(box: AgentBox, agent: Agen
         follower.kill()
 
 
-def test_ctrl_c_ends_the_wait_and_not_the_wish(box: AgentBox, agent: AgentBox) -> None:
+def test_ctrl_c_ends_the_wait_but_not_the_request(box: AgentBox, agent: AgentBox) -> None:
     define("db", "sleep 1000", autostart=False)
     web = define("web", "sleep 1000", autostart=False, depends_on=[{"program": "db"}])
     with real(box, "start", "web", stderr=subprocess.PIPE) as waiting:

@@ -1,4 +1,4 @@
-"""What a browser posts of a form."""
+"""The data that a browser posts for a form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from programs.forms import ProgramForm
 
 
 def filled(**changes: Any) -> dict[str, Any]:
-    """What is posted for a new program, with `changes`; None leaves a field out."""
+    """The data of a form for a new program, with `changes`; None leaves a field out."""
     posted = {**what_is_posted(ProgramForm()), "name": "web", "command": "sleep 60", **changes}
     return {name: value for name, value in posted.items() if value is not None}
 

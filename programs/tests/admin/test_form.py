@@ -58,18 +58,18 @@ def row_errors(field: str, **changes: Any) -> str:
         ({"host": "elsewhere"}, "host", "valid choice"),
     ],
 )
-def test_a_mistake_is_told_at_its_field(changes: dict[str, Any], field: str | None, words: str) -> None:
+def test_an_error_is_shown_at_its_field(changes: dict[str, Any], field: str | None, words: str) -> None:
     found = errors(**changes)
     assert set(found) == ({field} if field else set())
     assert words in str(found)
 
 
-def test_a_name_that_is_taken_is_told_at_the_name(program: MakeProgram) -> None:
+def test_a_duplicate_name_is_an_error_of_the_name(program: MakeProgram) -> None:
     program("web")
     assert errors() == {"name": ["There is already a program with this name."]}
 
 
-def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) -> None:
+def test_a_circular_dependency_is_shown_with_its_path(program: MakeProgram) -> None:
     db = program("db")
     program("web", depends_on=[{"program": "db"}])
     posted = filled(name="db", **{"depends_on-0-program": "web", "depends_on-0-condition": "healthy"})
@@ -101,14 +101,14 @@ def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) ->
         ({"probes-0-kind": "magic", "probes-0-target": "x"}, "valid choice"),
     ],
 )
-def test_a_mistake_in_a_row_is_told_in_the_row(row: dict[str, Any], words: str) -> None:
+def test_an_error_in_a_row_is_shown_in_the_row(row: dict[str, Any], words: str) -> None:
     field = next(iter(row)).split("-")[0]
     assert errors(**row) == {field: ["Correct the marked rows."]}
     assert words in row_errors(field, **row)
 
 
 @pytest.mark.django_db
-def test_a_variable_that_stands_twice_is_told_at_the_list() -> None:
+def test_a_duplicate_variable_is_an_error_of_the_list() -> None:
     twice = {f"environment-{row}-{key}": "A" for row in (0, 1) for key in ("name", "value")}
     assert errors(**twice) == {"environment": ["A is listed twice."]}
 
@@ -134,7 +134,7 @@ def test_rows_come_in_the_order_of_their_numbers_and_empty_ones_are_left_out() -
         {"instances_max": "99999"},
     ],
 )
-def test_nonsense_is_refused_without_a_crash(admin: Client, junk: dict[str, str]) -> None:
+def test_malformed_rows_are_refused_without_a_crash(admin: Client, junk: dict[str, str]) -> None:
     answer = admin.post(ADD, filled(**junk))
     assert answer.status_code in (200, 302)
     assert Program.objects.count() <= 1
@@ -175,7 +175,7 @@ def test_an_untouched_form_changes_nothing(admin: Client, program: MakeProgram) 
     assert again.revisions.count() == 1
 
 
-def test_a_secret_is_never_sent_to_the_browser_and_stays_when_left_empty(
+def test_a_secret_is_never_sent_to_the_browser_and_kept_when_left_empty(
     admin: Client, program: MakeProgram
 ) -> None:
     web = program("web", environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
@@ -198,7 +198,7 @@ def test_a_secret_is_not_shown_by_unticking_its_box(program: MakeProgram) -> Non
     assert "Enter the value again" in str(ProgramForm(filled(**open_), instance=web)["environment"])
 
 
-def test_what_was_typed_as_a_secret_does_not_come_back_with_an_error(admin: Client) -> None:
+def test_an_entered_secret_is_not_sent_back_with_an_error(admin: Client) -> None:
     typed = {"environment-0-name": "1BAD", "environment-0-value": "hunter2", "environment-0-secret": "on"}
     page = admin.post(ADD, filled(**typed)).content.decode()
     assert "a variable name" in page
@@ -227,7 +227,7 @@ def test_it_says_what_applies_now_and_offers_the_restart_for_the_rest(admin: Cli
     assert f'formaction="{LIST}{web.pk}/restart/"' in said
 
 
-def test_what_is_probably_not_meant_is_said_but_saved(admin: Client) -> None:
+def test_a_probable_mistake_is_saved_with_a_warning(admin: Client) -> None:
     answer = admin.post(ADD, filled(command="no-such-program | tee log"))
     said = " ".join(str(message) for message in get_messages(answer.wsgi_request))
     assert "Command: “no-such-program” was not found" in said
@@ -237,7 +237,7 @@ def test_what_is_probably_not_meant_is_said_but_saved(admin: Client) -> None:
     assert '<span class="caution">“no-such-program” was not found' in page
 
 
-def test_a_copy_brings_everything_but_the_values_of_secrets(admin: Client, program: MakeProgram) -> None:
+def test_a_copy_has_everything_but_the_values_of_secrets(admin: Client, program: MakeProgram) -> None:
     web = program("web", tags=["prod"], environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
     page = admin.get(f"{ADD}?copy={web.pk}").content.decode()
     assert 'value="web copy"' in page
@@ -263,7 +263,7 @@ def test_only_an_administrator_may_define(operator: Client, viewer: Client, prog
     assert Program.objects.get().command == "sleep 60"
 
 
-def test_what_somebody_else_saved_meanwhile_is_not_overwritten(admin: Client, program: MakeProgram) -> None:
+def test_a_concurrent_change_is_not_overwritten(admin: Client, program: MakeProgram) -> None:
     web = program("web")
     page = what_is_posted(ProgramForm(instance=web))
     services.save_definition({"command": "sleep 99"}, program=web, actor="alice")
@@ -273,7 +273,7 @@ def test_what_somebody_else_saved_meanwhile_is_not_overwritten(admin: Client, pr
 
 
 @pytest.mark.parametrize(("button", "place"), [("_continue", f"{LIST}{{}}/change/#settings"), ("_save", LIST)])
-def test_whoever_goes_on_editing_stays_at_the_settings(
+def test_continue_editing_stays_on_the_settings(
     admin: Client, program: MakeProgram, button: str, place: str
 ) -> None:
     web = program("web")
