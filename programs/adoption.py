@@ -106,10 +106,10 @@ def _refused(pid: int, reason: str) -> ValidationError:
 
 
 def _obstacle(process: psutil.Process) -> str:
-    """The reason why a process of this kind can't be adopted; empty if there is none."""
     info = process.info
     if process.pid == INIT:
         return "is the init process of this system"
+    # All kernel threads are children of kthreadd, and have no command line.
     if os.name == "posix" and KTHREADD in (process.pid, info["ppid"]) and not info["cmdline"]:
         return "is a kernel thread"
     if info["status"] == psutil.STATUS_ZOMBIE:
@@ -146,18 +146,16 @@ def _command(cmdline: list[str], directory: str, executable: str) -> list[str]:
 
 
 def _supervised() -> dict[int, str]:
-    """Pid → name of its program."""
     rows = Process.objects.exclude(pid=None).values_list("pid", "kernel_start", "boot_id", "program__name")
     return {pid: name for pid, start, boot, name in rows if pid and platform.identity(pid) == (pid, start, boot)}
 
 
 def _ancestors() -> set[int]:
-    """This process and its parents."""
     return {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
 
 
 def _is_ours(process: psutil.Process) -> bool:
-    """Whether it belongs to the monitor: serve, agent, web, jobs or a command."""
+    # serve, agent, web, jobs or a command, each started from this very manage.py
     folder = Path(process.info["cwd"] or "/")
     return any(word.endswith("manage.py") and folder / word == MANAGE for word in process.info["cmdline"] or ())
 

@@ -63,5 +63,4 @@ def _loss(host: Host, heartbeat_at: datetime, now: datetime) -> dict[str, object
 
 
 def default_heartbeat() -> datetime | None:
-    """The heartbeat of the default host, which runs the programs without a host."""
     return Host.objects.filter(is_default=True).values_list("heartbeat_at", flat=True).first()

@@ -72,7 +72,6 @@ def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:
 
 
 def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
-    """Changes of the definition in the hour before."""
     since = event.timestamp - CHANGES_WITHIN
     revisions = ProgramRevision.objects.filter(program=event.program_id, at__gte=since, number__gt=1)[:10]
     return [
@@ -82,6 +81,7 @@ def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
 
 def fingerprint(name: str, facts: dict[str, Any], lines: list[str]) -> str:
     """Groups similar exits: exit code, signal, and the last log line without its numbers."""
+    # Numbers differ from run to run: pids, ports, addresses, times.
     last = re.sub(r"\d+|0x[0-9a-fA-F]+", "#", lines[-1]) if lines else ""
     kind = f"{name}|{facts['exit_code']}|{facts['exit_signal']}|{last}"
     return hashlib.sha256(kind.encode()).hexdigest()[:32]

@@ -78,6 +78,7 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
         program.desired_state = Desired.RUNNING if program.autostart and start else Desired.STOPPED
     elif program.host_id != host and program.processes.filter(state__in=ALIVE).exists():
         errors["host"] = ["Stop it first: a running program can't move to another host."]
+    # They may hold anything until full_clean has seen them.
     low, high = program.instances_min, program.instances_max
     if isinstance(low, int) and isinstance(high, int):
         program.desired_instances = min(max(program.desired_instances or 0, low), high)
@@ -99,7 +100,6 @@ def _save(program: Program, values: Mapping[str, Any], actor: str, created: bool
 
 
 def _errors(check: Callable[..., None], *arguments: Any) -> dict[str, Any]:
-    """Field → messages of the ValidationError that `check` raises, if it does."""
     try:
         check(*arguments)
     except ValidationError as error:
@@ -116,7 +116,6 @@ def _refresh(program: Program) -> tuple[dict[str, Any], int | None]:
 
 
 def _stored(program: Program) -> Program:
-    """Raises ConflictError if it was removed."""
     stored = Program.objects.select_related("host").filter(pk=program.pk).first()
     if stored is None:
         raise ConflictError(f"{program.name} is being removed.")
@@ -134,7 +133,6 @@ def _record_revision(program: Program, actor: str, changes: dict[str, list[Any]]
 
 
 def state_of(program: Program) -> State:
-    """The program's state; `unknown` while the heartbeat of its agent is lost."""
     return combined(_states([program])[program.pk])
 
 
@@ -169,6 +167,7 @@ def request_many(programs: Iterable[Program], action: Action, *, actor: str) -> 
         revision = Sequence.advance()
         states = _states(programs)
         desired = dict(Program.objects.filter(pk__in=states).values_list("pk", "desired_state"))
+        # With an earlier request pending, the states above are not the ones that this request will meet.
         pending = set(Intent.objects.filter(program__in=states).values_list("program_id", flat=True))
         refusals: dict[int, str | None] = {}
         for program in programs:
@@ -189,6 +188,7 @@ def _store_intents(programs: list[Program], intent: Intent, target: Desired) -> 
     Program.objects.filter(pk__in=ids).update(desired_state=target, revision=intent.revision)
     same = {"verb": intent.verb, "actor": intent.actor, "revision": intent.revision}
     Intent.objects.bulk_create(Intent(program_id=pk, **same) for pk in ids)
+    # The callers show these objects, which the UPDATE did not change.
     for program in programs:
         program.desired_state = target
     ring_on_commit("agent")

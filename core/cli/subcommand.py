@@ -35,5 +35,4 @@ class Subcommand(ABC):
         """Raises FailedError, ValidationError or ConflictError."""
 
     def arranged(self, words: Sequence[str]) -> list[str]:
-        """The command line in an order that argparse understands."""
         return list(words)

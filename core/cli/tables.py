@@ -13,7 +13,6 @@ CUT = "…"
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 program`, `2 programs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

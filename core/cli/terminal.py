@@ -42,7 +42,6 @@ class Terminal:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether a person can be asked."""
         return self.stdin.isatty() and self.is_terminal
 
     @property

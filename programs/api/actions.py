@@ -67,7 +67,6 @@ async def _act(request: AuthedRequest, program_id: int, action: Action, seconds:
 
 
 def _request(program_id: int, action: Action, actor: str) -> ActionRequest:
-    """Raises Http404, ConflictError."""
     program, before = program_or_404(program_id), status_or_404(program_id)
     services.request(program, action, actor=actor)
     return ActionRequest(before, program.success_exit_codes)

@@ -102,7 +102,6 @@ def remove_program(request: AuthedRequest, program_id: int) -> Status[None]:
 
 
 def _program_json(program: Program, status: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of a program: its definition and live fields."""
     return {
         "id": program.pk,
         **definition_json(program),

@@ -60,7 +60,6 @@ def program_page(listing: ProgramListing, columns: Sequence[str]) -> tuple[Shown
 
 
 def _filtered(listing: ProgramListing) -> QuerySet[Program]:
-    """By search text and tag."""
     found = programs_with_relations()
     if listing.search:
         columns = ("name", "description", "command")
@@ -70,13 +69,13 @@ def _filtered(listing: ProgramListing) -> QuerySet[Program]:
 
 
 def _of_host(name: str, seen: HostState) -> Q:
-    """Programs without a host belong to the default host."""
     ids = [pk for pk, known in seen.names.items() if known == name]
     return Q(host__in=ids) | Q(host=None) if seen.default in ids else Q(host__in=ids)
 
 
 def _in_stored_order(listing: ProgramListing, matching: QuerySet[Program], seen: HostState) -> tuple[Shown, int]:
     programs, count = listing.rows(matching)
+    # One may be removed between the two queries.
     statuses = {status["id"]: status for status in live.chosen_programs(seen, [one.pk for one in programs])}
     return [(one, statuses[one.pk]) for one in programs if one.pk in statuses], count
 

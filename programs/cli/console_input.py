@@ -47,7 +47,6 @@ class Input(Subcommand):
 
 
 def _wait_until_written(program: Program, timeout: float) -> None:
-    """Raises FailedError."""
     deadline = time.monotonic() + timeout
     while program.intents.filter(verb="input").exists():
         if time.monotonic() >= deadline:
@@ -57,6 +56,5 @@ def _wait_until_written(program: Program, timeout: float) -> None:
 
 
 def _error_since(program: Program, seq: int) -> str:
-    """Why a line was refused, if one was: the program doesn't read its console, or too slowly."""
     found = program.events.filter(seq__gt=seq, type="program.input").values_list("data", flat=True)
     return next((str(data["error"]) for data in found if data.get("error")), "")

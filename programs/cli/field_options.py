@@ -42,7 +42,6 @@ class FieldOption:
 
 
 def _many(field: str, flag: str, convert: Callable[[str], Any], metavar: str, syntax: str = "") -> FieldOption:
-    """An option that may be repeated; each use adds one entry to the list."""
     help_text = f"{HELP[field]} {syntax}".rstrip()
     return FieldOption(field, flag, convert, metavar, is_repeatable=True, help=help_text)
 
@@ -70,7 +69,6 @@ SYNTAX: dict[Mark | type, tuple[Callable[[str], Any], str]] = {
 
 
 def field_options() -> list[FieldOption]:
-    """One for each field of a definition except name and command, which are positional."""
     return [LISTS.get(name) or _option(info) for name, info in INFO.items() if name not in POSITIONAL]
 
 
@@ -95,13 +93,11 @@ SWITCH_WORDS = {True: "yes", False: "no"}
 
 
 def given_values(options: Options, known: Iterable[FieldOption]) -> dict[str, Any]:
-    """The fields that the command line sets."""
     values = {option.field: getattr(options, DESTINATION.format(option.field)) for option in known}
     return {field: value for field, value in values.items() if value is not None}
 
 
 def with_secrets(values: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
-    """`values` with these variables added, to be stored encrypted."""
     if not secrets:
         return dict(values)
     entries = [{"name": name, "value": value, "secret": True} for name, value in secrets.items()]

@@ -25,7 +25,6 @@ def add_all(parser: ArgumentParser) -> None:
 
 
 def selected_or_all(options: Options) -> list[ProgramStatus]:
-    """Without names and tags: all. Raises FailedError."""
     every = status.every_program(status.pulse())
     return select(every, options.names, options.tags) if options.names or options.tags else every
 
@@ -61,6 +60,7 @@ def find_program(name: str) -> Program:
     """The program with that name or id, with its host and processes. Raises FailedError."""
     every = Program.objects.select_related("host").prefetch_related("processes")
     program = every.filter(name=name).first()
+    # Longer numbers don't fit into the column.
     if program is None and name.isascii() and name.isdigit() and len(name) < 19:
         program = every.filter(pk=int(name)).first()
     if program is None:

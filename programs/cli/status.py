@@ -72,7 +72,6 @@ def show(programs: Sequence[ProgramStatus], options: Options, terminal: Terminal
 
 
 def _rows(program: ProgramStatus, terminal: Terminal) -> list[list[Cell]]:
-    """The program, then its instances if there are several."""
     processes = program["processes"]
     first = _row(program["name"], program, terminal)
     if len(processes) < 2:

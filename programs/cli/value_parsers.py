@@ -22,7 +22,6 @@ PROBE_HELP = (
 
 
 def variable(text: str) -> dict[str, Any]:
-    """`NAME=VALUE`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ArgumentTypeError(f"{text!r} has no value. Use {text}=VALUE.")
@@ -86,6 +85,5 @@ def _number(word: str, value: str) -> float:
 
 
 def _plain(text: str) -> float:
-    """10.0 as 10, as JSON shows it."""
     number = float(text)
     return int(number) if number.is_integer() else number

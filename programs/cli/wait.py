@@ -92,6 +92,7 @@ def wait_for_outcomes(
     reader, warned, local_agent = _StatusReader(), set[int](), _LocalAgent()
     deadline = time.monotonic() + timeout
     while waiting:
+        # Before reading, so that the last reading is later than the deadline.
         is_late = time.monotonic() >= deadline
         # Before the statuses: those read after an intent is gone already show its effect.
         pending = set(Intent.objects.filter(program__in=waiting).values_list("program_id", flat=True))
@@ -114,7 +115,6 @@ def wait_for_outcomes(
 
 
 def _blocked(now: ProgramStatus | None, local_agent: _LocalAgent) -> ActionOutcome | None:
-    """The outcome when nothing will come of waiting: no program, or no agent."""
     if now is None:
         return ActionOutcome(False, "someone removed it meanwhile")
     if now["state"] == State.UNKNOWN or (now["host"] == settings.HOST_NAME and local_agent.is_gone()):
@@ -123,7 +123,6 @@ def _blocked(now: ProgramStatus | None, local_agent: _LocalAgent) -> ActionOutco
 
 
 def _delay_reason(now: ProgramStatus) -> str:
-    """Why a start takes longer: it failed and is retried, or a dependency is missing."""
     if now["desired_state"] != State.RUNNING:
         return ""
     if now["state"] == State.BACKOFF:

@@ -31,6 +31,7 @@ def definition_json(program: Program) -> dict[str, Any]:
 def assign(program: Program, values: Mapping[str, Any]) -> None:
     """Sets all fields but `depends_on`; saves nothing. Raises ValidationError once it has set what it could."""
     errors: dict[str, Any] = dict.fromkeys(sorted(values.keys() - set(FIELDS)), "There is no such field.")
+    # Unchecked: the validators of the columns see them in full_clean, and report all errors together.
     for field in PLAIN_FIELDS:
         if field in values:
             setattr(program, field, values[field])

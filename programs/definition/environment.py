@@ -30,7 +30,6 @@ def secret_values(program: Program) -> list[str]:
 
 
 def masked(stored: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The variables as the API shows them."""
     return [
         {"name": entry["name"], "value": SET, "secret": True}
         if entry.get("secret")
@@ -66,5 +65,4 @@ def has_new_secret(given: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def mask_names(shown: Iterable[Mapping[str, Any]], names: set[str]) -> list[dict[str, Any]]:
-    """`shown` with the values of these variables masked too."""
     return [{**entry, "value": SET} if entry["name"] in names else dict(entry) for entry in shown]

@@ -159,12 +159,10 @@ def defaults() -> dict[str, Any]:
 
 
 def marked(mark: Mark) -> tuple[str, ...]:
-    """The fields with this mark, such as those in seconds."""
     return tuple(name for name, info in INFO.items() if info.type.mark is mark)
 
 
 def applies(name: str) -> str:
-    """Whether a changed field takes effect `live` or at the next `restart` of the program."""
     return "restart" if name in RESTART_FIELDS else "live"
 
 

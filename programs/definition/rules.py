@@ -66,6 +66,7 @@ def _working_directory(program: Checked) -> None:
     folder = program.working_directory
     if folder and not os.path.isabs(folder):  # noqa: PTH117  (a string test; Path would drop a trailing slash)
         raise ValidationError("Use an absolute path.")
+    # Another machine's folders can't be checked from here.
     if folder and program.is_local and not os.path.isdir(folder):  # noqa: PTH112
         raise ValidationError(f"There is no folder {folder}.")
 

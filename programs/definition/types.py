@@ -72,7 +72,6 @@ _fields: dict[type, tuple[FieldInfo, ...]] = {}
 
 
 def fields_of(described: type) -> tuple[FieldInfo, ...]:
-    """The fields of a dataclass, in the order in which they stand there."""
     if described not in _fields:
         hints = get_type_hints(described, include_extras=True)
         _fields[described] = tuple(

@@ -98,7 +98,6 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The folder of the file; empty if it isn't known."""
         return str(PurePath(self.filename).parent) if os.path.isabs(self.filename) else ""  # noqa: PTH117
 
     def error(self, message: str, line: int | None = None) -> FormatError:
@@ -156,7 +155,6 @@ class Draft:
             step["seconds"] = min(seconds, 3600)
 
     def stop_first(self, step: str, seconds: float) -> None:
-        """Adds a step before the signal."""
         self._ladder().insert(-1, {"step": step, "seconds": min(seconds, 3600)})
 
     def _ladder(self) -> list[dict[str, Any]]:
@@ -164,8 +162,7 @@ class Draft:
         return ladder
 
     def log_size(self, key: str, size: int) -> None:
-        """Sets the size at which the log is rotated, at least LOG_MIN_BYTES."""
-        if size <= 0:
+        if size <= 0:  # what Supervisor calls unlimited
             self.dropped(
                 key, f"logs are always rotated here, by default at {DEFAULTS.log_max_bytes // 1024**2} MB"
             )
@@ -197,7 +194,6 @@ def compact(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gathered(parts: Iterable[Imported]) -> Imported:
-    """Several imports as one."""
     whole = Imported()
     for part in parts:
         whole.definitions += part.definitions

@@ -132,7 +132,6 @@ class ProgramForm(ServiceForm[Program]):
 
 
 def _new_program(given: dict[str, Any]) -> dict[str, Any]:
-    """The values of a form for a new program: the defaults, or those of the program to copy."""
     required = {name: "" for name, info in INFO.items() if info.is_required}
     return {**required, **defaults(), **given, "environment": without_secrets(given.get("environment", []))}
 

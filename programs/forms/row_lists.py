@@ -30,7 +30,6 @@ class Row(forms.Form):
 
     @classmethod
     def from_json(cls, entry: Any) -> dict[str, Any]:
-        """A stored record as initial values of this form."""
         return dict(entry) if isinstance(entry, Mapping) else {}
 
     def to_json(self) -> dict[str, Any]:

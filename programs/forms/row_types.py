@@ -23,7 +23,6 @@ from .row_lists import Row
 
 
 def plain_number(value: float) -> float:
-    """10.0 as 10, like people write it in JSON."""
     return int(value) if float(value).is_integer() else value
 
 
@@ -165,5 +164,4 @@ class DependencyRow(Row):
 
 
 def without_secrets(entries: Any) -> list[Any]:
-    """Variables for a copy of a definition, without the values of secrets."""
     return [{**e, "value": ""} if isinstance(e, Mapping) and e.get("secret") else e for e in entries]

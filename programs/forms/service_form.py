@@ -49,12 +49,10 @@ class ServiceForm(ModelForm[T]):
         return version
 
     def newest_version(self) -> int | None:
-        """The version in the database; None for a new object."""
         rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
         return rows.values_list("revision", flat=True).first() if self.instance.pk else None
 
     def stale_error(self) -> ValidationError:
-        """The error for a page that showed an older version."""
         return ValidationError(_("This was changed meanwhile. Reload the page first."))
 
     def values(self) -> dict[str, Any]:
