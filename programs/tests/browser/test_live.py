@@ -107,7 +107,7 @@ def test_rows_are_added_moved_and_removed_and_mistakes_come_back_to_them(stack: 
     expect(page.locator(".row-error")).to_contain_text("isn't a variable name")
     page.locator('[data-rows="environment"]').get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Save and continue editing").click()
-    expect(page.get_by_text("In effect now: Stop ladder.")).to_be_visible()
+    expect(page.get_by_text("In effect now: Stop steps.")).to_be_visible()
     ladder = stack.sql("SELECT stop_ladder FROM programs_program WHERE name = 'ticker'")[0][0]
     assert ladder.index("signal:INT") < ladder.index("signal:TERM")
 

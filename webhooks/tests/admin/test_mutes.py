@@ -41,7 +41,7 @@ def test_an_operator_makes_a_maintenance_window(operator: Client, ops: WebhookEn
     ("changes", "words"),
     [
         ({"cron": "61 * * * *"}, "Not a cron expression"),
-        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "isn't a duration"),
+        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "Use 30s, 5m, 2h or 1d"),
         ({"ends_at_0": "2025-12-31", "ends_at_1": "10:00:00"}, "must come after"),
         ({"endpoint": "99999"}, "valid choice"),
         ({"reason": "all of it"}, "say that it is meant"),
