@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 ONLY ?= supervise metrics webhooks
 
-.PHONY: run test test-postgresql check lint types bench clean
+.PHONY: run test test-postgresql check check-js format-js bench clean
 
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,7 @@ test: $(VENV)/.dev
 test-postgresql: $(VENV)/.dev
 	$(BIN)/python -m core.tests.on_postgresql -n $(WORKERS) --dist worksteal $(ARGS)
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev check-js
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
@@ -34,9 +34,20 @@ check: $(VENV)/.dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --deploy --fail-level WARNING
 
+# Tools for the front end alone; static/ is served as it is written.
+node_modules/.installed: package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+check-js: node_modules/.installed
+	npm run --silent check
+
+format-js: node_modules/.installed
+	npm run --silent format
+
 # One after the other: they would measure each other. ONLY=metrics for one, ARGS for its options.
 bench: $(VENV)/.dev
 	for name in $(ONLY); do $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache

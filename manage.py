@@ -13,8 +13,7 @@ MARK = "PROGRAM_MONITOR"
 # structlog imports the first two wherever they are installed, django-q2 the third. A lean process has no use for
 # them: 10 MB and 0.1 s less.
 UNNEEDED = ("twisted", "rich", "prometheus_client")
-# The web process needs Twisted, but no colours, and a reverse proxy has TLS, not Twisted: 8 MB less.
-UNNEEDED_IN_WEB = ("rich", "OpenSSL")
+UNNEEDED_IN_WEB = ("twisted", "rich")
 
 
 def main() -> None:
@@ -32,7 +31,7 @@ def main() -> None:
 
     parent_watch.hold_from_environment()
     refuse_unusable_settings()
-    clock.keep()
+    clock.restore_tz()
     do_without_unused_drivers()
     if sys.argv[1:2] == ["serve"]:
         # It only starts and watches the others: without the apps it takes a third of their memory.

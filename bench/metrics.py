@@ -1,9 +1,9 @@
-"""What sampling costs, and how quickly history is answered, beside psutil and Prometheus in one run.
+"""Compares the cost of sampling with psutil, and of history queries with Prometheus, in one run.
 
-usage: python -m bench.metrics [--only ticks,history] [--calls 100] [--json FILE]
+usage: python -m bench.metrics [--only sampling,history] [--calls 100] [--json FILE]
 
-Needs Debian's prometheus (with promtool) and prometheus-process-exporter. `ticks` starts a thousand processes that
-sleep; `history` makes 1.9 million rows in a temporary folder. Together some four minutes.
+Needs Debian's prometheus (with promtool) and prometheus-process-exporter. `sampling` starts a thousand sleeping
+processes; `history` creates 1.9 million rows in a temporary folder. Both together take about four minutes.
 """
 
 from __future__ import annotations
@@ -26,28 +26,27 @@ from urllib.parse import urlencode
 
 import psutil
 
-from bench.contenders.ours import USER
-from bench.installation import LEAN, MANAGE, environment_in, prepare, run
+from bench.monitor import LEAN, MANAGE, create_token, environment_in, prepare, run
 from bench.processes import free_port, start
-from bench.sampling import EXPORTER, table_of
-from bench.session import Tables, report, say
+from bench.runner import Tables, report, say
+from bench.sampling_cost import EXPORTER, sampling_table
 from bench.table import ratio
 from bench.waiting import BenchError, wait_until
 
 HOUR, DAY = 3600, 86_400
 CONFIGURATION = "global: {scrape_interval: 1h}\n"
 EXPORT_READ = 1 << 16
-COUNTS = [100, 1000]  # processes
-LAST = 590  # of the points in ten minutes
-SETTLED = 1800  # seconds: beyond doubt nothing is written there any more
+PROCESS_COUNTS = [100, 1000]
+LAST_POINT = 590  # seconds from the start of ten minutes to their last point
+SETTLED = 1800  # seconds after which no agent writes to a period any more
 FILL = (
     "import sys, django; from pathlib import Path; django.setup(); "
-    "from bench.history import main; main(Path(sys.argv[1]))"
+    "from bench.history_data import main; main(Path(sys.argv[1]))"
 )
 
 
 class Server:
-    """One that answers JSON over a kept connection."""
+    """A JSON server, queried over one persistent connection."""
 
     def __init__(self, process: psutil.Process, port: int, log: Path, headers: dict[str, str]) -> None:
         self.process, self.headers = process, headers
@@ -66,27 +65,27 @@ class Server:
         self.http.request("GET", path, headers=self.headers | headers)
         answer = self.http.getresponse()
         if answer.status != 200:
-            raise BenchError(f"{path} answered {answer.status}: {answer.read()[:500].decode()}")
+            raise BenchError(f"{path} returned {answer.status}: {answer.read()[:500].decode()}")
         return answer
 
     def get(self, path: str) -> Any:
         return json.loads(self.open(path).read())
 
-    def took_ms(self, path: str) -> float:
-        """Of asking and reading the whole answer, not of decoding it."""
+    def time_ms(self, path: str) -> float:
+        """Milliseconds to send the request and read the whole response, without decoding it."""
         began = time.perf_counter()
         self.open(path).read()
         return (time.perf_counter() - began) * 1000
 
 
-# --- Setting up -----------------------------------------------------------------------------------------
+# --- Setup ----------------------------------------------------------------------------------------------
 
 
 def launch_ours(directory: Path, samples: Path) -> Server:
     environment = environment_in(directory)
     prepare(environment)
     run([sys.executable, "-c", FILL, str(samples)], environment | LEAN)
-    key = run([*MANAGE, "token", "create", "--user", USER, "--scope", "read"], environment).split()[-1]
+    key = create_token(environment, "read")
     port, log = free_port(), directory / "web.log"
     web = start([*MANAGE, "web", "--bind", f"127.0.0.1:{port}"], log=log, environment=environment)
     return Server(web, port, log, {"Authorization": f"Bearer {key}"})
@@ -116,11 +115,13 @@ def is_ready(server: Server) -> bool:
     return answer.status == 200
 
 
-# --- Questions ------------------------------------------------------------------------------------------
+# --- Queries --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
+    """Paths of the same query for this monitor and for Prometheus; None where Prometheus is not asked."""
+
     label: str
     limit_ms: float | None
     ours: str
@@ -136,11 +137,11 @@ def instant_query(expression: str, at: int) -> str:
     return f"/api/v1/query?{urlencode({'query': expression, 'time': at})}"
 
 
-def questions(first_id: int, now: int) -> list[Question]:
-    """Prometheus has of the first program every point, as it would have scraped it, and minutes of a hundred.
+def queries(first_id: int, now: int) -> list[Query]:
+    """Prometheus has every point of the first program, as if scraped, and the minutes of a hundred programs.
 
-    A range of its looks back and holds both its ends: the ten minutes from 12:00 are the 590 s before 12:09:50.
-    What reaches to the present is made anew each time; only what ended a while ago may be kept.
+    Its ranges look back and include both ends: the ten minutes from 12:00 are the 590 s before 12:09:50. Ours
+    caches no range that reaches to the present, only ranges that ended a while ago.
     """
     end = now - now % 600 + 600
     start_at, month = end - 168 * HOUR, now - 30 * DAY
@@ -152,35 +153,35 @@ def questions(first_id: int, now: int) -> list[Question]:
     figures = f"avg_over_time({day}) or max_over_time({day}) or quantile_over_time(0.95, {day})"
     hourly = f"/api/metrics/query?start={month}&step=3600&metrics=cpu_percent&programs={ten}"
     return [
-        Question(
-            "168 h of one program by 10 min",
+        Query(
+            "168 h of one program in 10 min steps",
             None,
             one,
-            range_query(theirs, start_at + LAST, end - 600 + LAST, 600),
+            range_query(theirs, start_at + LAST_POINT, end - 600 + LAST_POINT, 600),
         ),
-        Question("the same with min, max and p95", None, f"{one}&aggregates=avg,min,max,p95", None),
-        Question(
-            "168 h up to half an hour ago, kept",
+        Query("the same with min, max and p95", None, f"{one}&aggregates=avg,min,max,p95", None),
+        Query(
+            "168 h until half an hour ago, cached",
             None,
             settled,
-            range_query(theirs, start_at - SETTLED + LAST, end - SETTLED - 600 + LAST, 600),
+            range_query(theirs, start_at - SETTLED + LAST_POINT, end - SETTLED - 600 + LAST_POINT, 600),
         ),
-        Question("the same with min, max and p95", None, f"{settled}&aggregates=avg,min,max,p95", None),
-        Question(
+        Query("the same with min, max and p95", None, f"{settled}&aggregates=avg,min,max,p95", None),
+        Query(
             "24 h of 100 programs: avg, max, p95",
             50,
             f"/api/metrics/summary?hours=24&programs={hundred}",
             instant_query(figures, now),
         ),
-        Question("24 h of all 1,000 programs", None, "/api/metrics/summary?hours=24&limit=1000", None),
-        Question(
+        Query("24 h of all 1,000 programs", None, "/api/metrics/summary?hours=24&limit=1000", None),
+        Query(
             "30 d of 1,000 programs: top 10",
             150,
             f"/api/metrics/summary?start={month}&limit=10",
             instant_query("topk(10, avg_over_time(hour_cpu_percent[30d]))", now),
         ),
-        Question(
-            "30 d of 10 programs by hour",
+        Query(
+            "30 d of 10 programs in 1 h steps",
             None,
             hourly,
             range_query('hour_cpu_percent{program=~"p000."}', month, now, HOUR),
@@ -188,34 +189,35 @@ def questions(first_id: int, now: int) -> list[Question]:
     ]
 
 
-def check_same(ours: Server, theirs: Server, asked: Question) -> None:
-    """Both must hold the same data, or their times mean nothing. Raises BenchError."""
-    points = ours.get(asked.ours)["series"]["cpu_percent"]["avg"]
-    samples = theirs.get(asked.theirs or "")["data"]["result"][0]["values"]
+def check_same_data(ours: Server, theirs: Server, query: Query) -> None:
+    """Raises BenchError unless both servers return the same points: otherwise their times cannot be compared."""
+    points = ours.get(query.ours)["series"]["cpu_percent"]["avg"]
+    samples = theirs.get(query.theirs or "")["data"]["result"][0]["values"]
     if len(points) != len(samples):
-        raise BenchError(f"{len(points)} points of ours are {len(samples)} of Prometheus")
+        raise BenchError(f"ours has {len(points)} points, Prometheus {len(samples)}")
     for (at, value), (sampled_at, sample) in zip(points, samples, strict=True):
-        if at + LAST != sampled_at or abs(value - float(sample)) > 0.02:
-            raise BenchError(f"at {at} ours says {value}, Prometheus {sample} at {sampled_at}")
+        if at + LAST_POINT != sampled_at or abs(value - float(sample)) > 0.02:
+            raise BenchError(f"at {at} ours has {value}, Prometheus {sample} at {sampled_at}")
 
 
 # --- Export ---------------------------------------------------------------------------------------------
 
 
-def own_memory(process: psutil.Process) -> int:
+def unshared_memory(process: psutil.Process) -> int:
+    """Bytes, without the pages of the mapped database file."""
     found = process.memory_info()
     return int(found.rss - found.shared)
 
 
 @contextmanager
-def highest_memory(process: psutil.Process) -> Iterator[list[int]]:
-    """Bytes of memory: before, and the highest during it. Pages of the mapped database file are not counted."""
-    found = [own_memory(process)] * 2
+def peak_memory(process: psutil.Process) -> Iterator[list[int]]:
+    """`[before, peak]` in bytes; the peak is updated while the block runs."""
+    found = [unshared_memory(process)] * 2
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(0.02):
-            found[1] = max(found[1], own_memory(process))
+            found[1] = max(found[1], unshared_memory(process))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -227,8 +229,8 @@ def highest_memory(process: psutil.Process) -> Iterator[list[int]]:
 
 
 def export(server: Server, query: str, **headers: str) -> tuple[float, float, float]:
-    """Seconds, MB received and MB by which the server grew."""
-    with highest_memory(server.process) as memory:
+    """Seconds, MB received and MB by which the server's memory grew."""
+    with peak_memory(server.process) as memory:
         began = time.perf_counter()
         answer, received = server.open(f"/api/metrics/export?{query}", **headers), 0
         while piece := answer.read(EXPORT_READ):
@@ -237,7 +239,7 @@ def export(server: Server, query: str, **headers: str) -> tuple[float, float, fl
     return seconds, received / 1e6, (memory[1] - memory[0]) / 1e6
 
 
-def lines_of(answer: HTTPResponse) -> int:
+def count_lines(answer: HTTPResponse) -> int:
     return sum(piece.count(b"\n") for piece in iter(lambda: answer.read(EXPORT_READ), b""))
 
 
@@ -251,28 +253,29 @@ EXPORTS: dict[str, tuple[str, dict[str, str]]] = {
 # --- The run --------------------------------------------------------------------------------------------
 
 
-def medians(question: Question, ours: Server, theirs: Server, calls: int) -> list[float]:
-    """Of ours, and of theirs where it is asked too. By turns, so that what else the machine does meets both."""
-    asked = [(ours, question.ours), *([(theirs, question.theirs)] if question.theirs else [])]
+def medians(query: Query, ours: Server, theirs: Server, calls: int) -> list[float]:
+    """Milliseconds of ours, and of Prometheus if it is asked too."""
+    asked = [(ours, query.ours), *([(theirs, query.theirs)] if query.theirs else [])]
     for server, path in asked:
-        server.took_ms(path)
-    times = [[server.took_ms(path) for server, path in asked] for _ in range(calls)]
+        server.time_ms(path)
+    # In turns, so that other work on the machine affects both.
+    times = [[server.time_ms(path) for server, path in asked] for _ in range(calls)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def ask_all(ours: Server, theirs: Server, asked: list[Question], calls: int) -> list[list[str]]:
+def query_table(ours: Server, theirs: Server, asked: list[Query], calls: int) -> list[list[str]]:
     lines = [["", "ours", "Prometheus", "budget"]]
-    for question in asked:
-        own, *peers = medians(question, ours, theirs, calls)
+    for query in asked:
+        own, *peers = medians(query, ours, theirs, calls)
         shown = f"{peers[0]:.1f} ms (x{ratio(peers[0] / own)})" if peers else "-"
-        limit = "-" if question.limit_ms is None else f"{question.limit_ms:.0f} ms"
-        lines.append([question.label, f"{own:.1f} ms", shown, limit])
+        limit = "-" if query.limit_ms is None else f"{query.limit_ms:.0f} ms"
+        lines.append([query.label, f"{own:.1f} ms", shown, limit])
     return lines
 
 
-def export_all(ours: Server, start_at: int) -> list[list[str]]:
-    rows = lines_of(ours.open(f"/api/metrics/export?tier=minute&start={start_at}"))
-    lines = [[f"export of {rows:,} minutes", "rows/s", "MB", "memory grew by"]]
+def export_table(ours: Server, start_at: int) -> list[list[str]]:
+    rows = count_lines(ours.open(f"/api/metrics/export?tier=minute&start={start_at}"))
+    lines = [[f"export of {rows:,} minute rows", "rows/s", "MB", "memory growth"]]
     for label, (query, headers) in EXPORTS.items():
         seconds, received, grown = export(ours, f"{query}&start={start_at}", **headers)
         lines.append([label, f"{rows / seconds:,.0f}", f"{received:.0f}", f"{grown:.1f} MB"])
@@ -281,38 +284,40 @@ def export_all(ours: Server, start_at: int) -> list[list[str]]:
 
 def measure_history(directory: Path, calls: int) -> Tables:
     samples = directory / "samples.txt"
-    say("making history ...")
+    say("creating the history ...")
     ours = launch_ours(directory, samples)
     say("loading it into Prometheus ...")
     theirs = launch_prometheus(directory, samples)
     first_id = min(item["id"] for item in ours.get("/api/programs?per_page=1&ordering=id")["items"])
     now = int(time.time())
-    asked = questions(first_id, now)
-    check_same(ours, theirs, asked[0])
-    say("asking ...")
-    # All the minutes there are: a week and the part of a day that comes before it.
+    asked = queries(first_id, now)
+    check_same_data(ours, theirs, asked[0])
+    say("querying ...")
+    # All minute rows: they start with the day a week ago.
     first_day = (now - 7 * DAY) // DAY * DAY
-    return [ask_all(ours, theirs, asked, calls), export_all(ours, first_day)]
+    return [query_table(ours, theirs, asked, calls), export_table(ours, first_day)]
 
 
-STAGES = ("ticks", "history")
-NEEDED = {"ticks": (EXPORTER,), "history": ("prometheus", "promtool")}
+STAGES = ("sampling", "history")
+NEEDED = {"sampling": (EXPORTER,), "history": ("prometheus", "promtool")}
 
 
 def measure(directory: Path, stages: Sequence[str], calls: int) -> Tables:
-    tables = [table_of(directory, COUNTS)] if "ticks" in stages else []
+    tables = [sampling_table(directory, PROCESS_COUNTS)] if "sampling" in stages else []
     return tables + (measure_history(directory, calls) if "history" in stages else [])
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.metrics", description=__doc__)
-    parser.add_argument("--calls", type=int, default=100, help="how often each question is asked (default 100)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables there")
-    parser.add_argument("--only", default=",".join(STAGES), help="of these, with commas (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=100, help="number of calls per query (default 100)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables to FILE")
+    parser.add_argument(
+        "--only", default=",".join(STAGES), help="stages, separated by commas (default: %(default)s)"
+    )
     options = parser.parse_args(argv)
     stages = options.only.split(",")
     if unknown := [name for name in stages if name not in STAGES]:
-        parser.error(f"unknown: {unknown[0]}; there are {', '.join(STAGES)}")
+        parser.error(f"unknown stage {unknown[0]}; known are {', '.join(STAGES)}")
     if missing := [name for stage in stages for name in NEEDED[stage] if shutil.which(name) is None]:
         parser.error(f"{missing[0]} is not on PATH")
     return report(lambda directory: measure(directory, stages, options.calls), options.json)

@@ -1,4 +1,4 @@
-"""Processes: starting them in sessions of their own, reading what they cost, and ending every one."""
+"""Starts processes, reads their CPU time and memory, and kills all of them at the end."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:
-    """Have orphans handed to us, so that daemons and their programs stay our descendants and can be ended."""
+    """Become the parent of orphaned descendants, so that `kill_descendants` finds daemons and their programs."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def end_descendants() -> None:
-    """Kill all that this process started, managers before their programs, until nothing is left."""
+def kill_descendants() -> None:
+    # `children` lists parents first, so a manager is killed before it can restart its programs.
     while descendants := psutil.Process().children(recursive=True):
         for process in descendants:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -38,7 +38,7 @@ def end_descendants() -> None:
 def start(
     argv: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
 ) -> psutil.Process:
-    """Start a daemon in its own session; what it prints goes to `log`."""
+    """Start a daemon in its own session with its output appended to `log`."""
     with log.open("ab") as output:
         return psutil.Popen(
             [str(part) for part in argv],
@@ -57,8 +57,8 @@ def free_port() -> int:
         return port
 
 
-class LineClient:
-    """A helper process that answers each JSON line with one JSON line, `{"error": …}` when it failed."""
+class HelperProcess:
+    """A child process that answers one JSON line with one JSON line; `{"error": …}` reports a failure."""
 
     def __init__(
         self, argv: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
@@ -75,7 +75,7 @@ class LineClient:
             )
 
     def ask(self, do: str, *, seconds: float = 60, **arguments: object) -> dict[str, Any]:
-        """One request and its answer. Raises BenchError on an error, an end or silence for that long."""
+        """Raises BenchError on an error, if the process exits, or if it does not answer within `seconds`."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
         self.process.stdin.flush()
@@ -83,14 +83,14 @@ class LineClient:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             if not selector.select(seconds):
                 raise BenchError(f"no answer to {do!r} within {seconds:g} s")
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline() or b'{"error": "the client ended"}')
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline() or b'{"error": "the process exited"}')
         if "error" in answer:
             raise BenchError(f"{do!r} failed: {answer['error']}{last_lines(self.log)}")
         return answer
 
 
 def tree(root: psutil.Process, *, without: set[int]) -> list[psutil.Process]:
-    """The root and its descendants, except the given pids (the supervised programs) and what is below them."""
+    """The root and its descendants, except the given pids (the supervised programs) and their descendants."""
     found, waiting = [], [root]
     while waiting:
         process = waiting.pop()
@@ -101,7 +101,7 @@ def tree(root: psutil.Process, *, without: set[int]) -> list[psutil.Process]:
 
 
 def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
-    """User and system time of the processes and of the children they have reaped."""
+    """User and system time of the processes and of the children they reaped."""
     total = 0.0
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -110,14 +110,14 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
 
 
 def machine_busy_seconds() -> float:
-    """CPU time that the machine's cores have spent on anything so far."""
+    """CPU time that all cores have spent on any work since boot."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes: resident, and with shared pages divided among those who share them (PSS)."""
+    """Bytes: proportional set size (shared pages divided among the processes) and resident set size."""
 
     pss: int
     rss: int

@@ -1,11 +1,11 @@
-"""The results as one table: a row for each figure, a column for each contender, ratios to ours in brackets."""
+"""The table of `bench.supervise`: a row per figure, a column per manager, ratios to ours in brackets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.measures import Figures
+from bench.measurements import Figures
 
 REFERENCE = "ours"
 
@@ -26,23 +26,23 @@ class Row:
 
 
 def ratio(value: float) -> str:
-    """Two digits are as much as a measurement like this can mean."""
+    """Two significant digits: measurements like these are not more accurate."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 ROWS = (
     Row("start_seconds", "start {programs} programs", "s", 2),
-    Row("restart_median_ms", "SIGKILL to successor's first line, median", "ms"),
-    Row("restart_max_ms", "the same, slowest of {kills}", "ms"),
-    Row("status_median_ms", "status of all, median of up to {status_calls}", "ms", 2),
-    Row("usage_median_ms", "status of all with CPU and memory", "ms", 2),
-    Row("idle_percent", "idle CPU of one core, supervising part", "%", 2),
-    Row("idle_stack_percent", "idle CPU of one core, whole stack", "%", 2),
-    Row("others_percent", "meanwhile everything else on the machine", "%", 0, has_ratio=False),
-    Row("memory_pss_mb", "memory (PSS), supervising part", "MB"),
-    Row("memory_rss_mb", "memory (RSS), supervising part", "MB"),
-    Row("stack_pss_mb", "memory (PSS), whole stack", "MB"),
-    Row("stack_rss_mb", "memory (RSS), whole stack", "MB"),
+    Row("restart_median_ms", "restart after SIGKILL, median", "ms"),
+    Row("restart_max_ms", "restart after SIGKILL, slowest of {kills}", "ms"),
+    Row("status_median_ms", "status of all programs, median of up to {status_calls}", "ms", 2),
+    Row("usage_median_ms", "status of all programs with CPU and memory", "ms", 2),
+    Row("idle_percent", "idle CPU of one core, supervising processes", "%", 2),
+    Row("idle_stack_percent", "idle CPU of one core, all processes", "%", 2),
+    Row("others_percent", "CPU of everything else on the machine meanwhile", "%", 0, has_ratio=False),
+    Row("memory_pss_mb", "memory (PSS), supervising processes", "MB"),
+    Row("memory_rss_mb", "memory (RSS), supervising processes", "MB"),
+    Row("stack_pss_mb", "memory (PSS), all processes", "MB"),
+    Row("stack_rss_mb", "memory (RSS), all processes", "MB"),
     Row("flood_rotations", "log flood: rotations", digits=0, has_ratio=False),
     Row("flood_lost", "log flood: lines lost", digits=0, has_ratio=False),
     Row("flood_damaged", "log flood: lines repeated or broken", digits=0, has_ratio=False),
@@ -51,17 +51,17 @@ ROWS = (
 
 
 def render(results: Mapping[str, Figures], titles: Mapping[str, str], plan: Mapping[str, object]) -> str:
-    """A Markdown table, aligned so that a terminal shows it well too. `plan` fills in the labels."""
+    """An aligned Markdown table. `plan` has the values of the placeholders in the labels."""
     reference = results.get(REFERENCE, {})
     lines = [["", *titles.values()]]
     for row in ROWS:
-        cells = (row.cell(results[name].get(row.key), own(name, reference.get(row.key))) for name in titles)
+        cells = (row.cell(results[name].get(row.key), compared(name, reference.get(row.key))) for name in titles)
         lines.append([row.label.format(**plan), *cells])
     return align(lines)
 
 
-def own(name: str, reference: float | None) -> float | None:
-    """Our own column needs no ratio to itself."""
+def compared(name: str, reference: float | None) -> float | None:
+    """The value to compare with: none in our own column."""
     return None if name == REFERENCE else reference
 
 

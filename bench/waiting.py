@@ -1,4 +1,4 @@
-"""Waiting with an end, and the error that says in vain for what."""
+"""Polling with a time limit, and the error that ends a benchmark."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """A contender could not be installed, started or measured; the message is for the person at the terminal."""
+    """Something could not be installed, started or measured. The message is for the terminal."""
 
 
 def wait_until(
     condition: Callable[[], bool], *, seconds: float, failing: str, every: float = 0.02, log: Path | None = None
 ) -> None:
-    """Poll until true. Raises BenchError with `failing` and the end of the log after that many seconds."""
+    """Poll until true. After `seconds`, raises BenchError with `failing` and the last lines of the log."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -23,6 +23,6 @@ def wait_until(
 
 
 def last_lines(log: Path | None, count: int = 5) -> str:
-    """The end of a log, to be put behind an error message; empty when nothing was written."""
+    """The end of a log, indented, to append to an error message; empty if nothing was written."""
     lines = log.read_text(errors="replace").splitlines() if log and log.exists() else []
     return "".join(f"\n    {line}" for line in lines[-count:])

@@ -1,14 +1,13 @@
-"""Webhooks from event to receiver, beside a bare aiohttp loop that posts the same bodies to the same receiver.
+"""Measures webhooks from event to receiver, and compares with a bare aiohttp loop that posts the same bodies.
 
 usage: python -m bench.webhooks [--events 500] [--rounds 3] [--json FILE]
 
-Agent and jobs run as processes of their own on SQLite in a temporary folder. Takes about four minutes.
+Agent and jobs run as separate processes on SQLite in a temporary folder. Takes about five minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -16,29 +15,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.contenders.ours import INHERITED, PROJECT
-from bench.installation import LEAN, run
-from bench.processes import LineClient, become_subreaper, start
-from bench.session import Tables, report, say
+from bench.monitor import LEAN, MANAGE, environment_in, prepare
+from bench.processes import HelperProcess, become_subreaper, start
+from bench.runner import Tables, report, say
 from bench.table import ratio
 from bench.waiting import BenchError, wait_until
 
-WRITER = "import django; django.setup(); from bench.clients.event_writer import main; main()"
-AT_A_TIME = 10  # the most an endpoint may be set to
-# As it comes, but for the rate: ten a second is for people's chat, and would measure itself.
+WRITER = "import django; django.setup(); from bench.helper_processes.event_writer import main; main()"
+CONCURRENCY = 10  # the highest value an endpoint accepts
+# Defaults except for the rate: with ten messages a second, the bench would measure that limit.
 SETTINGS = {"rate_per_second": 10_000}
 ENDPOINTS = 10
 IDLE_GAP = 0.2
-LINGER_GAP = 1.5  # a job lingers for a second: after this one none is at work
-STEADY_GAP = 0.05
+JOB_ENDED_GAP = 1.5  # a job waits a second for more work: after this gap none is running
+STEADY_GAP = 0.05  # twenty events a second
 SETTLE_SECONDS = 2.0
 
-Arrivals = dict[str, list[tuple[str, float]]]  # by event: paths and moments
+Arrivals = dict[str, list[tuple[str, float]]]  # event id → (path, monotonic time)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything one run does. `events` go to each of ten endpoints at once."""
+    """The sizes of one run. `events` go to each of ten endpoints at once."""
 
     events: int = 500
     rounds: int = 3
@@ -47,31 +45,28 @@ class Plan:
 
 
 class Bench:
-    """A monitor's agent and jobs, one who writes events, a receiver, and the bare loop."""
+    """The processes: the monitor's agent and jobs, an event writer, a receiver, and the bare aiohttp loop."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-            "DATA_DIR": str(directory / "data")
-        }
-        self.receiver = self.helper("receiver", "-m", "bench.clients.receiver")
-        self.bare = self.helper("bare", "-m", "bench.clients.bare_posts")
-        manage = [sys.executable, str(PROJECT / "manage.py")]
-        run([*manage, "prepare"], self.environment)
+        self.environment = environment_in(directory)
+        self.receiver = self.helper("receiver", "-m", "bench.helper_processes.webhook_receiver")
+        self.bare = self.helper("bare", "-m", "bench.helper_processes.bare_aiohttp")
+        prepare(self.environment)
         self.writer = self.helper("writer", "-c", WRITER)
         for part in ("agent", "jobs"):
-            start([*manage, part], log=directory / f"{part}.log", environment=self.environment)
+            start([*MANAGE, part], log=directory / f"{part}.log", environment=self.environment)
         self.base = f"http://127.0.0.1:{self.receiver.ask('port')['port']}"
 
-    def helper(self, name: str, *arguments: str) -> LineClient:
+    def helper(self, name: str, *arguments: str) -> HelperProcess:
         log = self.directory / f"{name}.log"
-        return LineClient([sys.executable, *arguments], log=log, environment=self.environment | LEAN)
+        return HelperProcess([sys.executable, *arguments], log=log, environment=self.environment | LEAN)
 
     def define(self, healthy: int, hanging: int = 0, **values: Any) -> None:
-        """Endpoints in place of those of the measurement before, whose deliveries go with them."""
+        """Replace the endpoints of the previous measurement, which also removes their deliveries."""
         kinds = [("ok", healthy), ("hang", hanging)]
         urls = {f"{kind}{n}": f"{self.base}/{kind}{n}" for kind, count in kinds for n in range(count)}
-        self.writer.ask("define", urls=urls, values=SETTINGS | values)
+        self.writer.ask("define_endpoints", urls=urls, values=SETTINGS | values)
         time.sleep(SETTLE_SECONDS)
         self.receiver.ask("take")
 
@@ -89,39 +84,39 @@ class Bench:
         return found
 
     def check_logs(self) -> None:
-        """Raises BenchError when anything went wrong on the way that the figures do not show."""
+        """Raises BenchError if a log has an error that the figures do not show."""
         for path in self.directory.glob("*.log"):
             if "locked" in (text := path.read_text()) or "Traceback" in text:
-                raise BenchError(f"{path.name} has a complaint:\n{text[-2000:]}")
+                raise BenchError(f"{path.name} reports an error:\n{text[-2000:]}")
 
 
 # --- Latency --------------------------------------------------------------------------------------------
 
 
 def idle(bench: Bench, events: int) -> list[float]:
-    """Milliseconds from before an event is written to its reception, nothing else going on."""
+    """Milliseconds from before an event is written until the receiver has it, with no other load."""
     bench.define(healthy=1)
     milliseconds = []
     for number in range(events + 1):
-        told = bench.writer.ask("happen")
+        written = bench.writer.ask("write_events")
         bench.wait_for(1, seconds=20)
-        ((_, at),) = bench.arrivals()[told["events"][0]]
-        milliseconds.append((at - told["began"]) * 1000)
-        # Not in step with anything that looks at fixed times.
-        time.sleep(LINGER_GAP if number % 5 == 0 else IDLE_GAP + 0.013 * (number % 7))
+        ((_, at),) = bench.arrivals()[written["events"][0]]
+        milliseconds.append((at - written["began"]) * 1000)
+        # Varied, so that events do not follow the rhythm of anything that polls.
+        time.sleep(JOB_ENDED_GAP if number % 5 == 0 else IDLE_GAP + 0.013 * (number % 7))
     return milliseconds[1:]
 
 
 def steady(bench: Bench, healthy: int, hanging: int, events: int) -> list[float]:
-    """The same at the healthy ones, while events come and `hanging` others never answer."""
+    """The same for the healthy endpoints, at a steady rate of events, while `hanging` others never answer."""
     bench.define(healthy, hanging)
-    told = bench.writer.ask("steady", count=events, every=STEADY_GAP)["told"]
-    began = {event: at for at, event in told}
+    written = bench.writer.ask("write_steadily", count=events, every=STEADY_GAP)["written"]
+    began = {event: at for at, event in written}
     found: list[tuple[str, float]] = []
     deadline = time.monotonic() + 30
     while len(found) < healthy * events:
         if time.monotonic() > deadline:
-            raise BenchError(f"of {healthy * events} deliveries to the healthy ones {len(found)} arrived")
+            raise BenchError(f"{len(found)} of {healthy * events} deliveries to the healthy endpoints arrived")
         time.sleep(0.1)
         arrivals = bench.arrivals().items()
         found += [(event, at) for event, came in arrivals for path, at in came if "hang" not in path]
@@ -142,8 +137,8 @@ def latencies(bench: Bench, plan: Plan) -> list[list[str]]:
         ("10 healthy, 10 hang", "p95 2 s"),
     ]
     found = {alone: idle(bench, plan.idle_events)} | {label: [] for label in crowds}
-    steady(bench, *crowds[calm], plan.steady_events // 4)  # the first few bring in what all need; not counted
-    # In turns, so that what else the machine does meanwhile meets all of them alike.
+    steady(bench, *crowds[calm], plan.steady_events // 4)  # warm-up, not counted
+    # In turns, so that other work on the machine affects all of them.
     for _ in range(plan.rounds):
         for label, (healthy, hanging) in crowds.items():
             found[label] += steady(bench, healthy, hanging, plan.steady_events)
@@ -160,58 +155,61 @@ def latencies(bench: Bench, plan: Plan) -> list[list[str]]:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Throughput:
+    """Deliveries per second: received, and recorded in the database (0 for the bare loop)."""
+
     received: float
     recorded: float
     connections: int
 
 
-def ours(bench: Bench, events: int) -> Flow:
-    """Deliveries a second: from the first to the last received, and to the last written down."""
-    bench.define(ENDPOINTS, max_concurrency=AT_A_TIME)
-    bench.writer.ask("happen", count=events)
+def ours(bench: Bench, events: int) -> Throughput:
+    """Counts from the first delivery to the last one received, and to the last row written."""
+    bench.define(ENDPOINTS, max_concurrency=CONCURRENCY)
+    bench.writer.ask("write_events", count=events)
     wanted = events * ENDPOINTS
     bench.wait_for(wanted)
-    told: dict[str, Any] = {}
+    tally: dict[str, Any] = {}
 
     def is_recorded() -> bool:
-        told.update(bench.writer.ask("tally"))
-        return bool(told["states"] == {"delivered": wanted} and told["attempts"] == wanted)
+        tally.update(bench.writer.ask("count_deliveries"))
+        return bool(tally["states"] == {"delivered": wanted} and tally["attempts"] == wanted)
 
     wait_until(
         is_recorded, seconds=30, failing="the deliveries were not recorded", log=bench.directory / "jobs.log"
     )
     taken = bench.receiver.ask("take")
-    moments = [at for at, _, _ in taken["arrivals"]]
-    return Flow(wanted / (max(moments) - min(moments)), wanted / told["seconds"], taken["connections"])
+    times = [at for at, _, _ in taken["arrivals"]]
+    return Throughput(wanted / (max(times) - min(times)), wanted / tally["seconds"], taken["connections"])
 
 
-def bare(bench: Bench, events: int, *, keeps: bool) -> Flow:
+def bare(bench: Bench, events: int, *, keep_alive: bool) -> Throughput:
     bodies = bench.writer.ask("newest_bodies", count=events)["bodies"]
     urls = [f"{bench.base}/ok{number}" for number in range(ENDPOINTS)]
-    answer = bench.bare.ask("post", urls=urls, bodies=bodies, at_a_time=ENDPOINTS * AT_A_TIME, keeps=keeps)
+    concurrency = ENDPOINTS * CONCURRENCY
+    answer = bench.bare.ask("post", urls=urls, bodies=bodies, concurrency=concurrency, keep_alive=keep_alive)
     rate = events * ENDPOINTS / answer["seconds"]
-    return Flow(rate, 0.0, bench.receiver.ask("take")["connections"])
+    return Throughput(rate, 0.0, bench.receiver.ask("take")["connections"])
 
 
 def throughput(bench: Bench, plan: Plan) -> list[list[str]]:
-    flows: dict[str, list[Flow]] = {"ours": [], "kept": [], "new": []}
+    found: dict[str, list[Throughput]] = {"ours": [], "keep-alive": [], "new": []}
     for _ in range(plan.rounds):
-        flows["ours"].append(ours(bench, plan.events))
-        flows["kept"].append(bare(bench, plan.events, keeps=True))
-        flows["new"].append(bare(bench, plan.events, keeps=False))
-    recorded = statistics.median(flow.recorded for flow in flows["ours"])
-    rates = {name: statistics.median(flow.received for flow in found) for name, found in flows.items()}
+        found["ours"].append(ours(bench, plan.events))
+        found["keep-alive"].append(bare(bench, plan.events, keep_alive=True))
+        found["new"].append(bare(bench, plan.events, keep_alive=False))
+    recorded = statistics.median(each.recorded for each in found["ours"])
+    rates = {name: statistics.median(each.received for each in rounds) for name, rounds in found.items()}
     labels = {
         "ours": "ours, received",
-        "kept": "bare aiohttp, connections kept",
-        "new": "bare aiohttp, one for each request",
+        "keep-alive": "bare aiohttp, keep-alive",
+        "new": "bare aiohttp, new connection per request",
     }
-    lines = [[f"{plan.events * ENDPOINTS:,} deliveries", "a second", "ours, recorded", "connections", "budget"]]
+    lines = [[f"{plan.events * ENDPOINTS:,} deliveries", "per second", "ours, recorded", "connections", "budget"]]
     for name, label in labels.items():
         beside = f"{recorded:,.0f} (x{ratio(recorded / rates[name])})"
-        budget = "x0.4" if name == "kept" else ""
-        lines.append([label, f"{rates[name]:,.0f}", beside, f"{flows[name][-1].connections:,}", budget])
+        budget = "x0.4" if name == "keep-alive" else ""
+        lines.append([label, f"{rates[name]:,.0f}", beside, f"{found[name][-1].connections:,}", budget])
     return lines
 
 
@@ -221,9 +219,9 @@ def throughput(bench: Bench, plan: Plan) -> list[list[str]]:
 def measure(directory: Path, plan: Plan) -> Tables:
     say("starting ...")
     bench = Bench(directory)
-    say("sending as fast as it goes ...")
+    say("measuring throughput ...")
     tables = [throughput(bench, plan)]
-    say("waiting for single ones, and beside endpoints that hang ...")
+    say("measuring latency, alone and with endpoints that hang ...")
     tables.append(latencies(bench, plan))
     bench.check_logs()
     return tables
@@ -231,9 +229,11 @@ def measure(directory: Path, plan: Plan) -> Tables:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.webhooks", description=__doc__)
-    parser.add_argument("--events", type=int, default=Plan.events, help="to each of ten endpoints (default 500)")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="of each measurement (default 3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument(
+        "--events", type=int, default=Plan.events, help="events sent to each of ten endpoints (default 500)"
+    )
+    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="rounds of each measurement (default 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the tables to FILE")
     options = parser.parse_args(argv)
     become_subreaper()
     plan = Plan(events=options.events, rounds=options.rounds)

@@ -8,7 +8,7 @@ class CoreConfig(AppConfig):
     def ready(self) -> None:
         from . import checks, doctor_checks  # noqa: F401  (register themselves)
         from .access import signals  # noqa: F401  (connects the receivers)
-        from .clock import keep
+        from .clock import restore_tz
         from .errors import store  # noqa: F401  (has old errors forgotten)
 
-        keep()
+        restore_tz()

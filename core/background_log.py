@@ -1,4 +1,4 @@
-"""A log handler that never makes its caller wait."""
+"""A log handler that never blocks its caller."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CLOSE_SECONDS = 1.0
 class BackgroundHandler(logging.Handler):
     """Writes lines to a file descriptor from a thread.
 
-    A terminal stopped with Ctrl-S or a pager nobody scrolls would otherwise stop the writer, and with the agent
-    every restart. What does not fit the queue meanwhile is counted and told. The thread does not survive a
-    fork: not for processes that fork workers.
+    Otherwise a terminal stopped with Ctrl-S or a pager would block the agent and every restart. Lines that do not
+    fit the queue are counted and reported. The thread does not survive a fork, so
+    processes that fork workers must not use it.
     """
 
     def __init__(self, descriptor: int = 2, capacity: int = CAPACITY) -> None:
@@ -37,7 +37,7 @@ class BackgroundHandler(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """Gives the thread a moment to write what is left."""
+        """Waits up to CLOSE_SECONDS for the remaining lines."""
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(None)
             self._thread.join(CLOSE_SECONDS)
@@ -48,10 +48,10 @@ class BackgroundHandler(logging.Handler):
             self._write(line)
             if self._dropped and self._lines.empty():
                 dropped, self._dropped = self._dropped, 0
-                self._write(f"{dropped} log lines were dropped: nobody read them\n".encode())
+                self._write(f"{dropped} log lines were dropped because nothing read them\n".encode())
 
     def _write(self, line: bytes) -> None:
         # Not through sys.stderr: a thread stuck inside its lock would abort the interpreter at exit.
-        with contextlib.suppress(OSError):  # the reader is gone, and there is nobody left to tell
+        with contextlib.suppress(OSError):  # the reader is gone, so there is nowhere to report it
             while line:
                 line = line[os.write(self._descriptor, line) :]

@@ -1,4 +1,4 @@
-"""Columns of the admin that show a value as a coloured label."""
+"""Admin columns that show a value as a coloured label."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 def badge(
     description: str | _StrPromise, *, colours: Mapping[str, str], ordering: str | None = None
 ) -> Callable[[F], F]:
-    """For a method that returns a value, or (value, label). `colours`: value → success, info, warning, danger."""
+    """For a method that returns a value or (value, label). `colours`: value → success, info, warning or danger."""
     decorate: Callable[..., Callable[[F], F]] = display
     return decorate(description=description, ordering=ordering, label=dict(colours))

@@ -1,4 +1,4 @@
-"""System checks of the ground floor's settings."""
+"""System checks of the settings for logging and Sentry."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .observability import LEVELS
 def log_level(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.LOG_LEVEL in LEVELS:
         return []
-    return [Error(f"LOG_LEVEL is {settings.LOG_LEVEL!r}; it can be {', '.join(LEVELS)}.", id="core.E001")]
+    return [Error(f"LOG_LEVEL is {settings.LOG_LEVEL!r}; use one of {', '.join(LEVELS)}.", id="core.E001")]
 
 
 @register
 def sentry_dsn(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """The DSN itself is not shown: its key is a secret of sorts."""
+    # The message does not quote the DSN, since it contains a key.
     if not settings.SENTRY_DSN or _is_dsn(settings.SENTRY_DSN):
         return []
-    hint = "It looks like https://KEY@HOST/PROJECT; Sentry shows it in the settings of the project."
-    return [Error("SENTRY_DSN cannot be used.", hint=hint, id="core.E002")]
+    hint = "A DSN looks like https://KEY@HOST/PROJECT; find it in the settings of the Sentry project."
+    return [Error("SENTRY_DSN is not a valid DSN.", hint=hint, id="core.E002")]
 
 
 def _is_dsn(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""The clock on the wall of this machine, which timetables and people at a terminal mean.
+"""The time zone of this machine, in which cron expressions and times typed at a terminal are read.
 
-Everything stored and sent is UTC, and so is Django's TIME_ZONE. But Django also writes that into TZ for the whole
-process and all it starts: cron expressions would be read in UTC, and programs run in it.
+Everything stored and sent is UTC, and so is Django's TIME_ZONE. But Django also exports TIME_ZONE as TZ: without
+`restore_tz` cron expressions would be read in UTC and programs would run in it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from django.conf import settings
 LOCALTIME = Path("/etc/localtime")
 
 
-def keep() -> None:
-    """Gives TZ back the value it had before Django read its settings. To be called once they are read."""
+def restore_tz() -> None:
+    """Resets TZ to its value before Django read the settings. Call once after `django.setup()`."""
     if settings.MACHINE_TZ is None:
         os.environ.pop("TZ", None)
     else:
@@ -30,7 +30,7 @@ def keep() -> None:
 
 @lru_cache
 def zone(name: str) -> tzinfo | None:
-    """By the value of TZ. None, today's offset, where no rules are to be had: `CET-1CEST`, Windows."""
+    """The zone for a value of TZ. None (use today's offset) without zone rules: for `CET-1CEST`, or on Windows."""
     try:
         if name:
             return ZoneInfo(name)

@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time they were made."""
+"""Identifiers that sort by creation time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 def time_ordered_id(prefix: str) -> str:
-    """`<prefix>_` and 32 hex digits laid out as a UUID version 7 (RFC 9562): 48 bits of milliseconds first."""
+    """`<prefix>_` and the 32 hex digits of a UUID version 7 (RFC 9562)."""
     milliseconds = time.time_ns() // 1_000_000
     value = (milliseconds << 80) | secrets.randbits(80)
     value = value & ~(0xF << 76) | (0x7 << 76)

@@ -1,7 +1,7 @@
-"""Goes over every stored secret, wherever it lies: to encrypt it anew, or to see whether it can be opened.
+"""Re-encrypts or checks every stored secret.
 
-Each app that stores secrets registers one function. It hands every ciphertext it has to the visitor and saves
-what comes back different; the transaction around it is made here.
+Each app that stores secrets registers one function, which passes each ciphertext to a visitor and saves what comes
+back changed. The transaction is opened here.
 """
 
 from __future__ import annotations
@@ -21,21 +21,19 @@ _stores: dict[str, Store] = {}
 
 
 def register_rotation(name: str, store: Store) -> None:
-    """Makes the secrets of `store` part of every rotation. `name` says in plain words what they are."""
+    """`name` is shown to people, such as "webhook secrets"."""
     _stores[name] = store
 
 
 @dataclass
-class Tally:
-    """What a walk over one store found."""
-
+class RotationCount:
     name: str
     seen: int = 0
     changed: int = 0
     unreadable: int = 0
 
     def visitor(self, open_secret: Visit) -> Visit:
-        """Counts, and leaves what cannot be opened as it is: one lost secret must not keep the others old."""
+        """Counts the secrets. Leaves unreadable ones unchanged, so that one of them does not stop the rotation."""
 
         def visit(token: str) -> str:
             self.seen += 1
@@ -50,27 +48,27 @@ class Tally:
         return visit
 
 
-def walk(open_secret: Visit, *, writes: bool = False) -> list[Tally]:
-    """Every registered store in a transaction of its own. One that writes begins with the counter, as all do: who
-    locks rows before would wait in a circle with somebody who has the counter and wants a row."""
-    tallies = []
+def walk(open_secret: Visit, *, writes: bool = False) -> list[RotationCount]:
+    """Runs `open_secret` over every registered store, one transaction each."""
+    counts = []
     for name, store in sorted(_stores.items()):
-        tally = Tally(name)
+        count = RotationCount(name)
         with transaction.atomic():
             if writes:
+                # Every writer takes the revision counter before rows: the other order can deadlock on PostgreSQL.
                 Sequence.advance()
-            store(tally.visitor(open_secret))
-        tallies.append(tally)
-    return tallies
+            store(count.visitor(open_secret))
+        counts.append(count)
+    return counts
 
 
-def re_encrypt_all() -> list[Tally]:
-    """Puts every secret under the newest key. May be stopped anywhere and run again."""
+def re_encrypt_all() -> list[RotationCount]:
+    """Encrypts every secret with the newest key. Safe to interrupt and repeat."""
     return walk(re_encrypt, writes=True)
 
 
-def check_all() -> list[Tally]:
-    """Tries to open every secret and changes none."""
+def check_all() -> list[RotationCount]:
+    """Tries to decrypt every secret; changes none."""
 
     def unchanged(token: str) -> str:
         decrypt(token)
@@ -80,7 +78,7 @@ def check_all() -> list[Tally]:
 
 
 def add_key() -> int:
-    """A new first key; the old ones go on opening. Returns how many there are now."""
+    """Adds a new first key; the old ones still decrypt. Returns the number of keys."""
     present = key_lines()
     from cryptography.fernet import Fernet
 
@@ -89,12 +87,12 @@ def add_key() -> int:
 
 
 def keep_newest_key() -> int:
-    """Forgets all keys but the first. Returns how many went. Only after every secret is under the first."""
+    """Removes all keys but the first and returns how many. Call it only after `re_encrypt_all`."""
     newest, *old = key_lines()
     replace_private(keys_path(), newest)
     return len(old)
 
 
 def key_lines() -> list[str]:
-    keys()  # raises for a file that is damaged or open to others
+    keys()  # raises when the file is damaged or readable by other users
     return keys_path().read_text().split()

@@ -1,4 +1,4 @@
-"""Files that hold one generated secret. Imports nothing of Django: the settings read theirs through here."""
+"""Files that hold one generated secret. Does not import Django, because the settings module uses it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from pathlib import Path
 
 
 def key_file(path: Path, make: Callable[[], str]) -> str:
-    """The secret kept in `path`, generated there with mode 0600 when the file is absent.
+    """Reads the secret in `path`; generates it with mode 0600 when the file is missing.
 
-    Two processes may start at once: the first to link its file wins and the other reads that one.
-    Raises PermissionError when other users could read the file.
+    Raises PermissionError when other users can read the file.
     """
     if not path.exists():
         _create(path, make())
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise PermissionError(f"{path} can be read by other users; run: chmod 600 {path}")
+        raise PermissionError(f"{path} is readable by other users; run: chmod 600 {path}")
     return path.read_text().strip()
 
 
 def _create(path: Path, secret: str) -> None:
     draft = write_private(path, secret)
     try:
-        os.link(draft, path)
+        os.link(draft, path)  # of two processes that start together the first wins; the other reads its file
     except FileExistsError:
         pass
     finally:
@@ -33,12 +32,12 @@ def _create(path: Path, secret: str) -> None:
 
 
 def replace_private(path: Path, text: str) -> None:
-    """Puts `text` in place of the file at once: readers and a power cut find the old or the new, never half."""
+    """Replaces the file atomically: readers, also after a power cut, see the old or the new text."""
     write_private(path, text).replace(path)
 
 
 def write_private(beside: Path, text: str) -> Path:
-    """A new file next to `beside` with mode 0600 and one line of text, safely on the disk."""
+    """Writes and syncs a new file with mode 0600 in the folder of `beside`."""
     draft = beside.with_name(f".{beside.name}.{secrets.token_hex(6)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""One process at a time: locks on files in RUN_DIR. They go with their process, however it ends."""
+"""File locks in RUN_DIR that allow one process at a time. The kernel releases them when the process ends."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ else:
 
 
 class HeldError(Exception):
-    """Another process holds the lock."""
-
     def __init__(self, name: str) -> None:
         super().__init__(f"another `{name}` is running on {settings.DATA_DIR}")
         self.name = name
@@ -33,13 +31,13 @@ class HeldError(Exception):
 
 @contextlib.contextmanager
 def hold(name: str) -> Iterator[int]:
-    """Holds `RUN_DIR/<name>.lock` for the block; raises HeldError when somebody else does.
+    """Holds `RUN_DIR/<name>.lock`; raises HeldError when another process does.
 
-    Gives the file's descriptor: a forked child that may outlive us closes it, or it would go on holding the lock.
+    Yields the file descriptor: a forked child that may outlive this process must close it to release the lock.
     """
     path = Path(settings.RUN_DIR) / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The descriptor is not inherited across exec, so no program started meanwhile keeps the lock alive.
+    # Python opens it close-on-exec, so programs started meanwhile do not keep the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor, name)

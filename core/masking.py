@@ -1,7 +1,7 @@
-"""Blanks secrets in what leaves the monitor's hands: log lines, audit rows, errors shown to people.
+"""Masks secrets in log lines, audit rows and error messages.
 
-Two nets: values under a telling name (`password`, `token`, …) and strings that look like a secret wherever
-they stand. Secrets known by value are blanked with `core.secrets.mask`.
+Masks values by their name (`password`, `token`, …) and by their shape. Secrets known by value are masked with
+`core.secrets.mask`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SECRET_NAMES = re.compile(
     r"(private|secret|api|session)[_-]?keys?|sessionid)$",
     re.IGNORECASE,
 )
-# Each with what its text must hold, in lower case: looking for that costs a tenth, and nearly no text has it.
+# (lower-case substrings that must occur, pattern, replacement): the substring test costs a tenth of the pattern.
 SECRET_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (("pm_",), re.compile(r"\b(pm_[0-9a-z]{8})_[A-Za-z0-9_-]{43}"), rf"\1_{MASK}"),
     (("whsec_",), re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]{16,}"), f"whsec_{MASK}"),
@@ -29,12 +29,12 @@ SECRET_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     ),
     (("://",), re.compile(r"(?<=://)([^\s:/@]*):[^\s@/]+@"), rf"\1:{MASK}@"),
 )
-# Line feed and tab stay; the rest of the control characters can rewrite a terminal or forge a second line.
+# All but line feed and tab: control characters can rewrite a terminal or forge a second line.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def mask_text(text: str) -> str:
-    """`text` with everything that looks like a token, a signing secret or a password in a URL blanked."""
+    """Masks API tokens, signing secrets, Authorization values and passwords in URLs."""
     lowered = text.lower()
     for needed, pattern, replacement in SECRET_SHAPES:
         if any(part in lowered for part in needed):
@@ -43,24 +43,21 @@ def mask_text(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with every control character replaced by U+FFFD."""
+    """One line, with control characters replaced by U+FFFD."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).replace("\n", " ")
 
 
 @lru_cache(maxsize=1024)
-def is_telling(name: str) -> bool:
-    """Whether what bears this name is a secret."""
+def is_secret_name(name: str) -> bool:
     return SECRET_NAMES.search(name) is not None
 
 
 def masked(value: Any, name: str = "") -> Any:
-    """`value` as plain JSON data without secrets; what JSON does not know becomes its text."""
-    if is_telling(name) and not isinstance(value, bool) and value not in (None, "", {"set": True}):
+    """`value` as JSON data with secrets masked; other types become text. `name` is the key that holds it."""
+    if is_secret_name(name) and not isinstance(value, bool) and value not in (None, "", {"set": True}):
         return MASK
     if isinstance(value, Mapping):
-        if (
-            value.get("secret") is True and "value" in value
-        ):  # an entry of an environment: {"name", "value", "secret"}
+        if value.get("secret") is True and "value" in value:  # an environment entry
             value = {**value, "value": MASK}
         return {str(key): masked(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -19,12 +19,12 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
-from structlog.contextvars import bound_contextvars, get_contextvars
+from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .background_log import BackgroundHandler
 from .errors.capture import ErrorHandler, is_refusal, tell
-from .log_context import request_in_hand, route_of
+from .log_context import current_request, current_request_id, route_of
 from .masking import mask_text, masked
 
 log = structlog.get_logger(__name__)
@@ -145,12 +145,6 @@ RENDERERS: dict[str, list[Any]] = {
 # --- Requests -------------------------------------------------------------------------------------------
 
 
-def current_request_id() -> str:
-    """The id of the HTTP request being answered; empty outside of one."""
-    found: str = get_contextvars().get("request_id", "")
-    return found
-
-
 class RequestLogMiddleware:
     """One line per request, and an id that all other lines of it and the answer's X-Request-ID carry.
 
@@ -181,12 +175,12 @@ class RequestLogMiddleware:
 
     @contextmanager
     def _in_hand(self, request: HttpRequest) -> Iterator[None]:
-        token = request_in_hand.set(request)
+        token = current_request.set(request)
         try:
             with bound_contextvars(request_id=self._id_of(request)):
                 yield
         finally:
-            request_in_hand.reset(token)
+            current_request.reset(token)
 
     def _id_of(self, request: HttpRequest) -> str:
         given = request.headers.get(REQUEST_ID_HEADER, "")

@@ -1,4 +1,4 @@
-"""Pages of long tables."""
+"""Pagination of large tables in the admin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
-COUNTED_AT_MOST = 10_000
+MAX_COUNT = 10_000
 
 if TYPE_CHECKING:
     AnyPaginator = Paginator[Any]
@@ -17,12 +17,9 @@ else:
 
 
 class CappedPaginator(AnyPaginator):
-    """Counts no further than 10,000 rows: an exact count reads the whole table for every page of it.
-
-    Filters lead to what lies beyond.
-    """
+    """Counts at most 10,000 rows, because an exact count scans the table on every page. Filters reach the rest."""
 
     @cached_property
     def count(self) -> int:
         rows = self.object_list
-        return rows[:COUNTED_AT_MOST].count() if isinstance(rows, QuerySet) else len(rows)
+        return rows[:MAX_COUNT].count() if isinstance(rows, QuerySet) else len(rows)

@@ -1,4 +1,4 @@
-"""What grows for ever unless somebody forgets it. Each app registers how; the agent does it, a slice at a time."""
+"""Deletes old rows. Each app registers its tables; the agent deletes a slice at a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-# Deletes up to so many rows that are older than the moment, in the caller's transaction; returns how many went.
+# (before, limit) → number of rows deleted, in the caller's transaction.
 Expire = Callable[[datetime, int], int]
 _expiries: dict[str, tuple[str, Expire]] = {}
 
 
 def register_expiry(name: str, setting: str, expire: Expire) -> None:
-    """Has rows forgotten that are older than the days in `setting`. `name` says in plain words what they are."""
+    """Rows older than the days in `setting` are deleted. `name` is shown to people, such as "grouped errors"."""
     _expiries[name] = (setting, expire)
 
 
 def expire_slice(now: datetime, most: int) -> dict[str, int]:
-    """Deletes up to `most` rows of each kind; says how many went, of those of which any did."""
+    """Deletes up to `most` rows of each kind. Returns the numbers above 0 by name."""
     gone = {
         name: expire(now - timedelta(days=getattr(settings, setting)), most)
         for name, (setting, expire) in _expiries.items()

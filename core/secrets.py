@@ -1,6 +1,6 @@
-"""Secret values at rest: MultiFernet with keys of their own, apart from SECRET_KEY.
+"""Encryption of stored secrets: MultiFernet with keys apart from SECRET_KEY.
 
-The keys live in `DATA_DIR/secrets.key`, one per line, newest first: the first encrypts, every one decrypts.
+The keys are in `DATA_DIR/secrets.key`, one per line, newest first: the first encrypts, all decrypt.
 `manage.py rotate_keys` adds a new first line and rewrites what is stored.
 """
 
@@ -18,11 +18,11 @@ from .masking import MASK as MASK
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet
 
-# `cryptography` is imported where it is used: 5 MB in each process that never opens a secret.
+# `cryptography` is imported where it is used: it takes 5 MB, and some processes never decrypt a secret.
 
 
 class SecretUnreadableError(Exception):
-    """A stored secret that none of the present keys can open."""
+    """None of the present keys decrypts a stored secret."""
 
 
 def keys_path() -> Path:
@@ -30,9 +30,9 @@ def keys_path() -> Path:
 
 
 def keys() -> list[Fernet]:
-    """The present keys, newest first; read again when the file changes, so a rotation needs no restart.
+    """The keys, newest first. Reads the file again when it changed, so a rotation needs no restart.
 
-    Raises SecretUnreadableError when the file holds no keys, PermissionError when others can read it.
+    Raises SecretUnreadableError when the file has no valid keys, PermissionError when other users can read it.
     """
     from cryptography.fernet import Fernet
 
@@ -47,11 +47,11 @@ def _keys(path: Path, _version: tuple[int, ...]) -> list[Fernet]:
     try:
         return parse_keys(path.read_text())
     except ValueError as error:
-        raise SecretUnreadableError(f"{path} holds no usable keys; bring back a copy from a backup") from error
+        raise SecretUnreadableError(f"{path} has no valid keys; restore it from a backup") from error
 
 
 def parse_keys(text: str) -> list[Fernet]:
-    """Raises ValueError when `text` is not one or more keys."""
+    """Raises ValueError unless `text` is one or more keys."""
     from cryptography.fernet import Fernet
 
     found = [Fernet(line) for line in text.split()]
@@ -77,16 +77,13 @@ def decrypt(token: str) -> str:
         return fernet().decrypt(token.encode()).decode()
     except InvalidToken as error:
         raise SecretUnreadableError(
-            f"a stored secret cannot be opened with the keys in {keys_path()}; "
-            "bring back the file that belongs to this database, or set the secret again"
+            f"a stored secret cannot be decrypted with the keys in {keys_path()}; "
+            "restore the file that belongs to this database, or set the secret again"
         ) from error
 
 
 def re_encrypt(token: str) -> str:
-    """The same secret under the newest key; `token` itself when it is that already.
-
-    Raises SecretUnreadableError.
-    """
+    """Encrypts with the newest key; returns `token` itself when it is already. Raises SecretUnreadableError."""
     newest = keys()[0]
     from cryptography.fernet import InvalidToken
 
@@ -98,7 +95,7 @@ def re_encrypt(token: str) -> str:
 
 
 def mask(text: str, secrets: list[str]) -> str:
-    """`text` with every one of `secrets` blanked, longest first so that no tail of one remains."""
+    # Longest first: a secret that contains another would otherwise leave its rest in clear.
     for secret in sorted((s for s in secrets if s), key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

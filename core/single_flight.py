@@ -1,8 +1,4 @@
-"""Questions that may hang for minutes: the name of a host whose name server is silent.
-
-No call can take such a question back. So each has a thread of its own, one for each key, that neither others nor
-the end of the process wait for.
-"""
+"""Deduplicated blocking calls that may hang for minutes, such as resolving a name when the name server is down."""
 
 from __future__ import annotations
 
@@ -16,38 +12,41 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Whoever asks what is being asked already shares the answer. For any thread and any loop."""
+    """Callers with the same key share one running call. Works from any thread and any event loop.
+
+    A blocking call cannot be cancelled, so each key gets a daemon thread, which the process does not
+    wait for at exit.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[Hashable, Future[T | Exception]] = {}
+        self._running: dict[Hashable, Future[T | Exception]] = {}
         self._lock = threading.Lock()
 
-    def ask(self, key: Hashable, question: Callable[[], T]) -> Future[T | Exception]:
-        """The answer that comes, or what the question raised. Raises RuntimeError when no thread can be had."""
+    def submit(self, key: Hashable, call: Callable[[], T]) -> Future[T | Exception]:
+        """The result is what `call` returned or raised. Raises RuntimeError when no thread can be started."""
         with self._lock:
-            if key not in self._open:
+            if key not in self._running:
                 future: Future[T | Exception] = Future()
-                future.set_running_or_notify_cancel()  # so that nobody who loses patience takes it from others
+                future.set_running_or_notify_cancel()  # a caller that gives up must not cancel it for others
                 thread = threading.Thread(
-                    target=self._answer, args=(key, question, future), name="aside", daemon=True
+                    target=self._run, args=(key, call, future), name="single-flight", daemon=True
                 )
                 thread.start()
-                self._open[key] = future
-            return self._open[key]
+                self._running[key] = future
+            return self._running[key]
 
-    async def answer(self, key: Hashable, question: Callable[[], T]) -> T:
-        """The answer, for a coroutine; raises what the question raises."""
-        answer = await asyncio.wrap_future(self.ask(key, question))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    async def run(self, key: Hashable, call: Callable[[], T]) -> T:
+        result = await asyncio.wrap_future(self.submit(key, call))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _answer(self, key: Hashable, question: Callable[[], T], future: Future[T | Exception]) -> None:
-        answer: T | Exception
+    def _run(self, key: Hashable, call: Callable[[], T], future: Future[T | Exception]) -> None:
+        result: T | Exception
         try:
-            answer = question()
+            result = call()
         except Exception as error:
-            answer = error
+            result = error
         with self._lock:
-            del self._open[key]
-        future.set_result(answer)
+            del self._running[key]
+        future.set_result(result)

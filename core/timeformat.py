@@ -46,5 +46,5 @@ def iso_from_unix(seconds: int) -> str:
 
 
 def time_element(timestamp: datetime) -> SafeString:
-    """A `<time>` element in UTC, which `static/monitor/times.js` converts to the reader's time zone."""
+    """A `<time>` element in UTC, which `static/monitor/local_times.js` converts to the reader's time zone."""
     return format_html('<time datetime="{}">{}</time>', timestamp.isoformat(), f"{timestamp:%Y-%m-%d %H:%M:%S}")

@@ -20,11 +20,11 @@ from django.db import Error as DatabaseFault
 from structlog.contextvars import bind_contextvars
 
 from core import errors
-from metrics.alerts.service import Watch
+from metrics.alerts.service import AlertService
 from metrics.collector import Collector
 from metrics.storage.retention import Retention
 from programs.hosts import HEARTBEAT_SECONDS, this_host
-from programs.logs.rotation_service import LogKeeper
+from programs.logs.rotate import LogRotator
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor
@@ -82,9 +82,9 @@ def end_in_time(seconds: float) -> None:
 def _services(supervisor: Supervisor) -> dict[str, Service]:
     collector, journal = Collector(supervisor), supervisor.journal
     return {
-        "logs": LogKeeper(supervisor.logs).run,
+        "logs": LogRotator(supervisor.logs).run,
         "collector": collector.run,
-        "alerts": Watch(supervisor.host, journal.put_batch, lambda: collector.recorder.recorded_until).run,
+        "alerts": AlertService(supervisor.host, journal.put_batch, lambda: collector.recorder.recorded_until).run,
         "retention": Retention(journal.put_batch).run,
         "webhooks": Pump().run,
         "heartbeat": lambda stop: _beat(supervisor, stop),

@@ -1,6 +1,6 @@
 """What a browser is shown when there is no page to show. None of it asks the database, which may be the fault.
 
-Under /api/ the same is said as a problem document, see `problems` and `middleware.ApiManners`.
+Under /api/ the same is said as a problem document, see `problems` and `middleware.ApiResponseMiddleware`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
-from core.observability import current_request_id
+from core.log_context import current_request_id
 
 from .problems import DATABASE, RETRY_SECONDS
 

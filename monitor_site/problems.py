@@ -21,7 +21,7 @@ from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
 from core.exceptions import ConflictError
-from core.observability import current_request_id
+from core.log_context import current_request_id
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"

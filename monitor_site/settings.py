@@ -45,9 +45,6 @@ MINUTE_DAYS = whole("MINUTE_DAYS", 14)
 HOUR_DAYS = whole("HOUR_DAYS", 400)
 EVENT_DAYS = whole("EVENT_DAYS", 90)
 
-# Lists and status are as quick without: docs/adr/0012-cache.md. The names are there for those who set them.
-CACHE_PROGRAMS_SECONDS = number("CACHE_PROGRAMS_SECONDS", 30)
-CACHE_STATUS_SECONDS = number("CACHE_STATUS_SECONDS", 5)
 CACHE_METRICS_SECONDS = number("CACHE_METRICS_SECONDS", 600)
 
 # Agent, jobs and commands need the data only: half the memory and start time of the full list.
@@ -63,7 +60,6 @@ LEAN_APPS = [
     "monitor_site",
 ]
 FULL_APPS = [
-    "daphne",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -79,21 +75,21 @@ INSTALLED_APPS = LEAN_APPS if LEAN else FULL_APPS + LEAN_APPS
 
 MIDDLEWARE = [
     "core.observability.RequestLogMiddleware",
-    "metrics.timing.RequestTimingMiddleware",
-    "monitor_site.middleware.SecurityHeaders",
-    "monitor_site.middleware.Security",
-    "monitor_site.middleware.StaticFiles",
-    "monitor_site.middleware.Compression",
-    "monitor_site.middleware.ApiManners",
-    "monitor_site.middleware.NoNul",
-    "monitor_site.middleware.ApiConditionalGet",
-    "monitor_site.middleware.Session",
-    "monitor_site.middleware.Locale",
-    "monitor_site.middleware.Common",
-    "monitor_site.middleware.Csrf",
-    "monitor_site.middleware.Authentication",
-    "monitor_site.middleware.Messages",
-    "monitor_site.middleware.XFrameOptions",
+    "metrics.prometheus.RequestTimingMiddleware",
+    "monitor_site.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "monitor_site.middleware.StaticFilesMiddleware",
+    "monitor_site.middleware.CompressionMiddleware",
+    "monitor_site.middleware.ApiResponseMiddleware",
+    "monitor_site.middleware.NulCharacterMiddleware",
+    "monitor_site.middleware.ApiConditionalGetMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 if LEAN:  # answers nobody, but Django's checks would import all these and ninja with them
     MIDDLEWARE = []
@@ -159,11 +155,6 @@ CACHES = {
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "monitor_cache"}
 }
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-    if REDIS_URL
-    else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 1000}}
-}
 
 # --- Jobs -----------------------------------------------------------------------------------------------
 
@@ -218,8 +209,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 # W001 to W003 look for three of Django's middleware by name; ours inherit from them.
-SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
-SILENCED_SYSTEM_CHECKS += (
+SILENCED_SYSTEM_CHECKS = (
     [] if BEHIND_TLS else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024

@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,10 +118,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _fixtures(item: pytest.Item) -> set[str]:
     is_marked = item.get_closest_marker("django_db") is not None
     return {*getattr(item, "fixturenames", ()), *(["db"] if is_marked else [])}
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The ids of what failed, into the file MONITOR_TEST_FAILED names: `.ci/run` tries these once more."""
-    if target := os.environ.get("MONITOR_TEST_FAILED"):
-        reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
-        Path(target).write_text("".join(f"{name}\n" for name in sorted({report.nodeid for report in reports})))

@@ -123,6 +123,9 @@ def _static(name: str) -> Callable[[HttpRequest], str]:
     return address
 
 
+# On every page, in this order. Those of an area are loaded by its pages.
+STYLES = ("tokens", "base", "buttons", "states", "forms", "log")
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": _("Program Monitor"),
     "SITE_HEADER": _("Program Monitor"),
@@ -132,7 +135,7 @@ UNFOLD: dict[str, Any] = {
     "ENVIRONMENT": "monitor_site.dashboard.environment",
     "GLOBAL_CALLBACK": "monitor_site.dashboard.every_page",
     "DASHBOARD_CALLBACK": "monitor_site.dashboard.front_page",
-    "STYLES": [_static("monitor/monitor.css")],
+    "STYLES": [_static(f"monitor/css/{name}.css") for name in STYLES],
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": _static("monitor/icon.svg")},
     ],

@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
-from metrics.views import prometheus_page
+from metrics.prometheus import prometheus_page
 
 from .api import api
 from .cache_view import cache_page

@@ -5,4 +5,4 @@ class ProgramsConfig(AppConfig):
     name = "programs"
 
     def ready(self) -> None:
-        from . import checks, doctor, key_rotation  # noqa: F401  (register themselves)
+        from . import checks, doctor, key_rotation  # noqa: F401  (imported to register)

@@ -13,19 +13,19 @@ import psutil
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-# A whole small run in a process of its own, as the bench makes itself the reaper of all that it starts.
+# A small run in a separate process, because the bench becomes the subreaper of everything it starts.
 SMALL_RUN = """
 import json
 from dataclasses import asdict
-from bench.contenders.floor import Floor
-from bench.measures import Plan
+from bench.managers.bare_loop import BareLoop
+from bench.measurements import Plan
 from bench.processes import become_subreaper
 from bench.supervise import measure
 become_subreaper()
 plan = Plan(programs=5, kills=2, settle_seconds=0.1, idle_seconds=0.2, flood_lines=10_000)
-print(json.dumps(asdict(measure(Floor, plan))))
+print(json.dumps(asdict(measure(BareLoop, plan))))
 """
-BENCH = ["-m", "bench.supervise", "--programs", "20", "--only", "floor"]
+BENCH = ["-m", "bench.supervise", "--programs", "20", "--only", "bare-loop"]
 
 
 def launch(arguments: list[str], directory: Path) -> subprocess.Popen[str]:
@@ -58,7 +58,7 @@ def test_a_small_run_measures_the_bare_loop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_neither_processes_nor_files(tmp_path: Path, number: signal.Signals) -> None:
     bench = launch(BENCH, tmp_path)
-    wait_for(lambda: len(list(tmp_path.glob("bench-*/marks/*"))) == 20)
+    wait_for(lambda: len(list(tmp_path.glob("bench-*/starts/*"))) == 20)
     started = psutil.Process(bench.pid).children(recursive=True)
 
     bench.send_signal(number)
@@ -70,7 +70,7 @@ def test_an_interrupted_run_leaves_neither_processes_nor_files(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("arguments", [["--only", "nobody"], ["--programs", "19"], ["--programs", "many"]])
-def test_nonsense_is_refused_before_anything_starts(tmp_path: Path, arguments: list[str]) -> None:
+def test_invalid_arguments_are_rejected_before_anything_starts(tmp_path: Path, arguments: list[str]) -> None:
     bench = launch(["-m", "bench.supervise", *arguments], tmp_path)
 
     _, errors = bench.communicate(timeout=60)

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from bench.clients.bare_posts import post
-from bench.processes import LineClient
+from bench.helper_processes.bare_aiohttp import post
+from bench.processes import HelperProcess
 from bench.webhooks import quantile
 
 
-def test_the_receiver_notes_every_body_and_how_many_connections_brought_them(tmp_path: Path) -> None:
-    receiver = LineClient([sys.executable, "-m", "bench.clients.receiver"], log=tmp_path / "log")
+def test_the_receiver_records_every_body_and_counts_the_connections(tmp_path: Path) -> None:
+    receiver = HelperProcess(
+        [sys.executable, "-m", "bench.helper_processes.webhook_receiver"], log=tmp_path / "log"
+    )
     url = f"http://127.0.0.1:{receiver.ask('port')['port']}/ok"
-    bodies = [json.dumps({"id": f"evt_{number}", "filling": "x" * 100_000}) for number in range(6)]
+    bodies = [json.dumps({"id": f"evt_{number}", "padding": "x" * 100_000}) for number in range(6)]
 
-    post([url], bodies, at_a_time=2, keeps=True)
+    post([url], bodies, concurrency=2, keep_alive=True)
     kept = receiver.ask("take")
-    post([url], bodies, at_a_time=2, keeps=False)
+    post([url], bodies, concurrency=2, keep_alive=False)
     new = receiver.ask("take")
     receiver.process.communicate(timeout=60)
 
@@ -27,13 +29,15 @@ def test_the_receiver_notes_every_body_and_how_many_connections_brought_them(tmp
     assert (kept["connections"], new["connections"]) == (2, 6)
 
 
-def test_paths_with_hang_in_them_get_no_answer_and_hold_up_no_other(tmp_path: Path) -> None:
-    receiver = LineClient([sys.executable, "-m", "bench.clients.receiver"], log=tmp_path / "log")
+def test_a_path_with_hang_gets_no_answer_and_delays_no_other(tmp_path: Path) -> None:
+    receiver = HelperProcess(
+        [sys.executable, "-m", "bench.helper_processes.webhook_receiver"], log=tmp_path / "log"
+    )
     base = f"http://127.0.0.1:{receiver.ask('port')['port']}"
 
     with socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2]))) as hanging:
         hanging.sendall(b'POST /hang HTTP/1.1\r\nContent-Length: 15\r\n\r\n{"id": "evt_1"}')
-        post([f"{base}/ok"], ['{"id": "evt_2"}'], at_a_time=1, keeps=True)
+        post([f"{base}/ok"], ['{"id": "evt_2"}'], concurrency=1, keep_alive=True)
         hanging.setblocking(False)
         with pytest.raises(BlockingIOError):
             hanging.recv(1)

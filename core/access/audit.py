@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from core.log_context import current_request_id
 from core.masking import mask_text, masked, printable
 from core.models import AuditEntry
-from core.observability import current_request_id
 
 from .principal import ACTOR_LENGTH, Principal
 

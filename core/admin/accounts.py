@@ -136,7 +136,7 @@ class AccountAdmin(BaseUserAdmin, RightsAdmin):
     readonly_fields = ("logged_in", "joined")
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).annotate(level=Subquery(granted_level(OuterRef("pk"))))

@@ -54,7 +54,7 @@ class AuditEntryAdmin(RoleModelAdmin):
     readonly_fields = fields
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

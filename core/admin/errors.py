@@ -68,7 +68,7 @@ class ErrorGroupAdmin(RoleModelAdmin):
     change_form_template = "admin/core/errorgroup/change_form.html"
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -66,7 +66,7 @@ class ApiTokenAdmin(RoleModelAdmin):
     autocomplete_fields = ("user",)
 
     class Media:
-        js = (Script("monitor/times.js", type="module"),)
+        js = (Script("monitor/local_times.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         tokens = super().get_queryset(request)

@@ -44,7 +44,7 @@ def test_times_are_those_of_the_readers_clock_on_every_page(logged_in: LogIn) ->
     token, person = ApiToken.objects.get(), User.objects.get(username="admin-person")
     pages = [TOKENS, f"{TOKENS}{token.pk}/change/", TRAIL, USERS, f"{USERS}{person.pk}/change/"]
     for text in (page(client, path) for path in pages):
-        assert "monitor/times.js" in text
+        assert "monitor/local_times.js" in text
         assert '<time datetime="20' in text
         assert not re.search(r"\d [ap]\.m\.", text)
     assert "2099-01-02 03:04:00</time>" in page(client, TOKENS)

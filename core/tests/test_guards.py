@@ -83,7 +83,7 @@ def test_whoever_is_logged_in_has_a_name_for_the_records(person: People) -> None
 def test_long_tables_are_counted_so_far_and_no_further(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         audit("alice", f"deed.{number}")
-    monkeypatch.setattr("core.pagination.COUNTED_AT_MOST", 5)
+    monkeypatch.setattr("core.pagination.MAX_COUNT", 5)
     assert CappedPaginator(AuditEntry.objects.all(), 2).num_pages == 3
     assert CappedPaginator(AuditEntry.objects.filter(action="deed.1"), 2).count == 1
     assert CappedPaginator([1, 2, 3], 2).count == 3

@@ -19,7 +19,8 @@ from structlog.testing import capture_logs
 
 from core import observability
 from core.background_log import BackgroundHandler
-from core.observability import RequestLogMiddleware, current_request_id, line_formatter
+from core.log_context import current_request_id
+from core.observability import RequestLogMiddleware, line_formatter
 
 TOKEN = "pm_1a2b3c4d_" + "x" * 43
 

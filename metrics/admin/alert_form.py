@@ -1,4 +1,4 @@
-"""The form of a rule. What it accepts is what `services.save_rule` accepts: both ask the model."""
+"""The form of an alert rule. It and `services.save_rule` use the validators of the model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from metrics.alerts import services
 from metrics.alerts.models import AlertRule, Metric
-from metrics.alerts.units import LEVELS
+from metrics.alerts.units import METRIC_SPECS
 from programs.forms.fields import MEGABYTE, DurationField, ProgramsField, UnitInput, WordsField
 from programs.forms.service_form import ServiceForm
 from programs.models import Program
 
-from . import alert_labels as texts
+from . import alert_text
 
-# How levels are typed: the word beside the field, and how many of the metric's own unit it is.
+# Input units by unit of the metric: the suffix of the field, and its factor.
 TYPED = {
     "percent": ("%", 1),
     "bytes": ("MB", MEGABYTE),
@@ -30,11 +30,11 @@ LEVEL_FIELDS = ("threshold", "clear_threshold")
 
 
 def typed_unit(metric: Any) -> tuple[str, int]:
-    return TYPED[LEVELS[metric].unit if metric in LEVELS else "count"]
+    return TYPED[METRIC_SPECS[metric].unit if metric in METRIC_SPECS else "count"]
 
 
 class LevelInput(UnitInput):
-    """The word beside it follows the chosen measure; static/monitor/rule.js changes it."""
+    """Its suffix follows the selected metric; static/monitor/alert_rule_form.js changes it."""
 
     def __init__(self) -> None:
         super().__init__(" ", **{"data-level": ""})
@@ -42,13 +42,13 @@ class LevelInput(UnitInput):
 
 class RuleForm(ServiceForm[AlertRule]):
     service_fields = services.FIELDS
-    labels = texts.LABELS
-    help_texts = texts.HELP
+    labels = alert_text.LABELS
+    help_texts = alert_text.HELP
 
     metric = forms.ChoiceField(
         choices=Metric.choices,
         widget=UnfoldAdminSelectWidget(
-            {"data-units": json.dumps({metric: typed_unit(metric)[0] for metric in LEVELS})}
+            {"data-units": json.dumps({metric: typed_unit(metric)[0] for metric in METRIC_SPECS})}
         ),
     )
     threshold = forms.FloatField(widget=LevelInput())
@@ -79,7 +79,7 @@ class RuleForm(ServiceForm[AlertRule]):
             self.fields[name].widget.attrs["suffix"] = typed_unit(chosen)[0] or " "
 
     def clean_programs(self) -> list[int]:
-        """Nobody is watched in the place of programs that were removed."""
+        """Keeps removed programs if no other is selected: an empty list would mean all programs."""
         chosen: list[int] = self.cleaned_data["programs"]
         return chosen or self._gone()
 
@@ -88,7 +88,7 @@ class RuleForm(ServiceForm[AlertRule]):
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
     def clean(self) -> dict[str, Any]:
-        """Levels go on in the unit of the metric."""
+        """Converts thresholds to the unit of the metric."""
         cleaned = super().clean()
         factor = typed_unit(cleaned.get("metric"))[1]
         for name in LEVEL_FIELDS:
@@ -97,7 +97,7 @@ class RuleForm(ServiceForm[AlertRule]):
         return cleaned
 
     def stale_error(self) -> ValidationError:
-        return ValidationError(_("Someone has changed this rule meanwhile. Reload the page first."))
+        return ValidationError(_("This rule was changed meanwhile. Reload the page and try again."))
 
 
 def _plain(level: float) -> float | int:

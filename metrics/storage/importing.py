@@ -1,6 +1,6 @@
-"""Takes exported rows back in. What is recorded already stays: it knows more than a line of an export.
+"""Imports exported rows. Rows that are already recorded stay, because they hold more than an exported line.
 
-A line has averages and extremes, so sums are made from these. Of a distribution only the average is known.
+Sums are computed from the exported averages; a histogram only gets the average.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
-from metrics.models import CoarseUsage, RecordedProgram, Usage
+from metrics.models import CoarseUsage, ProgramUsage, RecordedProgram
 from programs.models import Program
 
 from . import histogram
@@ -29,12 +29,12 @@ LARGEST = 2**62
 
 
 class MalformedError(Exception):
-    """A line that is no row of an export; the text says which and why."""
+    """A line that is not a row of an export. The message names the line and the reason."""
 
 
 @dataclass
-class Outcome:
-    """`unknown`: how many rows each name had that is no program here."""
+class ImportResult:
+    """`unknown`: skipped rows by name of a program that does not exist here."""
 
     rows: int
     unknown: dict[str, int]
@@ -46,7 +46,7 @@ def jsonl_rows(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
             try:
                 found = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                raise MalformedError(f"line {number}: no JSON: {error}") from None
+                raise MalformedError(f"line {number}: not JSON: {error}") from None
             if not isinstance(found, dict):
                 raise MalformedError(f"line {number}: not an object")
             yield found
@@ -56,6 +56,7 @@ def csv_rows(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     try:
         for row in csv.DictReader(lines):
             name = row.get("program") or ""
+            # The export put an apostrophe before names that a spreadsheet would evaluate.
             is_guarded = name.startswith("'") and name[1:].startswith(FORMULA_STARTS)
             yield {**row, "program": name[1:] if is_guarded else name}
     except csv.Error as error:
@@ -68,49 +69,52 @@ READERS: Mapping[str, Callable[[Iterable[str]], Iterator[Mapping[str, Any]]]] = 
 }
 
 
-def take_in(rows: Iterable[Mapping[str, Any]], told: Callable[[int], None] = lambda rows: None) -> Outcome:
-    """Writes the rows, a thousand in each transaction, and tells how many there were after each.
+def import_rows(
+    rows: Iterable[Mapping[str, Any]], report_progress: Callable[[int], None] = lambda rows: None
+) -> ImportResult:
+    """Writes the rows in transactions of BATCH and reports the number of rows read after each.
 
-    Raises MalformedError; what came before the line stays.
+    Raises MalformedError; earlier batches stay.
     """
     ids = dict(Program.objects.values_list("name", "pk"))
-    outcome = Outcome(0, {})
+    result = ImportResult(0, {})
     numbered = enumerate(rows, 1)
     while batch := list(islice(numbered, BATCH)):
-        made: dict[Tier, list[Usage]] = {}
+        usages_by_tier: dict[Tier, list[ProgramUsage]] = {}
         for number, row in batch:
-            tier, name, values = _parsed(number, row)
+            tier, name, values = _parse_row(number, row)
             if name in ids:
-                made.setdefault(tier, []).append(_usage(tier, ids[name], values))
+                usages_by_tier.setdefault(tier, []).append(_usage(tier, ids[name], values))
             else:
-                outcome.unknown[name] = outcome.unknown.get(name, 0) + 1
-        outcome.rows += _store(made)
-        told(batch[-1][0])
-    return outcome
+                result.unknown[name] = result.unknown.get(name, 0) + 1
+        result.rows += _store(usages_by_tier)
+        report_progress(batch[-1][0])
+    return result
 
 
-def _store(made: Mapping[Tier, list[Usage]]) -> int:
+def _store(usages_by_tier: Mapping[Tier, list[ProgramUsage]]) -> int:
     with transaction.atomic():
+        # In the same transaction, or a query in between would cache the old rows under the new revision.
         invalidate_history()
-        for tier, usages in made.items():
+        for tier, usages in usages_by_tier.items():
             tier.model._default_manager.bulk_create(usages, ignore_conflicts=True)
             recorded = {usage.program_id for usage in usages}
             RecordedProgram.objects.bulk_create(
                 [RecordedProgram(program_id=program) for program in recorded], ignore_conflicts=True
             )
-    return sum(map(len, made.values()))
+    return sum(map(len, usages_by_tier.values()))
 
 
 # --- One row --------------------------------------------------------------------------------------------
 
 
-def _parsed(number: int, row: Mapping[str, Any]) -> tuple[Tier, str, dict[str, Any]]:
-    """Tier, name of the program, and its numbers with `timestamp` in Unix seconds. Raises MalformedError."""
+def _parse_row(number: int, row: Mapping[str, Any]) -> tuple[Tier, str, dict[str, Any]]:
+    """Tier, program name, and values with `timestamp` in Unix seconds. Raises MalformedError."""
     if missing := [name for name in FIELDS if name not in row]:
         raise MalformedError(f"row {number}: {missing[0]} is missing")
     tier = BY_NAME.get(str(row["tier"]))
     if tier is None:
-        raise MalformedError(f"row {number}: there is no tier {row['tier']!r}")
+        raise MalformedError(f"row {number}: unknown tier {row['tier']!r}")
     try:
         at = round(_number(datetime.fromisoformat(str(row["timestamp"])).timestamp()) or 0)
         values = {name: _number(row[name]) for name in FIELDS if name not in ("program", "timestamp", "tier")}
@@ -118,7 +122,7 @@ def _parsed(number: int, row: Mapping[str, Any]) -> tuple[Tier, str, dict[str, A
         raise MalformedError(f"row {number}: {error}") from None
     needed = [name for name, value in values.items() if value is None and name != "cpu_percent_avg"]
     if needed or not values["count"]:
-        raise MalformedError(f"row {number}: {(needed or ['count'])[0]} must be a number above nought")
+        raise MalformedError(f"row {number}: {(needed or ['count'])[0]} must be a number above 0")
     return tier, str(row["program"]), {**values, "timestamp": tier.floor(at) if tier is not RAW else at}
 
 
@@ -131,7 +135,7 @@ def _number(value: Any) -> float | None:
     return number
 
 
-def _usage(tier: Tier, program: int, row: Mapping[str, Any]) -> Usage:
+def _usage(tier: Tier, program: int, row: Mapping[str, Any]) -> ProgramUsage:
     count = int(row["count"])
     average = row["cpu_percent_avg"]
     sampled_ms = round(count * settings.SAMPLE_SECONDS * 1000)

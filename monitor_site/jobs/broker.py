@@ -11,15 +11,16 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 
-from core.doorbell import Bell, ring_on_commit
+from core.doorbell import BlockingListener, ring_on_commit
 
 BELL = "jobs"
 
 
 class DoorbellBroker(ORM):
-    """Rings when something is put in, and waits for a ring instead of sleeping when nothing is there."""
+    """Rings when a job is queued; waits for a ring instead of sleeping while the queue is empty."""
 
-    _bell: Bell | None = None  # made by the one process that fetches: the last to listen is the one that hears
+    # Created by the process that fetches jobs: of several listeners of a name only the last one is woken.
+    _listener: BlockingListener | None = None
 
     def enqueue(self, task: str) -> Any:
         database: Any = super()
@@ -28,12 +29,12 @@ class DoorbellBroker(ORM):
         return row
 
     def dequeue(self) -> list[tuple[int, str]] | None:
-        """What is there now; otherwise nothing, after a ring or `poll` seconds."""
+        """The jobs that are due; None after a ring or `poll` seconds without any."""
         database: Any = super()
         waiting = self.get_connection().filter(key=self.list_key, lock__lt=timezone.now())
         if waiting.exists():
             found: list[tuple[int, str]] | None = database.dequeue()
             return found
-        self._bell = self._bell or Bell(BELL)
-        self._bell.wait(Conf.POLL)
+        self._listener = self._listener or BlockingListener(BELL)
+        self._listener.wait(Conf.POLL)
         return None

@@ -71,7 +71,7 @@ class Guard:
         if not self._in_database(partial(self._watch.look, now)):
             self._watch.forget()
         elif self._watch.is_alone(now):
-            self._in_database(lambda: self._pump.look(timezone.now()))
+            self._in_database(lambda: self._pump.check(timezone.now()))
 
     def _start(self, now: float) -> None:
         """Only when the last of an earlier cluster is gone may what it had fetched be handed out again."""

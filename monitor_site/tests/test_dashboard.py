@@ -48,7 +48,7 @@ def test_the_front_page_names_what_needs_a_look(viewer: Client) -> None:
     page = viewer.get("/admin/")
     assert [shown["name"] for shown, _badge, _word in page.context["attention"]] == ["mailer"]
     text = page.content.decode()
-    for wanted in ("gave &lt;up&gt;", "far", "agent silent", "<b>mailer</b>"):
+    for wanted in ("gave &lt;up&gt;", "far", "no heartbeat from the agent", "<b>mailer</b>"):
         assert wanted in text
 
 

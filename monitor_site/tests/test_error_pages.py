@@ -28,7 +28,7 @@ def breaks(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("programs.status.pulse", broken)
+    monkeypatch.setattr("programs.status.read_host_state", broken)
     monkeypatch.setattr("django.contrib.auth.views.LoginView.get_context_data", broken)
 
 

@@ -135,7 +135,7 @@ def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) 
     assert json.loads((installation.folder / "run" / "serve.json").read_text())["pid"] == serve.pid
     link = re.search(r"http://\S+/setup/\S+/", installation.printed())
     assert link
-    assert b"Make the account" in urllib.request.urlopen(link[0], timeout=60).read()
+    assert b"Create account" in urllib.request.urlopen(link[0], timeout=60).read()
     first = wait_until(lambda: complete(running(installation)))
     first["web"].kill()
     wait_until(lambda: running(installation).get("web", first["web"]) != first["web"])

@@ -6,6 +6,7 @@ from django.test import Client, RequestFactory
 
 from core.access import Role, set_role
 from monitor_site.unfold import navigation
+from programs.models import Host
 
 EVERYBODY = {"Overview", "Programs", "Events", "Incidents", "Hosts"}
 
@@ -54,3 +55,29 @@ def test_every_entry_leads_to_a_page_that_opens(role: Role) -> None:
 )
 def test_the_entry_of_the_page_is_marked(path: str, title: str) -> None:
     assert [item["title"] for item in side_bar(Role.ADMIN, path) if item["active"]] == [title]
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    user = User.objects.create_user("vera")
+    set_role(user, Role.READ)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_a_list_is_titled_by_what_it_lists(viewer: Client) -> None:
+    page = viewer.get("/admin/programs/incident/").content.decode()
+    assert "Incidents | Program Monitor</title>" in page
+
+
+def test_an_empty_list_says_whether_a_filter_hides_everything(viewer: Client) -> None:
+    assert "No incidents yet." in viewer.get("/admin/programs/incident/").content.decode()
+    filtered = viewer.get("/admin/programs/incident/?q=nothing").content.decode()
+    assert "No incidents match. Change or reset the search and the filters." in filtered
+
+
+def test_a_page_is_titled_by_the_object_it_shows(viewer: Client) -> None:
+    host = Host.objects.create(name="far")
+    page = viewer.get(f"/admin/programs/host/{host.pk}/change/").content.decode()
+    assert "far | Program Monitor</title>" in page

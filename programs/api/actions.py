@@ -14,7 +14,7 @@ from core.rest import auth
 from core.rest.auth import AuthedRequest
 from programs import feed, services
 from programs.action_outcome import OUTCOMES, ActionOutcome, ActionRequest, OutcomeCheck
-from programs.feed import Mailbox
+from programs.feed import Subscription
 from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.schemas import ActionsIn, ActionsOut, InputIn, ScaleIn, StatusOut
@@ -25,7 +25,7 @@ from .definitions import program_or_404, status_or_404
 
 router = Router(tags=["verbs"])
 RESPONSES = {200: StatusOut, 202: StatusOut}
-# A change that rings no doorbell and has no new revision is still seen within this time.
+# The longest delay for a change that sends no wake-up signal and has no new revision.
 POLL_SECONDS = 0.5
 
 
@@ -59,7 +59,7 @@ async def kill(request: AuthedRequest, program_id: int, query: Query[Wait]) -> S
 
 async def _act(request: AuthedRequest, program_id: int, action: Action, seconds: float) -> Status[ProgramStatus]:
     async with AsyncExitStack() as watching:
-        changes = await watching.enter_async_context(feed.current().watch(urgent=True)) if seconds else None
+        changes = await watching.enter_async_context(feed.current().subscribe(urgent=True)) if seconds else None
         asked = await sync_to_async(_request)(program_id, action, request.auth.actor)
         now, outcome = await _wait(asked, OUTCOMES[action], changes, seconds)
     # A failure is no conflict: the action was accepted. Its status says why it failed.
@@ -73,7 +73,7 @@ def _request(program_id: int, action: Action, actor: str) -> ActionRequest:
 
 
 async def _wait(
-    asked: ActionRequest, check: OutcomeCheck, changes: Mailbox | None, seconds: float
+    asked: ActionRequest, check: OutcomeCheck, changes: Subscription | None, seconds: float
 ) -> tuple[ProgramStatus, ActionOutcome | None]:
     """The status once the outcome is known, at the latest after `seconds`. Raises Http404: it was removed."""
     deadline = asyncio.get_running_loop().time() + seconds
@@ -93,15 +93,15 @@ async def _status(program_id: int) -> ProgramStatus:
     return status
 
 
-async def _next_status(now: ProgramStatus, changes: Mailbox, seconds: float) -> ProgramStatus:
+async def _next_status(now: ProgramStatus, changes: Subscription, seconds: float) -> ProgramStatus:
     try:
-        message = await asyncio.wait_for(changes.take(), seconds)
+        message = await asyncio.wait_for(changes.get(), seconds)
     except TimeoutError:
         message = None
     if message is None:
         return await _status(now["id"])
     found = message.programs.get(now["id"], now)
-    # The mailbox is older than the request, so its first messages may be too.
+    # The subscription is older than the request, so its first messages may be too.
     return found if found["revision"] >= now["revision"] else now
 
 

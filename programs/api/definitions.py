@@ -30,7 +30,7 @@ SORTABLE = ("id", "name", "state", "cpu_percent", "memory_bytes", "restarts", "s
 
 
 def program_or_404(program_id: int) -> Program:
-    program = pages.programs_with_relations().filter(pk=program_id).first()
+    program = pages.with_dependencies().filter(pk=program_id).first()
     if program is None:
         raise Http404(f"There is no program {program_id}.")
     return program
@@ -48,7 +48,7 @@ def list_programs(request: HttpRequest, listing: Query[ProgramListing]) -> Page:
     """Definitions with their current state. `search` matches name, description and command."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
     fields = listing.chosen_fields(FIELDS)
-    found, count = pages.program_page(listing, columns)
+    found, count = pages.page(listing, columns)
     return listing.answer([_program_json(program, status) for program, status in found], count, fields)
 
 

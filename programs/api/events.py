@@ -1,4 +1,4 @@
-"""`/events` and `/incidents`: what happened, newest first."""
+"""`/events` and `/incidents`, newest first."""
 
 from __future__ import annotations
 
@@ -42,14 +42,16 @@ def events_of_program(request: HttpRequest, program_id: int, listing: Query[Even
 
 @router.get("/events", auth=auth.READ, response=PageOut)
 def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
-    """Events of all programs and of the monitor itself, also of programs that are gone."""
+    """Events of all programs, also of removed ones, and of the monitor itself."""
     found = ProgramEvent.objects.all()
     return _event_page(found.filter(program=listing.program) if listing.program else found, listing)
 
 
 def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
-    """`search` looks at the names of program and actor."""
-    found = _in_time(found, listing).filter(type_filter(listing.type, "type"), _of_severities(listing, "severity"))
+    """`search` searches the names of program and actor."""
+    found = _filter_time(found, listing).filter(
+        type_filter(listing.type, "type"), _severity_filter(listing, "severity")
+    )
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(actor__icontains=listing.search))
     columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.chosen_fields(EVENT_FIELDS)
@@ -59,9 +61,9 @@ def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
 
 @router.get("/incidents", auth=auth.READ, response=PageOut)
 def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page:
-    """Unexpected ends. `search` looks at the program's name and the meaning."""
-    found = _in_time(Incident.objects.select_related("event"), listing)
-    found = found.filter(type_filter(listing.type, "event__type"), _of_severities(listing, "event__severity"))
+    """Crashes. `search` searches the name of the program and the meaning."""
+    found = _filter_time(Incident.objects.select_related("event"), listing)
+    found = found.filter(type_filter(listing.type, "event__type"), _severity_filter(listing, "event__severity"))
     if listing.program:
         found = found.filter(program=listing.program)
     if listing.fingerprint:
@@ -75,7 +77,7 @@ def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page
 
 @router.get("/incidents/{int:incident_id}", auth=auth.READ, response=IncidentDetail)
 def one_incident(request: HttpRequest, incident_id: int) -> dict[str, Any]:
-    """Also the last lines of the log, the metrics before and what was changed before."""
+    """With the last log lines, and the metrics and changes before the crash."""
     row = Incident.objects.select_related("event").filter(pk=incident_id).first()
     if row is None:
         raise Http404(f"There is no incident {incident_id}.")
@@ -97,15 +99,15 @@ def _incident(row: Incident) -> dict[str, Any]:
 # --- Filters --------------------------------------------------------------------------------------------
 
 
-def _in_time(found: QuerySet[M], listing: EventListing) -> QuerySet[M]:
+def _filter_time(found: QuerySet[M], listing: EventListing) -> QuerySet[M]:
     if listing.since:
         found = found.filter(timestamp__gte=listing.since)
     return found.filter(timestamp__lt=listing.until) if listing.until else found
 
 
-def _of_severities(listing: EventListing, column: str) -> Q:
+def _severity_filter(listing: EventListing, column: str) -> Q:
     words = [word.strip() for word in listing.severity.split(",") if word.strip()]
     known = ProgramEvent.Severity.values
     if unknown := [word for word in words if word not in known]:
-        raise ValidationError({"severity": f"There is no severity {unknown[0]}; known: {', '.join(known)}."})
+        raise ValidationError({"severity": f"Unknown severity {unknown[0]}; use one of {', '.join(known)}."})
     return Q(**{f"{column}__in": words}) if words else Q()

@@ -1,4 +1,4 @@
-"""Query parameters as database conditions."""
+"""Filters shared by routes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from django.db.models import Q
 
 
 def type_filter(text: str, column: str) -> Q:
-    types = [part.strip() for part in text.split(",") if part.strip()]
-    areas = [part[:-1] for part in types if part.endswith(".*")]
-    condition = Q(**{f"{column}__in": [part for part in types if not part.endswith(".*")]}) if types else Q()
-    for area in areas:
-        condition |= Q(**{f"{column}__startswith": area})
+    """A filter for event types such as `program.crashed,alert.*`."""
+    types = [type_.strip() for type_ in text.split(",") if type_.strip()]
+    prefixes = [type_[:-1] for type_ in types if type_.endswith(".*")]
+    condition = Q(**{f"{column}__in": [type_ for type_ in types if not type_.endswith(".*")]}) if types else Q()
+    for prefix in prefixes:
+        condition |= Q(**{f"{column}__startswith": prefix})
     return condition

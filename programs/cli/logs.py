@@ -15,7 +15,7 @@ from core.cli.time_parsing import moment
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
-from programs.masked_logs import Output, Veil
+from programs.masked_logs import ProgramLogs, SecretMask
 from programs.models import Program
 
 from .selection import find_program
@@ -57,7 +57,7 @@ class Logs(Subcommand):
         program = find_program(options.name)
         if not program.is_local:
             raise FailedError(f"{program.name} runs on {program.host}, so its logs are not on this machine.")
-        output = Output(program, options.instance)
+        output = ProgramLogs(program, options.instance)
         if options.instance is not None and not output.logs[0].live.exists():
             raise FailedError(f"{program.name} has no log of instance {options.instance}.")
         if options.follow:
@@ -81,12 +81,12 @@ class Logs(Subcommand):
 class LogStream:
     """The last matching lines of all instances, then new ones, across rotations and restarts."""
 
-    def __init__(self, program: Program, output: Output, options: Options) -> None:
+    def __init__(self, program: Program, output: ProgramLogs, options: Options) -> None:
         # A filter drops lines after they are read, so read as far back as a follower can.
         is_filtered = bool(options.query or options.since)
         backlog = MAX_TAIL if is_filtered else options.lines
         self._followers = [Follower(log, tail=backlog) for log in output.logs]
-        self._veil = Veil(program)
+        self._mask = SecretMask(program)
         self._query: str = options.query
         self._since: datetime | None = options.since
         self._count: int = options.lines
@@ -115,7 +115,7 @@ class LogStream:
         return sorted(batch, key=lambda line: line["time"] or "~")
 
     def _read(self, follower: Follower) -> Iterable[Line]:
-        lines = self._veil.over(follower.read_new(), self._query)
+        lines = self._mask.apply(follower.read_new(), self._query)
         if len(self._followers) > 1:
             for line in lines:
                 line["instance"] = follower.log.index

@@ -25,7 +25,7 @@ def add_all(parser: ArgumentParser) -> None:
 
 
 def selected_or_all(options: Options) -> list[ProgramStatus]:
-    every = status.every_program(status.pulse())
+    every = status.all_programs(status.read_host_state())
     return select(every, options.names, options.tags) if options.names or options.tags else every
 
 

@@ -47,7 +47,7 @@ def add_waiting(parser: ArgumentParser) -> None:
 
 
 def agent_lost_text(host: str | None) -> str:
-    return f"the agent on {host or settings.HOST_NAME} isn't responding; is `manage.py serve` running?"
+    return f"the agent on {host or settings.HOST_NAME} sends no heartbeat; is `manage.py serve` running?"
 
 
 class _StatusReader:
@@ -58,9 +58,9 @@ class _StatusReader:
         self._programs: dict[int, ProgramStatus] = {}
 
     def read(self) -> Mapping[int, ProgramStatus]:
-        seen, before = status.pulse(), self._seen
+        seen, before = status.read_host_state(), self._seen
         if before is None or (seen.revision, seen.alive) != (before.revision, before.alive):
-            self._programs = {program["id"]: program for program in status.every_program(seen)}
+            self._programs = {program["id"]: program for program in status.all_programs(seen)}
             self._seen = seen
         return self._programs
 

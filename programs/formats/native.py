@@ -1,6 +1,6 @@
-"""The monitor's own YAML: `programs`, a list of definitions with the fields of the API's JSON.
+"""The YAML format of the monitor: `programs`, a list of definitions with the fields of the API.
 
-The type of the field decides how a value is read, not YAML's rules: `umask: 022` stays 022, `value: on` stays on.
+Values are converted by the type of the field, not by the rules of YAML: `umask: 022` and `value: on` stay texts.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ NULLS = ("null", "Null", "NULL", "~", "")
 Converter = Callable[[Node], Any]
 
 
-class _UnfitError(Exception):
-    """A value of the wrong type; becomes a FormatError where the file is known."""
+class _InvalidValueError(Exception):
+    """Invalid value of a field. `_read_one` turns it into a FormatError with the file name."""
 
     def __init__(self, node: Node, message: str) -> None:
         super().__init__(message)
@@ -37,25 +37,25 @@ class _UnfitError(Exception):
 
 def _text(node: Node) -> str:
     if not isinstance(node, ScalarNode):
-        raise _UnfitError(node, "expected a text")
+        raise _InvalidValueError(node, "expected a text")
     return str(node.value)
 
 
 def _boolean(node: Node) -> bool:
     if _text(node) not in BOOLEANS:
-        raise _UnfitError(node, f"{_text(node)[:80]!r} isn't true or false")
+        raise _InvalidValueError(node, f"{_text(node)[:80]!r} is neither true nor false")
     return BOOLEANS[_text(node)]
 
 
 def _whole(node: Node) -> int:
     if not re.fullmatch(r"[+-]?[0-9][0-9_]{0,18}", _text(node)):
-        raise _UnfitError(node, f"{_text(node)[:80]!r} isn't a whole number")
+        raise _InvalidValueError(node, f"{_text(node)[:80]!r} is not a whole number")
     return int(_text(node))
 
 
 def _number(node: Node) -> float:
     if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", _text(node), re.IGNORECASE):
-        raise _UnfitError(node, f"{_text(node)[:80]!r} isn't a number")
+        raise _InvalidValueError(node, f"{_text(node)[:80]!r} is not a number")
     number = float(_text(node))
     return int(number) if number.is_integer() else number
 
@@ -71,7 +71,7 @@ def _or_null(convert: Converter) -> Converter:
 def _list_of(convert: Converter) -> Converter:
     def converted(node: Node) -> list[Any]:
         if not isinstance(node, SequenceNode):
-            raise _UnfitError(node, "expected a list")
+            raise _InvalidValueError(node, "expected a list")
         return [convert(item) for item in node.value]
 
     return converted
@@ -79,23 +79,22 @@ def _list_of(convert: Converter) -> Converter:
 
 def _fields(node: Node, fields: Mapping[str, Converter], required: Sequence[str], what: str) -> dict[str, Any]:
     if not isinstance(node, MappingNode):
-        raise _UnfitError(node, f"{what} must be a mapping, with {', '.join(required)}")
+        raise _InvalidValueError(node, f"{what} must be a mapping, with {', '.join(required)}")
     found = {}
     for key, value in pairs(node, Source("")).items():
         if key not in fields:
-            raise _UnfitError(value, f"{what} has no field {key[:80]!r}")
+            raise _InvalidValueError(value, f"{what} has no field {key[:80]!r}")
         found[key] = fields[key](value)
     if missing := [key for key in required if key not in found]:
-        raise _UnfitError(node, f"{what} without {', '.join(missing)}")
+        raise _InvalidValueError(node, f"{what} is missing {', '.join(missing)}")
     return found
 
 
 def _value(node: Node) -> Any:
-    """A variable's value, or `{"set": true}` in place of a secret one."""
     if not isinstance(node, MappingNode):
         return _text(node)
     if _fields(node, {"set": _boolean}, ["set"], "a value") != SET:
-        raise _UnfitError(node, "a value must be a text, or {set: true} for a stored secret")
+        raise _InvalidValueError(node, "a value must be a text, or {set: true} for an existing secret")
     return dict(SET)
 
 
@@ -128,7 +127,7 @@ def read(sources: Sequence[Source]) -> Imported:
 def _read_one(source: Source) -> Imported:
     try:
         return _imported(source)
-    except _UnfitError as error:
+    except _InvalidValueError as error:
         raise source.error(str(error), error.line) from error
     except FormatError as error:
         raise source.error(error.message, error.line) from error
@@ -137,13 +136,13 @@ def _read_one(source: Source) -> Imported:
 def _imported(source: Source) -> Imported:
     top = compose(source)
     if not isinstance(top, MappingNode):
-        raise source.error('the file must contain "programs:", a list')
+        raise source.error('the file must contain "programs:" with a list')
     keys = pairs(top, source)
     for key, node in keys.items():
-        if key != "programs" and not key.startswith("x-"):  # x-… holds anchors, like in Compose files
+        if key != "programs" and not key.startswith("x-"):  # x-… holds anchors, as in compose files
             raise source.error(f"unknown key {key[:80]!r}; only programs is allowed", line(node))
     if not isinstance(keys.get("programs"), SequenceNode):
-        raise source.error('the file must contain "programs:", a list', line(top))
+        raise source.error('the file must contain "programs:" with a list', line(top))
     imported = Imported()
     for node in keys["programs"].value:
         imported.definitions.append(_definition(node))
@@ -164,7 +163,6 @@ def _kept_secrets(definition: Mapping[str, Any]) -> list[Note]:
 
 
 def write(definitions: Iterable[Mapping[str, Any]]) -> str:
-    """Fields in their order, without defaults and secret values."""
     programs = [compact({**definition, **_masked(definition)}) for definition in definitions]
     return HEADER + str(
         yaml.dump({"programs": programs}, Dumper=DUMPER, sort_keys=False, allow_unicode=True, width=110)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.secrets import SecretUnreadableError
-from programs.logs.lines import forwards, line_text
+from programs.logs.lines import chunks_from, line_text
 from programs.logs.paths import LogFile
 from programs.logs.reader import Reader
 from programs.probes import Probe, ProbeContext, Prober
@@ -26,7 +26,7 @@ class NewLines:
 
     def __call__(self) -> Iterator[str]:
         with Reader(self._log) as reader:
-            for chunk in forwards(reader, self._position):
+            for chunk in chunks_from(reader, self._position):
                 self._position = chunk.end
                 yield from (line_text(raw) for _, raw in chunk.lines())
 

@@ -23,7 +23,7 @@ from django.db import connection
 
 from core import doorbell
 from core.timeformat import local_time
-from programs.logs.rotation_service import Kept
+from programs.logs.rotate import LogLimits
 from programs.models import Host, Intent, Program
 from programs.states import Action, State
 
@@ -366,10 +366,10 @@ class Supervisor:
         """The present life of each process that runs now."""
         return {process.key: process.run for process in self.everyone() if process.run}
 
-    def logs(self) -> list[Kept]:
+    def logs(self) -> list[LogLimits]:
         """The logs to look after: those of every instance, running or not."""
         return [
-            Kept(process.log_file, program.log_max_bytes, program.log_backups, program.log_compress)
+            LogLimits(process.log_file, program.log_max_bytes, program.log_backups, program.log_compress)
             for process in self.everyone()
             for program in (process.program,)
         ]

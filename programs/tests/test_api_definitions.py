@@ -312,7 +312,7 @@ def test_the_cost_of_a_page_depends_on_its_size_only(
     for number in range(30):
         running(define(f"p{number:02}", tags=["odd"] if number % 2 else []))
     api.get("/status")
-    monkeypatch.setattr(status, "every_program", None)  # would put together all thirty
+    monkeypatch.setattr(status, "all_programs", None)  # would put together all thirty
     for query, names in (
         ("per_page=3", ["p00", "p01", "p02"]),
         ("per_page=3&page=10&ordering=-name", ["p02", "p01", "p00"]),
@@ -331,14 +331,14 @@ def test_a_tag_is_matched_exactly(api: Api) -> None:
         assert [item["name"] for item in api.get(f"/programs?{urlencode({'tag': tag})}")["items"]] == names
 
 
-@pytest.mark.parametrize(("query", "reading"), [("", "chosen_programs"), ("?ordering=state", "every_program")])
+@pytest.mark.parametrize(("query", "reading"), [("", "programs_by_id"), ("?ordering=state", "all_programs")])
 def test_a_program_removed_while_the_list_is_read_is_left_out(
     api: Api, monkeypatch: pytest.MonkeyPatch, query: str, reading: str
 ) -> None:
     program, read = define(), getattr(status, reading)
 
     def meanwhile(*args: Any) -> Any:
-        found = read(*args) if reading == "every_program" else []
+        found = read(*args) if reading == "all_programs" else []
         services.remove(program, actor="x")
         return found or read(*args)
 

@@ -180,4 +180,4 @@ def test_events_name_the_person_at_the_command_line() -> None:
 
 def test_without_an_agent_a_warning_is_printed() -> None:
     done = program("add", "web", "sleep 1")
-    assert "the agent on testhost isn't responding; is `manage.py serve` running?" in done.err
+    assert "the agent on testhost sends no heartbeat; is `manage.py serve` running?" in done.err

@@ -175,7 +175,7 @@ def test_an_agent_that_dies_during_the_wait_is_named(agent: AgentBox) -> None:
     wait_event(slow, "program.stopping")
     agent.kill()
     done = program("stop", "web", "--timeout", "15")
-    assert (done.code, "the agent on testhost isn't responding" in done.out) == (1, True)
+    assert (done.code, "the agent on testhost sends no heartbeat" in done.out) == (1, True)
 
 
 def test_following_loses_no_line_when_the_log_rotates(box: AgentBox, agent: AgentBox) -> None:

@@ -1,53 +1,88 @@
-// A websocket that comes back: after a loss it waits a little longer each time, up to 15 seconds.
+// A websocket that reconnects, with growing pauses of up to 15 seconds.
 
-const FIRST_PAUSE = 500;
+import { text } from "./page_data.js";
+
+/** @typedef {"open" | "lost" | "refused"} ConnectionState */
+/** @typedef {{ send: (message: object) => void, close: () => void }} Connection */
+
+const FIRST_PAUSE = 500; // milliseconds, as all times here
 const LONGEST_PAUSE = 15000;
 const STABLE_AFTER = 5000;
-const FINAL = new Set([4401, 4403, 4404]); // not known, not allowed, gone: coming back would not help
+const FINAL = new Set([4401, 4403, 4404]); // not logged in, not allowed, removed: trying again would not help
+const STATES = {
+  open: text("connection.open"),
+  lost: text("connection.lost"),
+  refused: text("connection.refused"),
+};
 
-// `path` may be a function: where to go on is then asked anew for each connection.
+/**
+ * @param {HTMLElement} element
+ * @param {ConnectionState} state
+ */
+export function showConnection(element, state) {
+  element.textContent = STATES[state];
+  element.dataset.state = state;
+}
+
+/**
+ * @param {string | (() => string)} path a function is called for each connection, to say where to resume
+ * @param {object} handlers
+ * @param {(message: any) => void} handlers.onMessage the JSON that the server sent; its type is the caller's matter
+ * @param {(state: ConnectionState) => void} handlers.onState
+ * @returns {Connection}
+ */
 export function openSocket(path, { onMessage, onState }) {
-  let socket = null, pause = FIRST_PAUSE, timer = null, closed = false;
+  let pause = FIRST_PAUSE;
+  let timer = 0;
+  let isClosed = false;
+  let socket = connect();
 
   function connect() {
-    timer = null;
     const address = new URL(typeof path === "function" ? path() : path, window.location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    socket = new WebSocket(address);
+    const opening = new WebSocket(address);
     let opened = 0;
-    socket.onopen = () => {
+    opening.onopen = () => {
       opened = Date.now();
       onState("open");
     };
-    socket.onmessage = (event) => closed || onMessage(JSON.parse(event.data));
-    socket.onclose = (event) => {
-      if (closed) return;
-      if (FINAL.has(event.code)) {
-        onState("refused");
-        return;
-      }
-      onState("lost");
-      if (opened && Date.now() - opened > STABLE_AFTER) pause = FIRST_PAUSE;
-      timer = setTimeout(connect, pause * (0.5 + Math.random()));
-      pause = Math.min(pause * 2, LONGEST_PAUSE);
-    };
+    opening.onmessage = (event) => isClosed || onMessage(JSON.parse(event.data));
+    opening.onclose = (event) => isClosed || onLoss(event.code, opened);
+    return opening;
   }
 
-  // A laptop that wakes up should not wait for its turn.
+  /**
+   * @param {number} code
+   * @param {number} opened
+   */
+  function onLoss(code, opened) {
+    if (FINAL.has(code)) return onState("refused");
+    onState("lost");
+    if (opened && Date.now() - opened > STABLE_AFTER) pause = FIRST_PAUSE;
+    timer = setTimeout(reconnect, pause * (0.5 + Math.random()));
+    pause = Math.min(pause * 2, LONGEST_PAUSE);
+  }
+
+  function reconnect() {
+    timer = 0;
+    socket = connect();
+  }
+
+  // A laptop that wakes up reconnects at once instead of waiting for the timer.
   function retryNow() {
-    if (timer && document.visibilityState === "visible") {
-      clearTimeout(timer);
-      connect();
-    }
+    if (!timer || document.visibilityState !== "visible") return;
+    clearTimeout(timer);
+    reconnect();
   }
   document.addEventListener("visibilitychange", retryNow);
   window.addEventListener("online", retryNow);
 
-  connect();
   return {
-    send: (message) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message)),
+    send: (message) => {
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+    },
     close: () => {
-      closed = true;
+      isClosed = true;
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", retryNow);
       window.removeEventListener("online", retryNow);

@@ -1,14 +1,16 @@
-// Two panels on one page, chosen by the address: #overview or #settings. Both are plain sections without a script.
+// Panels of one page, chosen by the address: #overview or #settings. Without this script all are shown.
+
+import { findAll } from "./dom.js";
 
 export function tabs() {
-  const panels = [...document.querySelectorAll("[data-panel]")];
-  const links = [...document.querySelectorAll("[data-tab]")];
-  if (!panels.length) return;
+  const panels = findAll(document, "[data-panel]:not(body)", HTMLElement);
+  const links = findAll(document, "[data-tab]", HTMLElement);
 
   function choose() {
     const wrong = panels.find((panel) => "hasErrors" in panel.dataset);
     const wanted = window.location.hash.slice(1) || wrong?.dataset.panel;
-    const chosen = panels.find((panel) => panel.dataset.panel === wanted) || panels[0];
+    const chosen = panels.find((panel) => panel.dataset.panel === wanted) ?? panels[0];
+    if (!chosen) return;
     for (const panel of panels) panel.hidden = panel !== chosen;
     for (const link of links) {
       if (link.dataset.tab === chosen.dataset.panel) link.setAttribute("aria-current", "page");

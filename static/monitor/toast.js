@@ -1,22 +1,32 @@
 // Short messages in a corner, read out by screen readers.
 
-const SHOWN_FOR = 6000;
+import { messageOf } from "./request.js";
+
+const SHOWN_FOR = 6000; // milliseconds
 
 function corner() {
-  let element = document.querySelector(".toasts");
-  if (!element) {
-    element = document.createElement("div");
-    element.className = "toasts";
-    element.setAttribute("role", "status");
-    document.body.append(element);
-  }
+  const existing = document.querySelector(".toasts");
+  if (existing) return existing;
+  const element = document.createElement("div");
+  element.className = "toasts";
+  element.setAttribute("role", "status");
+  document.body.append(element);
   return element;
 }
 
-export function toast(text, level = "info") {
+/**
+ * @param {string} message
+ * @param {"success" | "error"} level
+ */
+export function toast(message, level) {
   const element = document.createElement("p");
   element.className = `toast toast-${level}`;
-  element.textContent = text;
+  element.textContent = message;
   corner().append(element);
   setTimeout(() => element.remove(), SHOWN_FOR);
+}
+
+/** @param {unknown} error */
+export function toastError(error) {
+  toast(messageOf(error), "error");
 }

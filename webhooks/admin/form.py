@@ -1,4 +1,4 @@
-"""The form of an endpoint. What it accepts is what `services.save_endpoint` accepts: both ask model and format."""
+"""The endpoint form. Like `services.save_endpoint`, it uses the validators of model and format."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from webhooks.models import WebhookEndpoint
 
 from . import field_labels
 from .fields import ConditionsField, PatternsField
-from .target_form import Stored, TargetField, TargetForm
+from .target_form import StoredTarget, TargetField, TargetForm
 
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (_("Where to"), ("name", "format", "target", "enabled", "seen")),
-    (_("What about"), ("events", "min_severity", "programs", "tags", "conditions")),
+    (_("Destination"), ("name", "format", "target", "enabled", "seen")),
+    (_("Events"), ("events", "min_severity", "programs", "tags", "conditions")),
     (
         _("Advanced"),
         (
@@ -32,7 +32,7 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     ),
 )
 OWN_FIELDS = (*services.PLAIN_FIELDS, *services.TLS_FIELDS)
-CHOOSE = "_choose"  # posted by the button that shows the fields of another format without a script
+CHOOSE = "_choose"  # posted by the button that shows the fields of another format without JavaScript
 
 
 class EndpointForm(ServiceForm[WebhookEndpoint]):
@@ -64,7 +64,7 @@ class EndpointForm(ServiceForm[WebhookEndpoint]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "target" in self.fields:  # readers get a form without fields
+        if "target" in self.fields:  # viewers get a form without fields
             self._prepare()
 
     def _prepare(self) -> None:
@@ -74,8 +74,8 @@ class EndpointForm(ServiceForm[WebhookEndpoint]):
         if not self.instance.pk:
             self.initial = {**forms.model_to_dict(self.instance, OWN_FIELDS), **self.initial}
         else:
-            target.stored = Stored.of(self.instance)
-            self.fields.pop("enabled", None)  # switching on asks a question of its own
+            target.stored = StoredTarget.of(self.instance)
+            self.fields.pop("enabled", None)  # enabling has its own page, which asks about pending deliveries
             self._tell_of_the_gone()
 
     @property
@@ -84,27 +84,26 @@ class EndpointForm(ServiceForm[WebhookEndpoint]):
 
     def full_clean(self) -> None:
         super().full_clean()
-        if self.is_choosing:  # nothing was handed in yet
+        if self.is_choosing:  # the form was not submitted yet
             self._errors = forms.utils.ErrorDict()
             if isinstance(target := self["target"].data, TargetForm):
-                target.forgive()
+                target.clear_errors()
 
     def is_valid(self) -> bool:
         return super().is_valid() and not self.is_choosing
 
     def _gone(self) -> list[int]:
-        """Programs it was restricted to that are no more."""
         named = self.instance.programs if self.instance.pk else []
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
     def _tell_of_the_gone(self) -> None:
         if gone := len(self._gone()):
-            note = _("%(n)d of its programs were removed. Choose others, or it stays silent about programs.")
+            note = _("%(n)d of its programs were removed. Choose others, or no program events are sent.")
             field = self.fields["programs"]
             field.help_text = format_html('{}<span class="caution">{}</span>', field.help_text, note % {"n": gone})
 
     def clean_programs(self) -> list[int]:
-        """Nobody gets to hear of everything because the one program they cared for was removed."""
+        # An empty list would mean all programs: keep removed ones until others are chosen.
         chosen: list[int] = self.cleaned_data["programs"]
         return chosen or self._gone()
 
@@ -114,7 +113,7 @@ class EndpointForm(ServiceForm[WebhookEndpoint]):
         return patterns
 
     def stale_error(self) -> ValidationError:
-        return ValidationError(_("Someone has changed this endpoint meanwhile. Reload the page first."))
+        return ValidationError(_("This endpoint was changed in the meantime. Reload the page first."))
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the stubs leave out the hook
@@ -128,14 +127,13 @@ class EndpointForm(ServiceForm[WebhookEndpoint]):
         return super().values() | self.target_form().values()
 
     def target_form(self) -> TargetForm:
-        """Of the chosen format; only of a form whose `target` is without errors."""
+        """The form of the chosen format; `target` must have no errors."""
         form = self.cleaned_data["target"]
         assert isinstance(form, TargetForm)  # noqa: S101  # the format was checked with it
         return form
 
 
 def format_choices() -> list[tuple[str, str]]:
-    """People's formats by name, then the others."""
     found = [transports.get(kind) for kind in transports.kinds()]
     found.sort(key=lambda transport: (not transport.is_chat, transport.label))
     return [(transport.kind, transport.label) for transport in found]

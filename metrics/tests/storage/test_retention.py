@@ -1,4 +1,4 @@
-"""Old history goes, in slices, and its room is used again."""
+"""Retention deletes old rows in slices, and their space is reused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from core.models import AuditEntry
-from metrics.alerts.tests.rig import alert, rule
+from metrics.alerts.tests.factories import alert, rule
 from metrics.models import (
     Alert,
     HostUsage,
@@ -20,14 +20,14 @@ from metrics.models import (
     RecordedProgram,
     ResourceUsage,
 )
-from metrics.storage import event_retention, retention
+from metrics.storage import retention
 from metrics.storage.accumulator import Accumulator
-from metrics.storage.bucketing import Piece, parts
+from metrics.storage.bucketing import BucketShare, split_usage
 from metrics.storage.retention import ClockGuard, Retention
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS, Tier
 from metrics.storage.values import add_to_points, replace_rows
+from metrics.tests.fake_writer import Writer, programs, usage_sample
 from metrics.tests.storage.test_recorder import host_row
-from metrics.tests.writing import Writer, programs, used
 from programs import events
 from programs.hosts import this_host
 from programs.models import Incident, Program, ProgramEvent
@@ -37,41 +37,41 @@ HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 
 def write(tier: Tier, program: int, timestamp: int) -> None:
-    ((_, values),) = parts(used(), [Piece(timestamp, 0.0, 1.0)])
+    ((_, values),) = split_usage(usage_sample(), [BucketShare(timestamp, 0.0, 1.0)])
     if tier is RAW:
         add_to_points(RAW.period_of(timestamp), timestamp, {program: values})
     else:
-        stretch = Accumulator()
-        stretch.add_point(values)
-        replace_rows(tier.model, [stretch.row(tier.period_of(timestamp), program, timestamp)])
+        accumulator = Accumulator()
+        accumulator.add_point(values)
+        replace_rows(tier.model, [accumulator.row(tier.period_of(timestamp), program, timestamp)])
 
 
-def forget(writer: Writer, now: float = NOW) -> int:
-    """Everything that is due; how many transactions it took."""
+def run_retention(writer: Writer, now: float = NOW) -> int:
+    """Deletes everything that is due; returns the number of transactions."""
     service = Retention(writer.put_batch, wall=lambda: now, guard=ClockGuard(lambda: now, lambda: now))
     writer.put_batch(service.step)
     return writer.drain()
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_tier_is_kept_as_long_as_the_settings_say(writer: Writer, tier: Tier) -> None:
+def test_a_tier_is_kept_as_long_as_configured(writer: Writer, tier: Tier) -> None:
     (program,) = programs()
     edge = NOW - tier.kept_seconds
     old, young = tier.period_of(edge) - tier.period_seconds, tier.period_of(edge) + tier.period_seconds
     for timestamp in (old - tier.period_seconds, old, young, NOW - NOW % tier.width):
         write(tier, program, timestamp)
-    forget(writer)
+    run_retention(writer)
     kept = list(tier.model._default_manager.order_by("timestamp").values_list("timestamp", flat=True))
     assert kept == [young, NOW - NOW % tier.width]
 
 
-def test_deleting_is_cut_into_slices_of_programs(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_deleted_in_slices_of_programs(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "SLICE_ROWS", 10)
     ids = programs(12)
     for program in ids:
         for number in range(6):
             write(RAW, program, NOW - 90_000 + number)
-    assert forget(writer) >= 7
+    assert run_retention(writer) >= 7
     assert not ResourceUsage.objects.exists()
 
 
@@ -79,17 +79,17 @@ def test_a_slice_leaves_the_rest_of_its_period(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(retention, "SLICE_ROWS", 2)
     for program in programs(5):
         write(RAW, program, NOW - 90_000)
-    assert retention._forget_oldest(RAW, NOW) == 2
+    assert retention._delete_oldest_period(RAW, NOW) == 2
     assert ResourceUsage.objects.count() == 3
 
 
-def test_with_nothing_to_do_it_takes_one_short_transaction(writer: Writer) -> None:
+def test_an_idle_check_takes_one_transaction(writer: Writer) -> None:
     (program,) = programs()
     write(RAW, program, NOW)
-    assert forget(writer) == 1
+    assert run_retention(writer) == 1
 
 
-def test_a_removed_program_is_forgotten_in_every_tier(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_program_is_deleted_from_every_tier(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "SLICE_PERIODS", 200)
     gone, stays = programs(2)
     for program in (gone, stays):
@@ -98,22 +98,22 @@ def test_a_removed_program_is_forgotten_in_every_tier(writer: Writer, monkeypatc
             for age in (0, tier.kept_seconds // 2, tier.kept_seconds - tier.period_seconds):
                 write(tier, program, (NOW - age) - (NOW - age) % tier.width)
     Program.everything.filter(pk=gone).delete()
-    forget(writer)
+    run_retention(writer)
     for tier in TIERS:
         assert set(tier.model._default_manager.values_list("program_id", flat=True)) == {stays}
     assert RecordedProgram.objects.get().pk == stays
 
 
-def test_a_program_that_only_waits_for_its_removal_keeps_its_history(writer: Writer) -> None:
+def test_a_program_waiting_for_removal_keeps_its_history(writer: Writer) -> None:
     (program,) = programs()
     RecordedProgram.objects.create(program_id=program)
     write(RAW, program, NOW)
     Program.everything.filter(pk=program).update(removed_at=datetime.now(UTC))
-    forget(writer)
+    run_retention(writer)
     assert ResourceUsage.objects.exists()
 
 
-def test_hosts_and_marks_go_with_their_tier(writer: Writer) -> None:
+def test_host_rows_and_open_periods_expire_with_their_tier(writer: Writer) -> None:
     host = this_host()
     for tier in (RAW, MINUTE, HOUR):
         for age in (0, tier.kept_seconds + 3 * tier.period_seconds):
@@ -121,15 +121,13 @@ def test_hosts_and_marks_go_with_their_tier(writer: Writer) -> None:
             row.host, row.step, row.timestamp = host, tier.step, NOW - age
             row.save()
             OpenPeriod.objects.create(host=host, tier=tier.name, period=tier.period_of(NOW - age))
-    forget(writer)
+    run_retention(writer)
     assert set(HostUsage.objects.values_list("timestamp", flat=True)) == {NOW}
     assert OpenPeriod.objects.count() == 3
 
 
-def test_events_go_with_their_incidents_and_the_audit_trail_too(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "SLICE_FACTS", 2)
+def test_events_incidents_and_audit_entries_expire(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "SLICE_RECORDS", 2)
     (program,) = programs()
     for days in (0, 89, 91, 200, 300, 301, 302):
         at = datetime.fromtimestamp(NOW, UTC) - timedelta(days=days)
@@ -139,11 +137,11 @@ def test_events_go_with_their_incidents_and_the_audit_trail_too(
         )
         entry = AuditEntry.objects.create(actor="somebody", action="test")
         QuerySet(AuditEntry).filter(pk=entry.pk).update(at=at)
-    forget(writer)
+    run_retention(writer)
     assert ProgramEvent.objects.count() == Incident.objects.count() == AuditEntry.objects.count() == 2
 
 
-def test_alerts_go_when_they_have_been_over_for_long_enough(writer: Writer) -> None:
+def test_resolved_alerts_expire_and_firing_ones_stay(writer: Writer) -> None:
     about = Program.objects.get(pk=programs()[0])
     at = datetime.fromtimestamp(NOW, UTC)
     for number, days in enumerate((1, 89, 91, 300)):
@@ -151,22 +149,22 @@ def test_alerts_go_when_they_have_been_over_for_long_enough(writer: Writer) -> N
             rule(f"r{number}"), about, started_at=at - timedelta(days=310), resolved_at=at - timedelta(days=days)
         )
     alert(rule("lasting"), about, started_at=at - timedelta(days=310))
-    forget(writer)
+    run_retention(writer)
     assert Alert.objects.count() == 3
-    assert event_retention.alerts(at, 1) == 1
+    assert retention.expire_alerts(at, 1) == 1
 
 
-def test_facts_go_a_few_at_a_time(db: None) -> None:
+def test_events_are_deleted_in_slices(db: None) -> None:
     for _ in range(5):
         events.record("agent.started", at=datetime.fromtimestamp(NOW, UTC) - timedelta(days=200))
-    assert event_retention.events(datetime.fromtimestamp(NOW, UTC), 3) == 3
+    assert retention.expire_events(datetime.fromtimestamp(NOW, UTC), 3) == 3
     assert ProgramEvent.objects.count() == 2
 
 
 # --- Clocks -----------------------------------------------------------------------------------------------
 
 
-def test_a_clock_that_jumps_forward_deletes_nothing_for_a_day(writer: Writer) -> None:
+def test_a_clock_that_jumps_forward_pauses_deletion_for_a_day(writer: Writer) -> None:
     (program,) = programs()
     write(RAW, program, NOW)
     wall, boot = [float(NOW)], [1000.0]
@@ -183,7 +181,7 @@ def test_a_clock_that_jumps_forward_deletes_nothing_for_a_day(writer: Writer) ->
     assert not ResourceUsage.objects.exists()
 
 
-def test_a_clock_that_is_put_right_again_costs_nothing(writer: Writer) -> None:
+def test_a_clock_that_is_corrected_again_deletes_nothing(writer: Writer) -> None:
     wall, boot = [float(NOW)], [1000.0]
     guard = ClockGuard(lambda: wall[0], lambda: boot[0])
     assert guard.may_delete()
@@ -197,35 +195,36 @@ def test_a_clock_that_is_put_right_again_costs_nothing(writer: Writer) -> None:
 # --- The service and the file --------------------------------------------------------------------------------
 
 
-async def test_it_looks_at_once_and_ends_with_its_stop_event() -> None:
+async def test_the_service_checks_at_once_and_stops_with_its_event() -> None:
     put: list[Any] = []
     stop = asyncio.Event()
     service = Retention(put.append)
     running = asyncio.create_task(service.run(stop))
-    await asyncio.sleep(0.05)
+    while not put:
+        await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(running, 60)
     assert put == [service.step]
 
 
-def test_the_file_stays_as_large_as_the_kept_time_needs(
+def test_the_database_file_does_not_grow_beyond_the_retention_time(
     transactional_db: None, writer: Writer, settings: Any
 ) -> None:
-    """Ten hours go through a history of one: what is deleted makes room for what comes."""
+    # Writes ten hours with a retention of one: new rows reuse the space of deleted ones.
     settings.RAW_HOURS = 1
     ids = programs(60)
-    ((_, values),) = parts(used(), [Piece(0, 0.0, 1.0)])
+    ((_, values),) = split_usage(usage_sample(), [BucketShare(0, 0.0, 1.0)])
     sizes = []
     for hour in range(10):
         for timestamp in range(NOW + hour * HOUR_SECONDS, NOW + (hour + 1) * HOUR_SECONDS, 60):
             add_to_points(RAW.period_of(timestamp), timestamp, dict.fromkeys(ids, values))
-        forget(writer, NOW + (hour + 1) * HOUR_SECONDS)
+        run_retention(writer, NOW + (hour + 1) * HOUR_SECONDS)
         sizes.append(file_bytes())
     assert max(sizes[4:]) <= max(sizes[:4]) * 1.25  # PostgreSQL leaves gaps; without reuse it would be twice that
 
 
 def file_bytes() -> int:
-    """PostgreSQL's own vacuum runs when it likes; the next point needs the room now."""
+    # PostgreSQL runs autovacuum at any time; here the space must be reusable at once.
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM metrics_resourceusage")

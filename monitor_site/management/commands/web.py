@@ -15,7 +15,7 @@ from monitor_site.environment import bind_parts
 from monitor_site.serving import address
 
 log = structlog.get_logger(__name__)
-# New objects between two looks for garbage. By itself Python looks after 700: several times in each long answer.
+# Allocations between two garbage collections. Python's default is 700: several collections in each long response.
 GARBAGE_AFTER = 20_000
 
 
@@ -38,13 +38,13 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def serve(self, host: str, port: int) -> None:
-        # Both load everything there is; a taken port should be told before that.
+        # Both load everything; a port that is taken is reported before that.
         from monitor_site.asgi import application
         from monitor_site.web_server import WebServer
 
         configure("web")  # after the application, which sets Django up once more and with it the logs
         gc.collect()
-        gc.freeze()  # what is loaded by now stays: no need to look through it again and again
+        gc.freeze()  # what is loaded by now stays, so no collection needs to visit it
         gc.set_threshold(GARBAGE_AFTER)
         url = address.public_url(host, port, settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS)
         server = WebServer(application, host, port, on_listening=lambda: log.info("web.listening", url=url))

@@ -1,91 +1,130 @@
-// The last hour of each program in the list: CPU, minute by minute, going on with what the status socket says.
+// The CPU use of each program in the last hour, by minute; the status socket adds to it.
 
+import { findAll } from "../dom.js";
 import { bytes, percent } from "../format.js";
+import { text } from "../page_data.js";
 
-const MINUTES = 60, WIDTH = 88, HEIGHT = 22, PAD = 1.5;
-const LEAST = 5; // percent, so that an idle program does not look busy
+/** @typedef {import("../live_status.js").ProgramStatus} ProgramStatus */
+/** @typedef {number | null} Value null where no data exists */
+/** @typedef {{ cpu: number, memory: number }} Sample */
+
+const MINUTES = 60;
+const WIDTH = 88;
+const HEIGHT = 22;
+const PAD = 1.5;
+const LEAST = 5; // percent at the top of the chart, so that an idle program does not seem busy
 const SVG = "http://www.w3.org/2000/svg";
+const INTERVAL = 10000; // milliseconds
 
-const isKnown = (value) => value !== null && value !== undefined;
+/** @param {number[]} values */
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+/** @param {Value[]} values */
+const known = (values) => values.filter((value) => value !== null);
 const thisMinute = () => Math.floor(Date.now() / 60000) * 60;
 
-// A path with a break wherever nothing was recorded. A lone minute becomes a dot.
+/**
+ * An SVG path, broken where no data exists. A lone minute becomes a dot.
+ *
+ * @param {Value[]} values
+ */
 function pathOf(values) {
-  const highest = Math.max(LEAST, ...values.filter(isKnown));
-  const x = (index) => ((index / (MINUTES - 1)) * (WIDTH - 2 * PAD) + PAD).toFixed(1);
-  const y = (value) => (HEIGHT - PAD - (value / highest) * (HEIGHT - 2 * PAD)).toFixed(1);
-  return values.map((value, index) => {
-    if (!isKnown(value)) return "";
-    if (isKnown(values[index - 1])) return `L${x(index)} ${y(value)}`;
-    return `M${x(index)} ${y(value)}${isKnown(values[index + 1]) ? "" : "h.01"}`;
-  }).join("");
+  const highest = Math.max(LEAST, ...known(values));
+  const x = (/** @type {number} */ index) => ((index / (MINUTES - 1)) * (WIDTH - 2 * PAD) + PAD).toFixed(1);
+  const y = (/** @type {number} */ value) => (HEIGHT - PAD - (value / highest) * (HEIGHT - 2 * PAD)).toFixed(1);
+  const isKnown = (/** @type {number} */ index) => typeof values[index] === "number";
+  const parts = values.map((value, index) => {
+    if (value === null) return "";
+    if (isKnown(index - 1)) return `L${x(index)} ${y(value)}`;
+    return `M${x(index)} ${y(value)}${isKnown(index + 1) ? "" : "h.01"}`;
+  });
+  return parts.join("");
 }
 
-function picture() {
-  const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
+/** @param {HTMLElement} element */
+function addPath(element) {
+  const svg = document.createElementNS(SVG, "svg");
+  const path = document.createElementNS(SVG, "path");
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("aria-hidden", "true");
   svg.append(path);
-  return svg;
+  element.append(svg);
+  return path;
 }
 
 class Sparkline {
+  /** @param {HTMLElement} element */
   constructor(element) {
-    this.element = element;
-    this.path = element.appendChild(picture()).firstChild;
     const { start, cpu, memory } = element.dataset;
+    this.element = element;
+    this.path = addPath(element);
     this.start = Number(start) || thisMinute() - 60 * (MINUTES - 1);
-    this.lines = { cpu: JSON.parse(cpu), memory: JSON.parse(memory) };
-    this.samples = []; // of the newest minute, as the socket told them
+    /** @type {Value[]} */
+    this.cpu = JSON.parse(cpu ?? "[]");
+    /** @type {Value[]} */
+    this.memory = JSON.parse(memory ?? "[]");
+    /** @type {Sample[]} of the newest minute, from the socket */
+    this.samples = [];
+    /** @type {Sample | null} */
     this.latest = null;
     this.moveOn();
   }
 
-  // Shifts minutes out at the left. What runs and says nothing uses what it used before.
+  /** Shifts minutes out at the left. A new minute starts with the last known values of a running program. */
   moveOn() {
     const missing = Math.round((thisMinute() - this.start) / 60) + 1 - MINUTES;
     for (let count = Math.min(missing, MINUTES); count > 0; count -= 1) {
       this.samples = [];
-      for (const [name, line] of Object.entries(this.lines)) {
-        line.push(this.latest?.[name] ?? null);
-        if (line.length > MINUTES) line.shift();
-      }
+      this.cpu.push(this.latest?.cpu ?? null);
+      this.memory.push(this.latest?.memory ?? null);
     }
     if (missing > 0) this.start += 60 * missing;
-    for (const line of Object.values(this.lines)) while (line.length < MINUTES) line.unshift(null);
+    for (const line of [this.cpu, this.memory]) {
+      line.splice(0, line.length - MINUTES);
+      while (line.length < MINUTES) line.unshift(null);
+    }
     this.draw();
   }
 
+  /** @param {ProgramStatus} program */
   take(program) {
     const isRunning = program.state !== "unknown" && program.processes.some(({ pid }) => pid);
     this.latest = isRunning ? { cpu: program.cpu_percent, memory: program.memory_bytes } : null;
-    if (!isRunning) return;
+    if (!this.latest) return;
     this.samples.push(this.latest);
-    for (const [name, line] of Object.entries(this.lines)) line[MINUTES - 1] = average(this.samples.map((one) => one[name]));
+    this.cpu[MINUTES - 1] = average(this.samples.map(({ cpu }) => cpu));
+    this.memory[MINUTES - 1] = average(this.samples.map(({ memory }) => memory));
     this.draw();
   }
 
   draw() {
-    this.path.setAttribute("d", pathOf(this.lines.cpu));
-    this.element.title = this.words();
+    this.path.setAttribute("d", pathOf(this.cpu));
+    this.element.title = this.description();
     this.element.setAttribute("aria-label", this.element.title);
   }
 
-  words() {
-    const [cpu, memory] = [this.lines.cpu, this.lines.memory].map((line) => line.filter(isKnown));
-    if (!cpu.length) return "Nothing was recorded in the last hour.";
-    const parts = [`CPU: average ${percent(average(cpu))}, highest minute ${percent(Math.max(...cpu))}`];
-    if (memory.length) parts.push(`memory: average ${bytes(average(memory))}, highest minute ${bytes(Math.max(...memory))}`);
-    return parts.join("; ");
+  description() {
+    const cpu = known(this.cpu);
+    const memory = known(this.memory);
+    if (!cpu.length) return text("sparkline.empty");
+    const parts = [
+      text("sparkline.cpu", { average: percent(average(cpu)), highest: percent(Math.max(...cpu)) }),
+      memory.length
+        ? text("sparkline.memory", { average: bytes(average(memory)), highest: bytes(Math.max(...memory)) })
+        : "",
+    ];
+    return parts.filter(Boolean).join("; ");
   }
 }
 
+/** @type {Map<number, Sparkline>} */
 const sparklines = new Map();
-for (const element of document.querySelectorAll("[data-sparkline]")) {
+for (const element of findAll(document, "[data-sparkline]", HTMLElement)) {
   sparklines.set(Number(element.dataset.sparkline), new Sparkline(element));
 }
-document.addEventListener("monitor:programs", ({ detail }) => {
-  for (const program of detail) sparklines.get(program.id)?.take(program);
+document.addEventListener("monitor:programs", (event) => {
+  if (!(event instanceof CustomEvent)) return;
+  /** @type {ProgramStatus[]} */
+  const programs = event.detail;
+  for (const program of programs) sparklines.get(program.id)?.take(program);
 });
-setInterval(() => sparklines.forEach((one) => one.moveOn()), 10000);
+setInterval(() => sparklines.forEach((one) => one.moveOn()), INTERVAL);

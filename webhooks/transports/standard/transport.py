@@ -10,8 +10,6 @@ from webhooks.transports.base import JSON, Body, Transport, TransportSettings, j
 
 
 class StandardSettings(TransportSettings):
-    """Nothing to set: everything is in the body."""
-
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
 
@@ -19,7 +17,7 @@ class Standard(Transport[StandardSettings]):
     kind = "standard"
     label = "Signed JSON (Standard Webhooks)"
     url_hint = "https://example.com/hooks/monitor"
-    url_help = "Your own service, or one that takes Standard Webhooks. Each request is signed."
+    url_help = "Your own service, or one that supports Standard Webhooks. Each request is signed."
     is_chat = False
     is_signed = True
     Settings = StandardSettings
