@@ -24,7 +24,7 @@ from django.conf import settings
 
 from core.keyfile import key_file
 from core.secrets import SecretUnreadableError
-from programs import definition
+from programs.definition.environment import environment_of
 from programs.logs.paths import LogFile, open_for_program
 from programs.logs.reader import Reader
 from programs.models import Program
@@ -212,7 +212,7 @@ def _environment(program: Program, index: int, account: Any, marker: str) -> dic
     environment |= {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     if account is not None:
         environment |= {"HOME": account.pw_dir, "USER": account.pw_name, "SHELL": account.pw_shell or "/bin/sh"}
-    environment |= {name: fill(value, index) for name, value in definition.environment_of(program).items()}
+    environment |= {name: fill(value, index) for name, value in environment_of(program).items()}
     return environment | {platform.MARKER: marker}
 
 

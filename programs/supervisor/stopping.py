@@ -12,9 +12,9 @@ from typing import Any
 
 import structlog
 
+from programs.definition.syntax import signal_number
 from programs.models import Program
 from programs.placeholders import fill
-from programs.validation import signal_number
 
 from .platform import Exit, Identity
 from .ports import Context, System

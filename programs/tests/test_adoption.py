@@ -95,12 +95,12 @@ def test_the_monitor_and_its_programs_cannot_be_adopted(agent: AgentBox) -> None
     process = wait_state(program, "running")
     assert process.pid is not None
     assert process.pid not in {candidate.pid for candidate in adoption.candidates()}
-    with pytest.raises(ValidationError, match=r"belongs to web, which is looked after already\."):
+    with pytest.raises(ValidationError, match=r"belongs to web, which is supervised already\."):
         adoption.adopt(process.pid, name="again", actor="bob")
     assert agent.process is not None
     with pytest.raises(ValidationError, match=r"belongs to the monitor itself\."):
         adoption.adopt(agent.process.pid, name="agent", actor="bob")
-    with pytest.raises(ValidationError, match=r"is this command's own, or started it\."):
+    with pytest.raises(ValidationError, match=r"is this command itself, or one of its parents\."):
         adoption.adopt(os.getpid(), name="self", actor="bob")
 
 
@@ -108,14 +108,14 @@ def test_the_monitor_and_its_programs_cannot_be_adopted(agent: AgentBox) -> None
 @pytest.mark.parametrize(
     ("pid", "reason"),
     [
-        (1, "Process 1 is the one that started this system."),
+        (1, "Process 1 is the init process of this system."),
         (0, "There is no process 0."),
         (-1, "There is no process -1."),
         (2**31 - 1, f"There is no process {2**31 - 1}."),
         (2**70, f"There is no process {2**70}."),
     ],
 )
-def test_a_number_that_is_no_program_is_refused_with_the_reason(pid: int, reason: str) -> None:
+def test_a_pid_that_cannot_be_adopted_is_refused_with_the_reason(pid: int, reason: str) -> None:
     with pytest.raises(ValidationError) as refused:
         adoption.adopt(pid, name="x", actor="bob")
     assert refused.value.message_dict == {"pid": [reason]}
@@ -125,14 +125,14 @@ def test_a_number_that_is_no_program_is_refused_with_the_reason(pid: int, reason
 def test_a_kernel_thread_cannot_be_adopted() -> None:
     """A container sees none, so this one is made up."""
     thread = SimpleNamespace(pid=77, info={"ppid": 2, "cmdline": [], "status": "idle", "username": "root"})
-    assert adoption._obstacle(cast("psutil.Process", thread)) == "is a thread of the kernel"
+    assert adoption._obstacle(cast("psutil.Process", thread)) == "is a kernel thread"
 
 
 @pytest.mark.django_db
-def test_a_process_that_nobody_has_reaped_has_ended(stranger: subprocess.Popen[bytes]) -> None:
+def test_a_zombie_cannot_be_adopted(stranger: subprocess.Popen[bytes]) -> None:
     stranger.kill()
     wait_for(lambda: psutil.Process(stranger.pid).status() == psutil.STATUS_ZOMBIE)
-    with pytest.raises(ValidationError, match="has ended"):
+    with pytest.raises(ValidationError, match="has exited"):
         adoption.adopt(stranger.pid, name="x", actor="bob")
 
 
@@ -142,7 +142,7 @@ def test_only_root_can_adopt_the_processes_of_other_users(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr(adoption, "_own_name", lambda: "somebody")
-    with pytest.raises(ValidationError, match="only a monitor that runs as root can look after it"):
+    with pytest.raises(ValidationError, match="only a monitor that runs as root can supervise it"):
         adoption.adopt(stranger.pid, name="x", actor="bob")
     assert stranger.pid not in {candidate.pid for candidate in adoption.candidates()}
 

@@ -41,7 +41,7 @@ def test_an_operator_creates_a_maintenance_window(operator: Client, ops: Webhook
     ("changes", "words"),
     [
         ({"cron": "61 * * * *"}, "Not a cron expression"),
-        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "is no time"),
+        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "Use 30s, 5m, 2h or 1d"),
         ({"ends_at_0": "2025-12-31", "ends_at_1": "10:00:00"}, "must be after"),
         ({"endpoint": "99999"}, "valid choice"),
         ({"reason": "all of it"}, "Confirm it with"),
