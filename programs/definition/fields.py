@@ -70,7 +70,7 @@ class Definition:
     tags: list[str] = _live([], _("Words to filter by and to act on many programs, such as web, prod."))
     host: str | None = _at_restart(None, _("The host that runs the program. Default: the first host."))
     working_directory: str = _at_restart(
-        "", _("Absolute path of the folder it starts in. Default: the monitor's data folder.")
+        "", _("Absolute path of the folder it starts in. Default: a folder of its own.")
     )
     environment: list[EnvironmentEntry] = _at_restart(
         [],
