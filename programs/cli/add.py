@@ -7,7 +7,10 @@ import os
 import shlex
 from argparse import REMAINDER, ArgumentParser
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from django.conf import settings
 
 from core.access import command_actor
 from core.cli.exit_codes import Exit, FailedError, UsageError
@@ -66,6 +69,9 @@ class Add(Subcommand):
         values = with_secrets(self._values(options, terminal), _secrets(options, terminal))
         if missing := [field for field in ("name", "command") if field not in values]:
             raise UsageError(f"Missing: {' and '.join(missing)}.")
+        if options.command and "working_directory" not in values and (folder := _current_folder(terminal)):
+            values["working_directory"] = folder
+            terminal.warn(f"It will run in {folder}. Choose another folder with --working-directory.")
         saved = services.save_definition(values, actor=command_actor(), dry_run=options.dry_run)
         for field, notes in definition_warnings(saved.program).items():
             terminal.warn(f"warning: {field}: {' '.join(notes)}")
@@ -85,6 +91,18 @@ class Add(Subcommand):
         if options.command:
             values["command"] = _command(options.command, is_shell=bool(options.field_shell))
         return values | given_values(options, self._fields)
+
+
+def _current_folder(terminal: Terminal) -> str:
+    """The folder of the person at the terminal; empty for scripts, and where it is or holds the data folder."""
+    if not terminal.is_interactive:
+        return ""
+    try:
+        folder, data = Path.cwd(), Path(settings.DATA_DIR).resolve()
+    except FileNotFoundError:  # removed meanwhile
+        return ""
+    overlaps = folder == data or folder in data.parents or data in folder.parents
+    return "" if overlaps else str(folder)
 
 
 def _command(words: Sequence[str], *, is_shell: bool) -> str:

@@ -76,6 +76,30 @@ def test_options_set_the_fields_as_the_api_would() -> None:
     assert (made["success_exit_codes"], made["tags"], made["umask"]) == ([3], ["prod"], "027")
 
 
+def test_a_person_at_a_terminal_gets_the_current_folder(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATA_DIR = tmp_path / "monitor" / "data"
+    (tmp_path / "game").mkdir()
+    monkeypatch.chdir(tmp_path / "game")
+    done = program("add", "web", "./run.sh", answers="")
+    assert f"It will run in {tmp_path}/game." in done.err
+    assert stored()["working_directory"] == f"{tmp_path}/game"
+    program("add", "job", "./run.sh")
+    assert stored("job")["working_directory"] == ""
+
+
+def test_a_folder_with_the_monitors_data_is_never_the_default(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    (tmp_path / "data" / "logs").mkdir(parents=True)
+    for name, folder in (("parent", tmp_path), ("data", tmp_path / "data"), ("logs", tmp_path / "data" / "logs")):
+        monkeypatch.chdir(folder)
+        assert program("add", name, "python3 -m http.server", answers="").code == 0
+        assert stored(name)["working_directory"] == ""
+
+
 def test_a_shell_gets_the_command_as_typed() -> None:
     program("add", "--shell", "web", "--", "echo", "$HOME", "|", "wc")
     assert stored()["command"] == "echo $HOME | wc"
