@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Self
 
@@ -14,14 +16,16 @@ from aiohttp.client_reqrep import ClientResponse
 from aiohttp.payload import BytesPayload
 from django.conf import settings
 
-from .connector import Connector, wants_new, was_kept
+from .connector import Connector, used_protocol, wants_new, was_kept
 from .failures import transport_error
 from .messages import OutgoingRequest, OutgoingResponse, RefusedError, Tls, check_headers
 from .policy import Policy
 from .resolver import GuardedResolver
+from .response_head import merged_headers
 from .urls import check_url
 
 CONNECT_SECONDS = 5.0
+BODY_SECONDS = 5.0
 MOST_READ = 64 * 1024
 MOST_KEPT = 4 * 1024
 # Names what we set ourselves; an answer that is not compressed cannot grow beyond what was read.
@@ -29,17 +33,6 @@ OWN_HEADERS = ("Content-Type", "User-Agent", "Accept-Encoding", "Accept")
 
 
 GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
-
-
-class _Response(ClientResponse):
-    """Notes who answered before a short answer gives its connection back."""
-
-    peer = ""
-
-    async def start(self, connection: Any) -> ClientResponse:
-        address = connection.transport.get_extra_info("peername") if connection.transport else None
-        self.peer = address[0] if address else ""
-        return await super().start(connection)
 
 
 class Client:
@@ -56,7 +49,6 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS),
             skip_auto_headers=OWN_HEADERS,
-            response_class=_Response,
             auto_decompress=False,
             trust_env=False,
         )
@@ -73,21 +65,26 @@ class Client:
         return socket.socket(family, kind, protocol)
 
     async def send(self, request: OutgoingRequest, *, deadline: float = 15.0) -> OutgoingResponse:
-        """The answer, whatever its status. `deadline`: seconds for everything together, the reading included.
+        """The response, whatever its status. `deadline`: seconds for everything together, the reading included.
 
-        Raises RefusedError when our rules forbid it, TransportError when there is no whole answer in time.
+        A response counts from its status line on: what follows may be cut off, endless or malformed. Raises
+        RefusedError when our rules forbid the request, TransportError without a status line in time.
         """
         if self._session is None:
             raise RuntimeError("Client is used outside of `async with`")
         _check_url(request.url, self.policy)
         check_headers(request.headers)
         started = time.monotonic()
+        used_protocol.set(None)
         try:
             async with asyncio.timeout(deadline):
                 return await self._sent(self._session, request, started)
         except aiohttp.InvalidURL:
             raise RefusedError("The URL cannot be used.") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            # With its status line the receiver has decided: sending again could repeat the message.
+            if response := _partial_response(started):
+                return response
             raise transport_error(error, deadline) from error
 
     async def _sent(
@@ -97,7 +94,7 @@ class Client:
         try:
             return await self._exchange(session, request, started)
         except GONE:
-            if not was_kept.get():
+            if not was_kept.get() or _partial_response(started):
                 raise
         new = wants_new.set(True)
         try:
@@ -117,13 +114,20 @@ class Client:
             ssl=_ssl(request.tls),
         ) as response:
             head = await _head(response)
-            return OutgoingResponse(
-                status=response.status,
-                headers={name.lower(): value for name, value in response.headers.items()},
-                body_head=head,
-                duration_ms=round((time.monotonic() - started) * 1000),
-                peer=getattr(response, "peer", ""),
-            )
+            return _response(response.status, merged_headers(response.headers.items()), started, head)
+
+
+def _response(status: int, headers: Mapping[str, str], started: float, head: bytes = b"") -> OutgoingResponse:
+    protocol = used_protocol.get()
+    duration_ms = round((time.monotonic() - started) * 1000)
+    return OutgoingResponse(status, headers, head, duration_ms, "" if protocol is None else protocol.peer)
+
+
+def _partial_response(started: float) -> OutgoingResponse | None:
+    protocol = used_protocol.get()
+    # Not by truth: a protocol without queued messages is false.
+    received = None if protocol is None else protocol.received_head()
+    return None if received is None else _response(*received, started)
 
 
 @lru_cache(maxsize=256)
@@ -142,11 +146,14 @@ def _ssl(tls: Tls) -> ssl.SSLContext | bool:
 async def _head(response: ClientResponse) -> bytes:
     """The first bytes of the body. Reads on for a while, so that most senders can finish what they say."""
     head, read = b"", 0
-    async for chunk in response.content.iter_any():
-        head = (head + chunk)[:MOST_KEPT] if len(head) < MOST_KEPT else head
-        read += len(chunk)
-        if read >= MOST_READ:
-            break
+    # A body that is cut off, malformed or endless changes nothing about the status.
+    with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in response.content.iter_any():
+                head = (head + chunk)[:MOST_KEPT] if len(head) < MOST_KEPT else head
+                read += len(chunk)
+                if read >= MOST_READ:
+                    break
     return head
 
 

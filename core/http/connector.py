@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
 from .addresses import literal
+from .response_head import RecordingHandler
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -22,6 +24,8 @@ was_kept: ContextVar[bool] = ContextVar("was_kept", default=False)
 """Whether the connection that the current task was given last had been used before."""
 wants_new: ContextVar[bool] = ContextVar("wants_new", default=False)
 """Set to have what is kept to that place closed, and a new connection made."""
+used_protocol: ContextVar[RecordingHandler | None] = ContextVar("used_protocol", default=None)
+"""The protocol of the connection that the current task was given last."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -30,10 +34,12 @@ class Connector(aiohttp.TCPConnector):
             resolver=resolver, use_dns_cache=False, keepalive_timeout=KEPT_SECONDS, limit=0, **options
         )
         self._names = resolver
+        self._factory = partial(RecordingHandler, loop=self._loop)
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:
         """Raises RefusedError, like the resolver, when a name may no longer be dialled."""
         was_kept.set(False)
+        used_protocol.set(None)
         key: ConnectionKey = req.connection_key
         if wants_new.get():
             self._close_all_but(key, frozenset())
@@ -43,6 +49,7 @@ class Connector(aiohttp.TCPConnector):
         kept = {protocol for protocol, _ in self._conns.get(key, ())}
         connection = await super().connect(req, traces, timeout)
         was_kept.set(connection.protocol in kept)
+        used_protocol.set(cast(RecordingHandler, connection.protocol))
         return connection
 
     async def _addresses(self, key: ConnectionKey) -> frozenset[str]:

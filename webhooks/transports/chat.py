@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,4 +53,9 @@ def response_json(body_head: bytes) -> dict[str, Any]:
 
 
 def parse_seconds(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 < value <= 86_400 else None
+    """Seconds from a number or its text; None for anything else, and for infinity."""
+    try:
+        seconds = float(value) if type(value) in (int, float, str) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None
