@@ -168,6 +168,8 @@ class WebhookDelivery(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True)
+    # Its age counts from here instead of from the event: when a person asked to send it.
+    age_from = models.DateTimeField(null=True, editable=False)
     next_trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.EVENT)
     lease_until = models.DateTimeField(null=True)
     attempt_count = models.PositiveIntegerField(default=0, help_text=_("All attempts, counted before sending."))

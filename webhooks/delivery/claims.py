@@ -31,7 +31,8 @@ MAX_CACHED_PAYLOADS = 500
 MIN_SECRET_LENGTH = 6  # masking every short word of a URL would make a response unreadable
 State = WebhookDelivery.State
 DUE = """
-SELECT d.id, d.event_id, e.timestamp, d.attempt_count, d.round_count, d.next_trigger
+SELECT d.id, d.event_id, e.timestamp, COALESCE(d.age_from, e.timestamp), d.attempt_count, d.round_count,
+    d.next_trigger
 FROM {delivery} d JOIN {event} e ON e.id = d.event_id
 WHERE d.endpoint_id = %s AND d.state = 'pending' AND d.{queue} AND {ready}
 ORDER BY d.next_attempt_at, d.id LIMIT %s {lock}
@@ -108,11 +109,15 @@ def _credentials(destination: Destination) -> tuple[str, ...]:
 
 
 class DueDelivery(NamedTuple):
-    """A due row, not leased yet. `round_count`: attempts since its retry schedule started."""
+    """A due row, not leased yet. `round_count`: attempts since its retry schedule started.
+
+    `age_from`: when the event happened, or when a person asked to send it.
+    """
 
     delivery_id: str
     event_id: int
     event_at: datetime
+    age_from: datetime
     attempt_count: int
     round_count: int
     trigger: str
@@ -131,7 +136,10 @@ def due_deliveries(
     )
     times = [now, now + timedelta(seconds=endpoint.bundle_seconds)] if is_bundle else [now]
     found = bulk_sql.fetch(statement, [endpoint.pk, *times, limit])
-    return [DueDelivery(id_, event, bulk_sql.to_datetime(at), *rest) for id_, event, at, *rest in found]
+    return [
+        DueDelivery(id_, event, bulk_sql.to_datetime(at), bulk_sql.to_datetime(age_from), *rest)
+        for id_, event, at, age_from, *rest in found
+    ]
 
 
 # --- Claims ---------------------------------------------------------------------------------------------
@@ -233,8 +241,8 @@ class Claimer:
 
 
 def _drop_expired(due: list[DueDelivery], max_age: float | None, now: datetime) -> list[DueDelivery]:
-    # A delivery that a person sends again is sent however old its event is.
-    expired = {r.delivery_id for r in due if r.trigger != "manual" and is_expired(r.event_at, max_age, now)}
+    # What a person sends again is sent once in any case: thousands may have to wait for the rate limit.
+    expired = {r.delivery_id for r in due if r.trigger != "manual" and is_expired(r.age_from, max_age, now)}
     if expired:
         WebhookDelivery.objects.filter(pk__in=expired).update(
             # Not an attempt: nothing was sent.

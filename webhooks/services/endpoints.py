@@ -230,7 +230,10 @@ def _reset_after_enable(endpoint: WebhookEndpoint, resume: bool | None) -> None:
         last_error="",
         enabled_at=timezone.now(),
     )
-    if not resume:
+    if resume:
+        # Most are old by now: the person wants them anyway.
+        WebhookDelivery.objects.filter(endpoint=endpoint, state=State.PENDING).update(age_from=timezone.now())
+    else:
         _cancel_pending(endpoint, "the endpoint was disabled")
     ring_on_commit(writer.WAKEUP_CHANNEL)
 

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from programs.models import ProgramEvent
+from webhooks import services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.tests import receiver as answers
 from webhooks.tests.receiver import Receiver
@@ -90,6 +91,52 @@ def test_without_a_maximum_age_only_chat_messages_expire_after_a_day(receiver: R
     send()
     assert receiver.at("/chat") == []
     assert len(receiver.at("/signed")) == 1
+
+
+def redeliver_all(row: WebhookEndpoint) -> None:
+    services.redeliver(only_delivery(), actor="tester")
+
+
+def recover_all(row: WebhookEndpoint) -> None:
+    assert services.recover(row, since=timezone.now() - timedelta(days=9), actor="tester") == 1
+
+
+def replay_all(row: WebhookEndpoint) -> None:
+    only_delivery().delete()
+    assert services.replay_missing(row, since=timezone.now() - timedelta(days=9), actor="tester") == 1
+
+
+def resume(row: WebhookEndpoint) -> None:
+    WebhookDelivery.objects.update(state="pending", next_attempt_at=timezone.now())
+    services.disable_endpoint(row, reason="enough", cancel_pending=False)
+    row.refresh_from_db()
+    services.save_endpoint({"enabled": True}, actor="tester", endpoint=row, resume=True)
+
+
+@pytest.mark.parametrize("ask", [redeliver_all, recover_all, replay_all, resume])
+def test_the_age_of_what_a_person_sends_again_counts_from_then(receiver: Receiver, ask: Any) -> None:
+    busy = answers.status(429, Retry_After="3.5")
+    row = chat(receiver.script("/chat", busy, 500, 200), events=["agent.*"])
+    record_event("agent.started")
+    pass_time(5 * 86_400)
+    WebhookDelivery.objects.update(state="expired", next_attempt_at=None)
+    ask(row)
+    for _ in range(3):
+        send()
+        pass_time(700)
+    assert (len(receiver.received), only_delivery().state) == (3, "delivered")
+
+
+def test_what_a_person_sends_again_expires_too_in_the_end(receiver: Receiver) -> None:
+    chat(receiver.script("/chat", 500), events=["agent.*"], max_age_seconds=3600)
+    record_event("agent.started")
+    pass_time(5 * 86_400)
+    redeliver_all(WebhookEndpoint.objects.get())
+    send()
+    assert only_delivery().state == "pending"
+    pass_time(3700)
+    send()
+    assert (len(receiver.received), only_delivery().state) == (1, "expired")
 
 
 def test_a_response_can_mean_that_the_url_is_no_longer_valid(receiver: Receiver) -> None:

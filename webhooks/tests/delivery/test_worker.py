@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
+from asgiref.sync import sync_to_async
 from django.utils import timezone
 from standardwebhooks import Webhook
 
@@ -291,6 +293,18 @@ def test_redelivery_keeps_the_id_and_restarts_the_retry_schedule(receiver: Recei
     assert only_delivery().state == "delivered"
     assert attempts(only_delivery())[-1] == (3, "manual", 200, "")
     assert len({one.id for one in receiver.received}) == 1
+
+
+def test_a_redelivery_during_the_last_attempt_starts_a_new_round(receiver: Receiver) -> None:
+    async def ask_again(request: Any) -> Any:
+        await sync_to_async(services.redeliver)(await WebhookDelivery.objects.aget(), actor="tester")
+        return await answers.status(500)(request)
+
+    endpoint(receiver.script("/hook", ask_again, 200), retry_schedule=[])
+    record_event("agent.started")
+    send()
+    assert attempts(only_delivery()) == [(1, "event", 500, "status"), (2, "manual", 200, "")]
+    assert only_delivery().state == "delivered"
 
 
 def test_a_delivery_of_a_crashed_worker_is_sent_again_after_its_lease(receiver: Receiver) -> None:
