@@ -47,6 +47,12 @@ UPDATE {delivery} SET lease_until = %s, next_attempt_at = %s, attempt_count = at
 WHERE id IN ({ids}) AND state = 'pending' AND lease_until IS NULL
 """
 
+GIVE_BACK = """
+UPDATE {delivery} SET lease_until = NULL, next_attempt_at = %s, attempt_count = attempt_count - 1,
+    round_count = round_count - 1
+WHERE id IN ({ids})
+"""
+
 
 # --- Where to send --------------------------------------------------------------------------------------
 
@@ -218,7 +224,8 @@ class Claimer:
         endpoint = slot.endpoint
         destination = self._destination(endpoint)
         # Suspects are never bundled: after another crash it must be clear which delivery caused it.
-        is_bundle = endpoint.bundle_seconds > 0 and self._queue == SendQueue.REGULAR
+        # Other formats cannot be bundled: an endpoint may be older than the check that refuses it.
+        is_bundle = endpoint.bundle_seconds > 0 and destination.is_chat and self._queue == SendQueue.REGULAR
         due = due_deliveries(endpoint, self._queue, now, MAX_BUNDLE if is_bundle else limit, is_bundle=is_bundle)
         rows = _drop_expired(due, destination.max_age(endpoint), now)
         # A bundle is one request, so it counts once for the rate limit.
@@ -296,3 +303,18 @@ class PayloadCache:
         for batch in batches:
             batch.items = tuple(item for item in batch.items if item.event_id in self._bodies)
             batch.bodies = [self._bodies[item.event_id] for item in batch.items]
+
+
+def split_bundles(batches: list[DeliveryBatch], now: datetime) -> None:
+    """Leaves in each bundle what one message can show, and makes the rest due again for the next one.
+
+    Call it in the transaction of the claim.
+    """
+    surplus: list[str] = []
+    for batch in batches:
+        if batch.destination.transport is not None and len(batch.bodies) > 1:
+            count = batch.destination.transport.count_fitting(batch.bodies)
+            surplus += [item.delivery_id for item in batch.items[count:]]
+            batch.items, batch.bodies = batch.items[:count], batch.bodies[:count]
+    if surplus:
+        bulk_sql.execute(GIVE_BACK.format(**TABLES, ids=bulk_sql.placeholders(surplus)), [now, *surplus])

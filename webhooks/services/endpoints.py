@@ -149,7 +149,17 @@ def _assign(endpoint: WebhookEndpoint, values: Mapping[str, Any]) -> list[str]:
         endpoint.settings = _with_kept_secrets(endpoint, given)
         columns.append("encrypted_settings")
     endpoint.full_clean()
+    if {"bundle_seconds", "format"} & values.keys():
+        _check_bundle(endpoint)
     return columns
+
+
+def _check_bundle(endpoint: WebhookEndpoint) -> None:
+    transport = transports.get(endpoint.format)
+    if endpoint.bundle_seconds > 0 and not transport.is_chat:
+        raise ValidationError(
+            {"bundle_seconds": f"{transport.label}: these messages cannot be bundled. Enter 0 seconds."}
+        )
 
 
 def _url_or_set(endpoint: WebhookEndpoint, url: Any) -> Any:
@@ -271,7 +281,7 @@ def disable_endpoint(
 def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
     """Returns the new secret in clear. For 24 hours messages are signed with the old one too.
 
-    Raises ConflictError if the format does not sign, or the endpoint was removed.
+    Raises ConflictError if the format does not sign, the endpoint was removed, or too many old secrets still sign.
     """
     if not transports.get(endpoint.format).is_signed:
         raise ConflictError(

@@ -109,6 +109,20 @@ def test_a_format_with_its_own_client_has_no_tls_settings(values: dict[str, Any]
     assert refused.value.message_dict.keys() == values.keys()
 
 
+@pytest.mark.parametrize("kind", ["standard", "template"])
+def test_a_format_that_cannot_bundle_is_refused_with_bundling(kind: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        save(format=kind, bundle_seconds=5)
+    assert "bundle_seconds" in refused.value.message_dict
+    chat = save(format="slack", bundle_seconds=5).endpoint
+    with pytest.raises(ValidationError, match="cannot be bundled"):
+        save(chat, format=kind)
+    stored = WebhookEndpoint.objects.get()
+    WebhookEndpoint.objects.update(format=kind)
+    stored.refresh_from_db()
+    assert save(stored, enabled=False).endpoint.bundle_seconds == 5, "other fields can still be changed"
+
+
 def test_the_masked_url_keeps_the_stored_one() -> None:
     row = save(url=DISCORD, format="discord").endpoint
     save(row, url=display_url(row), name="renamed")

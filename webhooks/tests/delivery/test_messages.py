@@ -38,6 +38,30 @@ def test_events_within_the_bundle_time_become_one_message(receiver: Receiver) ->
     assert WebhookAttempt.objects.count() == 5
 
 
+def test_a_bundle_that_one_message_cannot_show_is_continued_in_the_next(receiver: Receiver) -> None:
+    row = chat(receiver.url(), bundle_seconds=600, events=["program.fatal"], max_concurrency=1)
+    web = program()
+    for number in range(30):
+        record_event("program.fatal", web, reason=f"reason-{number:02} " + "x" * 200)
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now())
+    send()
+    texts = [one.body.decode() for one in receiver.received]
+    assert 2 <= len(texts) < 15
+    assert [sum(f"reason-{number:02}" in text for text in texts) for number in range(30)] == [1] * 30
+    assert set(row.deliveries.values_list("state", "attempt_count", "round_count")) == {("delivered", 1, 1)}
+
+
+def test_a_format_that_cannot_bundle_sends_singly(receiver: Receiver) -> None:
+    row = endpoint(receiver.url(), events=["agent.*"])
+    WebhookEndpoint.objects.filter(pk=row.pk).update(bundle_seconds=600)
+    for _ in range(3):
+        record_event("agent.started")
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now())
+    send()
+    assert len(receiver.received) == 3
+    assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"delivered"}
+
+
 def test_a_failed_bundle_is_retried_as_a_whole(receiver: Receiver) -> None:
     chat(receiver.script("/hook", 500, 200), bundle_seconds=10, events=["agent.*"])
     for _ in range(3):

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, cut, last_lines, length
 
 MAX_CONTENT = 2000
 MAX_DESCRIPTION = 4096
@@ -42,6 +42,7 @@ class Discord(ChatTransport[DiscordSettings]):
     label = "Discord"
     url_hint = "https://discord.com/api/webhooks/…/…"
     url_help = "In Discord: edit the channel, Integrations, Webhooks, Copy Webhook URL."
+    digest_room = MAX_DESCRIPTION
     Settings = DiscordSettings
 
     def card(self, message: EventMessage, settings: DiscordSettings) -> dict[str, Any]:
@@ -50,9 +51,12 @@ class Discord(ChatTransport[DiscordSettings]):
         )
 
     def digest(self, digest: Digest, settings: DiscordSettings) -> dict[str, Any]:
-        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=600)
+        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=MAX_DIGEST_LINE)
         embed = {"description": text, "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
 
     def _payload(
         self, content: str, tone: MessageTone, embed: dict[str, Any], settings: DiscordSettings
