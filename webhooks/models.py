@@ -8,7 +8,8 @@ endpoint. A delivery is due when it is `pending` and `next_attempt_at` has passe
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from django.db import models
@@ -35,6 +36,13 @@ def default_events() -> list[str]:
     return ["program.*"]
 
 
+class OldSecret(NamedTuple):
+    """A secret that was rotated away and signs until then."""
+
+    secret: str
+    until: datetime
+
+
 class WebhookEndpoint(models.Model):
     """Where to send which events. URL, secrets and the format's settings are encrypted."""
 
@@ -44,6 +52,7 @@ class WebhookEndpoint(models.Model):
     # Encrypted as a whole: many services put their token into the path.
     encrypted_url = models.TextField(editable=False)
     encrypted_secret = models.TextField(blank=True, editable=False)
+    # A list, see `old_secrets`; `old_secret_until` is when the last of them expires.
     encrypted_old_secret = models.TextField(blank=True, editable=False)
     old_secret_until = models.DateTimeField(null=True, editable=False)
     encrypted_settings = models.TextField(blank=True, editable=False)
@@ -112,9 +121,19 @@ class WebhookEndpoint(models.Model):
         self.encrypted_secret = secrets.encrypt(value) if value else ""
 
     @property
-    def old_secret(self) -> str:
-        # Also after `old_secret_until`: the caller checks the time.
-        return secrets.decrypt(self.encrypted_old_secret) if self.encrypted_old_secret else ""
+    def old_secrets(self) -> list[OldSecret]:
+        """Newest first, including expired ones. Raises SecretUnreadableError."""
+        text = secrets.decrypt(self.encrypted_old_secret) if self.encrypted_old_secret else "[]"
+        # Up to version 0.1 the column held a single secret.
+        if not text.startswith("["):
+            return [OldSecret(text, self.old_secret_until)] if self.old_secret_until else []
+        return [OldSecret(secret, datetime.fromisoformat(until)) for secret, until in json.loads(text)]
+
+    @old_secrets.setter
+    def old_secrets(self, value: list[OldSecret]) -> None:
+        stored = json.dumps([(old.secret, old.until.isoformat()) for old in value])
+        self.encrypted_old_secret = secrets.encrypt(stored) if value else ""
+        self.old_secret_until = max((old.until for old in value), default=None)
 
     @property
     def settings(self) -> dict[str, Any]:

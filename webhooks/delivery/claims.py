@@ -20,7 +20,7 @@ from webhooks import transports
 from webhooks.delivery import rate_limit
 from webhooks.delivery.retry_schedule import is_expired
 from webhooks.delivery.send_slots import NEVER, QUEUE_FILTERS, TABLES, PendingEndpoint, SendQueue, SendSlot
-from webhooks.models import CHAT_MAX_AGE_SECONDS, WebhookDelivery, WebhookEndpoint
+from webhooks.models import CHAT_MAX_AGE_SECONDS, OldSecret, WebhookDelivery, WebhookEndpoint
 from webhooks.outbox import payload
 from webhooks.transports import UnknownKindError
 from webhooks.transports.base import Transport
@@ -68,8 +68,7 @@ class Destination:
     url: str = field(default="", repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     secret: str = field(default="", repr=False)
-    old_secret: str = field(default="", repr=False)
-    old_secret_until: datetime | None = None
+    old_secrets: tuple[OldSecret, ...] = field(default=(), repr=False)
     tls: Tls = VERIFIED
     config_error: str = ""
     credentials: tuple[str, ...] = field(default=(), repr=False)  # to be masked in responses and errors
@@ -85,27 +84,29 @@ class Destination:
                 url=endpoint.url,
                 settings=endpoint.settings,
                 secret=endpoint.secret,
-                old_secret=endpoint.old_secret,
-                old_secret_until=endpoint.old_secret_until,
+                old_secrets=tuple(endpoint.old_secrets),
                 tls=Tls(endpoint.verify_tls, endpoint.ca_certificates),
             )
             return replace(found, credentials=_credentials(found))
         except (SecretUnreadableError, UnknownKindError) as error:
             return cls(id=endpoint.pk, name=endpoint.name, config_error=str(error))
 
+    @property
+    def is_chat(self) -> bool:
+        return self.transport is not None and self.transport.is_chat
+
     def signing_secrets(self, now: datetime) -> list[str]:
-        # During the overlap after a rotation receivers may know either secret.
-        has_old = self.old_secret and self.old_secret_until is not None and now < self.old_secret_until
-        return [self.secret, self.old_secret] if has_old else [self.secret]
+        # For a while after a rotation receivers may still know an old secret.
+        return [self.secret, *(old.secret for old in self.old_secrets if now < old.until)]
 
     def max_age(self, endpoint: PendingEndpoint) -> float | None:
-        is_chat = self.transport is not None and self.transport.is_chat
-        return endpoint.max_age_seconds or (CHAT_MAX_AGE_SECONDS if is_chat else None)
+        return endpoint.max_age_seconds or (CHAT_MAX_AGE_SECONDS if self.is_chat else None)
 
 
 def _credentials(destination: Destination) -> tuple[str, ...]:
     parts = urlsplit(destination.url)
-    found = [destination.url, destination.secret, destination.old_secret, parts.query, *parts.path.split("/")]
+    old = [each.secret for each in destination.old_secrets]
+    found = [destination.url, destination.secret, *old, parts.query, *parts.path.split("/")]
     if destination.transport is not None:
         found += [str(destination.settings.get(name, "")) for name in destination.transport.secret_fields()]
     return tuple(text for text in found if len(text) >= MIN_SECRET_LENGTH)

@@ -117,6 +117,14 @@ def test_without_a_maximum_age_only_chat_messages_expire_after_a_day(receiver: R
     assert len(receiver.at("/signed")) == 1
 
 
+def test_410_disables_a_chat_endpoint_too(receiver: Receiver) -> None:
+    row = chat(receiver.script("/hook", answers.status(410, "channel_is_archived")), events=["agent.*"])
+    record_event("agent.started")
+    send()
+    row.refresh_from_db()
+    assert (row.enabled, row.disabled_reason) == (False, "the receiver answered 410 Gone")
+
+
 def redeliver_all(row: WebhookEndpoint) -> None:
     services.redeliver(only_delivery(), actor="tester")
 
