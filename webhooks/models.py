@@ -187,7 +187,9 @@ class WebhookDelivery(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True)
-    # Its age counts from here instead of from the event: when a person asked to send it.
+    # What a muted event is about that may outlast the mute, see `outbox.lasting`; null: nothing to send later.
+    withheld = models.CharField(max_length=200, null=True, editable=False)  # noqa: DJ001
+    # Its age counts from here instead of from the event: when a person asked to send it, or a mute ended.
     age_from = models.DateTimeField(null=True, editable=False)
     next_trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.EVENT)
     lease_until = models.DateTimeField(null=True)
@@ -214,6 +216,11 @@ class WebhookDelivery(models.Model):
                 fields=["endpoint", "next_attempt_at"],
                 condition=Q(state="pending", crash_count__gt=0),
                 name="delivery_suspect",
+            ),
+            models.Index(
+                fields=["endpoint", "withheld"],
+                condition=Q(withheld__isnull=False),
+                name="delivery_withheld",
             ),
             models.Index(fields=["lease_until"], condition=Q(lease_until__isnull=False), name="delivery_leased"),
         ]

@@ -96,6 +96,7 @@ def _send_again(rows: QuerySet[WebhookDelivery]) -> int:
         next_attempt_at=Coalesce(F("lease_until"), now),
         next_trigger=Trigger.MANUAL,
         age_from=now,
+        withheld=None,
         round_count=0,
         crash_count=0,
     )
