@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Self
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp.client_reqrep import ClientResponse
 from aiohttp.payload import BytesPayload
 from django.conf import settings
+from yarl import URL
 
 from .connector import Connector, used_protocol, wants_new, was_kept
 from .failures import transport_error
@@ -29,6 +32,8 @@ BODY_SECONDS = 5.0
 MOST_READ = 64 * 1024
 MOST_KEPT = 4 * 1024
 # Names what we set ourselves; an answer that is not compressed cannot grow beyond what was read.
+# Whatever RFC 3986 does not allow in path and query, such as `ä`, `|`, and `%` that begins no escape.
+NOT_IN_URL = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9%._~:/?\[\]@!$&'()*+,;=-]")
 OWN_HEADERS = ("Content-Type", "User-Agent", "Accept-Encoding", "Accept")
 
 
@@ -107,7 +112,7 @@ class Client:
     ) -> OutgoingResponse:
         async with session.request(
             request.method,
-            request.url,
+            _target(request.url),
             headers=_with_own(request.headers),
             data=BytesPayload(request.body) if request.body else None,  # as aiohttp would find out in the end
             allow_redirects=False,
@@ -134,6 +139,26 @@ def _partial_response(started: float) -> OutgoingResponse | None:
 def _check_url(url: str, policy: Policy) -> None:
     """The same few are asked for again and again. What decides is the address that is dialled in the end."""
     check_url(url, policy)
+
+
+@lru_cache(maxsize=256)
+def _target(url: str) -> URL:
+    """The URL with its percent-encoding as it was entered; yarl would decode `%7E` and rewrite `%2f`.
+
+    Raises ValueError.
+    """
+    parts = urlsplit(url)
+    return URL.build(
+        scheme=parts.scheme,
+        authority=URL(f"{parts.scheme}://{parts.netloc}").raw_authority,
+        path=_quoted(parts.path) or "/",
+        query_string=_quoted(parts.query),
+        encoded=True,
+    )
+
+
+def _quoted(text: str) -> str:
+    return NOT_IN_URL.sub(lambda found: quote(found[0], safe=""), text)
 
 
 @lru_cache(maxsize=64)

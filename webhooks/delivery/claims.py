@@ -108,7 +108,7 @@ def _credentials(destination: Destination) -> tuple[str, ...]:
     old = [each.secret for each in destination.old_secrets]
     found = [destination.url, destination.secret, *old, parts.query, *parts.path.split("/")]
     if destination.transport is not None:
-        found += [str(destination.settings.get(name, "")) for name in destination.transport.secret_fields()]
+        found += destination.transport.secret_texts(destination.settings)
     return tuple(text for text in found if len(text) >= MIN_SECRET_LENGTH)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.http import Client, OutgoingRequest, Policy, RefusedError, TransportError
-from core.tests.http_rig import OK, Reader, Writer, failure, free_port, post, serving
+from core.tests.http_rig import OK, Reader, Writer, answering, failure, free_port, post, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,6 +27,33 @@ async def test_it_hands_over_exactly_the_bytes_and_says_what_came_back(client: C
     assert b"X-Own: 1" in head and b"User-Agent: program-monitor/" in head and b"Accept-Encoding: identity" in head
     assert (response.status, response.body_head, response.peer) == (200, b"ok", "127.0.0.1")
     assert response.headers["content-length"] == "2" and response.duration_ms < 5000
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("/%7Euser/%41%2f%2F", "/%7Euser/%41%2f%2F"),
+        ("/a/%2e%2e/../b//c;v=1,2", "/a/%2e%2e/../b//c;v=1,2"),
+        ("/?a=%3d&b=%C3%a4&c=a+b%2B%20&c=&d&a=1", "/?a=%3d&b=%C3%a4&c=a+b%2B%20&c=&d&a=1"),
+        ("/?next=https://b.example/?x=1&y[]=2", "/?next=https://b.example/?x=1&y[]=2"),
+        ("?a=%41", "/?a=%41"),
+        ("", "/"),
+        ('/ä|"<>^`{}?ü=100%&a=%zz#part', "/%C3%A4%7C%22%3C%3E%5E%60%7B%7D?%C3%BC=100%25&a=%25zz"),
+    ],
+)
+async def test_the_percent_encoding_of_a_url_stays_as_typed(client: Client, typed: str, sent: str) -> None:
+    async with serving() as server:
+        await client.send(post(server.url(typed)))
+    assert server.requests[0].startswith(f"POST {sent} HTTP/1.1\r\nHost: 127.0.0.1:".encode())
+
+
+async def test_a_host_name_in_other_letters_is_sent_in_ascii(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1"]))
+    async with serving() as server:
+        await client.send(post(server.url("/%7e", host="BÜCHER.test")))
+    assert f"Host: xn--bcher-kva.test:{server.port}".encode() in server.requests[0]
 
 
 async def test_it_takes_the_way_over_a_name_and_over_ipv6(client: Client) -> None:

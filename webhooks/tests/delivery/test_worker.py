@@ -38,6 +38,19 @@ def test_an_event_arrives_as_json_that_standardwebhooks_verifies(receiver: Recei
     assert got.headers["user-agent"].startswith("program-monitor/")
 
 
+def test_a_signed_message_can_have_basic_authentication(receiver: Receiver) -> None:
+    row = endpoint(receiver.script("/hook", answers.status(200, "Basic dXNlcjpwYXNz, dXNlcjpwYXNz")))
+    secret = services.save_endpoint(
+        {"settings": {"secret_headers": "Authorization: Basic dXNlcjpwYXNz"}}, actor="tester", endpoint=row
+    ).endpoint.secret
+    record_event("agent.started")
+    send()
+    (request,) = receiver.received
+    assert request.headers["authorization"] == "Basic dXNlcjpwYXNz"
+    Webhook(secret).verify(request.body, request.headers)
+    assert "dXNlcjpwYXNz" not in only_delivery().attempts.get().response
+
+
 def test_500_500_200_makes_three_attempts_with_one_id_and_the_scheduled_delays(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", 500, 500, 200))
     record_event("agent.started")

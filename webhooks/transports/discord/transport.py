@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field
 
@@ -73,10 +73,12 @@ class Discord(ChatTransport[DiscordSettings]):
 
     def address(self, url: str, settings: DiscordSettings) -> str:
         # With `wait`, Discord responds only after it has validated the message.
+        own = {"wait": "true"} | ({"thread_id": settings.thread_id} if settings.thread_id else {})
         parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query)) | {"wait": "true"}
-        query |= {"thread_id": settings.thread_id} if settings.thread_id else {}
-        return urlunsplit(parts._replace(query=urlencode(query)))
+        # The others stay as they were entered.
+        others = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in own]
+        query = "&".join([*others, *(f"{name}={value}" for name, value in own.items())])
+        return urlunsplit(parts._replace(query=query))
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         return response.status in GONE
