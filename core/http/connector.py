@@ -34,7 +34,7 @@ class Connector(aiohttp.TCPConnector):
             resolver=resolver, use_dns_cache=False, keepalive_timeout=KEPT_SECONDS, limit=0, **options
         )
         self._names = resolver
-        self._factory = partial(RecordingHandler, loop=self._loop)
+        self._factory = partial(RecordingHandler, loop=self._loop)  # type: ignore[assignment]  # a subclass
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:
         """Raises RefusedError, like the resolver, when a name may no longer be dialled."""

@@ -42,7 +42,8 @@ class RecordingHandler(ResponseHandler):
         super().data_received(data)
 
     def _record(self, data: bytes) -> None:
-        self._head += data[: MAX_HEAD - len(self._head)]
+        # Line breaks in front of the status line are no end of a head.
+        self._head = (self._head + data[: MAX_HEAD - len(self._head)]).lstrip()
         while end := HEAD_END.search(self._head):
             if not is_interim(_status(self._head)):
                 self._is_complete = True

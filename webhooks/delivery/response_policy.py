@@ -33,7 +33,7 @@ def classify_response(status: int, headers: Mapping[str, str], *, permanent: boo
     # Success, and 410 for the whole endpoint, say more than anything about this delivery alone.
     if verdict is not DeliveryVerdict.RETRY:
         return verdict
-    if headers.get(ABORT_HEADER, "").strip().lower() == ABORT_VALUE:
+    if ABORT_VALUE in (value.strip().lower() for value in headers.get(ABORT_HEADER, "").split(",")):
         return DeliveryVerdict.REFUSED
     if status in THROTTLING and "retry-after" in headers:
         return DeliveryVerdict.THROTTLED

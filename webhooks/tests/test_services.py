@@ -248,8 +248,8 @@ def test_every_secret_signs_for_a_day_after_it_was_rotated_however_often(monkeyp
         monkeypatch.setattr(timezone, "now", lambda hours=hours: start + timedelta(hours=hours))
         given.append(services.rotate_secret(saved.endpoint, actor="tester"))
     destination = Destination.from_endpoint(WebhookEndpoint.objects.get())
-    for hours, count in ((21, 4), (24.5, 3), (26, 2), (45, 1)):
-        assert destination.signing_secrets(start + timedelta(hours=hours)) == given[::-1][:count]
+    for minutes, count in ((21 * 60, 4), (24 * 60 + 30, 3), (26 * 60, 2), (45 * 60, 1)):
+        assert destination.signing_secrets(start + timedelta(minutes=minutes)) == given[::-1][:count]
     assert saved.endpoint.old_secret_until == start + timedelta(hours=44)
     monkeypatch.setattr(timezone, "now", lambda: start + timedelta(hours=30))
     services.rotate_secret(saved.endpoint, actor="tester")

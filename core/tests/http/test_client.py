@@ -223,7 +223,13 @@ async def test_after_the_status_line_nothing_can_spoil_the_answer(client: Client
 
 
 async def test_a_status_line_alone_is_an_answer(client: Client) -> None:
-    for line in (b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.0 201 \n", b"HTTP/1.1 202\r\n", b"HTTP/1.1 200 O"):
+    for line in (
+        b"HTTP/1.1 204 No Content\r\n",
+        b"HTTP/1.1 200 \r\n",
+        b"HTTP/1.0 201 \n",
+        b"HTTP/1.1 202\r\n",
+        b"HTTP/1.1 200 O",
+    ):
         async with serving(line) as server:
             assert (await client.send(post(server.url()))).status == int(line[9:12])
 

@@ -21,6 +21,7 @@ from webhooks.delivery.response_policy import DeliveryVerdict, classify_response
         (500, {"retry-after": "5"}, DeliveryVerdict.RETRY),
         (500, {"webhook-delivery": "abort-message"}, DeliveryVerdict.REFUSED),
         (200, {"webhook-delivery": "abort-message"}, DeliveryVerdict.DELIVERED),
+        (500, {"webhook-delivery": "abort-message, abort-message"}, DeliveryVerdict.REFUSED),
         (410, {"webhook-delivery": "abort-message"}, DeliveryVerdict.GONE),
         (999, {}, DeliveryVerdict.RETRY),
     ],

@@ -34,7 +34,7 @@ def accept_partial_responses() -> None:
         response.close()
         return response
 
-    http.client.parse_headers = parse_leniently
+    http.client.parse_headers = parse_leniently  # type: ignore[assignment]  # arguments passed on
     requests.adapters.HTTPAdapter.send = send_and_read  # type: ignore[assignment]  # options by name
 
 
