@@ -145,12 +145,17 @@ def _check_url(url: str, policy: Policy) -> None:
 def _target(url: str) -> URL:
     """The URL with its percent-encoding as it was entered; yarl would decode `%7E` and rewrite `%2f`.
 
-    Raises ValueError.
+    Raises RefusedError.
     """
     parts = urlsplit(url)
+    try:
+        authority = URL(f"{parts.scheme}://{parts.netloc}").raw_authority
+    # For example a host name that has no form in ASCII.
+    except ValueError:
+        raise RefusedError("The URL cannot be used.") from None
     return URL.build(
         scheme=parts.scheme,
-        authority=URL(f"{parts.scheme}://{parts.netloc}").raw_authority,
+        authority=authority,
         path=_quoted(parts.path) or "/",
         query_string=_quoted(parts.query),
         encoded=True,
@@ -158,7 +163,7 @@ def _target(url: str) -> URL:
 
 
 def _quoted(text: str) -> str:
-    return NOT_IN_URL.sub(lambda found: quote(found[0], safe=""), text)
+    return NOT_IN_URL.sub(lambda found: quote(found[0], safe="", errors="replace"), text)
 
 
 @lru_cache(maxsize=64)
