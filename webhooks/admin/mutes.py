@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cronsim import CronSim, CronSimError
@@ -46,7 +46,8 @@ def next_starts(cron: str, now: datetime, count: int = SHOWN_STARTS) -> list[dat
     """The next times that match, in local time of the server. Raises ValidationError."""
     validation.cron(cron)
     try:
-        times = CronSim(cron, local_time(now))
+        # In the repeated hour of autumn the first can have passed.
+        times = (at for at in CronSim(cron, local_time(now)) if at.astimezone(UTC) > now)
         return [next(times) for _number in range(count)]
     except (CronSimError, StopIteration) as error:
         raise ValidationError(_("This expression never matches.")) from error

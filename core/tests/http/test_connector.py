@@ -44,7 +44,21 @@ async def test_a_kept_connection_that_fails_is_replaced_once(client: Client) -> 
     assert answer.connections == 3
 
 
-async def test_a_new_connection_that_fails_is_an_error(client: Client) -> None:
+async def test_an_answer_cut_off_on_a_kept_connection_is_not_asked_for_again(client: Client) -> None:
+    async def cut_second(reader: Reader, writer: Writer) -> None:
+        writer.write(OK)
+        requests.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 202 Accepted\r\nX-Cut")
+        await writer.drain()
+
+    requests: list[bytes] = []
+    async with serving(cut_second) as server:
+        assert (await client.send(post(server.url()))).status == 200
+        assert (await client.send(post(server.url()))).status == 202
+        assert (len(server.requests), len(requests)) == (1, 1)
+
+
+async def test_a_new_connection_that_ends_without_an_answer_is_a_failure(client: Client) -> None:
     asked = 0
 
     async def hang_up(reader: Reader, writer: Writer) -> None:

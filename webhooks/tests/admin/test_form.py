@@ -166,6 +166,8 @@ def test_a_duplicate_name_is_an_error_of_the_name(ops: WebhookEndpoint) -> None:
 def test_the_subscription_is_saved_as_entered(admin: Client) -> None:
     web, db = rig.program("web"), rig.program("db")
     posted = filled(
+        format="discord",
+        discord__url="https://discord.com/api/webhooks/1/a",
         events=["program.crashed", "alert.*"],
         events__more="plugin.failed, agent.lost",
         programs=[web.pk, db.pk],

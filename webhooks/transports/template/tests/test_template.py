@@ -112,6 +112,11 @@ def test_a_valid_template_is_accepted() -> None:
     check(f"{URL}?n=$NAME", body='{"n": $NAME_JSON, "code": $EXIT_CODE_JSON, "t": "$SUMMARY ($$)"}')
 
 
+def test_a_header_in_another_spelling_replaces_the_first() -> None:
+    request = TEMPLATE.render(CRASH, URL, {"headers": "content-type: a/b\nX-A: 1", "secret_headers": "x-a: 2"})
+    assert request.headers == {"content-type": "a/b", "x-a": "2"}
+
+
 def test_secret_headers_are_secret() -> None:
     assert TEMPLATE.secret_fields() == {"secret_headers"}
     secret = "Authorization: Bearer hemmelig\nX-Key: sesame-open"
