@@ -198,7 +198,7 @@ def test_a_coarser_row_that_knows_more_is_not_replaced() -> None:
     program = define("web")
     store_usage(HOUR, program, NOON, cpu=50)
     importing.import_rows(importing.jsonl_rows(rows_at(MINUTE, [NOON, NOON + 60])))
-    assert HOUR.model._default_manager.get().cpu_max == 5000  # type: ignore[attr-defined]  # a row of usage
+    assert HOUR.model._default_manager.get().cpu_max == 5000
 
 
 def test_imported_rows_of_a_period_that_is_not_over_are_left_to_the_agent() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from core.models import AuditEntry, RetentionState
-from core.retention import ClockReading, confirm, current_state
+from core.retention import ClockJumpedError, ClockReading, confirm, current_state, request_permit
 from metrics.alerts.tests.factories import alert, rule
 from metrics.models import (
     Alert,
@@ -32,9 +34,12 @@ from metrics.tests.storage.test_recorder import host_row
 from programs import events
 from programs.hosts import this_host
 from programs.models import Incident, Program, ProgramEvent
+from programs.tests.actors import AgentBox, wait_for
+from programs.tests.conftest import box as box
 
 NOW = 20_800 * 86_400 + 43_200
 HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 def write(tier: Tier, program: int, timestamp: int) -> None:
@@ -213,11 +218,25 @@ def test_a_jump_between_two_starts_deletes_nothing_until_a_person_confirms(write
     assert ResourceUsage.objects.count() == 2
 
 
-def test_the_first_start_ever_is_compared_with_what_was_recorded_before(writer: Writer) -> None:
+def test_the_first_start_ever_is_compared_with_what_was_recorded_before(db: None) -> None:
     old_points()
-    tick(writer, clock_at(NOW + 100 * DAY_SECONDS, boot="b", uptime=160.0))
-    assert ResourceUsage.objects.count() == 3
-    assert current_state().held_since
+    later = NOW + 100 * DAY_SECONDS
+    newest = retention.newest_record(later)
+    assert newest == datetime.fromtimestamp(NOW + 120, UTC)
+    with pytest.raises(ClockJumpedError, match="99 days more than expected"):
+        request_permit(clock_at(later, boot="b", uptime=160.0), newest, is_default_host=True)
+
+
+@pytest.mark.skipif(FAKETIME is None and "CI" not in os.environ, reason="no faketime on this machine")
+def test_an_agent_that_starts_with_a_wrong_clock_deletes_nothing(box: AgentBox) -> None:
+    now = int(time.time())
+    (program,) = programs()
+    for timestamp in range(now - 7200, now - 3600, 60):
+        write(RAW, program, timestamp)
+    box.start(wait=False, LD_PRELOAD=str(FAKETIME), FAKETIME="+100d", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    wait_for(lambda: "retention.refused" in box.output.read_text(), box)
+    wait_for(lambda: ResourceUsage.objects.filter(timestamp__gt=now + 99 * DAY_SECONDS).exists(), box)
+    assert ResourceUsage.objects.filter(timestamp__lt=now).count() == 60
 
 
 def test_a_clock_that_is_set_right_again_needs_no_confirmation(writer: Writer) -> None:
