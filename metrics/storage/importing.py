@@ -33,6 +33,7 @@ BYTE_ORDER_MARK = "\ufeff"
 # The columns are 32 and 64 bits wide; percents are stored in hundredths.
 LARGEST = {"count": 10_000_000, "cpu_percent": 10_000_000, "memory_bytes": 2**53}
 LARGEST_SUM = 2**63
+ROUNDING = 0.01
 
 
 class MalformedError(Exception):
@@ -68,7 +69,9 @@ def csv_rows(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
         reader = csv.DictReader(_without_mark(lines))
         if missing := [name for name in FIELDS if name not in (reader.fieldnames or ())]:
             raise MalformedError(f"line 1: the column {missing[0]} is missing; commas separate the columns")
-        for row in reader:
+        for number, row in enumerate(reader, 1):
+            if None in row:
+                raise MalformedError(f"row {number}: has more values than there are columns")
             name = row.get("program") or ""
             # The export put an apostrophe before names that a spreadsheet would evaluate.
             is_guarded = name.startswith("'") and name[1:].startswith(FORMULA_STARTS)
@@ -187,7 +190,10 @@ def _parse_row(number: int, row: Mapping[str, Any]) -> tuple[Tier, str, dict[str
 
 
 def _timestamp(value: Any) -> int:
-    at = datetime.fromisoformat(str(value))
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not a timestamp such as 2026-03-01T12:00:00Z") from None
     if at.tzinfo is None:
         raise ValueError(f"the timestamp {value} has no time zone; write {at.isoformat()}Z for UTC")
     seconds = round(at.timestamp())
@@ -219,7 +225,10 @@ def _check_values(values: Mapping[str, float | None]) -> None:
         low, high = values[f"{name}_min"], values[f"{name}_max"]
         if low is not None and high is not None and low > high:
             raise ValueError(f"{name}_min {low:g} is above {name}_max {high:g}")
-    if (values["memory_bytes_avg"] or 0) * count >= LARGEST_SUM:
+    low, average, high = (values[f"memory_bytes_{name}"] or 0 for name in ("min", "avg", "max"))
+    if not low * (1 - ROUNDING) <= average <= high * (1 + ROUNDING):
+        raise ValueError(f"memory_bytes_avg {average:g} is not between minimum and maximum")
+    if average * count >= LARGEST_SUM:
         raise ValueError("memory_bytes_avg times count is out of range")
 
 

@@ -57,7 +57,9 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages), returncode=2) from error
         except UsageError as error:
             raise CommandError(str(error), returncode=2) from error
-        except (OSError, EOFError, UnicodeDecodeError, zlib.error, importing.MalformedError) as error:
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{options['file']}: not a text in UTF-8: {error}") from error
+        except (OSError, EOFError, zlib.error, importing.MalformedError) as error:
             self.progress.end()
             raise CommandError(f"{options['file']}: {error}") from error
 

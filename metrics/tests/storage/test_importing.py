@@ -138,9 +138,14 @@ GOOD = {
         (json.dumps(GOOD | {"cpu_percent_max": 2**31}), "cpu_percent_max 2147483648 is out of range"),
         (json.dumps(GOOD | {"cpu_percent_min": 2}), "cpu_percent_min 2 is above cpu_percent_max 1"),
         (json.dumps(GOOD | {"memory_bytes_min": 5}), "memory_bytes_min 5 is above memory_bytes_max 1"),
-        (json.dumps(GOOD | {"memory_bytes_avg": 2**53, "count": 10_000_000}), "times count is out of range"),
+        (
+            json.dumps(GOOD | {"memory_bytes_avg": 2**53, "memory_bytes_max": 2**53, "count": 10_000_000}),
+            "times count is out of range",
+        ),
         (json.dumps(GOOD | {"tier": "week"}), "unknown tier 'week'"),
-        (json.dumps(GOOD | {"timestamp": "noon"}), "row 1"),
+        (json.dumps(GOOD | {"timestamp": "noon"}), "row 1: 'noon' is not a timestamp"),
+        (json.dumps(GOOD | {"timestamp": "2024-10-04T12:00:00+25:00"}), "is not a timestamp"),
+        (json.dumps(GOOD | {"memory_bytes_avg": 100}), "is not between"),
         (json.dumps(GOOD | {"timestamp": "0001-01-01T00:00:00+14:00"}), "row 1"),
         (json.dumps(GOOD | {"count": 0}), "count must be"),
         (json.dumps(GOOD | {"count": -1}), "out of range"),
@@ -241,11 +246,19 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path, name: str) -> None:
     assert "1 rows imported" in command("import", str(file))
 
 
-@pytest.mark.parametrize("content", [b"", b"program;timestamp\n", "program".encode("utf-16")])
-def test_a_csv_file_without_the_columns_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"program;timestamp\n",
+        b",".join([name.encode() for name in export.FIELDS]) + b"\n" + b"1," * 12,
+        "program".encode("utf-16"),
+    ],
+)
+def test_a_csv_file_with_other_columns_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "history.csv"
     file.write_bytes(content)
-    with pytest.raises(CommandError, match=r"column|decode"):
+    with pytest.raises(CommandError, match=r"column|UTF-8"):
         command("import", str(file))
 
 
