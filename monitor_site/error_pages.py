@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from core.log_context import current_request_id
+from core.secrets import SecretUnreadableError
 
 from .problems import DATABASE_UNAVAILABLE, RETRY_SECONDS
 
@@ -48,6 +49,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
         page = _page(503, _("The database is not available"), _(DATABASE_UNAVAILABLE))
         page["Retry-After"] = str(RETRY_SECONDS)
         return page
+    if isinstance(error := sys.exc_info()[1], SecretUnreadableError):
+        return _page(503, _("The encryption keys cannot be used"), f"{error}.")
     return _page(
         500, _("Something went wrong"), _("An administrator finds the details under Errors and in the log.")
     )

@@ -91,6 +91,18 @@ def test_an_unwritable_data_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         environment.secret_key(Path("/proc"))
 
 
+@pytest.mark.parametrize("name", ["secret_key", "host_name"])
+def test_a_key_file_that_others_can_read_is_not_blamed_on_the_data_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    for variable in ("SECRET_KEY", "HOST_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / name).write_text("known")
+    (tmp_path / name).chmod(0o644)
+    with pytest.raises(ValueError, match=rf"{name} is readable by other users; run: chmod 600"):
+        getattr(environment, name)(tmp_path)
+
+
 @pytest.mark.parametrize(("given", "seconds"), [({}, 10), ({"keepalives_idle": 60, "sslmode": "require"}, 60)])
 def test_connections_to_a_vanished_postgresql_time_out(given: dict[str, Any], seconds: int) -> None:
     """The connection may have been idle, or the last data sent may never have arrived."""
