@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from core.keyfile import key_file
 from core.masking import MASK
+from core.private_files import make_folder_private
 
 T = TypeVar("T")
 
@@ -96,6 +97,10 @@ def data_dir() -> Path:
     path = path if path.is_absolute() else BASE_DIR / path
     with _require_writable(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            make_folder_private(path)
+        except ValueError as error:
+            raise invalid_setting("DATA_DIR", str(path), f"a folder of the monitor alone ({error})") from error
     return path
 
 

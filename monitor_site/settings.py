@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from core.private_files import PrivateConnection
+
 from .environment import (
     BASE_DIR,
     LOOPBACK_HOSTS,
@@ -113,6 +115,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Data -----------------------------------------------------------------------------------------------
 
 SQLITE_OPTIONS: dict[str, Any] = {
+    "factory": PrivateConnection,
     # Without IMMEDIATE, a transaction that reads before it writes fails at once under contention.
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
