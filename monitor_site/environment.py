@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import math
 import platform
 import re
@@ -20,6 +21,7 @@ from core.masking import MASK
 from core.private_files import make_folder_private
 
 T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -51,6 +53,10 @@ def choice_setting(name: str, default: str, known: Collection[str]) -> str:
     return text
 
 
+def networks_setting(name: str) -> list[Network]:
+    return _read(name, [], _networks, "addresses or networks, for example 10.0.0.5,192.168.0.0/24")
+
+
 def redis_url() -> str:
     return _read("REDIS_URL", "", _redis, "an address such as redis://127.0.0.1:6379/0")
 
@@ -76,6 +82,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+def _networks(text: str) -> list[Network]:
+    return [ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()]
 
 
 def _redis(text: str) -> str:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from core.exceptions import TooManyRequestsError
 from core.log_context import current_request_id
 from core.secrets import SecretUnreadableError
 
@@ -42,6 +43,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(404, _("Page not found"), _("It may have been deleted, or the address is wrong."))
+
+
+def too_many_requests(error: TooManyRequestsError) -> HttpResponse:
+    page = _page(429, _("Too many attempts"), str(error))
+    page["Retry-After"] = str(error.retry_after)
+    return page
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -20,7 +20,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
-from core.exceptions import ConflictError
+from core.exceptions import ConflictError, TooManyRequestsError
 from core.log_context import current_request_id
 from core.secrets import SecretUnreadableError
 
@@ -141,6 +141,12 @@ def _keys_unusable(request: HttpRequest, error: Failure) -> HttpResponse:
     return problem(503, f"{error}.")
 
 
+def _too_many_requests(request: HttpRequest, error: Failure) -> HttpResponse:
+    response = problem(429, str(error))
+    response["Retry-After"] = str(error.retry_after)
+    return response
+
+
 def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
     log.error("api.failed", method=request.method, path=request.path, exc_info=error)
     return problem(500)
@@ -152,6 +158,7 @@ HANDLERS: dict[type[Exception], Callable[[HttpRequest, Failure], HttpResponse]] 
     OperationalError: _database_unavailable,
     InterfaceError: _database_unavailable,
     SecretUnreadableError: _keys_unusable,
+    TooManyRequestsError: _too_many_requests,
     HttpError: _expected,
     AuthenticationError: _unauthenticated,
     Http404: _not_found,

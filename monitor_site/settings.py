@@ -18,6 +18,7 @@ from .environment import (
     float_setting,
     host_name,
     int_setting,
+    networks_setting,
     redis_url,
     secret_key,
 )
@@ -34,6 +35,7 @@ DEBUG = False
 BIND = env.str("BIND", default="127.0.0.1:8000")
 HOST_NAME = host_name(DATA_DIR)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+TRUSTED_PROXIES = networks_setting("TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = redis_url()
 WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")
@@ -84,6 +86,7 @@ MIDDLEWARE = [
     "monitor_site.middleware.CompressionMiddleware",
     "monitor_site.middleware.ApiResponseMiddleware",
     "monitor_site.middleware.NulCharacterMiddleware",
+    "monitor_site.middleware.TooManyRequestsMiddleware",
     "monitor_site.middleware.ApiConditionalGetMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -187,7 +190,7 @@ Q_CLUSTER: dict[str, Any] = {
 
 AUTHENTICATION_BACKENDS = ["core.access.login.ThrottledBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "core.access.hashers.QueuedArgon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [

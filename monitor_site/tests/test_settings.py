@@ -18,6 +18,7 @@ from monitor_site.settings import database
 NUMBER = partial(environment.float_setting, "SAMPLE_SECONDS", 2)
 WHOLE = partial(environment.int_setting, "RAW_HOURS", 24)
 LANGUAGE = partial(environment.choice_setting, "LANGUAGE_CODE", "en", ["en", "ko"])
+PROXIES = partial(environment.networks_setting, "TRUSTED_PROXIES")
 DATABASE = partial(environment.database_config, "sqlite:///x")
 
 LOAD_THE_AGENT = """
@@ -56,6 +57,7 @@ def test_the_agent_and_the_system_checks_do_not_load_the_web_apps() -> None:
         (NUMBER, "SAMPLE_SECONDS", "2 s", "a number, for example 2.5"),
         (WHOLE, "RAW_HOURS", "1.5", "a whole number, for example 14"),
         (LANGUAGE, "LANGUAGE_CODE", "xx", "en or ko"),
+        (PROXIES, "TRUSTED_PROXIES", "proxy", "addresses or networks, for example 10.0.0.5,192.168.0.0/24"),
         (environment.redis_url, "REDIS_URL", "localhost", "an address such as redis://127.0.0.1:6379/0"),
         (environment.redis_url, "REDIS_URL", "redis://h:port", "an address such as redis://127.0.0.1:6379/0"),
         (DATABASE, "DATABASE_URL", "monitor", "an address such as postgres://user:password@host/monitor"),

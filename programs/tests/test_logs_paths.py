@@ -4,8 +4,6 @@ import os
 import stat
 from pathlib import Path
 
-import pytest
-
 from programs.logs.paths import Kind, LogFile, open_for_program
 from programs.logs.reader import Reader
 from programs.logs.rotate import rotate
