@@ -21,7 +21,7 @@ from core.doorbell import ring_on_commit
 from core.exceptions import ConflictError
 from core.models import Sequence
 
-from . import definition, events
+from . import audit_trail, definition, events
 from .hosts import default_heartbeat, is_alive
 from .models import Intent, Process, Program, ProgramRevision
 from .states import ALIVE, VERBS, Action, State, combined
@@ -121,6 +121,10 @@ def _keep_revision(program: Program, actor: str, changes: dict[str, list[Any]], 
         program=program, number=last + 1, actor=actor, definition=shown, changes={} if created else changes
     )
     data = {} if created else {"changes": changes}
+    if created:
+        audit_trail.record_created(program, actor)
+    else:
+        audit_trail.record_updated(program, actor, changes)
     events.record("program.created" if created else "program.updated", program=program, actor=actor, data=data)
 
 
@@ -171,6 +175,7 @@ def request_many(programs: Iterable[Program], verb: Action, *, actor: str) -> di
             else:
                 outcome[program.pk] = f"{program.name} cannot {verb}: it is {combined(states[program.pk])}."
         accepted = [program for program in programs if outcome[program.pk] is None]
+        audit_trail.record_actions(programs, actor, verb, outcome)
         _wish(accepted, Intent(verb=verb, actor=actor, revision=revision), wanted)
     return outcome
 
@@ -224,12 +229,21 @@ def remove(program: Program, *, actor: str) -> None:
 
     Raises ConflictError while others need it, and when somebody has removed it already.
     """
+    try:
+        _remove(program, actor)
+    except ConflictError as error:
+        audit_trail.record_refused(program, actor, "removed", str(error))  # after the rollback
+        raise
+
+
+def _remove(program: Program, actor: str) -> None:
     with transaction.atomic():
         revision = Sequence.advance()
         _present(program)
         needing = program.dependents.filter(program__removed_at=None).values_list("program__name", flat=True)
         if needing:
             raise ConflictError(f"{program.name} is needed by {', '.join(sorted(needing))}.")
+        audit_trail.record_removed(program, actor)
         program.dependencies.all().delete()
         events.record("program.removed", program=program, actor=actor, data={"id": program.pk})
         Program.objects.filter(pk=program.pk).update(

@@ -277,7 +277,7 @@ def test_only_trusted_proxies_can_forward_an_address(
     settings: Any, peer: str, forwarded: str, expected: str | None
 ) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/24")]
-    headers = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
+    headers: dict[str, Any] = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
     assert client_address(RequestFactory().get("/", REMOTE_ADDR=peer, **headers)) == expected
 
 
