@@ -130,17 +130,16 @@ def _pending_migrations() -> list[str]:
 
 @register
 def secret_keys() -> Iterator[Finding]:
+    if not keys_path().exists() and not key_rotation.has_stored_secrets():
+        yield ok("secrets.keys", f"{keys_path().name} does not exist yet; `manage.py serve` creates it.")
+        return
     try:
         found = keys()
-    except (SecretUnreadableError, PermissionError) as error:
-        yield fail("secrets.keys", str(error), "Restore secrets.key from a backup and run: chmod 600 secrets.key")
-        return
-    except OSError as error:
-        summary = f"Cannot create or read {keys_path()}: {error.strerror}."
+    except SecretUnreadableError as error:
         yield fail(
             "secrets.keys",
-            summary,
-            "Check free space, permissions and the disk of DATA_DIR, then run the doctor again.",
+            f"{error}.",
+            "Restore secrets.key from a backup and run: chmod 600 secrets.key",
         )
         return
     usable = "1 usable key" if len(found) == 1 else f"{len(found)} usable keys"
