@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from metrics.models import ResourceUsage, ResourceUsageMinute
-from metrics.sampling import Key, Root, Sampler
-from metrics.storage.bucketing import of_programs
+from metrics.sampling import InstanceKey, RootProcess, Sampler
+from metrics.storage.bucketing import sum_by_program
 from metrics.storage.recorder import Recorder
 from programs.hosts import this_host
 from programs.models import Program
@@ -36,16 +36,18 @@ def cpu_ms(work: Callable[[], object]) -> float:
     return (time.process_time() - began) * 1000
 
 
-def roots_of(pids: list[int]) -> dict[Key, Root]:
+def roots_of(pids: list[int]) -> dict[InstanceKey, RootProcess]:
     Program.objects.bulk_create([Program(name=f"p{number:04}", command="sleep 1") for number in range(len(pids))])
     ids = sorted(Program.objects.values_list("pk", flat=True))
     found = [platform.identity(pid) for pid in pids]
     return {
-        (pk, 0): Root(who.pid, who.kernel_start, f"bench-{pk}") for pk, who in zip(ids, found, strict=True) if who
+        (pk, 0): RootProcess(who.pid, who.kernel_start, f"bench-{pk}")
+        for pk, who in zip(ids, found, strict=True)
+        if who
     }
 
 
-def extras_turn(samples: int) -> Callable[[Key], bool]:
+def extras_turn(samples: int) -> Callable[[InstanceKey], bool]:
     turns = max(1, round(settings.RECORD_SECONDS / settings.SAMPLE_SECONDS))
     return lambda key: key[0] % turns == samples % turns
 
@@ -53,7 +55,7 @@ def extras_turn(samples: int) -> Callable[[Key], bool]:
 class SamplingLoop:
     """The collector's steps, with a simulated clock that advances by SAMPLE_SECONDS per sample."""
 
-    def __init__(self, roots: dict[Key, Root]) -> None:
+    def __init__(self, roots: dict[InstanceKey, RootProcess]) -> None:
         self.roots = roots
         self.sampler = Sampler()
         self.writes: list[Callable[[], None]] = []
@@ -63,7 +65,7 @@ class SamplingLoop:
 
     def sample(self) -> None:
         self.samples += 1
-        self.usages = of_programs(self.sampler.sample(self.roots, with_extras=extras_turn(self.samples)))
+        self.usages = sum_by_program(self.sampler.sample(self.roots, with_extras=extras_turn(self.samples)))
 
     def record(self) -> None:
         self.recorder.add(self.at, self.at + settings.SAMPLE_SECONDS, self.usages)

@@ -108,7 +108,7 @@ def record_agent_state(end: int) -> None:
     for tier in COARSER:
         OpenPeriod.objects.create(host=this_host(), tier=tier.name, period=tier.period_of(end))
     with transaction.atomic():
-        WriterClock(this_host().pk).note(end, end)
+        WriterClock(this_host().pk).record_write(end, end)
 
 
 def main(samples: Path) -> None:

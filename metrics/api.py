@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,26 +17,25 @@ from ninja.errors import HttpError
 from core import replica
 from core.access import Role
 from core.rest import auth
-from core.rest.auth import AuthedRequest
-from core.rest.credentials import Credentials
+from core.rest.auth import AuthedRequest, StreamCredentials
 from core.timeformat import iso_from_unix
-from programs.connection_limits import SEATS, seats
+from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.models import Host, Program
 from programs.status import is_present
 
-from .queries import cached_queries, series, summary
-from .queries.measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs, Source
-from .queries.series import Chosen, Plan, Series
+from .queries import series, summary
+from .queries.measures import HOST_MEASURES, PROGRAM_MEASURES, HostSource, ProgramSource, RowSource
+from .queries.series import AggregateSelection, Series, SeriesPlan
 from .schemas import (
-    Chart,
-    ChartOfHost,
-    ChartOfMany,
     ExportQuery,
+    HostSeriesQuery,
     ManySeriesOut,
+    MultiSeriesQuery,
     SeriesOut,
+    SeriesQuery,
     SummaryOut,
     SummaryQuery,
-    words,
+    split_list,
 )
 from .storage import export
 
@@ -45,12 +45,12 @@ RECHECK_SECONDS = 5.0
 
 
 def _now() -> int:
-    """The first second that has not begun, so that what was recorded in this one is in."""
+    # The next full second, so that rows of the current second are included.
     return int(time.time()) + 1
 
 
 def _json(found: Mapping[str, Any]) -> HttpResponse:
-    # Straight to JSON: checking thousands of our own points against the schema would take longer than the query.
+    # Not validated against the schema: for thousands of points that would take longer than the query.
     return HttpResponse(orjson.dumps(found), content_type="application/json")
 
 
@@ -58,80 +58,95 @@ def _json(found: Mapping[str, Any]) -> HttpResponse:
 
 
 @router.get("/{int:program_id}", auth=auth.READ, response=SeriesOut)
-def history_of_program(request: HttpRequest, program_id: int, chart: Query[Chart]) -> HttpResponse:
-    """What one program used. The step is a multiple of what was kept for that time, so it may come out larger."""
+def history_of_program(request: HttpRequest, program_id: int, query: Query[SeriesQuery]) -> HttpResponse:
+    """The usage of one program. The step is rounded up to a multiple of the stored rows' width."""
     if not is_present(program_id):
         raise Http404(f"There is no program {program_id}.")
-    chosen = series.choose(
-        OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
+    selection = series.select_aggregates(
+        PROGRAM_MEASURES, split_list(query.metrics) or DEFAULT_METRICS["programs"], split_list(query.aggregates)
     )
-    return _json(replica.read(lambda: _of_one(Programs([program_id]), program_id, chart, chosen)))
+    source = ProgramSource([program_id])
+    return _json(replica.read(lambda: _single_series(source, program_id, query, selection)))
 
 
 @router.get("/host", auth=auth.READ, response=SeriesOut)
-def history_of_host(request: HttpRequest, chart: Query[ChartOfHost]) -> HttpResponse:
-    """What a whole machine used, programs of ours or not."""
-    named = Host.objects.filter(name=chart.host) if chart.host else Host.objects.filter(is_default=True)
+def history_of_host(request: HttpRequest, query: Query[HostSeriesQuery]) -> HttpResponse:
+    """The usage of a whole host, including processes that are not monitored."""
+    named = Host.objects.filter(name=query.host) if query.host else Host.objects.filter(is_default=True)
     host_id = named.values_list("pk", flat=True).first()
     if host_id is None:
-        raise Http404(f"There is no host {chart.host}." if chart.host else "No host is known yet.")
-    chosen = series.choose(OF_HOSTS, words(chart.metrics) or DEFAULT_METRICS["hosts"], words(chart.aggregates))
-    return _json(replica.read(lambda: _of_one(OneHost(host_id), host_id, chart, chosen)))
+        raise Http404(f"There is no host {query.host}." if query.host else "There is no host yet.")
+    selection = series.select_aggregates(
+        HOST_MEASURES, split_list(query.metrics) or DEFAULT_METRICS["hosts"], split_list(query.aggregates)
+    )
+    return _json(replica.read(lambda: _single_series(HostSource(host_id), host_id, query, selection)))
 
 
-def _of_one(source: Source, owner: int, chart: Chart, chosen: Chosen) -> dict[str, Any]:
+def _single_series(
+    source: RowSource, owner: int, query: SeriesQuery, selection: AggregateSelection
+) -> dict[str, Any]:
     now = _now()
-    asked = _plan(chart, now, owners=1)
-    found = _series(source, asked, chosen, now).get(owner) or series.empty(chosen)
-    answer: dict[str, Any] = {"step": asked.step, "tier": asked.tier.name, "series": found}
-    if chart.compare:
-        before = _series(source, asked.earlier(), chosen, now).get(owner) or series.empty(chosen)
-        answer["previous"] = {"offset": asked.length, "series": before}
+    plan = _plan_query(query, now, owners=1)
+    found = _read_series(source, plan, selection, now).get(owner) or series.empty_series(selection)
+    answer: dict[str, Any] = {"step": plan.step, "tier": plan.tier.name, "series": found}
+    if query.compare:
+        before = _read_series(source, plan.earlier(), selection, now).get(owner) or series.empty_series(selection)
+        answer["previous"] = {"offset": plan.length, "series": before}
     return answer
 
 
-def _series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, Series]:
-    if isinstance(source, Programs):
-        return cached_queries.cached_series(source, asked, chosen, now)
-    return series.series(source, asked, chosen, now)
+def _read_series(
+    source: RowSource, plan: SeriesPlan, selection: AggregateSelection, now: int
+) -> dict[int, Series]:
+    if isinstance(source, ProgramSource):
+        return series.cached_series(source, plan, selection, now)
+    return series.read_series(source, plan, selection, now)
 
 
-def _plan(chart: Chart, now: int, *, owners: int) -> Plan:
-    start, end = chart.span(now)
-    reach = 2 * start - end if chart.compare else start
-    return series.plan(start, end, step=chart.step_seconds, now=now, owners=owners, reach=reach)
+def _plan_query(query: SeriesQuery, now: int, *, owners: int) -> SeriesPlan:
+    start, end = query.unix_range(now)
+    oldest = 2 * start - end if query.compare else start
+    return series.plan_series(start, end, step=query.step_seconds, now=now, owners=owners, oldest=oldest)
 
 
 @router.get("/query", auth=auth.READ, response=ManySeriesOut)
-def history_of_many(request: HttpRequest, chart: Query[ChartOfMany]) -> HttpResponse:
-    """What several programs used, or all of them; they share 20,000 points for each metric and aggregate."""
-    ids, now = chart.ids, _now()
+def history_of_many(request: HttpRequest, query: Query[MultiSeriesQuery]) -> HttpResponse:
+    """The usage of several programs or all. They share a limit of 20,000 points per metric and aggregate."""
+    ids, now = query.ids, _now()
     present = Program.objects.order_by("name")
     names = dict((present if ids is None else present.filter(pk__in=ids)).values_list("pk", "name"))
     if unknown := sorted(set(ids or ()) - names.keys()):
         raise Http404(f"There is no program {unknown[0]}.")
-    chosen = series.choose(
-        OF_PROGRAMS, words(chart.metrics) or DEFAULT_METRICS["programs"], words(chart.aggregates)
+    selection = series.select_aggregates(
+        PROGRAM_MEASURES, split_list(query.metrics) or DEFAULT_METRICS["programs"], split_list(query.aggregates)
     )
-    asked = _plan(chart, now, owners=len(names))
-    found = replica.read(lambda: _series(Programs(ids), asked, chosen, now))
-    before = replica.read(lambda: _series(Programs(ids), asked.earlier(), chosen, now)) if chart.compare else {}
-    offset = {"offset": asked.length} if chart.compare else {}
-    answer: dict[str, Any] = {"step": asked.step, "tier": asked.tier.name, **offset}
-    answer["programs"] = _named(names, chosen, found, before if chart.compare else None)
+    plan = _plan_query(query, now, owners=len(names))
+    source = ProgramSource(ids)
+    found = replica.read(lambda: _read_series(source, plan, selection, now))
+    before = replica.read(lambda: _read_series(source, plan.earlier(), selection, now)) if query.compare else {}
+    offset = {"offset": plan.length} if query.compare else {}
+    answer: dict[str, Any] = {"step": plan.step, "tier": plan.tier.name, **offset}
+    answer["programs"] = _series_items(names, selection, found, before if query.compare else None)
     return _json(answer)
 
 
-def _named(
-    names: Mapping[int, str], chosen: Chosen, found: Mapping[int, Series], before: Mapping[int, Series] | None
+def _series_items(
+    names: Mapping[int, str],
+    selection: AggregateSelection,
+    found: Mapping[int, Series],
+    before: Mapping[int, Series] | None,
 ) -> list[dict[str, Any]]:
-    """Those with points in either time; `before` is None when nothing is compared."""
+    """Programs with points in either time; `before` is None without a comparison."""
     items = []
     for pk, name in names.items():
         if pk in found or pk in (before or ()):
-            item: dict[str, Any] = {"id": pk, "name": name, "series": found.get(pk) or series.empty(chosen)}
+            item: dict[str, Any] = {
+                "id": pk,
+                "name": name,
+                "series": found.get(pk) or series.empty_series(selection),
+            }
             if before is not None:
-                item["previous"] = before.get(pk) or series.empty(chosen)
+                item["previous"] = before.get(pk) or series.empty_series(selection)
             items.append(item)
     return items
 
@@ -141,20 +156,22 @@ def _named(
 
 @router.get("/summary", auth=auth.READ, response=SummaryOut)
 def summary_of_programs(request: HttpRequest, query: Query[SummaryQuery]) -> HttpResponse:
-    """Average, highest and 95th percentile of each program, how much of the time it ran, and its restarts."""
+    """Average, maximum and 95th percentile per program, its uptime ratio and its restarts."""
     now = _now()
-    asked = summary.window(*query.span(now))
-    items = replica.read(lambda: summary.summary(asked, now, ids=query.ids, order=query.order, limit=query.limit))
+    plan = summary.summary_window(*query.unix_range(now))
+    items = replica.read(
+        lambda: summary.summarize_programs(plan, now, ids=query.ids, order=query.order, limit=query.limit)
+    )
     if query.compare:
-        items = replica.read(lambda: _with_previous(items, asked.earlier(), now))
-    return _json({"start": iso_from_unix(asked.start), "end": iso_from_unix(asked.end), "items": items})
+        items = replica.read(partial(_with_previous, items, plan.earlier(), now))
+    return _json({"start": iso_from_unix(plan.start), "end": iso_from_unix(plan.end), "items": items})
 
 
-def _with_previous(items: list[summary.Item], window: summary.Window, now: int) -> list[Any]:
+def _with_previous(items: list[summary.ProgramSummary], window: summary.SummaryWindow, now: int) -> list[Any]:
     ids = [item["id"] for item in items]
-    before = {item["id"]: item for item in summary.summary(window, now, ids=ids, limit=len(ids))}
+    before = {item["id"]: item for item in summary.summarize_programs(window, now, ids=ids, limit=len(ids))}
     compared = ("cpu_percent", "memory_bytes", "uptime_ratio", "restarts")
-    return [{**item, "previous": {name: before[item["id"]][name] for name in compared}} for item in items]  # type: ignore[literal-required]  # names of fields
+    return [{**item, "previous": {name: before[item["id"]][name] for name in compared}} for item in items]  # type: ignore[literal-required]  # field names
 
 
 # --- Export ---------------------------------------------------------------------------------------------
@@ -162,15 +179,15 @@ def _with_previous(items: list[summary.Item], window: summary.Window, now: int) 
 
 @router.get("/export", auth=auth.READ, response={200: None})
 async def export_history(request: AuthedRequest, query: Query[ExportQuery]) -> StreamingHttpResponse:
-    """All rows of a tier, in lines of JSON or CSV, as they are read. Hang up to stop it."""
-    start, end = query.span(_now())
-    selected = export.Selection(export.tiers_named(query.tier), start, end, query.ids)
-    written = export.format_named(query.format)
-    if not seats.has_one_for(request.auth):
-        raise HttpError(429, f"You have {SEATS} connections open already; close one.")
+    """Streams all rows of one or more tiers as JSON lines or CSV. Disconnect to stop."""
+    start, end = query.unix_range(_now())
+    selection = export.ExportSelection(export.parse_tiers(query.tier), start, end, query.ids)
+    format_ = export.format_by_name(query.format)
+    if not connections.has_room(request.auth):
+        raise HttpError(429, f"You have {MAX_CONNECTIONS} open connections; close one.")
     gzip = export.Gzip() if "gzip" in request.headers.get("Accept-Encoding", "") else None
-    answer = StreamingHttpResponse(_sent(request, selected, written, gzip), content_type=written.media_type)
-    answer["Content-Disposition"] = f'attachment; filename="metrics.{written.suffix}"'
+    answer = StreamingHttpResponse(_stream(request, selection, format_, gzip), content_type=format_.media_type)
+    answer["Content-Disposition"] = f'attachment; filename="metrics.{format_.suffix}"'
     answer["Cache-Control"] = "no-store"
     patch_vary_headers(answer, ["Accept-Encoding"])
     if gzip:
@@ -178,24 +195,27 @@ async def export_history(request: AuthedRequest, query: Query[ExportQuery]) -> S
     return answer
 
 
-async def _sent(
-    request: AuthedRequest, selected: export.Selection, written: export.Format, gzip: export.Gzip | None
+async def _stream(
+    request: AuthedRequest,
+    selection: export.ExportSelection,
+    format_: export.ExportFormat,
+    gzip: export.Gzip | None,
 ) -> AsyncGenerator[bytes, None]:
-    """Ends early, without the end of the file, when the caller's right to read does."""
-    credentials = Credentials.of_request(request)
+    # Stops early, with a truncated file, when the caller loses the right to read.
+    credentials = StreamCredentials.from_request(request)
 
-    def may_go_on() -> bool:
+    def may_continue() -> bool:
         principal = credentials.principal()
-        return principal is not None and principal.may(Role.READ)
+        return principal is not None and principal.has_role(Role.READ)
 
-    pieces = export.chunks(selected, written, gzip)
-    following = sync_to_async(lambda: next(pieces, None))
+    chunks = export.chunks(selection, format_, gzip)
+    next_chunk = sync_to_async(lambda: next(chunks, None))
     recheck_at = time.monotonic() + RECHECK_SECONDS
-    with seats.one_for(request.auth):
-        while (piece := await following()) is not None:
+    with connections.hold(request.auth):
+        while (chunk := await next_chunk()) is not None:
             if time.monotonic() > recheck_at:
-                if not await sync_to_async(may_go_on)():
+                if not await sync_to_async(may_continue)():
                     return
                 recheck_at = time.monotonic() + RECHECK_SECONDS
-            if piece:
-                yield piece
+            if chunk:
+                yield chunk

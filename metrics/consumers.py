@@ -1,6 +1,6 @@
-"""The websockets of charts: `/ws/programs/{id}/metrics/` and `/ws/metrics/host/`. What they send: docs/api.md."""
+"""The chart websockets `/ws/programs/{id}/metrics/` and `/ws/metrics/host/`. Messages: docs/api.md."""
 
-# Channels has no types for what a consumer inherits.
+# Channels has no type hints.
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.urls import path
 
-from programs.consumers import BAD_QUERY, GONE, ProgramSocket, RefusedError, Socket
+from programs.consumers import BAD_QUERY, NOT_FOUND, ProgramSocket, RefusedError, Socket
 from programs.models import Host
 
 from .queries import series
 from .queries.live_series import LivePoints, LiveSeries
-from .queries.measures import OneHost, Programs, Source
-from .queries.series import Plan
-from .schemas import LiveChart, LiveChartOfHost, words
+from .queries.measures import HostSource, ProgramSource, RowSource
+from .queries.series import SeriesPlan
+from .schemas import LiveHostSeriesQuery, LiveSeriesQuery, split_list
 
-LONGEST_PAUSE = 10.0
+MAX_POLL_SECONDS = 10.0
 
 
 class HistoryMessage(TypedDict):
-    """Takes the place of everything from `start` on. `tier` is the coarsest that was read."""
+    """Replaces all points from `start` on. `tier` is the coarsest tier that was read."""
 
     type: Literal["history"]
     step: int
@@ -39,51 +39,51 @@ class HistoryMessage(TypedDict):
 
 
 class PointsMessage(TypedDict):
-    """Each takes the place of the one with its time, or comes in addition."""
+    """Each point replaces the one with its timestamp, or is added."""
 
     type: Literal["points"]
     series: LivePoints
 
 
 class ChartSocket(Socket):
-    """First the points to begin a chart with, then each as it is recorded."""
+    """Sends the chart's points, then new and changed points as they are recorded."""
 
-    asked: Plan
+    plan: SeriesPlan
     points: LiveSeries
 
-    def follow(self, source: Source, owner: int, query: LiveChart) -> None:
-        """Settles what is sent. Raises RefusedError."""
+    def subscribe(self, source: RowSource, owner: int, query: LiveSeriesQuery) -> None:
+        """Validates the query and prepares the live series. Raises RefusedError."""
         now = _now()
-        names = words(query.metrics) or list(source.measures)
+        names = split_list(query.metrics) or list(source.measures)
         try:
-            chosen = series.choose(source.measures, names, words(query.aggregates))
+            selection = series.select_aggregates(source.measures, names, split_list(query.aggregates))
             start = now - max(1, round(query.hours * 3600))
-            self.asked = series.plan(start, now, step=query.step_seconds, now=now)
+            self.plan = series.plan_series(start, now, step=query.step_seconds, now=now)
         except ValidationError:
             raise RefusedError(BAD_QUERY) from None
         since = None if query.since is None else int(query.since.timestamp())
-        self.points = LiveSeries(source, owner, self.asked, chosen, since)
+        self.points = LiveSeries(source, owner, self.plan, selection, since)
 
     async def messages(self) -> AsyncGenerator[str, None]:
         start = self.points.start
         history: HistoryMessage = {
             "type": "history",
-            "step": self.asked.step,
-            "tier": self.asked.tier.name,
+            "step": self.plan.step,
+            "tier": self.plan.tier.name,
             "start": start,
             "series": await self._read() or self.points.empty(),
         }
         yield orjson.dumps(history).decode()
         while True:
-            await asyncio.sleep(self.pause(self.asked.step))
-            if news := await self._read():
-                message: PointsMessage = {"type": "points", "series": news}
+            await asyncio.sleep(self.poll_seconds(self.plan.step))
+            if changes := await self._read():
+                message: PointsMessage = {"type": "points", "series": changes}
                 yield orjson.dumps(message).decode()
 
     @staticmethod
-    def pause(step: int) -> float:
-        """Seconds between two looks at a chart with such steps: its newest point grows with every sample."""
-        return min(LONGEST_PAUSE, max(settings.SAMPLE_SECONDS, step / 5))
+    def poll_seconds(step: int) -> float:
+        # The newest point changes with each sample, and not more often.
+        return min(MAX_POLL_SECONDS, max(settings.SAMPLE_SECONDS, step / 5))
 
     async def _read(self) -> LivePoints | None:
         found: LivePoints | None = await database_sync_to_async(self.points.read)(_now())
@@ -92,27 +92,27 @@ class ChartSocket(Socket):
 
 class ProgramChartSocket(ChartSocket, ProgramSocket):
     def prepare(self) -> None:
-        query = self.query_as(LiveChart)
+        query = self.query_as(LiveSeriesQuery)
         super().prepare()
-        self.follow(Programs([self.program.pk]), self.program.pk, query)
+        self.subscribe(ProgramSource([self.program.pk]), self.program.pk, query)
 
 
 class HostChartSocket(ChartSocket):
-    async def admit(self) -> None:
-        await super().admit()
+    async def authorize(self) -> None:
+        await super().authorize()
         await database_sync_to_async(self.prepare)()
 
     def prepare(self) -> None:
-        query = self.query_as(LiveChartOfHost)
+        query = self.query_as(LiveHostSeriesQuery)
         hosts = Host.objects.filter(name=query.host) if query.host else Host.objects.filter(is_default=True)
         host_id = hosts.values_list("pk", flat=True).first()
         if host_id is None:
-            raise RefusedError(GONE)
-        self.follow(OneHost(host_id), host_id, query)
+            raise RefusedError(NOT_FOUND)
+        self.subscribe(HostSource(host_id), host_id, query)
 
 
 def _now() -> int:
-    """The first second that has not begun, so that what was recorded in this one is in."""
+    # The next full second, so that rows of the current second are included.
     return int(time.time()) + 1
 
 

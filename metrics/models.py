@@ -1,16 +1,16 @@
-"""The history of what programs and hosts used, in tiers: recorded points, minutes, ten minutes, hours, days.
+"""Usage history of programs and hosts, in tiers: recorded points, minutes, ten minutes, hours, days.
 
-Rows keep sums and extremes, never averages, so that an average over any stretch of rows is exact. A row of a
-recorded point and a row of a day have the same columns; docs/adr/0007-metrics-tiers.md says why they are these.
+Rows store sums and extremes instead of averages, so that an average over any set of rows is exact. All tiers have
+the same columns; docs/adr/0007-metrics-tiers.md explains the choice.
 
-A usage table is clustered by (period, program, timestamp). `period` is the start of the bucket of the next coarser
-tier. Rows that are written together lie together, a thousand programs' points touch some ninety pages instead of a
-thousand, and yet the rows of one program within a period are neighbours. To read one program, name the periods:
+A usage table is clustered by (period, program, timestamp). `period` is the start of the bucket in the next coarser
+tier. So rows that are written together are stored together (the points of 1,000 programs touch about 90 pages
+instead of 1,000), and the rows of one program within a period are adjacent. To read one program, list the periods:
 
     tier.model.objects.filter(period__in=tier.periods(start, end), program=…, timestamp__range=(start, end))
 
-`period__range` instead reads everything in between, which is right for all programs together.
-Timestamps are Unix seconds (UTC): the start of what the row covers.
+`period__range` reads everything in between instead, which suits queries over all programs.
+Timestamps are Unix seconds (UTC): the start of the time that the row covers.
 """
 
 from __future__ import annotations
@@ -23,51 +23,55 @@ from .alerts.models import Alert as Alert
 from .alerts.models import AlertRule as AlertRule
 
 
-class Usage(models.Model):
-    """What one program used during one stretch of time, summed over its instances and their process trees.
+class ProgramUsage(models.Model):
+    """Usage of one program during one time interval, summed over its instances and their process trees.
 
-    There is no row for a time in which nothing was sampled: a gap is a gap. CPU is percent of one core, times 100,
-    in whole numbers: they take a third of the room of floats.
+    There is no row for an interval without samples. CPU values are hundredths of a percent of one core, as
+    integers, which take a third of the space of floats.
     """
 
     pk = models.CompositePrimaryKey("period", "program_id", "timestamp")
     period = models.BigIntegerField()
-    # A program's rows are removed in slices after it is gone, so the database must not insist or cascade.
+    # No constraint: a removed program's rows are deleted later, in slices, so the database must not cascade.
     program = models.ForeignKey(
         Program, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     timestamp = models.BigIntegerField()
 
     count = models.IntegerField(help_text="Samples in this row")
-    covered_ms = models.BigIntegerField(help_text="Time the samples speak for: the program ran that long")
-    cpu_ms = models.BigIntegerField(help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms")
+    covered_ms = models.BigIntegerField(help_text="Time covered by the samples: how long the program ran")
+    cpu_ms = models.BigIntegerField(help_text="CPU time used; average percentage = 100 * cpu_ms / covered_ms")
     cpu_min = models.IntegerField(help_text="Lowest sample, in hundredths of a percent of one core")
     cpu_max = models.IntegerField()
     cpu_last = models.IntegerField()
     memory_sum = models.BigIntegerField(
-        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+        help_text="Sum of resident bytes over all samples; average = memory_sum / count"
     )
     memory_min = models.BigIntegerField()
     memory_max = models.BigIntegerField()
     memory_last = models.BigIntegerField()
     threads_max = models.IntegerField()
-    open_files_max = models.IntegerField(null=True, help_text="Null: the system does not tell us")
-    read_bytes = models.BigIntegerField(null=True, help_text="From storage, during this row; null: not told")
+    open_files_max = models.IntegerField(null=True, help_text="Null if the system does not report it")
+    read_bytes = models.BigIntegerField(
+        null=True, help_text="Read from storage during this row; null if the system does not report it"
+    )
     write_bytes = models.BigIntegerField(null=True)
 
     class Meta:
         abstract = True
 
 
-class ResourceUsage(Usage):
-    """A recorded point: the samples of RECORD_SECONDS. Its period is the minute."""
+class ResourceUsage(ProgramUsage):
+    """A recorded point: the samples of one interval of RECORD_SECONDS. Its period is the minute."""
 
 
-class CoarseUsage(Usage):
-    """Adds what a percentile needs: how many recorded points fell where (see `metrics.storage.histogram`)."""
+class CoarseUsage(ProgramUsage):
+    """Adds histograms of the recorded points, for percentiles (see `metrics.storage.histogram`)."""
 
-    cpu_histogram = models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent")
-    memory_histogram = models.BinaryField(default=b"", help_text="Of the points' average bytes")
+    cpu_histogram = models.BinaryField(
+        default=b"", help_text="Averages of the recorded points, in hundredths of a percent"
+    )
+    memory_histogram = models.BinaryField(default=b"", help_text="Averages of the recorded points, in bytes")
 
     class Meta:
         abstract = True
@@ -86,14 +90,14 @@ class ResourceUsageHour(CoarseUsage):
 
 
 class ResourceUsageDay(CoarseUsage):
-    """A day in UTC. Its period is a block of 30 days, counted from 1970."""
+    """A day in UTC. Its period is a block of 30 days since 1970."""
 
 
 class HostUsage(models.Model):
-    """What a whole machine used. One table for all tiers, since one host writes one row at a time.
+    """Usage of a whole host. One table for all tiers, because a host writes one row at a time.
 
-    `step` is the tier: 0 for recorded points, else the seconds a row covers. Counters (bytes) are sums over the
-    row; gauges are averages over its `count` recorded points, with the highest where that matters.
+    `step` is the tier: 0 for recorded points, else the seconds that a row covers. Counters (bytes) are sums over
+    the row; gauges are averages over its `count` recorded points, some with a maximum.
     """
 
     pk = models.CompositePrimaryKey("host_id", "step", "timestamp")
@@ -102,20 +106,20 @@ class HostUsage(models.Model):
     timestamp = models.BigIntegerField()
 
     count = models.IntegerField(default=1)
-    cpu_percent = models.FloatField(help_text="Of the whole machine: 100 means that every core is busy")
+    cpu_percent = models.FloatField(help_text="Of the whole host: 100 means that all cores are busy")
     cpu_percent_max = models.FloatField()
     cores = models.JSONField(default=list, help_text="Percent of each core")
     load_1 = models.FloatField(null=True)
     memory_total = models.BigIntegerField()
-    memory_used = models.BigIntegerField(help_text="Total less what could be had without swapping")
+    memory_used = models.BigIntegerField(help_text="Total minus what is available without swapping")
     memory_used_max = models.BigIntegerField()
     swap_total = models.BigIntegerField()
     swap_used = models.BigIntegerField()
-    disk_total = models.BigIntegerField(help_text="The file system that holds DATA_DIR")
+    disk_total = models.BigIntegerField(help_text="The file system with DATA_DIR")
     disk_used = models.BigIntegerField()
     disk_read_bytes = models.BigIntegerField(help_text="All disks, during this row")
     disk_write_bytes = models.BigIntegerField()
-    network_received_bytes = models.BigIntegerField(help_text="All interfaces but loopback, during this row")
+    network_received_bytes = models.BigIntegerField(help_text="All interfaces except loopback, during this row")
     network_sent_bytes = models.BigIntegerField()
 
     class Meta:
@@ -123,18 +127,18 @@ class HostUsage(models.Model):
 
 
 class AgentVitals(models.Model):
-    """How well the agent of a host keeps up, as of its newest point. Counts begin with the agent."""
+    """Health of a host's agent as of its newest point. Counters start with the agent."""
 
     host = models.OneToOneField(Host, on_delete=models.CASCADE, primary_key=True, related_name="vitals")
     at = models.DateTimeField()
     ticks = models.BigIntegerField()
-    ticks_missed = models.BigIntegerField(help_text="Left out because the one before took too long")
-    tick_lag_seconds = models.FloatField(help_text="By how much the last tick came late")
+    ticks_missed = models.BigIntegerField(help_text="Skipped because the tick before took too long")
+    tick_lag_seconds = models.FloatField(help_text="Delay of the last tick")
     tick_lag_seconds_max = models.FloatField()
-    tick_seconds = models.FloatField(help_text="How long the last tick took")
-    write_seconds = models.FloatField(help_text="How long the last writing of points took")
-    waiting_points = models.IntegerField(help_text="Measured and not yet in the database")
-    dropped_points = models.BigIntegerField(help_text="Given up while the database was away")
+    tick_seconds = models.FloatField(help_text="Duration of the last tick")
+    write_seconds = models.FloatField(help_text="Duration of the last write of points")
+    waiting_points = models.IntegerField(help_text="Sampled but not yet in the database")
+    dropped_points = models.BigIntegerField(help_text="Dropped during a database outage")
     waiting_entries = models.IntegerField(help_text="States and events not yet in the database")
 
     class Meta:
@@ -145,7 +149,7 @@ class AgentVitals(models.Model):
 
 
 class RecordedProgram(models.Model):
-    """A program that has history. This row stays until all of that is removed, also when the program is gone."""
+    """A program with history. The row stays until all history is deleted, also after the program is removed."""
 
     program_id = models.BigIntegerField(primary_key=True)
 
@@ -154,10 +158,10 @@ class RecordedProgram(models.Model):
 
 
 class OpenPeriod(models.Model):
-    """A period with rows that the next coarser tier does not have yet.
+    """A period with rows that are not yet rolled up into the next coarser tier.
 
-    Marked in the transaction of its first row and cleared in that of its last coarse row, so an agent that was
-    killed leaves behind exactly what is still to be done.
+    Created in the transaction of its first row and deleted in that of its last coarse row, so it survives a killed
+    agent exactly while there is work left.
     """
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")

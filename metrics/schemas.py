@@ -1,4 +1,4 @@
-"""What the routes about history take and give, for checking input and for the OpenAPI page."""
+"""Request and response schemas of the `/metrics` routes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
-from core.rest.inputs import Moment, Text
+from core.rest.inputs import Text, Timestamp
 
 from .queries.summary import ORDERS
 from .storage.export import FORMATS
@@ -27,36 +27,38 @@ Points = dict[str, dict[str, list[tuple[float, float]]]]
 # --- In -------------------------------------------------------------------------------------------------
 
 
-class Window(Schema):
-    """The last `hours`, or from `start` to `end`; either may be left out."""
+class TimeRangeQuery(Schema):
+    """The last `hours`, or `start` to `end`."""
 
-    hours: float | None = Field(None, gt=0, le=MAX_HOURS, description="The last so many hours; 24 by default")
-    start: Moment | None = Field(None, description="From this moment on")
-    end: Moment | None = Field(None, description="Up to this moment; now by default")
+    hours: float | None = Field(None, gt=0, le=MAX_HOURS, description="Number of hours up to `end`; default 24")
+    start: Timestamp | None = Field(None, description="Start of the time range")
+    end: Timestamp | None = Field(None, description="End of the time range; default now")
 
-    def span(self, now: int) -> tuple[int, int]:
-        """Unix seconds. Raises ValidationError."""
+    def unix_range(self, now: int) -> tuple[int, int]:
+        """(start, end) in Unix seconds. Raises ValidationError."""
         if self.hours is not None and self.start is not None:
-            raise ValidationError({"hours": "Goes without start."})
+            raise ValidationError({"hours": "Cannot be combined with start."})
         end = now if self.end is None else int(self.end.timestamp())
         if self.start is not None:
             return int(self.start.timestamp()), end
         return end - max(1, round((self.hours or DEFAULT_HOURS) * 3600)), end
 
 
-class Chart(Window):
-    step: str = Field("auto", pattern=STEP, description="Seconds from point to point")
-    metrics: str = Field("", max_length=500, description="With commas between: cpu_percent,memory_bytes")
-    aggregates: str = Field("avg", max_length=200, description="With commas between: avg,min,max,p95,last")
-    compare: Literal["previous"] | None = Field(None, description="Also the same length of time just before")
+class SeriesQuery(TimeRangeQuery):
+    step: str = Field("auto", pattern=STEP, description="Seconds between points, or auto")
+    metrics: str = Field("", max_length=500, description="Comma-separated, such as cpu_percent,memory_bytes")
+    aggregates: str = Field("avg", max_length=200, description="Comma-separated: avg,min,max,last,p50,p95,p99")
+    compare: Literal["previous"] | None = Field(
+        None, description="Also return the preceding time of the same length"
+    )
 
     @property
     def step_seconds(self) -> int | None:
         return None if self.step == "auto" else int(self.step)
 
 
-class ManyPrograms(Schema):
-    programs: str = Field("all", max_length=20_000, description="Ids with commas between, or all")
+class ProgramIdsQuery(Schema):
+    programs: str = Field("all", max_length=20_000, description="Comma-separated ids, or all")
 
     @property
     def ids(self) -> list[int] | None:
@@ -65,11 +67,11 @@ class ManyPrograms(Schema):
             return None
         found = [word.strip() for word in self.programs.split(",") if word.strip()]
         if wrong := [word for word in found if not _is_id(word)]:
-            raise ValidationError({"programs": f"{wrong[0]} is no id; give numbers with commas between, or all."})
+            raise ValidationError({"programs": f"{wrong[0]} is not an id. Use comma-separated ids, or all."})
         if len(found) > MAX_PROGRAMS:
-            raise ValidationError({"programs": f"At most {MAX_PROGRAMS} at once."})
+            raise ValidationError({"programs": f"At most {MAX_PROGRAMS} programs."})
         if not found:
-            raise ValidationError({"programs": "Give ids with commas between, or all."})
+            raise ValidationError({"programs": "Use comma-separated ids, or all."})
         return sorted(set(map(int, found)))
 
 
@@ -77,65 +79,69 @@ def _is_id(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 20 and 0 < int(word) <= SQLITE_INTEGER
 
 
-class ChartOfMany(Chart, ManyPrograms):
+class MultiSeriesQuery(SeriesQuery, ProgramIdsQuery):
     pass
 
 
-class ChartOfHost(Chart):
-    host: Text = Field("", max_length=100, description="Its name; the default host without it")
+class HostSeriesQuery(SeriesQuery):
+    host: Text = Field("", max_length=100, description="Name of the host; default: the default host")
 
 
-class LiveChart(Schema):
-    """The query of a socket that goes on with a chart."""
+class LiveSeriesQuery(Schema):
+    """Query parameters of the chart websockets."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    hours: float = Field(1, gt=0, le=MAX_LIVE_HOURS, description="How far back the chart reaches")
+    hours: float = Field(1, gt=0, le=MAX_LIVE_HOURS, description="Length of the chart")
     step: str = Field("auto", pattern=STEP)
     metrics: str = Field("", max_length=500)
     aggregates: str = Field("avg,min,max", max_length=200)
-    since: Moment | None = Field(None, description="The newest point that is known already")
+    since: Timestamp | None = Field(None, description="Timestamp of the newest point that the client has")
 
     @property
     def step_seconds(self) -> int | None:
         return None if self.step == "auto" else int(self.step)
 
 
-class LiveChartOfHost(LiveChart):
+class LiveHostSeriesQuery(LiveSeriesQuery):
     host: Text = Field("", max_length=100)
 
 
-class SummaryQuery(Window, ManyPrograms):
-    ordering: str = Field("-cpu_percent.avg", description=f"One of {', '.join(ORDERS)}; a minus for descending")
+class SummaryQuery(TimeRangeQuery, ProgramIdsQuery):
+    ordering: str = Field(
+        "-cpu_percent.avg", description=f"One of {', '.join(ORDERS)}; with a leading minus for descending"
+    )
     limit: int = Field(100, ge=1, le=MAX_PROGRAMS)
-    compare: Literal["previous"] | None = Field(None, description="Also the same length of time just before")
+    compare: Literal["previous"] | None = Field(
+        None, description="Also return the preceding time of the same length"
+    )
 
     @property
     def order(self) -> str:
         """Raises ValidationError."""
         if self.ordering.removeprefix("-") not in ORDERS:
-            message = f"Cannot sort by {self.ordering}; known: {', '.join(ORDERS)}."
+            message = f"Cannot sort by {self.ordering}. Use {', '.join(ORDERS)}."
             raise ValidationError({"ordering": message})
         return self.ordering
 
 
-class ExportQuery(Window, ManyPrograms):
+class ExportQuery(TimeRangeQuery, ProgramIdsQuery):
     format: str = Field("jsonl", description=f"One of {', '.join(FORMATS)}")
-    tier: str = Field("minute", description=f"One of {', '.join(BY_NAME)}; several with commas between, or all")
+    tier: str = Field("minute", description=f"One of {', '.join(BY_NAME)}; comma-separated, or all")
 
 
 # --- Out ------------------------------------------------------------------------------------------------
 
 
 class Previous(Schema):
-    """The time before. Add `offset` seconds to its times to lay it over the present one."""
+    """The preceding time. Add `offset` seconds to its timestamps to overlay it."""
 
     offset: int
     series: Points
 
 
 class SeriesOut(Schema):
-    """`series`: metric → aggregate → [[Unix seconds, value], …]. `tier` is the coarsest that was read."""
+    """`series`: metric → aggregate → [[Unix seconds, value], …]. `tier` is the coarsest tier that was read."""
 
     step: int
     tier: str
@@ -151,7 +157,7 @@ class ProgramSeries(Schema):
 
 
 class ManySeriesOut(Schema):
-    """Programs without a point in that time are left out; `offset` as in the comparison of one."""
+    """Programs without points are left out. `offset`: see `Previous`."""
 
     step: int
     tier: str
@@ -176,12 +182,12 @@ class SummaryItem(Schema):
 
 
 class SummaryOut(Schema):
-    """`start` may lie up to a twentieth of the window before what was asked for."""
+    """`start` may be up to 5 % of the window earlier than requested."""
 
     start: str
     end: str
     items: list[SummaryItem]
 
 
-def words(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     return list(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))

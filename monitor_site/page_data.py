@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from metrics.admin import sparkline
+from metrics.admin import history
 from programs import formatting
 from programs.admin import live
 from programs.descriptions.quantities import BYTE_UNITS
@@ -24,7 +24,7 @@ TEXTS: dict[str, Any] = {
     "request.conflict": _("The state has changed in the meantime. Reload the page and try again."),
     "request.busy": _("The monitor is busy. Try again in %(seconds)s seconds."),
     "request.failed": _("The monitor could not do this (status %(status)s). Try again, then check its log."),
-    "state.unknown": live.AGENT_SILENT,
+    "state.unknown": live.AGENT_LOST,
     "state.default_host": live.DEFAULT_HOST,
     "exit.signal": formatting.ENDED_BY_SIGNAL,
     "exit.code": formatting.EXIT_CODE,
@@ -34,9 +34,9 @@ TEXTS: dict[str, Any] = {
     "log.newest_matches": _("The newest %(count)s lines that contain “%(query)s”. Clear the search to resume."),
     "log.failed": _("Could not load the log: %(error)s"),
     "select.search": _("Search"),
-    "sparkline.empty": sparkline.NO_DATA,
-    "sparkline.cpu": sparkline.CPU_SUMMARY,
-    "sparkline.memory": sparkline.MEMORY_SUMMARY,
+    "sparkline.empty": history.NO_DATA,
+    "sparkline.cpu": history.CPU_SUMMARY,
+    "sparkline.memory": history.MEMORY_SUMMARY,
     "chart.loading": _("Loading…"),
     "chart.empty": _("No data in this period."),
     "chart.failed": _("Could not load the history: %(error)s"),
@@ -59,5 +59,5 @@ def page_data() -> dict[str, Any]:
         "texts": {key: str(text) for key, text in TEXTS.items()},
         "byte_units": BYTE_UNITS,
         "duration_units": formatting.DURATION_UNITS,
-        "states_with_reason": sorted(live.TROUBLED),
+        "states_with_reason": sorted(live.ABNORMAL),
     }

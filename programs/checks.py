@@ -1,4 +1,4 @@
-"""System checks of what supervision needs from this machine."""
+"""System checks of the sampling settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from django.core.checks import CheckMessage, Error, register
 
 @register
 def intervals(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Sampling intervals must make sense."""
     found: list[CheckMessage] = []
     if not 0.2 <= settings.SAMPLE_SECONDS <= 60:
         message = f"SAMPLE_SECONDS is {settings.SAMPLE_SECONDS:g}; it must be between 0.2 and 60."

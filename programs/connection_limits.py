@@ -1,4 +1,4 @@
-"""What long-lived connections have in common: so many for each person, and only while they may."""
+"""Limits of long-lived connections: a maximum per user, and only as long as access is allowed."""
 
 from __future__ import annotations
 
@@ -11,62 +11,61 @@ from typing import TypeVar
 from core.access import Principal
 
 T = TypeVar("T")
-SEATS = 20
+MAX_CONNECTIONS = 20
 
 
 class TooManyConnectionsError(Exception):
-    """This person has as many connections open as one may have."""
+    """The user already has MAX_CONNECTIONS open."""
 
 
 class ConnectionLimits:
-    """Counts the open connections of each person in this process."""
+    """Counts the open connections of each user in this process."""
 
     def __init__(self) -> None:
-        self._taken: Counter[int] = Counter()
+        self._open: Counter[int] = Counter()
 
-    def has_one_for(self, principal: Principal) -> bool:
-        return self._taken[principal.user.pk] < SEATS
+    def has_room(self, principal: Principal) -> bool:
+        return self._open[principal.user.pk] < MAX_CONNECTIONS
 
     @property
-    def taken(self) -> int:
-        """By everybody together."""
-        return self._taken.total()
+    def total(self) -> int:
+        return self._open.total()
 
     @contextmanager
-    def one_for(self, principal: Principal) -> Iterator[None]:
-        """Raises NoSeatError."""
+    def hold(self, principal: Principal) -> Iterator[None]:
+        """Counts one connection while the context is open. Raises TooManyConnectionsError."""
         user = principal.user.pk
-        if not self.has_one_for(principal):
-            raise TooManyConnectionsError(f"{principal.actor} has {SEATS} connections open already.")
-        self._taken[user] += 1
+        if not self.has_room(principal):
+            raise TooManyConnectionsError(f"{principal.actor} already has {MAX_CONNECTIONS} open connections.")
+        self._open[user] += 1
         try:
             yield
         finally:
-            self._taken[user] -= 1
-            self._taken += Counter()  # drops those at nought
+            self._open[user] -= 1
+            self._open += Counter()  # removes the zeros
 
 
-seats = ConnectionLimits()
+connections = ConnectionLimits()
 
 
 async def while_allowed(
     batches: AsyncGenerator[T, None], is_allowed: Callable[[], Awaitable[bool]], every: float
 ) -> AsyncGenerator[T, None]:
-    """What `batches` yields, until `is_allowed`, asked every so many seconds, says no. Closes `batches`."""
+    """Yields from `batches` until `is_allowed`, called every `every` seconds, returns False. Closes `batches`."""
     loop = asyncio.get_running_loop()
-    asked_at = loop.time()
+    checked_at = loop.time()
     upcoming = asyncio.ensure_future(anext(batches))
     try:
         while True:
-            await asyncio.wait({upcoming}, timeout=asked_at + every - loop.time())
-            if loop.time() >= asked_at + every:
+            await asyncio.wait({upcoming}, timeout=checked_at + every - loop.time())
+            if loop.time() >= checked_at + every:
                 if not await is_allowed():
                     return
-                asked_at = loop.time()
+                checked_at = loop.time()
             if upcoming.done():
                 yield upcoming.result()
                 upcoming = asyncio.ensure_future(anext(batches))
     finally:
-        upcoming.cancel()
+        upcoming.cancel()  # `aclose` fails while the generator is running
         await asyncio.gather(upcoming, return_exceptions=True)
         await batches.aclose()

@@ -1,6 +1,6 @@
-"""The websockets: `/ws/status/` and `/ws/programs/{id}/logs/`. What they send: docs/api.md."""
+"""Websocket consumers for `/ws/status/` and `/ws/programs/{id}/logs/`. docs/api.md describes the messages."""
 
-# Channels has no types for what a consumer inherits.
+# The base class of Channels is untyped.
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -20,24 +20,23 @@ from ninja import Field, Schema
 from pydantic import ConfigDict, ValidationError
 
 from core.access import Principal, Role
-from core.rest.credentials import Credentials
-from core.rest.origins import is_own_origin
+from core.rest.auth import StreamCredentials, is_own_origin
 
 from . import feed
-from .connection_limits import TooManyConnectionsError, seats, while_allowed
+from .connection_limits import TooManyConnectionsError, connections, while_allowed
 from .logs.search import DEFAULT_TAIL, MAX_TAIL
-from .masked_logs import Output
+from .masked_logs import ProgramLogs
 from .models import Program
 from .payloads import ErrorMessage, Lines
 
 log = structlog.get_logger(__name__)
 Q = TypeVar("Q", bound=Schema)
-LONGEST_MESSAGE = 64 * 1024
-BAD_QUERY, UNKNOWN, REFUSED, GONE, TOO_MANY = 4400, 4401, 4403, 4404, 4429
+MAX_MESSAGE_BYTES = 64 * 1024
+BAD_QUERY, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_MANY = 4400, 4401, 4403, 4404, 4429
 
 
 class RefusedError(Exception):
-    """Why a socket is not opened."""
+    """The connection is refused with this close code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -45,42 +44,42 @@ class RefusedError(Exception):
 
 
 class Socket(AsyncWebsocketConsumer):
-    """One that is let in by token or session and sends what `messages` yields, for as long as it may."""
+    """Authenticates by token or session, then sends what `messages` yields as long as access is allowed."""
 
-    channel_layer_alias = ""  # none: the feed reaches every socket of its process by itself
+    channel_layer_alias = ""  # none: the feed reaches all sockets of its process
     recheck_seconds = 30.0
     principal: Principal
 
     async def connect(self) -> None:
-        self.open = AsyncExitStack()
-        self.work: asyncio.Task[None] | None = None
+        self.resources = AsyncExitStack()
+        self.task: asyncio.Task[None] | None = None
         try:
-            await self.admit()
+            await self.authorize()
         except RefusedError as error:
             await self.close(error.code)
             return
         await self.accept()
-        self.work = asyncio.create_task(self.serve())
+        self.task = asyncio.create_task(self.serve())
 
-    async def admit(self) -> None:
-        """Raises RefusedError. Nothing is accepted before this has passed."""
+    async def authorize(self) -> None:
+        """Raises RefusedError. The connection is accepted only afterwards."""
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in self.scope["headers"]}
-        self.credentials = Credentials.of_headers(headers)
-        # A page of somebody else can make a browser send its cookies along, but not a token.
+        self.credentials = StreamCredentials.from_headers(headers)
+        # A foreign page can make a browser send its cookies, but not a token.
         if not is_own_origin(headers) and ("origin" in headers or self.credentials.token is None):
-            raise RefusedError(REFUSED)
+            raise RefusedError(FORBIDDEN)
         principal = await database_sync_to_async(self.credentials.principal)()
         if principal is None:
-            raise RefusedError(UNKNOWN)
-        if not principal.may(Role.READ):
-            raise RefusedError(REFUSED)
+            raise RefusedError(UNAUTHENTICATED)
+        if not principal.has_role(Role.READ):
+            raise RefusedError(FORBIDDEN)
         try:
-            self.open.enter_context(seats.one_for(principal))
+            self.resources.enter_context(connections.hold(principal))
         except TooManyConnectionsError:
             raise RefusedError(TOO_MANY) from None
 
     def query_as(self, kind: type[Q]) -> Q:
-        """The query of the address. Raises RefusedError where it makes no sense."""
+        """Parses the query string. Raises RefusedError for invalid parameters."""
         try:
             return kind.model_validate(dict(parse_qsl(self.scope["query_string"].decode("latin1"))))
         except ValidationError:
@@ -88,58 +87,59 @@ class Socket(AsyncWebsocketConsumer):
 
     async def serve(self) -> None:
         try:
-            async for text in while_allowed(self.messages(), self.may_stay, self.recheck_seconds):
+            async for text in while_allowed(self.messages(), self.may_continue, self.recheck_seconds):
                 await self.send(text_data=text)
-            code = REFUSED
+            code = FORBIDDEN
         except RefusedError as error:
             code = error.code
         except Exception:
             log.exception("socket.failed", path=self.scope["path"])
-            code = 1011
+            code = 1011  # internal error, RFC 6455
         await self.close(code)
 
-    async def may_stay(self) -> bool:
+    async def may_continue(self) -> bool:
         allowed: bool = await database_sync_to_async(self.is_still_allowed)()
         return allowed
 
     def is_still_allowed(self) -> bool:
         principal = self.credentials.principal()
-        return principal is not None and principal.may(Role.READ)
+        return principal is not None and principal.has_role(Role.READ)
 
     def messages(self) -> AsyncGenerator[str, None]:
         raise NotImplementedError
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.work is None or len(text_data or bytes_data or "") > LONGEST_MESSAGE:
-            await self.close(1009)
+        if self.task is None or len(text_data or bytes_data or "") > MAX_MESSAGE_BYTES:
+            await self.close(1009)  # message too big, RFC 6455
             return
         try:
             message = orjson.loads(text_data or "")
         except orjson.JSONDecodeError:
             message = None
-        if not await self.understood(message):
-            answer: ErrorMessage = {"type": "error", "detail": "This message is not understood."}
-            await self.send(text_data=orjson.dumps(answer).decode())
+        if not await self.handle_message(message):
+            error: ErrorMessage = {"type": "error", "detail": "Unknown message."}
+            await self.send(text_data=orjson.dumps(error).decode())
 
-    async def understood(self, message: Any) -> bool:
+    async def handle_message(self, message: Any) -> bool:
+        """Returns False for an unknown message."""
         return False
 
     async def disconnect(self, code: int) -> None:
-        if self.work is not None:
-            self.work.cancel()
-            await asyncio.gather(self.work, return_exceptions=True)
-        await self.open.aclose()
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        await self.resources.aclose()
 
 
 class StatusSocket(Socket):
-    """Everything once, then what changes. After a loss, or when asked to resync, everything again."""
+    """A snapshot, then changes. Another snapshot after lost messages, or when the client requests a resync."""
 
-    snapshot_seconds = 1.0  # at most one full state in this time
-    mailbox: feed.Mailbox | None = None
+    snapshot_seconds = 1.0  # at most one snapshot in this time
+    subscription: feed.Subscription | None = None
 
     async def messages(self) -> AsyncGenerator[str, None]:
         loop = asyncio.get_running_loop()
-        async with feed.current().watch() as self.mailbox:
+        async with feed.current().subscribe() as self.subscription:
             message: feed.Message | None = None
             while True:
                 if message is None:
@@ -147,15 +147,15 @@ class StatusSocket(Socket):
                 else:
                     text = message.text
                 yield text
-                message = await self.mailbox.take()
+                message = await self.subscription.get()
                 if message is None:
                     await asyncio.sleep(sent_at + self.snapshot_seconds - loop.time())
 
-    async def understood(self, message: Any) -> bool:
+    async def handle_message(self, message: Any) -> bool:
         if message != {"type": "resync"}:
             return False
-        if self.mailbox is not None:
-            self.mailbox.start_over()
+        if self.subscription is not None:
+            self.subscription.require_resync()
         return True
 
 
@@ -167,41 +167,40 @@ class LogQuery(Schema):
 
 
 class ProgramSocket(Socket):
-    """About the one program that the address names; ends when that is removed."""
+    """For one program; closes when the program is removed."""
 
     recheck_seconds = 5.0
     program: Program
 
-    async def admit(self) -> None:
-        await super().admit()
+    async def authorize(self) -> None:
+        await super().authorize()
         await database_sync_to_async(self.prepare)()
 
     def prepare(self) -> None:
-        """Raises RefusedError. Has the database."""
         program = Program.objects.filter(pk=self.scope["url_route"]["kwargs"]["program_id"]).first()
         if program is None:
-            raise RefusedError(GONE)
+            raise RefusedError(NOT_FOUND)
         self.program = program
 
     def is_still_allowed(self) -> bool:
         if not Program.objects.filter(pk=self.program.pk).exists():
-            raise RefusedError(GONE)
+            raise RefusedError(NOT_FOUND)
         return super().is_still_allowed()
 
 
 class LogSocket(ProgramSocket):
-    """The last lines of a program, then each as it is written."""
+    """The last lines of the log, then new lines."""
 
-    output: Output
+    logs: ProgramLogs
     query: LogQuery
 
     def prepare(self) -> None:
         self.query = self.query_as(LogQuery)
         super().prepare()
-        self.output = Output(self.program, self.query.instance)
+        self.logs = ProgramLogs(self.program, self.query.instance)
 
     async def messages(self) -> AsyncGenerator[str, None]:
-        async for lines in self.output.follow(tail=self.query.tail):
+        async for lines in self.logs.follow(tail=self.query.tail):
             message: Lines = {"type": "lines", "lines": lines}
             yield orjson.dumps(message).decode()
 

@@ -1,9 +1,9 @@
-"""What changes, told to everybody who watches in this process: websockets and requests that wait.
+"""The live feed: sends changes to the websockets and waiting requests of this process.
 
-One task reads the database once for all of them, and only while somebody watches. It wakes on the doorbell,
-else once a second; the database is the truth, so a lost ring costs a second at most. Each watcher has a mailbox
-of its own with a bound: one that does not keep up loses its messages, is told so and starts over, and holds up
-nobody. Why no channel layer is in between: docs/adr/0001-live-updates.md.
+One task reads the database for all subscribers, and only while there are any. It wakes up on a doorbell signal and
+at least once a second, so a lost signal delays a change by at most one second. Each subscriber has a bounded
+queue: one that is too slow loses its messages and has to read the whole state again, and does not delay the
+others. docs/adr/0001-live-updates.md explains why there is no channel layer.
 """
 
 from __future__ import annotations
@@ -29,91 +29,91 @@ from .models import ProgramEvent
 from .payloads import Changes, Delta, EventMessage, ProgramStatus, Snapshot
 
 log = structlog.get_logger(__name__)
-IDLE_SECONDS = 1.0
+POLL_SECONDS = 1.0
 URGENT_SECONDS = 0.02
-# Between two looks at the database, so that a storm of changes costs bundles instead of single messages.
-BUNDLE_SECONDS = 0.05
+# Pause between two reads, so that many changes are sent as a few batches.
+BATCH_SECONDS = 0.05
 SNAPSHOT_SECONDS = 0.5
-MAILBOX_SIZE = 256
-EVENTS_AT_ONCE = 100
+QUEUE_SIZE = 256
+MAX_EVENTS = 100
 
 
 @dataclass(frozen=True)
 class Message:
-    """One websocket message, and the statuses it carries for those who look at programs themselves."""
+    """One websocket message. `programs` are the statuses in it, for subscribers inside this process."""
 
     text: str
     programs: Mapping[int, ProgramStatus] = field(default_factory=dict)
 
 
-class Mailbox:
-    """What one watcher has not yet taken. `urgent`: somebody waits for it, so look often."""
+class Subscription:
+    """The queue of one subscriber. While one is `urgent`, the feed reads every URGENT_SECONDS."""
 
     def __init__(self, *, urgent: bool) -> None:
         self.urgent = urgent
         self._messages: deque[Message] = deque()
-        self._must_start_over = False
-        self._filled = asyncio.Event()
+        self._needs_resync = False
+        self._has_messages = asyncio.Event()
 
     def put(self, message: Message) -> None:
-        if len(self._messages) >= MAILBOX_SIZE:
-            self.start_over()
-        elif not self._must_start_over:
+        if len(self._messages) >= QUEUE_SIZE:  # bounds the memory that a slow client can occupy
+            self.require_resync()
+        elif not self._needs_resync:
             self._messages.append(message)
-            self._filled.set()
+            self._has_messages.set()
 
-    def start_over(self) -> None:
-        """Only the whole state helps this watcher now."""
+    def require_resync(self) -> None:
+        """Drops all messages; the subscriber has to read the whole state."""
         self._messages.clear()
-        self._must_start_over = True
-        self._filled.set()
+        self._needs_resync = True
+        self._has_messages.set()
 
-    async def take(self) -> Message | None:
-        """The next message; None when the watcher has to read the whole state."""
-        await self._filled.wait()
-        message = None if self._must_start_over else self._messages.popleft()
-        self._must_start_over = False
+    async def get(self) -> Message | None:
+        """The next message. None if the subscriber has to read the whole state."""
+        await self._has_messages.wait()
+        message = None if self._needs_resync else self._messages.popleft()
+        self._needs_resync = False
         if not self._messages:
-            self._filled.clear()
+            self._has_messages.clear()
         return message
 
 
-class Feed:
-    """The feed of one event loop; `current()` finds it."""
+class LiveFeed:
+    """The feed of one event loop; `current()` returns it."""
 
     def __init__(self) -> None:
-        self._mailboxes: set[Mailbox] = set()
+        self._subscriptions: set[Subscription] = set()
         self._task: asyncio.Task[None] | None = None
-        self._bell = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._is_ready = asyncio.Event()
-        self._reading = Reading()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        self._reader = FeedReader()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="feed")
 
     @asynccontextmanager
-    async def watch(self, *, urgent: bool = False) -> AsyncIterator[Mailbox]:
-        """A mailbox that gets every message. What is read from the database after this misses none of them."""
-        mailbox = Mailbox(urgent=urgent)
-        self._mailboxes.add(mailbox)
+    async def subscribe(self, *, urgent: bool = False) -> AsyncIterator[Subscription]:
+        """Subscribes to all messages. A snapshot read inside this context misses none of them."""
+        subscription = Subscription(urgent=urgent)
+        self._subscriptions.add(subscription)
         try:
             if self._task is None:
                 self._start()
             elif urgent:
-                self._bell.set()
+                self._wake_up.set()
             await self._is_ready.wait()
-            yield mailbox
+            yield subscription
         finally:
-            self._mailboxes.discard(mailbox)
-            if not self._mailboxes:
+            self._subscriptions.discard(subscription)
+            if not self._subscriptions:
                 await self._stop()
 
     async def snapshot(self) -> str:
-        """The websocket message with all there is, for one who has a mailbox. Many at once cost one reading."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._reading.snapshot)
+        """The websocket message with the whole state. Concurrent callers share one database read."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._reader.snapshot)
 
     def _start(self) -> None:
-        self._is_ready.clear()
-        self._reading = Reading()
-        # Not in the context of the request that happens to be first: the feed outlives it.
+        self._is_ready.clear()  # subscribers wait until the first read has fixed the starting revision
+        self._reader = FeedReader()
+        # An empty context: the feed outlives the request that starts it, and must not log in its name.
         self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
     async def _stop(self) -> None:
@@ -121,63 +121,62 @@ class Feed:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self._thread.submit(_let_go)
+            self._executor.submit(_close_connection)
 
     async def _run(self) -> None:
-        async with doorbell.listen("web") as self._bell:
+        async with doorbell.listen("web") as self._wake_up:
             while True:
-                self._hand_out(await self._read())
-                pause, rest = self._pace()
+                self._distribute(await self._read())
+                pause, rest = self._delays()
                 await asyncio.sleep(pause)
-                await doorbell.wait(self._bell, rest)
+                await doorbell.wait(self._wake_up, rest)
 
-    def _hand_out(self, messages: list[Message] | None) -> None:
-        for mailbox in self._mailboxes:
+    def _distribute(self, messages: list[Message] | None) -> None:
+        for subscription in self._subscriptions:
             if messages is None:
-                mailbox.start_over()
+                subscription.require_resync()
             for message in messages or ():
-                mailbox.put(message)
+                subscription.put(message)
 
-    def _pace(self) -> tuple[float, float]:
-        """Seconds to let changes gather, then seconds to wait for a ring."""
-        if any(mailbox.urgent for mailbox in self._mailboxes):
+    def _delays(self) -> tuple[float, float]:
+        if any(subscription.urgent for subscription in self._subscriptions):
             return URGENT_SECONDS / 2, URGENT_SECONDS / 2
-        return BUNDLE_SECONDS, IDLE_SECONDS - BUNDLE_SECONDS
+        return BATCH_SECONDS, POLL_SECONDS - BATCH_SECONDS
 
     async def _read(self) -> list[Message] | None:
         try:
-            messages = await asyncio.get_running_loop().run_in_executor(self._thread, self._reading.advance)
-        except Exception:  # whatever it is: those who watch must not stay without a feed
-            log.exception("feed.not_read")
-            self._thread.submit(_let_go)
-            await asyncio.sleep(IDLE_SECONDS)
+            messages = await asyncio.get_running_loop().run_in_executor(self._executor, self._reader.advance)
+        except Exception:  # an error of any kind must not end the feed for all subscribers
+            log.exception("feed.read_failed")
+            self._executor.submit(_close_connection)
+            await asyncio.sleep(POLL_SECONDS)
             return []
         self._is_ready.set()
         return messages
 
 
-class Reading:
-    """How far the feed has read. Everything here runs in the feed's one thread."""
+class FeedReader:
+    """Reads what is new in the database. Runs in the only thread of the feed."""
 
     def __init__(self) -> None:
-        self._known = -1
+        self._revision = -1
         self._sent = -1
-        self._silences = status.AgentLiveness()
-        self._snapshot = ("", -1, 0.0)  # text, its revision, when
+        self._liveness = status.AgentLiveness()
+        self._snapshot = ("", -1, 0.0)  # text, its revision, monotonic time
 
     def advance(self) -> list[Message] | None:
-        """Messages for everything written since the last call; one query when nothing was. None: start over."""
-        seen = status.pulse()
-        known, self._known = self._known, seen.revision
-        has_flipped = self._silences.flipped(seen)
-        if known < 0:
-            self._sent = seen.revision
+        """Messages for all changes since the last call; one query without changes. None: all have to resync."""
+        hosts = status.read_host_state()
+        previous, self._revision = self._revision, hosts.revision
+        is_stale = self._liveness.has_changed(hosts)  # lost heartbeats change states without a new revision
+        if previous < 0:
+            self._sent = hosts.revision
             return []
-        found = None if has_flipped else status.changes(known, seen)
+        found = None if is_stale else status.changes(previous, hosts)
         if found is None:
-            self._sent, self._snapshot = seen.revision, ("", -1, 0.0)
+            self._sent, self._snapshot = hosts.revision, ("", -1, 0.0)
             return None
-        return [*self._delta(found, seen.revision), *_events(known, seen.revision)]
+        return [*self._delta(found, hosts.revision), *_events(previous, hosts.revision)]
 
     def _delta(self, found: Changes, revision: int) -> list[Message]:
         if not found["programs"] and not found["removed"]:
@@ -188,7 +187,7 @@ class Reading:
 
     def snapshot(self) -> str:
         text, revision, at = self._snapshot
-        if revision < self._known or time.monotonic() - at > SNAPSHOT_SECONDS:
+        if revision < self._revision or time.monotonic() - at > SNAPSHOT_SECONDS:
             report = status.report()
             message: Snapshot = {
                 "type": "snapshot",
@@ -200,16 +199,15 @@ class Reading:
         return text
 
 
-def _let_go() -> None:
-    """Looked up here and not by the caller: every thread has a connection of its own behind that name."""
-    connection.close()
+def _close_connection() -> None:
+    connection.close()  # thread-local, so it must run in the thread of the feed
 
 
 def _events(after: int, up_to: int) -> list[Message]:
     """The newest events between two revisions, oldest first."""
     if after == up_to:
         return []
-    rows = ProgramEvent.objects.filter(seq__gt=after, seq__lte=up_to).order_by("-seq")[:EVENTS_AT_ONCE]
+    rows = ProgramEvent.objects.filter(seq__gt=after, seq__lte=up_to).order_by("-seq")[:MAX_EVENTS]
     messages: list[EventMessage] = [{"type": "event", "event": events.as_json(row)} for row in rows]
     return [Message(_text(message)) for message in reversed(messages)]
 
@@ -218,9 +216,8 @@ def _text(message: Snapshot | Delta | EventMessage) -> str:
     return orjson.dumps(message).decode()
 
 
-_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, Feed] = WeakKeyDictionary()
+_feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, LiveFeed] = WeakKeyDictionary()
 
 
-def current() -> Feed:
-    """The feed of the running loop: one for a web process."""
-    return _feeds.setdefault(asyncio.get_running_loop(), Feed())
+def current() -> LiveFeed:
+    return _feeds.setdefault(asyncio.get_running_loop(), LiveFeed())

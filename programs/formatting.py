@@ -1,4 +1,4 @@
-"""Numbers as people read them, in the admin and on the terminal. `static/monitor/format.js` is its twin."""
+"""Text for numbers in the admin and on the terminal. `static/monitor/format.js` must produce the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .descriptions.quantities import byte_count as bytes_text
 
-__all__ = ["bytes_text", "duration_text", "ending_text", "percent_text"]
+__all__ = ["bytes_text", "duration_text", "exit_text", "percent_text"]
 
 DURATION_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))  # seconds in each
 ENDED_BY_SIGNAL = _("ended by %(signal)s")
@@ -14,7 +14,7 @@ EXIT_CODE = _("exit code %(code)s")
 
 
 def duration_text(seconds: float) -> str:
-    """The two largest units of a span, the second left out when it is 0: `3d 4h`, `12m 5s`, `30m`, `7s`."""
+    """The two largest units, the second only if it is not 0: `3d 4h`, `12m 5s`, `30m`, `7s`."""
     left = max(0, int(seconds))
     parts = []
     for size, unit in DURATION_UNITS:
@@ -30,8 +30,8 @@ def percent_text(percent: float) -> str:
     return f"{percent:.1f} %" if percent < 100 else f"{percent:.0f} %"
 
 
-def ending_text(exit_code: int | None, exit_signal: str | None) -> str:
-    """How a process ended: by a signal, or with a code. Empty while nobody knows."""
+def exit_text(exit_code: int | None, exit_signal: str | None) -> str:
+    """Empty if the exit status is unknown. `static/monitor/program.js` has the same texts."""
     if exit_signal:
         return ENDED_BY_SIGNAL % {"signal": exit_signal}
     return "" if exit_code is None else EXIT_CODE % {"code": exit_code}

@@ -1,6 +1,6 @@
-"""The "why did it stop?" card: everything known about an unexpected end, put together when it is written down.
+"""Writes incidents: log lines, metrics and changes before a crash.
 
-Runs in the agent's writer thread, inside the event's transaction.
+Runs in the agent's writer thread, in the transaction of the event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.conf import settings
 from core import secrets
 from core.secrets import SecretUnreadableError
 
-from . import definition
+from .definition.environment import secret_values
 from .logs.paths import LogFile
 from .logs.search import last_lines
 from .models import Incident, Program, ProgramEvent, ProgramRevision
@@ -26,12 +26,12 @@ LAST_LINES = 40
 LAST_BYTES = 64 * 1024
 CHANGES_WITHIN = timedelta(hours=1)
 
-# Upper floors may add what they know of the minutes before: (program id, process index, event) → JSON object.
+# Other apps add functions that return a JSON object: (program id, process index, event).
 metrics_before: list[Callable[[int, int, ProgramEvent], dict[str, Any]]] = []
 
 
 def write_incident(event: ProgramEvent, facts: dict[str, Any]) -> Incident:
-    """Writes the card for a `program.crashed` event. `facts` come from the agent (see `ManagedProcess`)."""
+    """For a `program.crashed` event. `facts` come from the agent (see `ManagedProcess`)."""
     index = event.process_index or 0
     lines = _last_lines(event.program, index, facts.get("log_end"))
     return Incident.objects.create(
@@ -58,9 +58,10 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
     log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
     lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
     try:
-        hidden = definition.secret_values(program)
+        # Incidents are stored and sent to webhooks, so they must not contain secrets.
+        hidden = secret_values(program)
     except SecretUnreadableError:
-        return ["(not shown: the program's secrets cannot be read, so they cannot be masked)"]
+        return ["(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"]
     return [secrets.mask(line, hidden) for line in lines]
 
 
@@ -72,7 +73,6 @@ def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:
 
 
 def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
-    """Saved definitions of the last hour: the first suspects."""
     since = event.timestamp - CHANGES_WITHIN
     revisions = ProgramRevision.objects.filter(program=event.program_id, at__gte=since, number__gt=1)[:10]
     return [
@@ -81,7 +81,8 @@ def _changes(event: ProgramEvent) -> list[dict[str, Any]]:
 
 
 def fingerprint(name: str, facts: dict[str, Any], lines: list[str]) -> str:
-    """The same for ends of the same kind: how it ended, and the last line with its numbers blanked."""
+    """Equal for similar incidents: same program, exit and last log line."""
+    # Without numbers, because ports, pids and addresses differ between otherwise equal lines.
     last = re.sub(r"\d+|0x[0-9a-fA-F]+", "#", lines[-1]) if lines else ""
     kind = f"{name}|{facts['exit_code']}|{facts['exit_signal']}|{last}"
     return hashlib.sha256(kind.encode()).hexdigest()[:32]

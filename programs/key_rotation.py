@@ -1,4 +1,4 @@
-"""The secrets that programs hold: their secret environment variables."""
+"""Key rotation for secret environment variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from .models import Program
 
 
 def environment_variables(visit: Visit) -> None:
-    """Hands every stored value to `visit`. A changed program gets a new revision, so the agent reads it anew."""
     changed = False
     for program in Program.everything.select_for_update(no_key=True).only("pk", "environment").order_by("pk"):
         environment = [
@@ -18,7 +17,7 @@ def environment_variables(visit: Visit) -> None:
             for entry in program.environment
         ]
         if environment != program.environment:
-            revision = Sequence.advance()
+            revision = Sequence.advance()  # a new revision makes the agent read the program again
             Program.everything.filter(pk=program.pk).update(environment=environment, revision=revision)
             changed = True
     if changed:

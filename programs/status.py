@@ -1,7 +1,7 @@
-"""The live status of programs, as the API, the feed and the commands show it.
+"""The live status of programs, as shown by the API, the feed and the commands.
 
-Everything about all programs comes from one query. It is written in SQL because rows as plain tuples take a
-third of the time that model instances take, and because a program and its processes must be seen at one moment.
+One SQL query reads all programs with their processes. Plain tuples take a third of the time of model instances,
+and a single query sees a program and its processes in the same state.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from core.timeformat import in_utc, iso
 from .hosts import is_alive
 from .models import ProgramEvent
 from .payloads import Changes, ProcessStatus, ProgramStatus, StatusReport
-from .states import ALIVE, State, combined
+from .states import ALIVE, State, combined_state
 
 PROGRAM_COLUMNS = ("id", "name", "desired_state", "desired_instances", "tags", "host_id", "revision")
 PROCESS_COLUMNS = (
     "index", "state", "reason", "pid", "cpu_percent", "memory_bytes", "threads", "started_at", "next_start_at",
     "restarts", "exit_code", "exit_signal", "health", "revision",
 )  # fmt: skip
-WIDTH = len(PROGRAM_COLUMNS)
-HOST, STARTED_AT = PROGRAM_COLUMNS.index("host_id"), WIDTH + PROCESS_COLUMNS.index("started_at")
+PROGRAM_WIDTH = len(PROGRAM_COLUMNS)
+HOST, STARTED_AT = PROGRAM_COLUMNS.index("host_id"), PROGRAM_WIDTH + PROCESS_COLUMNS.index("started_at")
 COLUMNS = ", ".join([*(f"p.{name}" for name in PROGRAM_COLUMNS), *(f's."{name}"' for name in PROCESS_COLUMNS)])
-QUERY = (
+PROGRAMS_QUERY = (
     f"SELECT {COLUMNS} FROM programs_program p "  # noqa: S608  (constants, no input)
     "LEFT JOIN programs_process s ON s.program_id = p.id "
     'WHERE p.removed_at IS NULL {condition} ORDER BY p.name, p.id, s."index"'
 )
-HOSTS = (
+HOSTS_QUERY = (
     "SELECT id, name, heartbeat_at, is_default, (SELECT value FROM core_sequence WHERE name = 'revision') "
     "FROM programs_host"
 )
@@ -47,16 +47,16 @@ CHANGED_SINCE = (
     "UNION SELECT program_id FROM programs_process WHERE revision > %s)"
 )
 LARGEST_ID = 2**63 - 1
-# Further back than this, sending everything is cheaper than finding out what changed.
-LONGEST_LOOK_BACK = 10_000
-HEALTH_FIRST = ("unhealthy", "starting", "healthy")
+# For an older revision, sending everything is cheaper than finding the changes.
+MAX_LOOK_BACK = 10_000
+HEALTH_ORDER = ("unhealthy", "starting", "healthy")
 
 Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class HostState:
-    """How far the installation has come and which hosts' agents answer, at one moment."""
+    """The current revision, and which hosts have a live agent."""
 
     now: float  # Unix seconds
     revision: int
@@ -65,10 +65,10 @@ class HostState:
     default: int | None
 
 
-def pulse(now: datetime | None = None) -> HostState:
-    """One query; a second one only while no host is known."""
+def read_host_state(now: datetime | None = None) -> HostState:
+    """One query; two while no host exists."""
     at = now or timezone.now()
-    rows = _rows(HOSTS)
+    rows = _rows(HOSTS_QUERY)
     return HostState(
         now=at.timestamp(),
         revision=rows[0][4] or 0 if rows else Counter.current(),
@@ -81,41 +81,38 @@ def pulse(now: datetime | None = None) -> HostState:
 # --- Reading --------------------------------------------------------------------------------------------
 
 
-def every_program(seen: HostState) -> list[ProgramStatus]:
-    """All programs by name. One query."""
-    programs = list(_read(seen, "", ()))
-    if len(_memory) > 2 * len(programs):
-        _memory.clear()
+def all_programs(hosts: HostState) -> list[ProgramStatus]:
+    programs = list(_read(hosts, "", ()))
+    if len(_cache) > 2 * len(programs):
+        _cache.clear()
     return programs
 
 
-def changed_programs(seen: HostState, since: int) -> list[ProgramStatus]:
-    """Those of which something was written after the revision `since`. One query."""
-    return list(_read(seen, CHANGED_SINCE, (since, since)))
+def changed_programs(hosts: HostState, since: int) -> list[ProgramStatus]:
+    return list(_read(hosts, CHANGED_SINCE, (since, since)))
 
 
-def chosen_programs(seen: HostState, ids: Sequence[int]) -> list[ProgramStatus]:
-    """Those of a page. One query; none for none."""
+def programs_by_id(hosts: HostState, ids: Sequence[int]) -> list[ProgramStatus]:
+    """One query; no query for no ids."""
     places = ", ".join(["%s"] * len(ids))
-    return list(_read(seen, f"AND p.id IN ({places})", ids)) if ids else []
+    return list(_read(hosts, f"AND p.id IN ({places})", ids)) if ids else []
 
 
 def one_program(program_id: int) -> ProgramStatus | None:
-    """None when there is no such program."""
     if not 0 < program_id <= LARGEST_ID:
         return None
-    return next(_read(pulse(), "AND p.id = %s", (program_id,)), None)
+    return next(_read(read_host_state(), "AND p.id = %s", (program_id,)), None)
 
 
 def is_present(program_id: int) -> bool:
-    """Whether there is such a program. In SQL, as Django takes six times as long to ask."""
+    # In SQL: the ORM takes six times as long for this check.
     present = "SELECT 1 FROM programs_program WHERE id = %s AND removed_at IS NULL"
     return 0 < program_id <= LARGEST_ID and bool(_rows(present, (program_id,)))
 
 
-def _read(seen: HostState, condition: str, values: Sequence[Any]) -> Iterator[ProgramStatus]:
-    for _, own in groupby(_rows(QUERY.format(condition=condition), values), itemgetter(0)):
-        yield _remembered(list(own), seen)
+def _read(hosts: HostState, condition: str, values: Sequence[Any]) -> Iterator[ProgramStatus]:
+    for _, own in groupby(_rows(PROGRAMS_QUERY.format(condition=condition), values), itemgetter(0)):
+        yield _cached_status(list(own), hosts)
 
 
 def _rows(query: str, values: Sequence[Any] = ()) -> list[Row]:
@@ -126,111 +123,107 @@ def _rows(query: str, values: Sequence[Any] = ()) -> list[Row]:
 
 
 def report(since: int | None = None) -> StatusReport:
-    """What changed after the revision `since`; everything without it, and when that can no longer be told.
-
-    At most three queries, however many programs there are.
-    """
-    seen = pulse()
-    fell_silent = silences.changed_after(since, seen)
-    found = None if since is None or fell_silent else changes(since, seen)
+    """The changes after the revision `since`; everything if it is None or too old. At most three queries."""
+    hosts = read_host_state()
+    is_stale = agent_liveness.changed_since(since, hosts)
+    found = None if since is None or is_stale else changes(since, hosts)
     if found is None:
-        return {"revision": seen.revision, "full": True, "programs": every_program(seen), "removed": []}
-    return {"revision": seen.revision, "full": False, **found}
+        return {"revision": hosts.revision, "full": True, "programs": all_programs(hosts), "removed": []}
+    return {"revision": hosts.revision, "full": False, **found}
 
 
 def report_as_json(since: int | None = None) -> bytes:
-    """`report` in JSON. Several who ask for everything at the same moment get the same bytes.
-
-    Whatever is written advances the revision, so an answer of the same revision is right but for the ages in it,
-    and those are told in whole seconds: they may be a quarter of one late.
-    """
-    global _latest
+    """`report` as JSON. Concurrent callers without `since` share one result for up to a quarter of a second."""
+    global _latest_report
     if since is not None:
         return orjson.dumps(report(since))
-    seen = pulse()
-    silences.changed_after(None, seen)
-    key = (seen.revision, int(seen.now * 4), seen.names, seen.alive, seen.default)
-    if _latest is None or _latest[0] != key:
-        everything = {"revision": seen.revision, "full": True, "programs": every_program(seen), "removed": []}
-        _latest = (key, orjson.dumps(everything))
-    return _latest[1]
+    hosts = read_host_state()
+    agent_liveness.changed_since(None, hosts)
+    # Every write advances the revision, so only uptimes can be outdated, and they are in whole seconds.
+    key = (hosts.revision, int(hosts.now * 4), hosts.names, hosts.alive, hosts.default)
+    if _latest_report is None or _latest_report[0] != key:
+        everything = {"revision": hosts.revision, "full": True, "programs": all_programs(hosts), "removed": []}
+        _latest_report = (key, orjson.dumps(everything))
+    return _latest_report[1]
 
 
-_latest: tuple[tuple[Any, ...], bytes] | None = None
+_latest_report: tuple[tuple[Any, ...], bytes] | None = None
 
 
-def changes(since: int, seen: HostState) -> Changes | None:
-    """What was written after the revision `since`; None when only everything would be right. Two queries."""
-    if not 0 <= seen.revision - since <= LONGEST_LOOK_BACK:
+def changes(since: int, hosts: HostState) -> Changes | None:
+    """The changes after the revision `since`. None if the caller needs the whole state. Two queries."""
+    if not 0 <= hosts.revision - since <= MAX_LOOK_BACK:
         return None
-    if since == seen.revision:
+    if since == hosts.revision:
         return {"programs": [], "removed": []}
     facts = ProgramEvent.objects.filter(seq__gt=since, type__in=("program.removed", "agent.started"))
     removed: list[int] = []
     for kind, data in facts.order_by("seq").values_list("type", "data"):
-        if kind == "agent.started":  # what was unknown may be known again
+        if kind == "agent.started":  # programs that were `unknown` have a state again
             return None
         removed.append(data["id"])
-    return {"programs": changed_programs(seen, since), "removed": removed}
+    return {"programs": changed_programs(hosts, since), "removed": removed}
 
 
 class AgentLiveness:
-    """Remembers when an agent fell silent or was heard again.
+    """Detects that an agent lost its heartbeat or came back.
 
-    That turns programs into `unknown` and back without a word in the database, so no revision tells of it.
+    Programs then become `unknown`, or stop being so, without any write and so without a new revision.
     """
 
     def __init__(self) -> None:
         self._alive: dict[int, bool] = {}
-        self._at_revision = -1
+        self._changed_at = -1
 
-    def flipped(self, seen: HostState) -> bool:
-        """Whether that happened between the last call and this one."""
-        known, self._alive = self._alive, dict(seen.alive)
+    def has_changed(self, hosts: HostState) -> bool:
+        """Whether a host changed since the last call."""
+        known, self._alive = self._alive, dict(hosts.alive)
         return any(known.get(host, is_alive) != is_alive for host, is_alive in self._alive.items())
 
-    def changed_after(self, since: int | None, seen: HostState) -> bool:
-        """Whether that happened after somebody read the revision `since`."""
-        if self.flipped(seen):
-            self._at_revision = seen.revision
-        elif self._at_revision > seen.revision:  # the database was replaced by an older one
-            self._at_revision = -1
-        return since is not None and since <= self._at_revision
+    def changed_since(self, since: int | None, hosts: HostState) -> bool:
+        """Whether a host changed after the revision `since`."""
+        if self.has_changed(hosts):
+            self._changed_at = hosts.revision
+        elif self._changed_at > hosts.revision:  # the database was replaced by an older one
+            self._changed_at = -1
+        return since is not None and since <= self._changed_at
 
 
-silences = AgentLiveness()
+agent_liveness = AgentLiveness()
 
 
-# --- Putting together -----------------------------------------------------------------------------------
-# Written for speed: with a thousand programs every microsecond here is a millisecond of the answer.
+# --- Building the statuses -------------------------------------------------------------------------------
+# Optimised: with a thousand programs, each microsecond here adds a millisecond to the response.
 
 
-def _remembered(rows: list[Row], seen: HostState) -> ProgramStatus:
-    """As `_program`. When the very same rows were seen before, only the age of the process is new."""
-    host = seen.default if rows[0][HOST] is None else rows[0][HOST]
-    key = (rows, host, host is not None and (seen.names[host], seen.alive[host]))
-    known_key, known, began = _memory.get(rows[0][0], (None, None, 0.0))
+def _cached_status(rows: list[Row], hosts: HostState) -> ProgramStatus:
+    """Like `_program`; for unchanged rows, takes the cached status and updates the uptime."""
+    host = hosts.default if rows[0][HOST] is None else rows[0][HOST]
+    key = (rows, host, host is not None and (hosts.names[host], hosts.alive[host]))
+    known_key, known, began = _cache.get(rows[0][0], (None, None, 0.0))
     if known is None or known_key != key:
-        built = _program(rows, seen)
+        built = _program(rows, hosts)
         if len(rows) == 1:
-            _memory[rows[0][0]] = (key, built, _seconds(rows[0][STARTED_AT]))
+            _cache[rows[0][0]] = (key, built, _seconds(rows[0][STARTED_AT]))
         return built
     if known["uptime_seconds"] is None:
         return known
-    age = max(0, int(seen.now - began))
+    age = max(0, int(hosts.now - began))
     return {**known, "uptime_seconds": age, "processes": [{**known["processes"][0], "uptime_seconds": age}]}
 
 
-# Compared by content, so it cannot be wrong. Emptied when half of it is about programs that are gone.
-_memory: dict[int, tuple[Any, ProgramStatus, float]] = {}
+# The key is the content of the rows, so entries cannot be stale. Cleared when half of it is removed programs.
+_cache: dict[int, tuple[Any, ProgramStatus, float]] = {}
 
 
-def _program(rows: Sequence[Row], seen: HostState) -> ProgramStatus:
-    """One program from its rows, one for each process; a single one without a process when there is none."""
-    program_id, name, desired_state, desired_instances, tags, host_id, revision = rows[0][:WIDTH]
-    host = seen.default if host_id is None else host_id
-    is_known = host is not None and seen.alive[host]
-    processes = [_process(row[WIDTH:], seen.now, is_known) for row in rows if row[WIDTH] is not None]
+def _program(rows: Sequence[Row], hosts: HostState) -> ProgramStatus:
+    """`rows` has one row per process, or a single row with NULLs without processes."""
+    program_id, name, desired_state, desired_instances, tags, host_id, revision = rows[0][:PROGRAM_WIDTH]
+    host = hosts.default if host_id is None else host_id
+    is_known = host is not None and hosts.alive[host]
+    processes = [
+        _process(row[PROGRAM_WIDTH:], hosts.now, is_known) for row in rows if row[PROGRAM_WIDTH] is not None
+    ]
     leading, totals = (processes[0], processes[0]) if len(processes) == 1 else _several(processes)
     return {
         "id": program_id,
@@ -251,7 +244,7 @@ def _program(rows: Sequence[Row], seen: HostState) -> ProgramStatus:
         "exit_signal": leading["exit_signal"],
         "instances": {"running": _running(processes), "desired": desired_instances},
         "processes": processes,
-        "host": seen.names[host] if host is not None else None,
+        "host": hosts.names[host] if host is not None else None,
         "tags": orjson.loads(tags) if isinstance(tags, str) else tags,
         "revision": max(revision, totals["revision"]),
     }
@@ -281,12 +274,12 @@ def _process(row: Row, now: float, is_known: bool) -> ProcessStatus:
     }
 
 
-def _age(moment: datetime | None, now: float) -> int | None:
-    return max(0, int(now - _seconds(moment))) if moment else None
+def _age(time: datetime | None, now: float) -> int | None:
+    return max(0, int(now - _seconds(time))) if time else None
 
 
-def _seconds(moment: datetime | None) -> float:
-    return in_utc(moment).timestamp() if moment else 0.0
+def _seconds(time: datetime | None) -> float:
+    return in_utc(time).timestamp() if time else 0.0
 
 
 def _running(processes: Sequence[ProcessStatus]) -> int:
@@ -294,13 +287,13 @@ def _running(processes: Sequence[ProcessStatus]) -> int:
 
 
 def _several(processes: Sequence[ProcessStatus]) -> tuple[ProcessStatus, ProcessStatus]:
-    """The process that most needs attention, and the sums over all of them; also for none."""
-    state = combined(State(process["state"]) for process in processes)
+    """The process that most needs attention, and the totals. `processes` may be empty."""
+    state = combined_state(State(process["state"]) for process in processes)
     leading = next((process for process in processes if process["state"] == state), NO_PROCESS)
     found = {process["health"] for process in processes}
     return leading, {
         **leading,
-        "health": next((health for health in HEALTH_FIRST if health in found), None),
+        "health": next((health for health in HEALTH_ORDER if health in found), None),
         "cpu_percent": round(sum(process["cpu_percent"] for process in processes), 2),
         "memory_bytes": sum(process["memory_bytes"] for process in processes),
         "threads": sum(process["threads"] for process in processes),

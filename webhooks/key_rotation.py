@@ -1,4 +1,4 @@
-"""The secrets that webhooks hold: addresses, signing secrets and the settings of their formats."""
+"""Key rotation: re-encrypts the URLs, signing secrets and format settings of endpoints."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ COLUMNS = ("encrypted_url", "encrypted_secret", "encrypted_old_secret", "encrypt
 
 
 def endpoints(visit: Visit) -> None:
-    """Hands every stored value to `visit`. A changed endpoint gets a new revision, so senders read it anew."""
     for row in WebhookEndpoint.objects.select_for_update(no_key=True).values("pk", *COLUMNS).order_by("pk"):
         changed = {name: new for name in COLUMNS if row[name] and (new := visit(row[name])) != row[name]}
         if changed:
+            # A new revision makes running workers read the endpoint again.
             WebhookEndpoint.objects.filter(pk=row["pk"]).update(**changed, revision=Sequence.advance())
 
 

@@ -1,4 +1,4 @@
-"""What would be sent: rendered with a real event or a made-up one, and not sent."""
+"""Previews: the request that would be sent for a real event or a sample. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from programs.models import ProgramEvent
 from . import transports
 from .outbox import payload
 from .selectors import last_event
-from .transports import NOWHERE, TemplateError
+from .transports import EXAMPLE_URL, TemplateError
 from .transports.base import SettingsError
 
 SAMPLE = {
     "pid": 4711,
     "exit_code": 1,
     "exit_signal": None,
-    "meaning": "Exit code 1: it ended with an error",
+    "meaning": "Exit code 1: exited with an error",
     "out_of_memory": False,
     "uptime_seconds": 4.2,
 }
-SAMPLE_LOG = ["Connecting to db:5432 …", "ERROR could not connect: connection refused"]
+SAMPLE_LOG_LINES = ["Connecting to db:5432 …", "ERROR could not connect: connection refused"]
 
-Preview = dict[str, Any]
+PreviewJson = dict[str, Any]
 
 
 def preview(
     kind: str, settings: Mapping[str, Any], *, url: str = "", event: ProgramEvent | None = None
-) -> Preview:
+) -> PreviewJson:
     """`{"event": {"id", "type"}, "sample", "signed", "request": {"method", "url", "headers", "body"}}`.
 
-    Without an `event` the last one of a program is told, and where there is none a made-up crash, which `sample`
-    says. Secrets are blanked. Raises ValidationError, with the name of the field that cannot be used.
+    Without `event` it shows the last event of a program, or a sample crash if there is none (`sample` is True).
+    Secrets are masked. Raises ValidationError with the name of the invalid field.
     """
     if url:
-        _check_address(kind, url)
+        _check_url(kind, url)
     event = event or last_event()
     body = payload.build_one(event) if event else sample_body(timezone.now())
     try:
-        request = transports.preview(kind, settings, body, url or NOWHERE)
+        request = transports.preview(kind, settings, body, url or EXAMPLE_URL)
     except transports.UnknownKindError as error:
         raise ValidationError({"format": str(error)}) from error
     except (TemplateError, SettingsError) as error:
@@ -57,9 +57,9 @@ def preview(
     }
 
 
-def _check_address(kind: str, url: str) -> None:
-    """Raises ValidationError for what cannot be dialled. What stands in a URL of Apprise, only Apprise knows."""
-    if kind in transports.kinds() and transports.get(kind).dials_itself:
+def _check_url(kind: str, url: str) -> None:
+    # Only Apprise itself understands its URLs.
+    if kind in transports.kinds() and transports.get(kind).uses_own_client:
         return
     try:
         check_url(url, Policy.from_settings())
@@ -68,7 +68,6 @@ def _check_address(kind: str, url: str) -> None:
 
 
 def sample_body(now: datetime) -> payload.Body:
-    """A crash of a program that does not exist."""
     event = ProgramEvent(
         seq=0,
         type="program.crashed",
@@ -80,5 +79,5 @@ def sample_body(now: datetime) -> payload.Body:
         data=SAMPLE,
     )
     body = payload.build_one(event)
-    body["data"]["process"] |= {"restarts_last_hour": 2, "log_lines": SAMPLE_LOG}
+    body["data"]["process"] |= {"restarts_last_hour": 2, "log_lines": SAMPLE_LOG_LINES}
     return body

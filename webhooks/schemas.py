@@ -1,4 +1,4 @@
-"""What the routes about webhooks take and give, for checking input and for the OpenAPI page."""
+"""Request and response schemas of the webhook routes."""
 
 from __future__ import annotations
 
@@ -7,107 +7,129 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import JsonValue
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 from programs.schemas import EventOut, KeptValue
 
-from .defaults import RETRY_SCHEDULE
-from .models import WebhookDelivery
+from .models import DEFAULT_RETRY_SCHEDULE, WebhookDelivery
 
 Severity = Literal["info", "warning", "error"]
 Seconds = Whole | Number
-LONGEST_URL = 4096
-MOST_NAMES = 1000
+MAX_URL_LENGTH = 4096
+MAX_NAMES = 1000
 
 # --- In -------------------------------------------------------------------------------------------------
 
 
 class WebhookChangesIn(Input):
-    """Some fields of an endpoint. What each means: docs/webhooks.md."""
+    """Some fields of an endpoint; see docs/webhooks.md."""
 
     name: Text = ""
-    url: Text | KeptValue = Field("", description='In full, or as it was shown (or {"set": true}) to keep it')
+    url: Text | KeptValue = Field(
+        "", description='The full URL; the masked URL or {"set": true} keeps the stored one'
+    )
     format: Text = "standard"
-    settings: dict[str, JsonValue] = Field({}, description="As the format's schema says, see /webhooks/formats")
-    events: list[Text] = Field(["program.*"], max_length=MOST_NAMES)
-    programs: list[Identifier] = Field([], max_length=MOST_NAMES)
-    tags: list[Text] = Field([], max_length=MOST_NAMES)
+    settings: dict[str, JsonValue] = Field(
+        {}, description="Settings of the format; for their schema see /webhooks/formats"
+    )
+    events: list[Text] = Field(["program.*"], max_length=MAX_NAMES)
+    programs: list[Identifier] = Field([], max_length=MAX_NAMES)
+    tags: list[Text] = Field([], max_length=MAX_NAMES)
     min_severity: Severity = "info"
     conditions: dict[str, JsonValue] = {}
-    enabled: Flag = True
-    retry_schedule: list[Seconds] = Field(list(RETRY_SCHEDULE), max_length=MOST_NAMES)
+    enabled: StrictBool = True
+    retry_schedule: list[Seconds] = Field(list(DEFAULT_RETRY_SCHEDULE), max_length=MAX_NAMES)
     timeout_seconds: Number = 15
     max_concurrency: Whole = 4
     rate_per_second: Number = 10
     bundle_seconds: Number = 0
     max_age_seconds: Whole | None = None
-    verify_tls: Flag = True
+    verify_tls: StrictBool = True
     ca_certificates: Text = ""
-    secret: KeptValue | None = Field(None, description="May be given back as it was shown; rotate it to change it")
-    resume: Flag | None = Field(
-        None, description="Must be said when switching on what has pending deliveries: send them, or cancel them"
+    secret: KeptValue | None = Field(
+        None, description="Ignored: accepts the value that was returned. Rotate the secret to change it"
+    )
+    resume: StrictBool | None = Field(
+        None,
+        description="Required to enable an endpoint with pending deliveries: true sends them, false cancels them",
     )
 
 
 class WebhookIn(WebhookChangesIn):
-    """A whole endpoint: what is left out has its default."""
+    """A whole endpoint. Omitted fields have their default."""
 
     name: Text
     url: Text | KeptValue
 
 
 class SinceIn(Input):
-    since: Moment
-    dry_run: Flag = Field(False, description="Only count them")
+    since: Timestamp
+    dry_run: StrictBool = Field(False, description="Only count the deliveries")
 
 
 class EventIn(Input):
-    event: Text | None = Field(None, description="The id of the event to tell of; the last one by default")
+    event: Text | None = Field(None, description="Id of the event to show; by default the last event")
 
 
 class PreviewIn(EventIn):
-    """Values that need not be saved."""
+    """Values of an endpoint that need not be saved."""
 
     format: Text = "standard"
     url: Text | KeptValue = ""
     settings: dict[str, JsonValue] = {}
-    webhook: Identifier | None = Field(None, description="Whose stored address and secrets stand for those kept")
-
-
-class MuteChangesIn(Input):
-    """Silence of an endpoint (null: all) about a program (null: all), once or after every moment of `cron`."""
-
-    webhook: Identifier | None = None
-    program: Identifier | None = None
-    starts_at: Moment | None = Field(None, description="Now by default")
-    ends_at: Moment | None = Field(None, description="Null: until it is lifted")
-    cron: Text = Field("", description="By the clock of this machine; empty: all the time from start to end")
-    cron_seconds: Whole = Field(3600, description="How long each window of `cron` lasts")
-    reason: Text = ""
-    everything: Flag = Field(
-        False, description="Must be said when neither webhook, program, ends_at nor cron bounds the silence"
+    webhook: Identifier | None = Field(
+        None, description='Endpoint whose stored URL and secrets are used where {"set": true} is given'
     )
 
 
-class WebhookListing(Listing):
-    format: SearchText = Field("", description="Only endpoints of this format")
-    enabled: bool | None = Field(None, description="Only those that are switched on, or off")
+class MuteChangesIn(Input):
+    """Mutes an endpoint (null: all) for a program (null: all), once or in recurring windows (`cron`)."""
+
+    webhook: Identifier | None = None
+    program: Identifier | None = None
+    starts_at: Timestamp | None = Field(None, description="Default: now")
+    ends_at: Timestamp | None = Field(None, description="Null: until the mute is removed")
+    cron: Text = Field(
+        "", description="Start of each maintenance window, in local time of the server; empty: no windows"
+    )
+    cron_seconds: Whole = Field(3600, description="Length of each window")
+    reason: Text = ""
+    everything: StrictBool = Field(
+        False, description="Required if none of webhook, program, ends_at and cron limits the mute"
+    )
 
 
-class DeliveryListing(Listing):
-    state: str = Field("", max_length=200, description=f"{', '.join(WebhookDelivery.State.values)}; with commas")
-    type: str = Field("", max_length=500, description="Types of event with commas; `program.*` for a whole area")
+class WebhookListing(ListQuery):
+    format: SearchText = Field("", description="Only endpoints with this format")
+    enabled: bool | None = Field(None, description="Only enabled or only disabled endpoints")
+
+
+class DeliveryListing(ListQuery):
+    state: str = Field(
+        "", max_length=200, description=f"Comma-separated: {', '.join(WebhookDelivery.State.values)}"
+    )
+    type: str = Field("", max_length=500, description="Comma-separated event types; `program.*` for a whole area")
     program: QueryIdentifier | None = Field(None, description="Only events of the program with this id")
-    since: Moment | None = Field(None, description="Made from this moment on")
-    until: Moment | None = Field(None, description="Made up to this moment, not including it")
+    since: Timestamp | None = Field(None, description="Created at or after this time")
+    until: Timestamp | None = Field(None, description="Created before this time")
 
 
 class AllDeliveriesListing(DeliveryListing):
     webhook: QueryIdentifier | None = Field(None, description="Only deliveries to the endpoint with this id")
 
 
-class MuteListing(Listing):
-    current: bool | None = Field(None, description="Only those whose time is not over, or only those of the past")
+class MuteListing(ListQuery):
+    current: bool | None = Field(None, description="true: mutes that have not ended; false: only ended ones")
 
 
 class Wait(Schema):
@@ -122,7 +144,7 @@ class IsSet(Schema):
 
 
 class WebhookOut(Schema):
-    """An endpoint and how it does in a word. Secrets are not in it, and the address is shown in part."""
+    """An endpoint with its condition. Secrets are not included, and the URL is masked."""
 
     id: int
     name: str
@@ -156,19 +178,19 @@ class WebhookOut(Schema):
 
 
 class SavedOut(WebhookOut):
-    secret: str | IsSet | None = Field(description="In clear when it has just been made, and never again")  # type: ignore[assignment]  # wider this once
+    secret: str | IsSet | None = Field(description="In clear only in the response that creates it")  # type: ignore[assignment]  # wider than the parent
 
 
 class SecretOut(Schema):
-    secret: str = Field(description="Shown this once")
-    old_secret_until: str = Field(description="Up to then messages are signed with the old one too")
+    secret: str = Field(description="Shown only once")
+    old_secret_until: str = Field(description="Until then messages are signed with the old secret too")
 
 
 class FormatOut(Schema):
     kind: str
     label: str
     url_hint: str
-    is_chat: bool = Field(description="Read by people: late messages expire, and many can be bundled")
+    is_chat: bool = Field(description="Read by people: late messages expire, and events can be bundled")
     is_signed: bool
     settings: dict[str, Any] = Field(description="JSON Schema; secret settings have `writeOnly`")
 
@@ -190,8 +212,8 @@ class AttemptOut(Schema):
     status: int | None
     error_class: str
     error: str
-    response: str = Field(description="The beginning of the answer")
-    peer: str = Field(description="The address that was dialled")
+    response: str = Field(description="The first 4 KiB of the response")
+    peer: str = Field(description="IP address of the receiver")
 
 
 class DeliveryOut(Schema):
@@ -203,13 +225,13 @@ class DeliveryOut(Schema):
     created_at: str
     finished_at: str | None
     next_attempt_at: str | None
-    sending: bool = Field(description="Under way at this moment")
+    sending: bool = Field(description="Being sent right now")
     attempt_count: int
     attempts: list[AttemptOut]
 
 
 class OutcomeOut(Schema):
-    detail: str = Field(description="What came of it, or what holds it up, in a sentence")
+    detail: str = Field(description="The result, or why it was not sent yet, in a sentence")
     delivery: DeliveryOut
 
 
@@ -228,11 +250,11 @@ class MuteOut(Schema):
     cron_seconds: int
     reason: str
     actor: str
-    active: bool = Field(description="It silences at this moment")
+    active: bool = Field(description="Whether it mutes deliveries right now")
 
 
 class HourOut(Schema):
-    """Deliveries of the events of one hour, by what has become of them."""
+    """Deliveries created in one hour, by their present state."""
 
     start: str
     delivered: int
@@ -254,7 +276,9 @@ class CircuitOut(Schema):
 class HealthOut(Schema):
     condition: Literal["off", "idle", "ok", "waiting", "failing", "open"]
     hours: int
-    counts: dict[str, int] = Field(description="By state; pending: all of them, the others: of these hours")
+    counts: dict[str, int] = Field(
+        description="By state. pending: all of them; the others: of the last `hours` hours"
+    )
     success_ratio: float | None
     duration_ms: PercentileOut
     oldest_pending_seconds: float | None
@@ -273,13 +297,13 @@ class RequestOut(Schema):
     body: str
 
 
-class ToldEvent(Schema):
+class PreviewEvent(Schema):
     id: str
     type: str
 
 
 class PreviewOut(Schema):
-    event: ToldEvent
-    sample: bool = Field(description="There was no event to tell of, so one was made up")
-    signed: bool = Field(description="The headers of Standard Webhooks come on top when it is sent")
+    event: PreviewEvent
+    sample: bool = Field(description="There is no event yet, so a sample is shown")
+    signed: bool = Field(description="Standard Webhooks headers are added when it is sent")
     request: RequestOut

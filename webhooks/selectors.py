@@ -1,4 +1,4 @@
-"""What the API, the admin and commands read: each in a number of queries that does not grow with the rows."""
+"""Reads for the API, the admin and the commands. The number of queries does not grow with the number of rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from programs.models import ProgramEvent
 
 from .models import WebhookDelivery, WebhookEndpoint, WebhookMute
 
+MAX_NAMED = 5
+
+
+def auto_disabled_endpoints() -> list[WebhookEndpoint]:
+    # Endpoints disabled by a person have no reason. One more than named: the banner says “and others”.
+    found = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_reason="")
+    return list(found.only("name", "disabled_reason")[: MAX_NAMED + 1])
+
 
 def endpoints(*, search: str = "", kind: str = "", enabled: bool | None = None) -> QuerySet[WebhookEndpoint]:
-    """By name; those with `search` in it, of the format `kind`, switched on or off."""
     found = WebhookEndpoint.objects.order_by("name")
     if search:
         found = found.filter(name__icontains=search)
@@ -22,12 +29,12 @@ def endpoints(*, search: str = "", kind: str = "", enabled: bool | None = None) 
 
 
 def deliveries() -> QuerySet[WebhookDelivery]:
-    """Newest first, with event and endpoint: one query."""
+    """Newest first, with event and endpoint in the same query."""
     return WebhookDelivery.objects.select_related("event", "endpoint").order_by("-created_at", "-id")
 
 
 def deliveries_with_attempts() -> QuerySet[WebhookDelivery]:
-    """Newest first, with event, endpoint and every try, oldest first: two queries."""
+    """Like `deliveries`, with the attempts, oldest first, in one more query."""
     return deliveries().prefetch_related("attempts")
 
 
@@ -36,11 +43,10 @@ def mutes() -> QuerySet[WebhookMute]:
 
 
 def current_mutes(now: datetime) -> QuerySet[WebhookMute]:
-    """Those whose time is not over, also those that have not begun."""
+    """Mutes that have not ended, including those that have not started."""
     return mutes().filter(Q(ends_at=None) | Q(ends_at__gt=now))
 
 
 def last_event() -> ProgramEvent | None:
-    """The newest event of a program, which previews tell of."""
     newest = ProgramEvent.objects.exclude(program_name="").select_related("program__host")
     return newest.order_by("-timestamp", "-seq").first()

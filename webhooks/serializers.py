@@ -1,6 +1,6 @@
-"""Endpoints, deliveries, mutes and health as JSON: the same for the API and for commands.
+"""Endpoints, deliveries, mutes and health as JSON, for the API and the commands.
 
-Secrets never come out: a stored one is `{"set": true}`, and an address is shown as its format masks it.
+Secrets are never included: a stored one is `{"set": true}`, and URLs are masked by their format.
 """
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from core.timeformat import iso
 from programs import events
 
 from . import transports
-from .delivery.circuit import OPENS_AFTER
+from .delivery.circuit import FAILURE_THRESHOLD
 from .health import EndpointHealth, condition_of
 from .models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookMute
-from .outbox.writer import mute_of
+from .outbox.writer import mute_rule
 
 SET = {"set": True}
-PLAIN = (
+ENDPOINT_FIELDS = (
     "name", "format", "enabled", "events", "programs", "tags", "min_severity", "conditions", "retry_schedule",
     "timeout_seconds", "max_concurrency", "rate_per_second", "bundle_seconds", "max_age_seconds", "verify_tls",
     "ca_certificates", "disabled_reason", "last_error", "revision",
 )  # fmt: skip
-MOMENTS = ("last_success_at", "failing_since", "created_at", "enabled_at")
-OF_ATTEMPT = ("number", "trigger", "duration_ms", "status", "error_class", "error", "response", "peer")
+ENDPOINT_TIMESTAMPS = ("last_success_at", "failing_since", "created_at", "enabled_at")
+ATTEMPT_FIELDS = ("number", "trigger", "duration_ms", "status", "error_class", "error", "response", "peer")
 
-Payload = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def shown_url(endpoint: WebhookEndpoint) -> str:
-    """The address without what may be a key; only the mask when it cannot be read any more."""
+def display_url(endpoint: WebhookEndpoint) -> str:
     try:
         return transports.get(endpoint.format).masked(endpoint.url)
     except (SecretUnreadableError, transports.UnknownKindError):
         return MASK
 
 
-def shown_settings(endpoint: WebhookEndpoint) -> Payload:
-    """What the format needs besides; secret ones, and all when they cannot be read, only as set."""
+def display_settings(endpoint: WebhookEndpoint) -> JsonObject:
+    """Secret settings as `{"set": true}`; empty if the settings cannot be decrypted."""
     try:
         secret = transports.get(endpoint.format).secret_fields()
         return {name: SET if name in secret and value else value for name, value in endpoint.settings.items()}
@@ -49,27 +48,28 @@ def shown_settings(endpoint: WebhookEndpoint) -> Payload:
         return {}
 
 
-def endpoint_json(endpoint: WebhookEndpoint, now: datetime) -> Payload:
+def endpoint_json(endpoint: WebhookEndpoint, now: datetime) -> JsonObject:
     return {
         "id": endpoint.pk,
-        **{name: getattr(endpoint, name) for name in PLAIN},
-        "url": shown_url(endpoint),
-        "settings": shown_settings(endpoint),
+        # Only listed fields: a new column must not leak by itself.
+        **{name: getattr(endpoint, name) for name in ENDPOINT_FIELDS},
+        "url": display_url(endpoint),
+        "settings": display_settings(endpoint),
         "secret": SET if endpoint.encrypted_secret else None,
-        "old_secret_until": iso(_ahead(endpoint.old_secret_until, now)),
+        "old_secret_until": iso(_if_future(endpoint.old_secret_until, now)),
         "condition": condition_of(endpoint, now).value,
-        **{name: iso(getattr(endpoint, name)) for name in MOMENTS},
+        **{name: iso(getattr(endpoint, name)) for name in ENDPOINT_TIMESTAMPS},
     }
 
 
-def _ahead(moment: datetime | None, now: datetime) -> datetime | None:
-    return moment if moment and moment > now else None
+def _if_future(at: datetime | None, now: datetime) -> datetime | None:
+    return at if at and at > now else None
 
 
-def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> Payload:
-    """Needs `event` and `endpoint`, and with `attempts` the tries, to have been fetched along."""
+def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> JsonObject:
+    """`event` and `endpoint`, and for `attempts` those too, must be prefetched."""
     is_sending = delivery.lease_until is not None
-    shown: Payload = {
+    found: JsonObject = {
         "id": delivery.pk,
         "webhook": {"id": delivery.endpoint_id, "name": delivery.endpoint.name},
         "event": events.as_json(delivery.event),
@@ -77,20 +77,19 @@ def delivery_json(delivery: WebhookDelivery, *, attempts: bool = True) -> Payloa
         "reason": delivery.reason,
         "created_at": iso(delivery.created_at),
         "finished_at": iso(delivery.finished_at),
-        # While it is under way the column holds the end of the sender's lease, which is nobody's plan.
+        # While it is being sent the column holds the end of the lease.
         "next_attempt_at": None if is_sending else iso(delivery.next_attempt_at),
         "sending": is_sending,
         "attempt_count": delivery.attempt_count,
     }
-    return shown | ({"attempts": [attempt_json(each) for each in delivery.attempts.all()]} if attempts else {})
+    return found | ({"attempts": [attempt_json(each) for each in delivery.attempts.all()]} if attempts else {})
 
 
-def attempt_json(attempt: WebhookAttempt) -> Payload:
-    return {**{name: getattr(attempt, name) for name in OF_ATTEMPT}, "started_at": iso(attempt.started_at)}
+def attempt_json(attempt: WebhookAttempt) -> JsonObject:
+    return {**{name: getattr(attempt, name) for name in ATTEMPT_FIELDS}, "started_at": iso(attempt.started_at)}
 
 
-def mute_json(mute: WebhookMute, now: datetime) -> Payload:
-    """`active` is whether it would silence something at this moment."""
+def mute_json(mute: WebhookMute, now: datetime) -> JsonObject:
     return {
         "id": mute.pk,
         "webhook": mute.endpoint_id,
@@ -101,11 +100,11 @@ def mute_json(mute: WebhookMute, now: datetime) -> Payload:
         "cron_seconds": mute.cron_seconds,
         "reason": mute.reason,
         "actor": mute.actor,
-        "active": mute_of(mute).is_active(now),
+        "active": mute_rule(mute).is_active(now),
     }
 
 
-def health_json(health: EndpointHealth) -> Payload:
+def health_json(health: EndpointHealth) -> JsonObject:
     return {
         "condition": health.condition.value,
         "hours": len(health.strip),
@@ -118,7 +117,7 @@ def health_json(health: EndpointHealth) -> Payload:
         "last_error": health.last_error,
         "disabled_reason": health.disabled_reason,
         "circuit": {
-            "state": "open" if health.connect_failures >= OPENS_AFTER else "closed",
+            "state": "open" if health.connect_failures >= FAILURE_THRESHOLD else "closed",
             "connect_failures": health.connect_failures,
             "paused_until": iso(health.paused_until),
         },

@@ -1,4 +1,7 @@
-"""The jobs of the queue. Loaded before the workers fork, with everything that sending needs."""
+"""The jobs of the queue. Imported before the worker processes fork, with everything that sending needs.
+
+The paths of these functions are stored in the queues of installations: do not rename them.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,33 @@ import asyncio
 import gc
 
 import structlog
-from django.utils import timezone
 
-from . import deadman as dead_man
-from .delivery import retention
-from .delivery import worker as sender
+from core.retention import ClockError, deletion_time, read_clock
+
+from . import deadman as deadman_switch
+from .delivery import retention, worker
 
 log = structlog.get_logger(__name__)
-# Each message makes hundreds of objects, and nearly all are gone as soon as it is answered: at Python's own
-# threshold a fifth of the sender's time went into looking for those that are not.
-RARE_COLLECTIONS = (20_000, 20, 100)
+# Each message creates hundreds of short-lived objects: with Python's default thresholds the garbage collector took
+# a fifth of the worker's time.
+GC_THRESHOLDS = (20_000, 20, 100)
 
 
-def drain(lane: str) -> None:
-    """Sends what is due in that lane."""
-    gc.set_threshold(*RARE_COLLECTIONS)
-    asyncio.run(sender.drain(lane))
+def drain(queue: str) -> None:
+    gc.set_threshold(*GC_THRESHOLDS)
+    asyncio.run(worker.drain(queue))
 
 
 def deadman() -> None:
-    if dead_man.is_well() and asyncio.run(dead_man.ping()):
-        dead_man.note()
+    if deadman_switch.is_healthy() and asyncio.run(deadman_switch.ping()):
+        deadman_switch.record_ping()
 
 
 def prune() -> None:
-    if gone := retention.prune(timezone.now()):
-        log.info("webhooks.pruned", deliveries=gone)
+    try:
+        now = deletion_time(read_clock())
+    except ClockError as error:
+        log.warning("webhooks.prune_refused", reason=str(error))
+        return
+    if now and (deleted := retention.prune(now)):
+        log.info("webhooks.pruned", deliveries=deleted)

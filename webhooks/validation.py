@@ -1,4 +1,4 @@
-"""What makes an endpoint valid. The API, the admin and the commands share these rules: they hang on the model."""
+"""Validators of endpoints and mutes. They are attached to the models, so API, admin and commands share them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from programs.validation import name as name
 from programs.validation import tags as tags
 
 from .outbox import conditions as rules
-from .outbox.patterns import is_pattern, matches
+from .outbox.matching import is_pattern, matches_pattern
 
 PATTERNS = [*TYPES, *sorted({f"{event_type.partition('.')[0]}.*" for event_type in TYPES})]
-LONGEST_SCHEDULE = 50
-LONGEST_CERTIFICATES = 100_000
-LONGEST_GAP = 7 * 86_400
+MAX_SCHEDULE_LENGTH = 50
+MAX_CERTIFICATES_LENGTH = 100_000
+MAX_DELAY = 7 * 86_400
 
 
 def event_patterns(value: Any) -> None:
@@ -28,36 +28,41 @@ def event_patterns(value: Any) -> None:
         raise ValidationError('Must be a list with at least one event type, for example ["program.*"].')
     for pattern in value:
         if not is_pattern(pattern):
-            raise ValidationError(f"{pattern!r} is no event type; write program.crashed, program.* or *.")
+            raise ValidationError(
+                f"{pattern!r} is not an event type. Write, for example, program.crashed, program.* or *."
+            )
 
 
-def known_events(patterns: Any, kept: Iterable[str] = ()) -> None:
-    """Refuses a pattern that matches no type of event, and so never would; those in `kept` may stay."""
+def known_events(patterns: Any, existing: Iterable[str] = ()) -> None:
+    """Refuses patterns that match no known event type, except those in `existing`."""
     new = (
-        [each for each in patterns if is_pattern(each) and each not in kept] if isinstance(patterns, list) else []
+        [each for each in patterns if is_pattern(each) and each not in existing]
+        if isinstance(patterns, list)
+        else []
     )
     for pattern in new:
-        if not any(matches(pattern, event_type) for event_type in TYPES):
-            raise ValidationError(f"{pattern} matches no type of event.{did_you_mean(pattern, PATTERNS)}")
+        # Such an endpoint would never get an event, which nobody would notice.
+        if not any(matches_pattern(pattern, event_type) for event_type in TYPES):
+            raise ValidationError(f"{pattern} does not match any event type.{did_you_mean(pattern, PATTERNS)}")
 
 
 def program_ids(value: Any) -> None:
     if not isinstance(value, list) or any(type(each) is not int for each in value):
-        raise ValidationError("Must be a list of program ids; an empty one means all.")
+        raise ValidationError("Must be a list of program ids. An empty list means all programs.")
 
 
 def conditions(value: Any) -> None:
     try:
-        rules.check(value)
+        rules.validate(value)
     except rules.ConditionError as error:
         raise ValidationError(str(error)) from error
 
 
 def retry_schedule(value: Any) -> None:
-    if not isinstance(value, list) or len(value) > LONGEST_SCHEDULE:
-        raise ValidationError(f"Must be a list of at most {LONGEST_SCHEDULE} numbers of seconds.")
-    if any(type(gap) not in (int, float) or not 1 <= gap <= LONGEST_GAP for gap in value):
-        raise ValidationError("Each gap must be between 1 second and 7 days (604,800 seconds).")
+    if not isinstance(value, list) or len(value) > MAX_SCHEDULE_LENGTH:
+        raise ValidationError(f"Must be a list of at most {MAX_SCHEDULE_LENGTH} numbers of seconds.")
+    if any(type(delay) not in (int, float) or not 1 <= delay <= MAX_DELAY for delay in value):
+        raise ValidationError("Each delay must be between 1 second and 7 days (604,800 seconds).")
 
 
 def timeout(value: float) -> None:
@@ -85,15 +90,15 @@ def window(value: int) -> None:
 
 
 def certificates(value: str) -> None:
-    """One or several certificates in PEM, and nothing that is a private key."""
     if "PRIVATE KEY" in value:
-        raise ValidationError("This holds a private key; give the certificate of the authority alone.")
-    if len(value) > LONGEST_CERTIFICATES:
-        raise ValidationError(f"Must be at most {LONGEST_CERTIFICATES} characters.")
+        raise ValidationError("This contains a private key. Enter only the certificate of the authority.")
+    if len(value) > MAX_CERTIFICATES_LENGTH:
+        raise ValidationError(f"Must be at most {MAX_CERTIFICATES_LENGTH} characters.")
     try:
+        # Loads them as a connection would.
         ssl.create_default_context(cadata=value)
     except (ssl.SSLError, ValueError, TypeError) as error:
-        raise ValidationError("These are no certificates in PEM (-----BEGIN CERTIFICATE----- …).") from error
+        raise ValidationError("Enter certificates in PEM format (-----BEGIN CERTIFICATE----- …).") from error
 
 
 def _between(value: float, low: float, high: float, unit: str) -> None:

@@ -21,7 +21,7 @@ from core.locks import HeldError, hold
 from core.models import AuditEntry
 
 from .archive import BackupError
-from .restore import WRITERS, migrate
+from .restore import LOCKS, migrate
 
 SOURCE, TARGET = "default", "copy_target"
 BATCH = 1000
@@ -53,7 +53,7 @@ def copy_database(
     connections.settings[TARGET] = connections.configure_settings({"default": config})["default"]
     try:
         with contextlib.ExitStack() as stack:
-            for name in WRITERS:
+            for name in LOCKS:
                 stack.enter_context(hold(name))
             _refuse_old_source()
             _refuse_used_target()
@@ -61,7 +61,7 @@ def copy_database(
                 raise BackupError(f"The target could not be migrated: {problem}")
             return _copy(actor, report)
     except HeldError as error:
-        raise BackupError(f"Stop it first: {error}.") from error
+        raise BackupError(f"Stop the monitor first: {error}.") from error
     except DatabaseError as error:
         raise BackupError(f"Nothing was copied. {error}") from error
     finally:

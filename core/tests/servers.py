@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from .http_rig import free_port
+from .http_server import free_port
 
 PATIENCE = 60.0  # for a machine that does ten other things
 # What a power cut would do to these data is nobody's concern.

@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+import ipaddress
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import aauthenticate, authenticate
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.models import F
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from core.access.login import FAILURES, WINDOW, _take_attempt, throttle_key
+from core.access import rate_limit
+from core.access.hashers import MAX_WAITING, QueuedArgon2PasswordHasher, queue
+from core.access.login import (
+    MAX_FAILURES,
+    WINDOW,
+    _count_attempt,
+    client_address,
+    login_limit,
+    throttle_key,
+    unlock,
+)
+from core.exceptions import TooManyRequestsError
 from core.models import AuditEntry, LoginThrottle
 
 from .conftest import PASSWORD
@@ -23,6 +37,7 @@ LOGIN = "/admin/login/"
 @pytest.fixture(autouse=True)
 def quick_hashes(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    login_limit.clear()
 
 
 @pytest.fixture
@@ -45,67 +60,67 @@ def trail() -> list[tuple[str, str]]:
     return list(AuditEntry.objects.filter(action="login").order_by("id").values_list("outcome", "target"))
 
 
-def test_five_failures_put_the_brake_on(alice: User) -> None:
-    fail(FAILURES - 1)
+def test_five_failures_lock_the_user_name(alice: User) -> None:
+    fail(MAX_FAILURES - 1)
     assert attempt("alice", PASSWORD)
-    fail(FAILURES)
+    fail(MAX_FAILURES)
     assert attempt("alice", PASSWORD) is None
 
 
-def test_the_brake_goes_off_when_its_time_is_over_however_often_one_knocks(alice: User) -> None:
-    fail(FAILURES + 20)
+def test_the_lockout_ends_in_time_despite_further_attempts(alice: User) -> None:
+    fail(MAX_FAILURES + 20)
     assert attempt("alice", PASSWORD) is None
     LoginThrottle.objects.update(since=F("since") - WINDOW)
     assert attempt("alice", PASSWORD)
 
 
-def test_a_success_forgets_the_failures(alice: User) -> None:
-    fail(FAILURES - 1)
+def test_a_successful_login_resets_the_failures(alice: User) -> None:
+    fail(MAX_FAILURES - 1)
     assert attempt("alice", PASSWORD)
     assert not LoginThrottle.objects.exists()
 
 
-def test_others_are_not_locked_out(alice: User) -> None:
+def test_other_names_and_addresses_are_not_locked_out(alice: User) -> None:
     User.objects.create_user("bob", password=PASSWORD)
-    fail(FAILURES, "alice", "192.0.2.1")
+    fail(MAX_FAILURES, "alice", "192.0.2.1")
     assert attempt("alice", PASSWORD, "192.0.2.2")
     assert attempt("bob", PASSWORD, "192.0.2.1")
 
 
-def test_a_forwarded_address_is_not_believed(alice: User) -> None:
-    for n in range(FAILURES):
+def test_a_forwarded_address_is_ignored(alice: User) -> None:
+    for n in range(MAX_FAILURES):
         attempt("alice", "wrong", HTTP_X_FORWARDED_FOR=f"203.0.113.{n}")
     assert attempt("alice", PASSWORD, HTTP_X_FORWARDED_FOR="203.0.113.99") is None
 
 
-def test_neighbours_in_one_ipv6_network_count_as_one(alice: User) -> None:
-    for n in range(FAILURES):
+def test_addresses_in_one_ipv6_network_count_together(alice: User) -> None:
+    for n in range(MAX_FAILURES):
         attempt("alice", "wrong", f"2001:db8::{n}")
     assert attempt("alice", PASSWORD, "2001:db8::ffff") is None
     assert attempt("alice", PASSWORD, "2001:db8:0:1::1")
 
 
-def test_a_login_without_a_request_has_the_brake_too(alice: User) -> None:
-    for _ in range(FAILURES):
+def test_a_login_without_a_request_is_throttled(alice: User) -> None:
+    for _ in range(MAX_FAILURES):
         authenticate(username="alice", password="wrong")
     assert authenticate(username="alice", password=PASSWORD) is None
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_asynchronous_way_has_the_brake_too() -> None:
+async def test_the_asynchronous_login_is_throttled() -> None:
     await User.objects.acreate_user("alice", password=PASSWORD)
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         assert await aauthenticate(username="alice", password="wrong") is None
     assert await aauthenticate(username="alice", password=PASSWORD) is None
     outcomes = [outcome async for outcome in AuditEntry.objects.order_by("id").values_list("outcome", flat=True)]
-    assert outcomes == ["failed"] * FAILURES + ["refused"]
+    assert outcomes == ["failed"] * MAX_FAILURES + ["refused"]
 
 
-def test_known_and_unknown_names_get_the_same_answers(alice: User) -> None:
-    answers = {name: [login_page(name) for _ in range(FAILURES + 2)] for name in ("alice", "nobody")}
+def test_known_and_unknown_names_get_the_same_messages(alice: User) -> None:
+    answers = {name: [login_page(name) for _ in range(MAX_FAILURES + 2)] for name in ("alice", "nobody")}
     assert answers["alice"] == answers["nobody"]
-    assert "Too many attempts failed" in answers["alice"][-1]
-    assert "Too many attempts failed" not in answers["alice"][0]
+    assert "Too many failed attempts" in answers["alice"][-1]
+    assert "Too many failed attempts" not in answers["alice"][0]
 
 
 def login_page(username: str) -> str:
@@ -114,19 +129,19 @@ def login_page(username: str) -> str:
     return "".join(str(error) for error in response.context["form"].non_field_errors())
 
 
-def test_the_trail_names_known_users_only(alice: User) -> None:
-    """People type their password into the field of the name."""
+def test_the_audit_trail_contains_only_names_of_known_users(alice: User) -> None:
+    """People sometimes type their password into the name field."""
     fail(1, "alice")
     fail(1, "my secret password")
     assert trail() == [("failed", "alice"), ("failed", "(unknown user)")]
 
 
-def test_refusals_leave_one_row_for_each_time_the_brake_is_on(alice: User) -> None:
-    fail(FAILURES + 10)
-    assert trail() == [("failed", "alice")] * FAILURES + [("refused", "alice")]
+def test_each_lockout_is_audited_once(alice: User) -> None:
+    fail(MAX_FAILURES + 10)
+    assert trail() == [("failed", "alice")] * MAX_FAILURES + [("refused", "alice")]
 
 
-def test_logging_in_and_out_is_recorded_with_the_address(alice: User) -> None:
+def test_login_and_logout_are_audited_with_the_address(alice: User) -> None:
     client = Client(REMOTE_ADDR="192.0.2.7")
     client.post(LOGIN, {"username": "alice", "password": PASSWORD})
     client.post("/admin/logout/")
@@ -134,7 +149,7 @@ def test_logging_in_and_out_is_recorded_with_the_address(alice: User) -> None:
     assert list(found) == [("login", "alice", "192.0.2.7", "done"), ("logout", "alice", "192.0.2.7", "done")]
 
 
-def test_old_windows_are_cleared_away(db: None) -> None:
+def test_expired_throttle_rows_are_deleted(db: None) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     LoginThrottle.objects.create(key="old", since=long_ago)
     fail(1, "bob")
@@ -142,16 +157,16 @@ def test_old_windows_are_cleared_away(db: None) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x" * 10_000, "\x00", "\ud800", "ünï"])
-def test_any_name_can_be_tried(db: None, name: str) -> None:
+def test_any_user_name_can_be_tried(db: None, name: str) -> None:
     assert len(throttle_key(name, None)) == 64
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hundred_attempts_at_once_are_no_way_around() -> None:
+def test_simultaneous_attempts_do_not_bypass_the_throttle() -> None:
     taken: list[bool] = []
 
     def take() -> None:
-        taken.append(_take_attempt("k", timezone.now()))
+        taken.append(_count_attempt("k", timezone.now()))
         connections.close_all()
 
     threads = [threading.Thread(target=take) for _ in range(30)]
@@ -159,4 +174,127 @@ def test_a_hundred_attempts_at_once_are_no_way_around() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(taken) == [False] * (30 - FAILURES) + [True] * FAILURES
+    assert sorted(taken) == [False] * (30 - MAX_FAILURES) + [True] * MAX_FAILURES
+
+
+# --- Limits ---------------------------------------------------------------------------------------------
+
+
+def test_only_one_password_is_hashed_at_a_time_and_a_long_queue_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running: list[int] = []
+    at_once: list[int] = []
+    refused: list[int] = []
+    everybody_asked = threading.Event()
+
+    def slow(*_: Any) -> bool:
+        running.append(1)
+        at_once.append(len(running))
+        everybody_asked.wait(60)
+        running.pop()
+        return True
+
+    monkeypatch.setattr("django.contrib.auth.hashers.Argon2PasswordHasher.verify", slow)
+
+    def verify() -> None:
+        try:
+            QueuedArgon2PasswordHasher().verify("x", "y")
+        except TooManyRequestsError as error:
+            refused.append(error.retry_after)
+            if len(refused) == 24 - 1 - MAX_WAITING:
+                everybody_asked.set()
+
+    threads = [threading.Thread(target=verify) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(at_once), set(at_once), len(refused)) == (1 + MAX_WAITING, {1}, 24 - 1 - MAX_WAITING)
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise TooManyRequestsError("busy", 5)
+
+
+def test_a_login_that_was_refused_by_the_queue_is_a_429_and_no_failure(
+    alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PASSWORD_HASHERS = ["core.access.hashers.QueuedArgon2PasswordHasher"]
+    monkeypatch.setattr(queue, "turn", full)
+    for name in ["alice", "nobody"] * MAX_FAILURES:
+        response = Client().post(LOGIN, {"username": name, "password": PASSWORD})
+        assert (response.status_code, response["Retry-After"]) == (429, "5")
+    monkeypatch.undo()
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    assert attempt("alice", PASSWORD, "127.0.0.1")
+    assert not AuditEntry.objects.exists()
+
+
+def test_many_names_from_one_address_are_refused_until_a_minute_has_passed(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(login_limit.limit):
+        assert attempt(f"name{n}", "wrong") is None
+    response = Client(REMOTE_ADDR="192.0.2.1").post(LOGIN, {"username": "alice", "password": PASSWORD})
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 60
+    assert attempt("alice", PASSWORD, "192.0.2.2")
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert attempt("alice", PASSWORD)
+
+
+def test_successful_logins_do_not_count_for_the_address(alice: User) -> None:
+    for _ in range(login_limit.limit + 1):
+        assert attempt("alice", PASSWORD)
+
+
+def test_the_memory_of_failing_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limit, "MAX_NETWORKS", 3)
+    for n in range(9):
+        login_limit.add(f"192.0.2.{n}")
+    assert sorted(login_limit._failures) == ["192.0.2.6", "192.0.2.7", "192.0.2.8"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9:4711", "203.0.113.9"),
+        ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+        ("", "203.0.113.9", None),
+    ],
+)
+def test_only_trusted_proxies_can_forward_an_address(
+    settings: Any, peer: str, forwarded: str, expected: str | None
+) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/24")]
+    headers: dict[str, Any] = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR=peer, **headers)) == expected
+
+
+def test_unlocking_a_user_name_leaves_the_others_locked(alice: User) -> None:
+    User.objects.create_user("bob", password=PASSWORD)
+    fail(MAX_FAILURES + 1, "alice")
+    fail(MAX_FAILURES, "alice", "192.0.2.2")
+    fail(MAX_FAILURES, "bob")
+    assert unlock("alice") == 2
+    assert attempt("alice", PASSWORD)
+    assert attempt("bob", PASSWORD) is None
+    call_command("unlock")
+    assert attempt("bob", PASSWORD)
+    assert AuditEntry.objects.filter(action="login.unlock", data__ended=1).count() == 1
+
+
+@pytest.mark.parametrize("options", [{"username": "bob", "address": "here"}, {"address": "192.0.2.1"}])
+def test_unlock_refuses_wrong_addresses(db: None, options: dict[str, str]) -> None:
+    with pytest.raises(CommandError):
+        call_command("unlock", **options)

@@ -1,9 +1,9 @@
-"""The pages of history, and what it adds to those of programs."""
+"""Admin pages of history and alerts, and what they add to the pages of programs."""
 
 from programs.admin import extensions
 
 from . import alert_rules, alerts, history
-from .sparkline import SparklineColumn
+from .history import SparklineColumn
 
 extensions.panels.append("admin/metrics/program_usage.html")
 extensions.columns.append(SparklineColumn())

@@ -1,9 +1,9 @@
-"""The form of a rule. What it accepts is what `services.save_rule` accepts: both ask the model."""
+"""The form of an alert rule. It and `services.save_rule` use the validators of the model."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -12,18 +12,14 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from metrics.alerts import services
 from metrics.alerts.models import AlertRule, Metric
-from metrics.alerts.units import LEVELS
+from metrics.alerts.units import METRIC_SPECS
 from programs.forms.fields import MEGABYTE, DurationField, ProgramsField, UnitInput, WordsField
+from programs.forms.service_form import ServiceForm
 from programs.models import Program
 
-from . import alert_labels as texts
+from . import alert_text
 
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[AlertRule]
-else:
-    ModelForm = forms.ModelForm
-
-# How levels are typed: the word beside the field, and how many of the metric's own unit it is.
+# Input units by unit of the metric: the suffix of the field, and its factor.
 TYPED = {
     "percent": ("%", 1),
     "bytes": ("MB", MEGABYTE),
@@ -34,23 +30,25 @@ LEVEL_FIELDS = ("threshold", "clear_threshold")
 
 
 def typed_unit(metric: Any) -> tuple[str, int]:
-    return TYPED[LEVELS[metric].unit if metric in LEVELS else "count"]
+    return TYPED[METRIC_SPECS[metric].unit if metric in METRIC_SPECS else "count"]
 
 
 class LevelInput(UnitInput):
-    """The word beside it follows the chosen measure; static/monitor/alert_rule_form.js changes it."""
+    """Its suffix follows the selected metric; static/monitor/alert_rule_form.js changes it."""
 
     def __init__(self) -> None:
         super().__init__(" ", **{"data-level": ""})
 
 
-class RuleForm(ModelForm):
-    """Saving is the caller's, through the service, with `values` and `stored`."""
+class RuleForm(ServiceForm[AlertRule]):
+    service_fields = services.FIELDS
+    labels = alert_text.LABELS
+    help_texts = alert_text.HELP
 
     metric = forms.ChoiceField(
         choices=Metric.choices,
         widget=UnfoldAdminSelectWidget(
-            {"data-units": json.dumps({metric: typed_unit(metric)[0] for metric in LEVELS})}
+            {"data-units": json.dumps({metric: typed_unit(metric)[0] for metric in METRIC_SPECS})}
         ),
     )
     threshold = forms.FloatField(widget=LevelInput())
@@ -58,7 +56,6 @@ class RuleForm(ModelForm):
     window_seconds = DurationField()
     programs = ProgramsField()
     tags = WordsField()
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that was on the page
 
     class Meta:
         model = AlertRule
@@ -67,16 +64,12 @@ class RuleForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            field.label = texts.LABELS.get(name, field.label)
-            field.help_text = texts.HELP.get(name, "")
         if "metric" in self.fields:  # readers get a form without fields
             self._prepare()
 
     def _prepare(self) -> None:
         if not self.instance.pk:
             self.initial = {**forms.model_to_dict(self.instance, services.FIELDS), **self.initial}
-        self.initial["seen"] = self.instance.revision
         factor = typed_unit(self.instance.metric)[1]
         for name in LEVEL_FIELDS:
             if isinstance(level := self.initial.get(name), int | float):
@@ -86,7 +79,7 @@ class RuleForm(ModelForm):
             self.fields[name].widget.attrs["suffix"] = typed_unit(chosen)[0] or " "
 
     def clean_programs(self) -> list[int]:
-        """Nobody is watched in the place of programs that were removed."""
+        """Keeps removed programs if no other is selected: an empty list would mean all programs."""
         chosen: list[int] = self.cleaned_data["programs"]
         return chosen or self._gone()
 
@@ -95,25 +88,16 @@ class RuleForm(ModelForm):
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
     def clean(self) -> dict[str, Any]:
-        """Levels go on in the unit of the metric."""
-        cleaned = super().clean() or self.cleaned_data
+        """Converts thresholds to the unit of the metric."""
+        cleaned = super().clean()
         factor = typed_unit(cleaned.get("metric"))[1]
         for name in LEVEL_FIELDS:
             if cleaned.get(name) is not None:
                 cleaned[name] *= factor
-        if self.instance.pk and cleaned.get("seen") is not None:
-            newest = AlertRule.objects.filter(pk=self.instance.pk).values_list("revision", flat=True).first()
-            if newest is not None and newest > cleaned["seen"]:
-                raise ValidationError(_("Somebody has changed this rule meanwhile. Reload the page first."))
         return cleaned
 
-    def values(self) -> dict[str, Any]:
-        """What was given, as the service takes it."""
-        return {name: self.cleaned_data[name] for name in services.FIELDS if name in self.cleaned_data}
-
-    def stored(self) -> AlertRule | None:
-        """The rule as the database knows it: this form has put its values on its own."""
-        return AlertRule.objects.get(pk=self.instance.pk) if self.instance.pk else None
+    def stale_error(self) -> ValidationError:
+        return ValidationError(_("This rule was changed meanwhile. Reload the page and try again."))
 
 
 def _plain(level: float) -> float | int:

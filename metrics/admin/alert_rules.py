@@ -1,4 +1,4 @@
-"""Rules in the admin: the list, the form, and what became of each."""
+"""Alert rules in the admin: the list, the form, and each rule's latest alerts."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.views import ChangeList
 
-from core.access.guards import principal_of
+from core.access.permissions import principal_of
 from metrics.alerts import selectors, services
 from metrics.alerts.models import Alert, AlertRule
 from programs.admin.events import badge
 from programs.models import Program
 
-from . import alert_labels as texts
-from .alert_backtest import RuleTrials
+from . import alert_text
+from .alert_backtest import BacktestAdmin
 from .alert_form import RuleForm
 from .alert_text import amount, lasted_text, program_link, severity_badge, state_badge, watched_text
 
-MOST_NAMED = 3
-MOST_ALERTS = 10
-MOST_TRIED = 5
+MAX_NAMES_SHOWN = 3
+MAX_ALERTS_SHOWN = 10
+MAX_BACKTESTS = 5
 
 
-class NamingChangeList(ChangeList):
-    """Puts the names of its programs beside each rule: one query for all of them."""
+class RuleChangeList(ChangeList):
+    """Adds program names to the rules, with one query for all."""
 
     def get_results(self, request: Any) -> None:
         super().get_results(request)
-        put_names(self.result_list)
+        add_program_names(self.result_list)
 
 
-def put_names(rules: Iterable[Any]) -> None:
+def add_program_names(rules: Iterable[Any]) -> None:
     rules = list(rules)
     ids = {program for rule in rules for program in rule.programs}
     names = dict(Program.objects.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
@@ -50,18 +50,18 @@ def put_names(rules: Iterable[Any]) -> None:
         rule.program_names = sorted(names[program] for program in rule.programs if program in names)
 
 
-def about_text(rule: Any) -> str:
-    """Which programs it watches, of a rule that `put_names` has seen."""
+def programs_text(rule: Any) -> str:
+    # The programs of a rule prepared by `add_program_names`.
     if not rule.programs and not rule.tags:
         return _("all programs")
-    named = [*rule.program_names[:MOST_NAMED], *(f"#{tag}" for tag in rule.tags)]
-    if (others := len(rule.program_names) - MOST_NAMED) > 0:
+    named = [*rule.program_names[:MAX_NAMES_SHOWN], *(f"#{tag}" for tag in rule.tags)]
+    if (others := len(rule.program_names) - MAX_NAMES_SHOWN) > 0:
         named.append(ngettext("%(n)d other", "%(n)d others", others) % {"n": others})
-    return ", ".join(named) or _("none: its programs were removed")
+    return ", ".join(named) or _("none (its programs were removed)")
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(RuleTrials):
+class AlertRuleAdmin(BacktestAdmin):
     form = RuleForm
     change_form_template = "admin/metrics/rule/change_form.html"
     list_display = ("title", "watched", "about", "severity_label", "status")
@@ -77,7 +77,7 @@ class AlertRuleAdmin(RuleTrials):
     sortable_by = ("title",)
     warn_unsaved_form = True
     compressed_fields = True
-    fieldsets = tuple((name, {"fields": fields}) for name, fields in texts.GROUPS)
+    fieldsets = tuple((name, {"fields": fields}) for name, fields in alert_text.FIELDSETS)
 
     class Media:
         css = {"all": ["monitor/css/alert_rules.css"]}
@@ -89,19 +89,19 @@ class AlertRuleAdmin(RuleTrials):
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
         return selectors.rules()
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamingChangeList]:
-        return NamingChangeList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RuleChangeList]:
+        return RuleChangeList
 
     def get_urls(self) -> list[URLPattern]:
-        return [*self.trial_urls(), *super().get_urls()]
+        return [*self.backtest_urls(), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         rule = self.get_object(request, object_id)
-        extra: dict[str, Any] = {"rule": rule, "rows": rows_of(rule)} if rule else {}
+        extra: dict[str, Any] = {"rule": rule, "rows": alert_rows(rule)} if rule else {}
         if rule and not self.has_change_permission(request, rule):
-            extra["settings_shown"] = settings_shown(rule)
+            extra["settings_shown"] = readonly_settings(rule)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     # --- Writing: all through the services ------------------------------------------------------------
@@ -111,16 +111,18 @@ class AlertRuleAdmin(RuleTrials):
         obj.pk = saved.pk
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Nothing: there are no related rows in the form."""
+        """Does nothing: the form has no related rows."""
 
     def _audit(self, request: HttpRequest, verb: str, obj: Any, message: Any) -> None:
-        """Nothing: the services leave the row."""
+        """Does nothing: the services write the audit entry."""
 
     def get_deleted_objects(
         self, objs: Sequence[AlertRule] | QuerySet[AlertRule], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        doomed = [_("%(name)s: its alerts stay, those that last are ended") % {"name": rule.name} for rule in objs]
-        return doomed, {_("rules"): len(doomed)}, set(), []
+        deleted = [
+            _("%(name)s: its alerts are kept, firing ones are resolved") % {"name": rule.name} for rule in objs
+        ]
+        return deleted, {_("rules"): len(deleted)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: AlertRule) -> None:
         services.remove_rule(obj, actor=principal_of(request))
@@ -131,26 +133,26 @@ class AlertRuleAdmin(RuleTrials):
 
     # --- Actions --------------------------------------------------------------------------------------
 
-    @admin.action(description=gettext_lazy("Try against the last 7 days"), permissions=["view"])
+    @admin.action(description=gettext_lazy("Test on the last 7 days"), permissions=["view"])
     def try_selected(self, request: HttpRequest, queryset: QuerySet[AlertRule]) -> HttpResponse:
-        rules = list(queryset[: MOST_TRIED + 1])
-        if len(rules) > MOST_TRIED:
-            messages.warning(request, _("These are the first %(n)d of them.") % {"n": MOST_TRIED})
-        return self.trial_page(request, rules[:MOST_TRIED])
+        rules = list(queryset[: MAX_BACKTESTS + 1])
+        if len(rules) > MAX_BACKTESTS:
+            messages.warning(request, _("Only the first %(n)d rules are shown.") % {"n": MAX_BACKTESTS})
+        return self.backtest_page(request, rules[:MAX_BACKTESTS])
 
-    @admin.action(description=gettext_lazy("Switch on"), permissions=["administer"])
+    @admin.action(description=gettext_lazy("Enable"), permissions=["administer"])
     def switch_on_selected(self, request: HttpRequest, queryset: QuerySet[AlertRule]) -> None:
-        self._switch(request, queryset, enabled=True)
+        self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description=gettext_lazy("Switch off"), permissions=["administer"])
+    @admin.action(description=gettext_lazy("Disable"), permissions=["administer"])
     def switch_off_selected(self, request: HttpRequest, queryset: QuerySet[AlertRule]) -> None:
-        self._switch(request, queryset, enabled=False)
+        self._set_enabled(request, queryset, enabled=False)
 
-    def _switch(self, request: HttpRequest, rules: QuerySet[AlertRule], *, enabled: bool) -> None:
+    def _set_enabled(self, request: HttpRequest, rules: QuerySet[AlertRule], *, enabled: bool) -> None:
         for rule in rules:
             services.save_rule({"enabled": enabled}, actor=principal_of(request), rule=rule)
-        on = ngettext("%(n)d rule is on.", "%(n)d rules are on.", len(rules))
-        off = ngettext("%(n)d rule is off.", "%(n)d rules are off.", len(rules))
+        on = ngettext("%(n)d rule enabled.", "%(n)d rules enabled.", len(rules))
+        off = ngettext("%(n)d rule disabled.", "%(n)d rules disabled.", len(rules))
         messages.success(request, (on if enabled else off) % {"n": len(rules)})
 
     # --- Columns --------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ class AlertRuleAdmin(RuleTrials):
 
     @admin.display(description=gettext_lazy("Programs"))
     def about(self, row: AlertRule) -> str:
-        return about_text(row)
+        return programs_text(row)
 
     @admin.display(description=gettext_lazy("Severity"))
     def severity_label(self, row: AlertRule) -> SafeString:
@@ -176,13 +178,14 @@ class AlertRuleAdmin(RuleTrials):
         if row.firing:
             tone = "error" if row.severity == "error" else "warning"
             return badge(tone, _("%(n)d firing") % {"n": row.firing})
-        return badge("good", _("on")) if row.enabled else badge("", _("off"))
+        return badge("good", _("enabled")) if row.enabled else badge("", _("disabled"))
 
 
-def rows_of(rule: AlertRule) -> list[dict[str, Any]]:
-    """Its last alerts as rows of a table. One query."""
+def alert_rows(rule: AlertRule) -> list[dict[str, Any]]:
     now = timezone.now()
-    return [_row(alert, now) for alert in Alert.objects.filter(rule=rule).order_by("-started_at")[:MOST_ALERTS]]
+    return [
+        _row(alert, now) for alert in Alert.objects.filter(rule=rule).order_by("-started_at")[:MAX_ALERTS_SHOWN]
+    ]
 
 
 def _row(alert: Alert, now: Any) -> dict[str, Any]:
@@ -196,15 +199,14 @@ def _row(alert: Alert, now: Any) -> dict[str, Any]:
     }
 
 
-def settings_shown(rule: AlertRule) -> list[tuple[Any, str]]:
-    """For those who may not change it."""
-    put_names([rule])
+def readonly_settings(rule: AlertRule) -> list[tuple[Any, str]]:
+    add_program_names([rule])
     clear = rule.threshold if rule.clear_threshold is None else rule.clear_threshold
     return [
         (_("Fires when"), watched_text(rule)),
-        (texts.LABELS["clear_threshold"], amount(clear, rule.metric)),
-        (texts.LABELS["programs"], about_text(rule)),
-        (texts.LABELS["severity"], rule.get_severity_display()),
-        (texts.LABELS["description"], rule.description or "—"),
-        (texts.LABELS["enabled"], _("yes") if rule.enabled else _("no")),
+        (alert_text.LABELS["clear_threshold"], amount(clear, rule.metric)),
+        (alert_text.LABELS["programs"], programs_text(rule)),
+        (alert_text.LABELS["severity"], rule.get_severity_display()),
+        (alert_text.LABELS["description"], rule.description or "—"),
+        (alert_text.LABELS["enabled"], _("yes") if rule.enabled else _("no")),
     ]

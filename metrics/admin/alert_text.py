@@ -1,4 +1,4 @@
-"""Rules and alerts as people read them. None of it asks the database."""
+"""Labels and texts of rules and alerts. Nothing here queries the database."""
 
 from __future__ import annotations
 
@@ -9,17 +9,56 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from metrics.alerts.models import Alert
-from metrics.alerts.units import LEVELS
+from metrics.alerts.units import METRIC_SPECS
 from programs.admin.events import badge
 from programs.descriptions import quantity
 from programs.formatting import duration_text
 from programs.forms.fields import seconds_text
 
+FIELDSETS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (gettext_lazy("Rule"), ("name", "description", "enabled", "severity", "seen")),
+    (gettext_lazy("Condition"), ("metric", "condition", "threshold", "clear_threshold", "window_seconds")),
+    (gettext_lazy("Applies to"), ("programs", "tags")),
+)
+LABELS = {
+    "name": gettext_lazy("Name"),
+    "description": gettext_lazy("Description"),
+    "enabled": gettext_lazy("Enabled"),
+    "severity": gettext_lazy("Severity"),
+    "metric": gettext_lazy("Metric"),
+    "condition": gettext_lazy("Comparison"),
+    "threshold": gettext_lazy("Threshold"),
+    "clear_threshold": gettext_lazy("Resolves at"),
+    "window_seconds": gettext_lazy("Window"),
+    "programs": gettext_lazy("Programs"),
+    "tags": gettext_lazy("Tags"),
+}
+HELP = {
+    "name": gettext_lazy('Shown in notifications, e.g. "web is hot".'),
+    "description": gettext_lazy("What to do when this fires."),
+    "enabled": gettext_lazy("A disabled rule is not evaluated, and its firing alerts are resolved."),
+    "severity": gettext_lazy("Severity of the alert and its event. Webhooks can select events by severity."),
+    "metric": gettext_lazy("Total of all instances and their process trees."),
+    "threshold": gettext_lazy("CPU in percent of one core, memory in MB, storage reads and writes in MB/s."),
+    "clear_threshold": gettext_lazy(
+        "Same unit as the threshold. Between the two, an alert neither fires nor resolves. Default: the threshold."
+    ),
+    "window_seconds": gettext_lazy(
+        "The average over this time (30s, 5m, 1h, at most 1d); for threads and open files the maximum. Needs data "
+        "for at least 75 % of the window."
+    ),
+    "programs": gettext_lazy(
+        "Only these programs, plus those with one of the tags. Leave both empty for all programs."
+    ),
+    "tags": gettext_lazy("Programs with one of these tags, e.g. web, prod."),
+}
 
-class Watching(Protocol):
-    """A rule, or an alert, which has the same of its own."""
+
+class HasCondition(Protocol):
+    """A rule, or an alert with its copy of the condition."""
 
     metric: Any
     condition: Any
@@ -32,17 +71,15 @@ class Watching(Protocol):
 
 
 def amount(value: float, metric: str) -> str:
-    """With the unit of the metric: `97.5 %`."""
-    return quantity(value, LEVELS[metric].unit)
+    return quantity(value, METRIC_SPECS[metric].unit)
 
 
-def limit_text(row: Watching) -> str:
-    """`above 90 %`."""
+def limit_text(row: HasCondition) -> str:
     return f"{row.get_condition_display()} {amount(row.threshold, row.metric)}"
 
 
-def watched_text(row: Watching) -> str:
-    """`CPU above 90 % over 5m`."""
+def watched_text(row: HasCondition) -> str:
+    """Such as `CPU above 90 % over 5m`."""
     facts = {
         "what": row.get_metric_display(),
         "limit": limit_text(row),
@@ -58,7 +95,7 @@ def severity_badge(row: Any) -> SafeString:
 def state_badge(alert: Alert) -> SafeString:
     if alert.resolved_at is None:
         return badge("error" if alert.severity == "error" else "warning", _("firing"))
-    return badge("good", _("over"))
+    return badge("good", _("resolved"))
 
 
 def lasted_text(alert: Alert, now: datetime) -> str:
@@ -66,7 +103,7 @@ def lasted_text(alert: Alert, now: datetime) -> str:
 
 
 def rule_link(alert: Alert) -> SafeString | str:
-    """Its name outlives it."""
+    # The name stays readable after the rule was removed.
     return _link("admin:metrics_alertrule_change", alert.rule_id, alert.rule_name)
 
 

@@ -1,4 +1,4 @@
-"""Alerts: a list to read and to search, and what other pages say about those that last."""
+"""Alerts in the admin: the read-only list, and firing alerts on other pages."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from .alert_text import (
     watched_text,
 )
 
-MOST_NOTICES = 5
+MAX_NOTICES = 5
 
 
-class StateFilter(DropdownFilter):
+class AlertStateFilter(DropdownFilter):
     title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("firing", _("firing")), ("resolved", _("over"))]
+        return [("firing", _("firing")), ("resolved", _("resolved"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        is_open = selectors.IS_OPEN.get(self.value() or "")
+        is_open = selectors.IS_OPEN_BY_STATE.get(self.value() or "")
         return queryset if is_open is None else queryset.filter(resolved_at__isnull=is_open)
 
 
@@ -63,7 +63,7 @@ class RuleFilter(DropdownFilter):
         return queryset.filter(rule=int(wanted)) if re.fullmatch("[0-9]{1,18}", wanted) else queryset
 
 
-class BegunSince(SinceFilter):
+class StartedSinceFilter(SinceFilter):
     column = "started_at"
 
 
@@ -73,11 +73,11 @@ class AlertAdmin(ReadOnlyAdmin):
     list_display = ("when", "status", "severity_label", "rule_label", "about", "reading", "lasted", "why")
     list_display_links = ("when",)
     list_filter = (
-        StateFilter,
+        AlertStateFilter,
         RuleFilter,
         ProgramFilter,
         ("severity", ChoicesDropdownFilter),
-        BegunSince,
+        StartedSinceFilter,
     )
     list_fullwidth = True
     search_fields = ("rule_name", "program_name")
@@ -93,11 +93,11 @@ class AlertAdmin(ReadOnlyAdmin):
         css = {"all": ["monitor/css/alert_rules.css"]}
         js = (Script("monitor/local_times.js", type="module"),)
 
-    @admin.display(description=_("When"))
+    @admin.display(description=_("Fired at"))
     def when(self, row: Alert) -> SafeString:
         return time_element(row.started_at)
 
-    @admin.display(description=_("Over at"))
+    @admin.display(description=_("Resolved at"))
     def over(self, row: Alert) -> SafeString | str:
         return time_element(row.resolved_at) if row.resolved_at else "—"
 
@@ -117,11 +117,11 @@ class AlertAdmin(ReadOnlyAdmin):
     def about(self, row: Alert) -> SafeString | str:
         return program_link(row)
 
-    @admin.display(description=_("When it fired"))
+    @admin.display(description=_("Value when fired"))
     def reading(self, row: Alert) -> str:
         return f"{row.get_metric_display()} {amount(row.value, row.metric)} ({limit_text(row)})"
 
-    @admin.display(description=_("Rule then"))
+    @admin.display(description=_("Condition when fired"))
     def watched(self, row: Alert) -> str:
         return watched_text(row)
 
@@ -129,11 +129,11 @@ class AlertAdmin(ReadOnlyAdmin):
     def extremes(self, row: Alert) -> str:
         return f"{amount(row.lowest, row.metric)} … {amount(row.highest, row.metric)}"
 
-    @admin.display(description=_("Lasted"))
+    @admin.display(description=_("Duration"))
     def lasted(self, row: Alert) -> str:
         return lasted_text(row, timezone.now())
 
-    @admin.display(description=_("Why over"))
+    @admin.display(description=_("Resolution"))
     def why(self, row: Alert) -> str:
         return row.get_reason_display() or "—"
 
@@ -142,12 +142,11 @@ class AlertAdmin(ReadOnlyAdmin):
 
 
 def badge(request: HttpRequest) -> str:
-    """Beside *Alerts* in the side bar: how many last. Empty when none does."""
+    """The number of firing alerts for the side bar; empty if there are none."""
     return str(selectors.alerts("firing").count() or "")
 
 
-def lasting(most: int) -> list[dict[str, Any]]:
-    """The newest of them for the front page. One query."""
+def firing_alerts(limit: int) -> list[dict[str, Any]]:
     return [
         {
             "badge": severity_badge(alert),
@@ -155,19 +154,18 @@ def lasting(most: int) -> list[dict[str, Any]]:
             "program": program_link(alert),
             "words": f"{alert.get_metric_display()} {amount(alert.value, alert.metric)} ({limit_text(alert)})",
         }
-        for alert in selectors.alerts("firing")[:most]
+        for alert in selectors.alerts("firing")[:limit]
     ]
 
 
 def notices(program: Program) -> list[SafeString]:
-    """What the page of a program says of its alerts that last."""
-    found = list(selectors.firing_of(program.pk)[: MOST_NOTICES + 1])
-    told = [_notice(alert) for alert in found[:MOST_NOTICES]]
-    return [*told, format_html("{}", _("and more alerts"))] if len(found) > MOST_NOTICES else told
+    found = list(selectors.firing_alerts_of(program.pk)[: MAX_NOTICES + 1])
+    shown = [_notice(alert) for alert in found[:MAX_NOTICES]]
+    return [*shown, format_html("{}", _("and more alerts"))] if len(found) > MAX_NOTICES else shown
 
 
 def _notice(alert: Alert) -> SafeString:
     seconds = (timezone.now() - alert.started_at).total_seconds()
-    words = f"{alert.get_metric_display()} {amount(alert.value, alert.metric)} ({limit_text(alert)})"
+    text = f"{alert.get_metric_display()} {amount(alert.value, alert.metric)} ({limit_text(alert)})"
     since = _("for %s") % duration_text(seconds)
-    return format_html("{} {} {}, {}", state_badge(alert), rule_link(alert), words, since)
+    return format_html("{} {} {}, {}", state_badge(alert), rule_link(alert), text, since)

@@ -1,1 +1,1 @@
-"""Alert rules on the history of programs: what is judged (`policy`), from what (`readings`), by whom (`watch`)."""
+"""Alert rules on the usage history: `policy` decides, `selectors` reads, `service` runs in the agent."""

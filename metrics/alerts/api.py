@@ -1,4 +1,4 @@
-"""`/metrics/alerts`: rules, the alerts they led to, and rules against the past. docs/alerts.md is the guide."""
+"""`/metrics/alerts`: rules, alerts and backtests. docs/alerts.md is the guide."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
-from metrics.schemas import Window
+from core.rest.lists import ListPage
+from metrics.schemas import TimeRangeQuery
 from programs.schemas import PageOut
 
 from . import selectors, services
@@ -29,7 +29,7 @@ from .schemas import (
     RuleListing,
     RuleOut,
 )
-from .serializers import alert_json, outcome_json, rule_json
+from .serializers import alert_json, backtest_json, rule_json
 
 router = Router(tags=["alerts"])
 RULE_FIELDS = tuple(RuleOut.model_fields)
@@ -43,13 +43,13 @@ LARGEST_ID = 2**63 - 1
 
 
 @router.get("", auth=auth.READ, response=PageOut)
-def list_alerts(request: HttpRequest, listing: Query[AlertListing]) -> Page:
-    """Those that last and those that are over, newest first."""
+def list_alerts(request: HttpRequest, listing: Query[AlertListing]) -> ListPage:
+    """Firing and resolved alerts, newest first."""
     columns = listing.order({name: name for name in ALERT_ORDER}, "-started_at")
-    fields = listing.chosen_fields(ALERT_FIELDS)
+    fields = listing.selected_fields(ALERT_FIELDS)
     rows, count = listing.rows(_filtered(listing).order_by(*columns, "-id"))
     now = timezone.now()
-    return listing.answer([alert_json(row, now) for row in rows], count, fields)
+    return listing.page_response([alert_json(row, now) for row in rows], count, fields)
 
 
 def _filtered(listing: AlertListing) -> QuerySet[Alert]:
@@ -85,13 +85,13 @@ def rule_or_404(rule_id: int) -> AlertRule:
 
 
 @router.get("/rules", auth=auth.READ, response=PageOut)
-def list_rules(request: HttpRequest, listing: Query[RuleListing]) -> Page:
-    """All rules. `search` looks at name and description."""
+def list_rules(request: HttpRequest, listing: Query[RuleListing]) -> ListPage:
+    """All rules. `search` matches name and description."""
     columns = listing.order({name: name for name in RULE_ORDER}, "name")
-    fields = listing.chosen_fields(RULE_FIELDS)
+    fields = listing.selected_fields(RULE_FIELDS)
     found = selectors.rules(search=listing.search, enabled=listing.enabled, metric=listing.metric or "")
     rows, count = listing.rows(found.order_by(*columns, "id"))
-    return listing.answer([rule_json(row) for row in rows], count, fields)
+    return listing.page_response([rule_json(row) for row in rows], count, fields)
 
 
 @router.post("/rules", auth=auth.ADMIN, response={201: RuleOut})
@@ -108,36 +108,35 @@ def get_rule(request: HttpRequest, rule_id: int) -> dict[str, Any]:
 
 @router.patch("/rules/{int:rule_id}", auth=auth.ADMIN, response=RuleOut)
 def change_rule(request: AuthedRequest, rule_id: int, body: RuleChangesIn) -> dict[str, Any]:
-    """Changes the given fields. An alert that no longer follows from the rule is ended within RECORD_SECONDS."""
+    """Changes the given fields. Alerts that no longer match the rule are resolved within RECORD_SECONDS."""
     values = body.model_dump(exclude_unset=True)
     return rule_json(services.save_rule(values, actor=request.auth, rule=rule_or_404(rule_id)))
 
 
 @router.put("/rules/{int:rule_id}", auth=auth.ADMIN, response=RuleOut)
 def replace_rule(request: AuthedRequest, rule_id: int, body: RuleIn) -> dict[str, Any]:
-    """Replaces the whole rule: fields left out go back to their defaults."""
+    """Replaces the whole rule. Omitted fields get their defaults."""
     return rule_json(services.save_rule(body.model_dump(), actor=request.auth, rule=rule_or_404(rule_id)))
 
 
 @router.delete("/rules/{int:rule_id}", auth=auth.ADMIN, response={204: None})
 def remove_rule(request: AuthedRequest, rule_id: int) -> Status[None]:
-    """Its alerts stay; those that last are ended within RECORD_SECONDS."""
+    """Removes the rule. Its alerts are kept; firing ones are resolved within RECORD_SECONDS."""
     services.remove_rule(rule_or_404(rule_id), actor=request.auth)
     return Status(204, None)
 
 
-# --- The past -------------------------------------------------------------------------------------------
+# --- Backtest -------------------------------------------------------------------------------------------
 
 
 @router.post("/backtest", auth=auth.READ, response=BacktestOut)
 def run_backtest(request: AuthedRequest, body: BacktestIn) -> dict[str, Any]:
-    """When a rule would have fired, and been over. Nothing is saved and nobody is told."""
+    """When a rule would have fired and resolved. Nothing is saved and no event is sent."""
     now = int(time.time())
-    start, end = Window.model_construct(hours=body.hours, start=body.start, end=body.end).span(now)
-    rule = rule_or_404(body.rule) if isinstance(body.rule, int) else _draft(body.rule.model_dump())
-    return outcome_json(rule, backtest(rule, start, end, now))
+    start, end = TimeRangeQuery.model_construct(hours=body.hours, start=body.start, end=body.end).unix_range(now)
+    rule = rule_or_404(body.rule) if isinstance(body.rule, int) else _draft_rule(body.rule.model_dump())
+    return backtest_json(rule, backtest(rule, start, end, now))
 
 
-def _draft(values: dict[str, Any]) -> AlertRule:
-    """A rule that is not saved. Raises ValidationError."""
+def _draft_rule(values: dict[str, Any]) -> AlertRule:
     return services.draft({**values, "name": values["name"] or "draft"})

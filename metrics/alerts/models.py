@@ -1,8 +1,7 @@
-"""Rules, and the alerts they led to.
+"""Alert rules and alerts.
 
-People write rules; the agent of a program's host alone opens, follows and ends the alerts about it, so each alert
-has one writer however many hosts there are. An alert keeps what it needs to be understood after its rule and its
-program are gone.
+Only the agent of a program's host opens, updates and resolves its alerts, so each alert has a single writer. An
+alert stores copies of its rule's values, so that it stays readable after rule and program are removed.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ Severity = ProgramEvent.Severity
 
 
 class Metric(models.TextChoices):
-    """Those of `measures.OF_PROGRAMS`."""
+    """The keys of `measures.PROGRAM_MEASURES`."""
 
     CPU = "cpu_percent", _("CPU")
     MEMORY = "memory_bytes", _("Memory")
     THREADS = "threads", _("Threads")
     OPEN_FILES = "open_files", _("Open files")
-    READ = "read_bytes_per_second", _("Reads from storage")
-    WRITTEN = "write_bytes_per_second", _("Writes to storage")
+    READ = "read_bytes_per_second", _("Storage reads")
+    WRITTEN = "write_bytes_per_second", _("Storage writes")
 
 
-class Condition(models.TextChoices):
+class Comparison(models.TextChoices):
     ABOVE = "above", _("above")
     BELOW = "below", _("below")
 
 
 class AlertRule(models.Model):
-    """The levels are in the unit of the metric: percent of one core, bytes, bytes per second."""
+    """Thresholds are in the unit of the metric: percent of one core, bytes, bytes per second."""
 
     name = models.CharField(max_length=100, unique=True, validators=[validation.name])
     description = models.TextField(blank=True, validators=[MaxLengthValidator(2000)])
@@ -45,7 +44,7 @@ class AlertRule(models.Model):
     programs = models.JSONField(default=list, blank=True, validators=[validation.program_ids])
     tags = models.JSONField(default=list, blank=True, validators=[validation.tags])
     metric = models.CharField(max_length=30, choices=Metric.choices)
-    condition = models.CharField(max_length=10, choices=Condition.choices, default=Condition.ABOVE)
+    condition = models.CharField(max_length=10, choices=Comparison.choices, default=Comparison.ABOVE)
     threshold = models.FloatField(validators=[validation.level])
     clear_threshold = models.FloatField(null=True, blank=True, validators=[validation.level])
     window_seconds = models.PositiveIntegerField(default=300, validators=[validation.window])
@@ -66,12 +65,12 @@ class AlertRule(models.Model):
 
 
 class Alert(models.Model):
-    """From the moment its rule held to the moment it was over. Open while `resolved_at` is null."""
+    """A time in which a rule's condition was met. Firing while `resolved_at` is null."""
 
     class Reason(models.TextChoices):
         RECOVERED = "recovered", _("recovered")
         STOPPED = "stopped", _("the program stopped")
-        RULE_CHANGED = "rule_changed", _("the rule was changed or switched off")
+        RULE_CHANGED = "rule_changed", _("the rule was changed or disabled")
         RULE_REMOVED = "rule_removed", _("the rule was removed")
         PROGRAM_REMOVED = "program_removed", _("the program was removed")
 
@@ -87,11 +86,11 @@ class Alert(models.Model):
     severity = models.CharField(max_length=10, choices=Severity.choices)
 
     metric = models.CharField(max_length=30, choices=Metric.choices)
-    condition = models.CharField(max_length=10, choices=Condition.choices)
+    condition = models.CharField(max_length=10, choices=Comparison.choices)
     threshold = models.FloatField()
     window_seconds = models.PositiveIntegerField()
-    value = models.FloatField(help_text=_("When it fired."))
-    highest = models.FloatField(help_text=_("While it lasted."))
+    value = models.FloatField(help_text=_("When it fired"))
+    highest = models.FloatField(help_text=_("While it was firing"))
     lowest = models.FloatField()
     started_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)

@@ -1,5 +1,6 @@
-"""When an alert fires and when it is over. Pure: values and clock are arguments, so the same answers for a minute
-ago are given to the agent and for a week ago to a backtest.
+"""The policy of alerts: when one fires and when it resolves.
+
+Pure functions with values and time as arguments, so the agent and a backtest decide the same.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-# How much of the window samples must speak for. A program that started a second ago has an average of its first
-# second, which is mostly its start-up: it says nothing about five minutes. The whole window cannot be asked for
-# either, since each restart and each late sample leaves a gap of a few seconds in it.
-ENOUGH = 0.75
+# The fraction of the window that samples must cover. Without it a program would fire for its start-up, since the
+# average of its first second would count for five minutes. It is below 1 because each restart and each late sample
+# leaves a gap of a few seconds.
+MIN_COVERAGE = 0.75
 
 
-class Verdict(Enum):
+class Transition(Enum):
     KEEP = auto()
     FIRE = auto()
     RECOVERED = auto()
@@ -22,8 +23,8 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a rule says. `window` in seconds; levels in the unit of its metric."""
+class Thresholds:
+    """The condition of a rule. `window` in seconds; thresholds in the unit of the metric."""
 
     is_above: bool
     threshold: float
@@ -34,22 +35,22 @@ class Terms:
         return value > self.threshold if self.is_above else value < self.threshold
 
     def is_clear(self, value: float) -> bool:
-        """Never together with `is_beyond`, as the clear threshold lies on the good side."""
+        # Never true together with `is_beyond`: validation keeps the clear threshold on the other side.
         return value <= self.clear_threshold if self.is_above else value >= self.clear_threshold
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Whether an alert is open, and since when (Unix seconds) it is so; None: since ever."""
+class AlertState:
+    """Whether an alert is firing, and since when (Unix seconds; None: always)."""
 
     is_firing: bool = False
     since: int | None = None
 
 
-class Reading(NamedTuple):
-    """What is known of one program. `value` and `covered` seconds are of the window that ends now.
+class MetricReading(NamedTuple):
+    """One program's metric in the window that ends now. `covered` is in seconds.
 
-    `is_running`: recorded just now; False: the agent looked and it was not there; None: nobody looked.
+    `is_running` is False if the agent sampled and found no process, and None if the agent did not sample.
     """
 
     value: float | None
@@ -57,19 +58,19 @@ class Reading(NamedTuple):
     is_running: bool | None
 
 
-QUIET = Standing()
+NOT_FIRING = AlertState()
 
 
-def judge(terms: Terms, standing: Standing, reading: Reading, now: int) -> Verdict:
+def decide(thresholds: Thresholds, state: AlertState, reading: MetricReading, now: int) -> Transition:
     if not reading.is_running:
-        has_stopped = reading.is_running is False and standing.is_firing
-        return Verdict.STOPPED if has_stopped else Verdict.KEEP
-    if reading.value is None or reading.covered < ENOUGH * terms.window:
-        return Verdict.KEEP
-    # The opposite verdict needs a window of its own. Otherwise a value that sways about the threshold would fire
-    # and recover with each reading, and one that was judged already would be judged again after a restart.
-    if standing.since is not None and 0 <= now - standing.since < terms.window:
-        return Verdict.KEEP
-    if standing.is_firing:
-        return Verdict.RECOVERED if terms.is_clear(reading.value) else Verdict.KEEP
-    return Verdict.FIRE if terms.is_beyond(reading.value) else Verdict.KEEP
+        has_stopped = reading.is_running is False and state.is_firing
+        return Transition.STOPPED if has_stopped else Transition.KEEP
+    if reading.value is None or reading.covered < MIN_COVERAGE * thresholds.window:
+        return Transition.KEEP
+    # An alert stays firing (and resolved) for at least one window. Otherwise a value around the threshold would
+    # fire and recover with each sample, and an old value would be evaluated again after a restart.
+    if state.since is not None and 0 <= now - state.since < thresholds.window:
+        return Transition.KEEP
+    if state.is_firing:
+        return Transition.RECOVERED if thresholds.is_clear(reading.value) else Transition.KEEP
+    return Transition.FIRE if thresholds.is_beyond(reading.value) else Transition.KEEP

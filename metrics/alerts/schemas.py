@@ -1,4 +1,4 @@
-"""What the routes about alerts take and give, for checking input and for the OpenAPI page."""
+"""Request and response schemas of the `/metrics/alerts` routes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from typing import Literal
 
 from ninja import Field, Schema
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 
-MOST_NAMES = 1000
+MAX_NAMES = 1000
 MAX_HOURS = 168
 Severity = Literal["info", "warning", "error"]
-Condition = Literal["above", "below"]
+Comparison = Literal["above", "below"]
 Metric = Literal[
     "cpu_percent",
     "memory_bytes",
@@ -23,62 +33,66 @@ Metric = Literal[
 ]
 Unit = Literal["percent", "bytes", "bytes_per_second", "count"]
 Reason = Literal["recovered", "stopped", "rule_changed", "rule_removed", "program_removed"]
-IN_ITS_UNIT = "In the unit of the metric: percent of one core, bytes, bytes per second, or a number"
+UNIT_HELP = "In the unit of the metric: percent of one core, bytes, bytes per second, or a number"
 
 # --- In -------------------------------------------------------------------------------------------------
 
 
 class RuleChangesIn(Input):
-    """Some fields of a rule. What each means: docs/alerts.md."""
+    """Some fields of a rule; docs/alerts.md explains them."""
 
     name: Text = ""
     description: Text = ""
-    enabled: Flag = True
-    programs: list[Identifier] = Field([], max_length=MOST_NAMES, description="Ids; with `tags` empty too: all")
-    tags: list[Text] = Field([], max_length=MOST_NAMES)
+    enabled: StrictBool = True
+    programs: list[Identifier] = Field(
+        [], max_length=MAX_NAMES, description="Program ids; all programs if `tags` is empty too"
+    )
+    tags: list[Text] = Field([], max_length=MAX_NAMES)
     metric: Metric = "cpu_percent"
-    condition: Condition = "above"
-    threshold: Whole | Number = Field(0, description=IN_ITS_UNIT)
-    clear_threshold: Whole | Number | None = Field(None, description="Over when it is back there; null: threshold")
-    window_seconds: Whole = Field(300, description="The average over so long, or the highest")
+    condition: Comparison = "above"
+    threshold: Whole | Number = Field(0, description=UNIT_HELP)
+    clear_threshold: Whole | Number | None = Field(None, description="Resolves at this value; null: the threshold")
+    window_seconds: Whole = Field(300, description="Window of the average (or maximum)")
     severity: Severity = "warning"
 
 
 class RuleIn(RuleChangesIn):
-    """A whole rule: what is left out has its default."""
+    """A whole rule. Omitted fields get their defaults."""
 
     name: Text
     metric: Metric
-    threshold: Whole | Number = Field(description=IN_ITS_UNIT)
+    threshold: Whole | Number = Field(description=UNIT_HELP)
 
 
 class DraftIn(RuleChangesIn):
-    """A rule that need not have a name, as it is only tried."""
+    """A rule for a backtest; its name may be empty."""
 
     metric: Metric
-    threshold: Whole | Number = Field(description=IN_ITS_UNIT)
+    threshold: Whole | Number = Field(description=UNIT_HELP)
 
 
 class BacktestIn(Input):
-    rule: Identifier | DraftIn = Field(description="The id of a rule, or a definition that need not be saved")
-    hours: Number | Whole | None = Field(None, gt=0, le=MAX_HOURS, description="The last so many; 24 by default")
-    start: Moment | None = Field(None, description="From this moment on")
-    end: Moment | None = Field(None, description="Up to this moment; now by default")
+    rule: Identifier | DraftIn = Field(description="The id of a rule, or an unsaved definition")
+    hours: Number | Whole | None = Field(
+        None, gt=0, le=MAX_HOURS, description="Number of hours up to `end`; default 24"
+    )
+    start: Timestamp | None = Field(None, description="Start of the time range")
+    end: Timestamp | None = Field(None, description="End of the time range; default now")
 
 
-class RuleListing(Listing):
-    enabled: bool | None = Field(None, description="Only those that are switched on, or off")
-    metric: Metric | None = Field(None, description="Only rules about this metric")
+class RuleListing(ListQuery):
+    enabled: bool | None = Field(None, description="Only enabled (true) or disabled (false) rules")
+    metric: Metric | None = Field(None, description="Only rules for this metric")
 
 
-class AlertListing(Listing):
-    state: Literal["firing", "resolved"] | None = Field(None, description="Only those that last, or that are over")
+class AlertListing(ListQuery):
+    state: Literal["firing", "resolved"] | None = Field(None, description="Only firing or only resolved alerts")
     rule: QueryIdentifier | None = Field(None, description="Only alerts of the rule with this id")
-    program: QueryIdentifier | None = Field(None, description="Only alerts about the program with this id")
+    program: QueryIdentifier | None = Field(None, description="Only alerts of the program with this id")
     severity: Severity | None = None
-    since: Moment | None = Field(None, description="Begun from this moment on")
-    until: Moment | None = Field(None, description="Begun up to this moment, not including it")
-    search: SearchText = Field("", description="Part of the name of the rule or the program, any case")
+    since: Timestamp | None = Field(None, description="Started at or after this time")
+    until: Timestamp | None = Field(None, description="Started before this time")
+    search: SearchText = Field("", description="Part of the rule or program name, case-insensitive")
 
 
 # --- Out ------------------------------------------------------------------------------------------------
@@ -93,25 +107,25 @@ class RuleOut(Schema):
     tags: list[str]
     metric: Metric
     unit: Unit
-    condition: Condition
+    condition: Comparison
     threshold: float
     clear_threshold: float | None
     window_seconds: int
     severity: Severity
-    firing: int = Field(description="How many of its alerts last at this moment")
+    firing: int = Field(description="Number of firing alerts")
     created_at: str
     revision: int
 
 
 class Named(Schema):
-    """`id` is null for what has been removed."""
+    """`id` is null if the object was removed."""
 
     id: int | None
     name: str
 
 
 class AlertOut(Schema):
-    """Levels are those of the rule when it fired; `highest` and `lowest` are values since then."""
+    """Thresholds are those of the rule when it fired; `highest` and `lowest` are since then."""
 
     id: int
     rule: Named
@@ -120,7 +134,7 @@ class AlertOut(Schema):
     severity: Severity
     metric: Metric
     unit: Unit
-    condition: Condition
+    condition: Comparison
     threshold: float
     window_seconds: int
     value: float
@@ -129,14 +143,14 @@ class AlertOut(Schema):
     started_at: str
     resolved_at: str | None
     reason: Reason | Literal[""]
-    seconds: int = Field(description="How long it lasted, or has lasted up to now")
+    seconds: int = Field(description="Duration, up to now if it is firing")
 
 
 class EpisodeOut(Schema):
     started_at: str
-    resolved_at: str | None = Field(description="Null: it would last to the end")
+    resolved_at: str | None = Field(description="Null if it is still firing at the end")
     reason: Literal["recovered", "stopped", ""]
-    value: float = Field(description="When it would have fired")
+    value: float = Field(description="Value when it would have fired")
     highest: float
     lowest: float
 
@@ -148,7 +162,7 @@ class ProgramEpisodes(Schema):
 
 
 class BacktestOut(Schema):
-    """`step` seconds lie between two looks. `window_seconds` is the rule's, in whole steps."""
+    """`step` is the evaluation interval in seconds. `window_seconds` is the rule's, in whole steps."""
 
     start: str
     end: str
@@ -156,7 +170,7 @@ class BacktestOut(Schema):
     tier: str
     window_seconds: int
     unit: Unit
-    judged: int = Field(description="How many programs the rule is about")
-    total: int = Field(description="How many alerts there would have been")
-    programs: list[ProgramEpisodes] = Field(description="Those of which there would have been any")
-    truncated: bool = Field(description="Not all of them are listed")
+    judged: int = Field(description="Number of evaluated programs")
+    total: int = Field(description="Number of alerts")
+    programs: list[ProgramEpisodes] = Field(description="Programs with at least one alert")
+    truncated: bool = Field(description="Whether some alerts are not listed")

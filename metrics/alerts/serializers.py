@@ -1,4 +1,4 @@
-"""Rules and alerts as JSON: the same for the API and for commands."""
+"""Rules, alerts and backtests as JSON, for the API and the commands."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from core.timeformat import iso, iso_from_unix
 
-from .backtest import Episode, Outcome
+from .backtest import BacktestResult, Episode
 from .models import Alert, AlertRule
 from .services import FIELDS
-from .units import LEVELS
+from .units import METRIC_SPECS
 
-OF_ALERT = (
+ALERT_FIELDS = (
     "severity",
     "metric",
     "condition",
@@ -26,12 +26,12 @@ OF_ALERT = (
 
 
 def rule_json(rule: AlertRule) -> dict[str, Any]:
-    """Of a rule that `selectors.rules` has found; of another one the number of open alerts is asked for."""
+    """Without the annotation of `selectors.rules`, one query counts the open alerts."""
     counted = getattr(rule, "firing", None)
     return {
         "id": rule.pk,
         **{name: getattr(rule, name) for name in FIELDS},
-        "unit": LEVELS[rule.metric].unit,
+        "unit": METRIC_SPECS[rule.metric].unit,
         "firing": rule.alerts.filter(resolved_at=None).count() if counted is None else counted,
         "created_at": iso(rule.created_at),
         "revision": rule.revision,
@@ -45,30 +45,30 @@ def alert_json(alert: Alert, now: datetime) -> dict[str, Any]:
         "rule": {"id": alert.rule_id, "name": alert.rule_name},
         "program": {"id": alert.program_id, "name": alert.program_name},
         "state": "resolved" if alert.resolved_at else "firing",
-        **{name: getattr(alert, name) for name in OF_ALERT},
-        "unit": LEVELS[alert.metric].unit,
+        **{name: getattr(alert, name) for name in ALERT_FIELDS},
+        "unit": METRIC_SPECS[alert.metric].unit,
         "started_at": iso(alert.started_at),
         "resolved_at": iso(alert.resolved_at),
         "seconds": max(0, round((end - alert.started_at).total_seconds())),
     }
 
 
-def outcome_json(rule: AlertRule, outcome: Outcome) -> dict[str, Any]:
-    asked = outcome.plan
+def backtest_json(rule: AlertRule, result: BacktestResult) -> dict[str, Any]:
+    asked = result.plan
     return {
         "start": iso_from_unix(asked.start),
         "end": iso_from_unix(asked.end),
         "step": asked.step,
         "tier": asked.tier.name,
         "window_seconds": asked.window,
-        "unit": LEVELS[rule.metric].unit,
-        "judged": outcome.judged,
-        "total": outcome.total,
+        "unit": METRIC_SPECS[rule.metric].unit,
+        "judged": result.judged,
+        "total": result.total,
         "programs": [
-            {"id": one.id, "name": one.name, "alerts": [_episode(each) for each in one.episodes]}
-            for one in outcome.programs
+            {"id": program.id, "name": program.name, "alerts": [_episode(each) for each in program.episodes]}
+            for program in result.programs
         ],
-        "truncated": outcome.is_cut,
+        "truncated": result.is_truncated,
     }
 
 

@@ -1,4 +1,4 @@
-"""The agent's part: it looks at the programs of its own host each time another interval is recorded."""
+"""The agent's alert service: evaluates the rules for the host's programs after each recorded interval."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from . import writer
 from .evaluation import Decisions, enabled_rules, evaluate
 
 log = structlog.get_logger(__name__)
-SLICE = 50  # alerts in one transaction
+SLICE_ALERTS = 50  # in one transaction
 
 
-class Watch:
-    """A service of the agent. Reading is done in a thread, writing as a batch of the journal.
+class AlertService:
+    """Evaluates in a thread and writes in the journal's writer thread.
 
-    `recorded_until` is the recorder's: nothing is judged before all of it is in the database, so a database that
-    is busy delays alerts and makes none of its own. What is decided and not yet written is replaced by what the
-    next look decides: it sees the same rows, so nothing is lost and nothing told twice.
+    Nothing is evaluated before it is in the database (`recorded_until` of the recorder), so a busy database delays
+    alerts but causes none. Decisions that are not written yet are replaced by those of the next evaluation, which
+    sees the same rows, so no alert is lost or reported twice.
     """
 
     def __init__(
@@ -41,61 +41,61 @@ class Watch:
         self._put_batch = put_batch
         self._recorded_until = recorded_until
         self._lock = threading.Lock()
-        self._decided = Decisions()
-        self._looked_at = 0
+        self._pending = Decisions()
+        self._evaluated_until = 0
         self._is_idle = False
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             end = self._recorded_until()
-            if end != self._looked_at:  # it is less than before when the clock was set back
-                await asyncio.to_thread(self._look_safely, end)
+            if end != self._evaluated_until:  # it decreases when the clock is set back
+                await asyncio.to_thread(self._evaluate_safely, end)
             try:
                 await asyncio.wait_for(stop.wait(), settings.SAMPLE_SECONDS)
             except TimeoutError:
                 continue
 
-    def _look_safely(self, end: int) -> None:
-        begun = time.monotonic()
+    def _evaluate_safely(self, end: int) -> None:
+        started_at = time.monotonic()
         try:
-            self.look(end)
-            self._looked_at = end
+            self.evaluate(end)
+            self._evaluated_until = end
         except Exception as error:
-            if is_outage(error):  # and again in a moment
+            if is_outage(error):  # the next round tries again
                 log.warning("alerts.no_database", error=str(error))
             else:
-                log.exception("alerts.look_failed", end=end)
-                self._looked_at = end
+                log.exception("alerts.evaluation_failed", end=end)
+                self._evaluated_until = end
         finally:
-            connection.close()  # threads come and go here, and each would keep a connection with its cache
-        if (seconds := time.monotonic() - begun) > RAW.width:
-            log.warning("alerts.look_late", seconds=round(seconds, 1))
+            connection.close()  # each worker thread would keep its own connection and page cache
+        if (seconds := time.monotonic() - started_at) > RAW.width:
+            log.warning("alerts.evaluation_slow", seconds=round(seconds, 1))
 
-    def look(self, end: int) -> None:
-        """Decides by what is recorded up to `end`, and has it written. One query when there is no rule."""
+    def evaluate(self, end: int) -> None:
+        """Evaluates the history up to `end` and queues the decisions. One query if there are no rules."""
         rules = enabled_rules()
         if not rules and self._is_idle:
             return
-        decided = evaluate(self._host, end, rules)
-        self._is_idle = not rules and not decided
+        decisions = evaluate(self._host, end, rules)
+        self._is_idle = not rules and not decisions
         with self._lock:
-            self._decided = decided
-        if decided:
+            self._pending = decisions
+        if decisions:
             self._put_batch(self._write)
 
     # --- The writer thread ------------------------------------------------------------------------------
 
     def _write(self) -> None:
         with self._lock:
-            decided = self._decided
-        part, rest = decided.split(SLICE)
-        writer.write(part, self._host)
-        transaction.on_commit(partial(self._written, decided, rest))
+            decisions = self._pending
+        slice_, rest = decisions.split(SLICE_ALERTS)
+        writer.write(slice_, self._host)
+        transaction.on_commit(partial(self._written, decisions, rest))
 
-    def _written(self, decided: Decisions, rest: Decisions) -> None:
+    def _written(self, decisions: Decisions, rest: Decisions) -> None:
         with self._lock:
-            if self._decided is decided:
-                self._decided = rest
-            is_more = bool(self._decided)
-        if is_more:
+            if self._pending is decisions:
+                self._pending = rest
+            has_more = bool(self._pending)
+        if has_more:
             self._put_batch(self._write)

@@ -1,4 +1,4 @@
-"""The verbs of people: defining, changing and removing rules. The agents find what follows at their next look."""
+"""Creating, changing and removing rules. The agents apply the change at their next evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELDS = (
 
 
 def save_rule(values: Mapping[str, Any], *, actor: Actor, rule: AlertRule | None = None) -> AlertRule:
-    """Creates a rule, or changes the given FIELDS of `rule`. Raises ValidationError with field names."""
+    """Creates a rule, or changes the given FIELDS of `rule`. Raises ValidationError by field."""
     created = rule is None
     subject = rule or AlertRule()
     with transaction.atomic():
@@ -39,7 +39,7 @@ def save_rule(values: Mapping[str, Any], *, actor: Actor, rule: AlertRule | None
 
 
 def draft(values: Mapping[str, Any], rule: AlertRule | None = None) -> AlertRule:
-    """A rule that is only tried and never saved, so its name may be one that is taken. Raises ValidationError."""
+    """An unsaved rule for a backtest; its name may be taken. Raises ValidationError."""
     subject = AlertRule()
     _assign(subject, values, known_programs=rule.programs if rule else [], validate_unique=False)
     return subject
@@ -48,9 +48,9 @@ def draft(values: Mapping[str, Any], rule: AlertRule | None = None) -> AlertRule
 def _assign(
     rule: AlertRule, values: Mapping[str, Any], *, known_programs: list[int], validate_unique: bool = True
 ) -> None:
-    """Puts the values on `rule`, checked. Programs that were removed since they were chosen may stay."""
+    # Programs that were removed after they were selected may stay in the rule.
     if unknown := values.keys() - set(FIELDS):
-        raise ValidationError(dict.fromkeys(sorted(unknown), "There is no such field."))
+        raise ValidationError(dict.fromkeys(sorted(unknown), "Unknown field."))
     for name, value in values.items():
         setattr(rule, name, value)
     rule.full_clean(validate_unique=validate_unique)
@@ -60,7 +60,7 @@ def _assign(
 
 
 def remove_rule(rule: AlertRule, *, actor: Actor) -> None:
-    """Its alerts stay; those that are open are ended by the agents."""
+    """Its alerts are kept; the agents resolve the open ones."""
     with transaction.atomic():
         lock_changes()
         name = rule.name

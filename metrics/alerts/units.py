@@ -1,7 +1,7 @@
-"""The value of a measure over a while, from columns of its rows that are added up.
+"""How each alert metric is computed from the columns of usage rows, and its unit.
 
-Charts have the database divide. Here the sums come to Python, because a backtest slides its window over them, and
-must find exactly what the agent found.
+Charts divide in SQL. Here the sums are divided in Python, because a backtest slides its window over them and must
+get exactly the agent's values.
 """
 
 from __future__ import annotations
@@ -14,55 +14,61 @@ COVERED = "covered_ms"
 
 
 @dataclass(frozen=True)
-class Level:
-    """`factor * over / under` of the sums, or the highest `over` where there is no `under`.
+class MetricSpec:
+    """`factor * sum(numerator) / sum(denominator)`, or `max(numerator)` without a denominator.
 
-    `unit` as in `programs.descriptions.quantity`.
+    `unit`: see `programs.descriptions.quantity`.
     """
 
-    over: str
-    under: str = ""
+    numerator: str
+    denominator: str = ""
     factor: float = 1
     digits: int = 0
     unit: str = "count"
 
     @property
-    def is_highest(self) -> bool:
-        return not self.under
+    def uses_maximum(self) -> bool:
+        return not self.denominator
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((COVERED, self.over, self.under or COVERED)))
+        return tuple(dict.fromkeys((COVERED, self.numerator, self.denominator or COVERED)))
 
     @property
-    def sums(self) -> tuple[str, str, str]:
-        """The aggregates of time covered (in ms), `over` and `under`."""
-        over = f"{'max' if self.is_highest else 'sum'}({self.over})"
-        return f"sum({COVERED})", over, f"sum({self.under or COVERED})"
+    def sql_aggregates(self) -> tuple[str, str, str]:
+        """SQL of the covered time (ms), the numerator and the denominator of a window."""
+        numerator = f"{'max' if self.uses_maximum else 'sum'}({self.numerator})"
+        return f"sum({COVERED})", numerator, f"sum({self.denominator or COVERED})"
 
-    def is_beyond(self, over: str, under: str, *, above: bool) -> str:
-        """A condition in SQL, with a place for `limit`. True of all that is beyond once it is rounded."""
-        return f"{self.factor} * {over} {'>' if above else '<'} %s * {'1' if self.is_highest else under}"
+    def sql_condition(self, numerator: str, denominator: str, *, above: bool) -> str:
+        """An SQL condition with a placeholder for `sql_limit`; true if the rounded value may be beyond."""
+        return (
+            f"{self.factor} * {numerator} {'>' if above else '<'} %s * {'1' if self.uses_maximum else denominator}"
+        )
 
-    def limit(self, threshold: float, *, above: bool) -> float:
-        """A little on this side of the threshold."""
+    def sql_limit(self, threshold: float, *, above: bool) -> float:
+        # A margin, because the value is rounded after SQL has compared it.
         margin: float = 10.0**-self.digits
         return threshold - margin if above else threshold + margin
 
-    def of(self, over: Any, under: Any) -> float | None:
-        """None: not known. PostgreSQL gives sums as Decimal."""
-        if over is None:
+    def compute(self, numerator: Any, denominator: Any) -> float | None:
+        # PostgreSQL returns sums as Decimal.
+        if numerator is None:
             return None
-        if self.is_highest:
-            return float(over)
-        return round(self.factor * float(over) / float(under), self.digits) if under else None
+        if self.uses_maximum:
+            return float(numerator)
+        return round(self.factor * float(numerator) / float(denominator), self.digits) if denominator else None
 
 
-LEVELS: Mapping[str, Level] = {
-    "cpu_percent": Level("cpu_ms", "covered_ms", factor=100, digits=2, unit="percent"),
-    "memory_bytes": Level("memory_sum", "count", unit="bytes"),
-    "threads": Level("threads_max"),
-    "open_files": Level("open_files_max"),
-    "read_bytes_per_second": Level("read_bytes", "covered_ms", factor=1000, digits=1, unit="bytes_per_second"),
-    "write_bytes_per_second": Level("write_bytes", "covered_ms", factor=1000, digits=1, unit="bytes_per_second"),
+METRIC_SPECS: Mapping[str, MetricSpec] = {
+    "cpu_percent": MetricSpec("cpu_ms", "covered_ms", factor=100, digits=2, unit="percent"),
+    "memory_bytes": MetricSpec("memory_sum", "count", unit="bytes"),
+    "threads": MetricSpec("threads_max"),
+    "open_files": MetricSpec("open_files_max"),
+    "read_bytes_per_second": MetricSpec(
+        "read_bytes", "covered_ms", factor=1000, digits=1, unit="bytes_per_second"
+    ),
+    "write_bytes_per_second": MetricSpec(
+        "write_bytes", "covered_ms", factor=1000, digits=1, unit="bytes_per_second"
+    ),
 }

@@ -34,23 +34,23 @@ class Migration(migrations.Migration):
                 ("count", models.IntegerField(default=1)),
                 (
                     "cpu_percent",
-                    models.FloatField(help_text="Of the whole machine: 100 means that every core is busy"),
+                    models.FloatField(help_text="Of the whole host: 100 means that all cores are busy"),
                 ),
                 ("cpu_percent_max", models.FloatField()),
                 ("cores", models.JSONField(default=list, help_text="Percent of each core")),
                 ("load_1", models.FloatField(null=True)),
                 ("memory_total", models.BigIntegerField()),
-                ("memory_used", models.BigIntegerField(help_text="Total less what could be had without swapping")),
+                ("memory_used", models.BigIntegerField(help_text="Total minus what is available without swapping")),
                 ("memory_used_max", models.BigIntegerField()),
                 ("swap_total", models.BigIntegerField()),
                 ("swap_used", models.BigIntegerField()),
-                ("disk_total", models.BigIntegerField(help_text="The file system that holds DATA_DIR")),
+                ("disk_total", models.BigIntegerField(help_text="The file system with DATA_DIR")),
                 ("disk_used", models.BigIntegerField()),
                 ("disk_read_bytes", models.BigIntegerField(help_text="All disks, during this row")),
                 ("disk_write_bytes", models.BigIntegerField()),
                 (
                     "network_received_bytes",
-                    models.BigIntegerField(help_text="All interfaces but loopback, during this row"),
+                    models.BigIntegerField(help_text="All interfaces except loopback, during this row"),
                 ),
                 ("network_sent_bytes", models.BigIntegerField()),
                 (
@@ -87,12 +87,12 @@ class Migration(migrations.Migration):
                 ("count", models.IntegerField(help_text="Samples in this row")),
                 (
                     "covered_ms",
-                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                    models.BigIntegerField(help_text="Time covered by the samples: how long the program ran"),
                 ),
                 (
                     "cpu_ms",
                     models.BigIntegerField(
-                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                        help_text="CPU time used; average percentage = 100 * cpu_ms / covered_ms"
                     ),
                 ),
                 (
@@ -104,17 +104,17 @@ class Migration(migrations.Migration):
                 (
                     "memory_sum",
                     models.BigIntegerField(
-                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                        help_text="Sum of resident bytes over all samples; average = memory_sum / count"
                     ),
                 ),
                 ("memory_min", models.BigIntegerField()),
                 ("memory_max", models.BigIntegerField()),
                 ("memory_last", models.BigIntegerField()),
                 ("threads_max", models.IntegerField()),
-                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                ("open_files_max", models.IntegerField(help_text="Null if the system does not report it", null=True)),
                 (
                     "read_bytes",
-                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                    models.BigIntegerField(help_text="Read from storage during this row; null if the system does not report it", null=True),
                 ),
                 ("write_bytes", models.BigIntegerField(null=True)),
                 (
@@ -152,12 +152,12 @@ class Migration(migrations.Migration):
                 ("count", models.IntegerField(help_text="Samples in this row")),
                 (
                     "covered_ms",
-                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                    models.BigIntegerField(help_text="Time covered by the samples: how long the program ran"),
                 ),
                 (
                     "cpu_ms",
                     models.BigIntegerField(
-                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                        help_text="CPU time used; average percentage = 100 * cpu_ms / covered_ms"
                     ),
                 ),
                 (
@@ -169,24 +169,24 @@ class Migration(migrations.Migration):
                 (
                     "memory_sum",
                     models.BigIntegerField(
-                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                        help_text="Sum of resident bytes over all samples; average = memory_sum / count"
                     ),
                 ),
                 ("memory_min", models.BigIntegerField()),
                 ("memory_max", models.BigIntegerField()),
                 ("memory_last", models.BigIntegerField()),
                 ("threads_max", models.IntegerField()),
-                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                ("open_files_max", models.IntegerField(help_text="Null if the system does not report it", null=True)),
                 (
                     "read_bytes",
-                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                    models.BigIntegerField(help_text="Read from storage during this row; null if the system does not report it", null=True),
                 ),
                 ("write_bytes", models.BigIntegerField(null=True)),
                 (
                     "cpu_histogram",
-                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                    models.BinaryField(default=b"", help_text="Averages of the recorded points, in hundredths of a percent"),
                 ),
-                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Averages of the recorded points, in bytes")),
                 (
                     "program",
                     models.ForeignKey(
@@ -222,12 +222,12 @@ class Migration(migrations.Migration):
                 ("count", models.IntegerField(help_text="Samples in this row")),
                 (
                     "covered_ms",
-                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                    models.BigIntegerField(help_text="Time covered by the samples: how long the program ran"),
                 ),
                 (
                     "cpu_ms",
                     models.BigIntegerField(
-                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                        help_text="CPU time used; average percentage = 100 * cpu_ms / covered_ms"
                     ),
                 ),
                 (
@@ -239,24 +239,24 @@ class Migration(migrations.Migration):
                 (
                     "memory_sum",
                     models.BigIntegerField(
-                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                        help_text="Sum of resident bytes over all samples; average = memory_sum / count"
                     ),
                 ),
                 ("memory_min", models.BigIntegerField()),
                 ("memory_max", models.BigIntegerField()),
                 ("memory_last", models.BigIntegerField()),
                 ("threads_max", models.IntegerField()),
-                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                ("open_files_max", models.IntegerField(help_text="Null if the system does not report it", null=True)),
                 (
                     "read_bytes",
-                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                    models.BigIntegerField(help_text="Read from storage during this row; null if the system does not report it", null=True),
                 ),
                 ("write_bytes", models.BigIntegerField(null=True)),
                 (
                     "cpu_histogram",
-                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                    models.BinaryField(default=b"", help_text="Averages of the recorded points, in hundredths of a percent"),
                 ),
-                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Averages of the recorded points, in bytes")),
                 (
                     "program",
                     models.ForeignKey(
@@ -292,12 +292,12 @@ class Migration(migrations.Migration):
                 ("count", models.IntegerField(help_text="Samples in this row")),
                 (
                     "covered_ms",
-                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                    models.BigIntegerField(help_text="Time covered by the samples: how long the program ran"),
                 ),
                 (
                     "cpu_ms",
                     models.BigIntegerField(
-                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                        help_text="CPU time used; average percentage = 100 * cpu_ms / covered_ms"
                     ),
                 ),
                 (
@@ -309,24 +309,24 @@ class Migration(migrations.Migration):
                 (
                     "memory_sum",
                     models.BigIntegerField(
-                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                        help_text="Sum of resident bytes over all samples; average = memory_sum / count"
                     ),
                 ),
                 ("memory_min", models.BigIntegerField()),
                 ("memory_max", models.BigIntegerField()),
                 ("memory_last", models.BigIntegerField()),
                 ("threads_max", models.IntegerField()),
-                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                ("open_files_max", models.IntegerField(help_text="Null if the system does not report it", null=True)),
                 (
                     "read_bytes",
-                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                    models.BigIntegerField(help_text="Read from storage during this row; null if the system does not report it", null=True),
                 ),
                 ("write_bytes", models.BigIntegerField(null=True)),
                 (
                     "cpu_histogram",
-                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                    models.BinaryField(default=b"", help_text="Averages of the recorded points, in hundredths of a percent"),
                 ),
-                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Averages of the recorded points, in bytes")),
                 (
                     "program",
                     models.ForeignKey(
@@ -362,12 +362,12 @@ class Migration(migrations.Migration):
                 ("count", models.IntegerField(help_text="Samples in this row")),
                 (
                     "covered_ms",
-                    models.BigIntegerField(help_text="Time the samples speak for: the program ran that long"),
+                    models.BigIntegerField(help_text="Time covered by the samples: how long the program ran"),
                 ),
                 (
                     "cpu_ms",
                     models.BigIntegerField(
-                        help_text="CPU time used; the average percentage is 100 * cpu_ms / covered_ms"
+                        help_text="CPU time used; average percentage = 100 * cpu_ms / covered_ms"
                     ),
                 ),
                 (
@@ -379,24 +379,24 @@ class Migration(migrations.Migration):
                 (
                     "memory_sum",
                     models.BigIntegerField(
-                        help_text="Resident bytes, over all samples; the average is memory_sum / count"
+                        help_text="Sum of resident bytes over all samples; average = memory_sum / count"
                     ),
                 ),
                 ("memory_min", models.BigIntegerField()),
                 ("memory_max", models.BigIntegerField()),
                 ("memory_last", models.BigIntegerField()),
                 ("threads_max", models.IntegerField()),
-                ("open_files_max", models.IntegerField(help_text="Null: the system does not tell us", null=True)),
+                ("open_files_max", models.IntegerField(help_text="Null if the system does not report it", null=True)),
                 (
                     "read_bytes",
-                    models.BigIntegerField(help_text="From storage, during this row; null: not told", null=True),
+                    models.BigIntegerField(help_text="Read from storage during this row; null if the system does not report it", null=True),
                 ),
                 ("write_bytes", models.BigIntegerField(null=True)),
                 (
                     "cpu_histogram",
-                    models.BinaryField(default=b"", help_text="Of the points' average hundredths of a percent"),
+                    models.BinaryField(default=b"", help_text="Averages of the recorded points, in hundredths of a percent"),
                 ),
-                ("memory_histogram", models.BinaryField(default=b"", help_text="Of the points' average bytes")),
+                ("memory_histogram", models.BinaryField(default=b"", help_text="Averages of the recorded points, in bytes")),
                 (
                     "program",
                     models.ForeignKey(
@@ -429,14 +429,14 @@ class Migration(migrations.Migration):
                 ("ticks", models.BigIntegerField()),
                 (
                     "ticks_missed",
-                    models.BigIntegerField(help_text="Left out because the one before took too long"),
+                    models.BigIntegerField(help_text="Skipped because the tick before took too long"),
                 ),
-                ("tick_lag_seconds", models.FloatField(help_text="By how much the last tick came late")),
+                ("tick_lag_seconds", models.FloatField(help_text="Delay of the last tick")),
                 ("tick_lag_seconds_max", models.FloatField()),
-                ("tick_seconds", models.FloatField(help_text="How long the last tick took")),
-                ("write_seconds", models.FloatField(help_text="How long the last writing of points took")),
-                ("waiting_points", models.IntegerField(help_text="Measured and not yet in the database")),
-                ("dropped_points", models.BigIntegerField(help_text="Given up while the database was away")),
+                ("tick_seconds", models.FloatField(help_text="Duration of the last tick")),
+                ("write_seconds", models.FloatField(help_text="Duration of the last write of points")),
+                ("waiting_points", models.IntegerField(help_text="Sampled but not yet in the database")),
+                ("dropped_points", models.BigIntegerField(help_text="Dropped during a database outage")),
                 ("waiting_entries", models.IntegerField(help_text="States and events not yet in the database")),
             ],
             options={

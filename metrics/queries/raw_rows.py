@@ -1,7 +1,6 @@
-"""The rows of one tier page by page, newest first, without ever counting or skipping any.
+"""Keyset pagination over the rows of one tier, newest first.
 
-Pages are cut by key: the next one begins below the last row of this one, and the primary key leads there. So the
-hundred-thousandth page costs what the first one does.
+The next page begins below the primary key of the last row, so every page costs the same and nothing is counted.
 """
 
 from __future__ import annotations
@@ -11,56 +10,56 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from metrics.models import Usage
+from metrics.models import ProgramUsage
 from metrics.storage.tiers import Tier
 
-PER_PAGE = 100
-Key = tuple[int, int, int]  # period, program id, timestamp
+PAGE_SIZE = 100
+RowKey = tuple[int, int, int]  # period, program id, timestamp
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Rows of `tier` from `start` up to, not including, `end` (Unix seconds); of one program, or of all."""
+class RowQuery:
+    """Rows of `tier` with start <= timestamp < end, of one program or all."""
 
     tier: Tier
     start: int
     end: int
     program: int | None = None
-    below: Key | None = None
+    below: RowKey | None = None
 
 
 @dataclass(frozen=True)
-class Page:
-    rows: list[Usage]
-    below: Key | None  # where the next page begins; None after the last
+class RowPage:
+    rows: list[ProgramUsage]
+    below: RowKey | None  # key where the next page begins; None on the last page
 
 
-def page(wanted: Wanted) -> Page:
-    """One query. All programs together come period by period, and in each of these program by program."""
-    rows = list(_of_one(wanted) if wanted.program is not None else _of_all(wanted))
-    shown = rows[:PER_PAGE]
-    return Page(shown, key(shown[-1]) if len(rows) > PER_PAGE else None)
+def read_page(query: RowQuery) -> RowPage:
+    """One query. Rows of all programs are ordered by period, then program."""
+    rows = list(_rows_of_program(query) if query.program is not None else _rows_of_all(query))
+    shown = rows[:PAGE_SIZE]
+    return RowPage(shown, key_of(shown[-1]) if len(rows) > PAGE_SIZE else None)
 
 
-def key(row: Any) -> Key:
+def key_of(row: Any) -> RowKey:
     return (row.period, row.program_id, row.timestamp)
 
 
-def _of_one(wanted: Wanted) -> QuerySet[Any]:
-    """Names the periods, for what lies between two rows of one program are those of all the others."""
-    end = wanted.end if wanted.below is None else min(wanted.end, wanted.below[2])
-    periods = wanted.tier.periods(wanted.start, end)
-    rows = wanted.tier.model._default_manager.filter(period__in=periods, program=wanted.program)
-    rows = rows.filter(timestamp__gte=wanted.start, timestamp__lt=end)
-    return rows.order_by("-period", "-timestamp")[: PER_PAGE + 1]
+def _rows_of_program(query: RowQuery) -> QuerySet[Any]:
+    # Lists the periods, because between two rows of a program are the rows of all others.
+    end = query.end if query.below is None else min(query.end, query.below[2])
+    periods = query.tier.periods(query.start, end)
+    rows = query.tier.model._default_manager.filter(period__in=periods, program=query.program)
+    rows = rows.filter(timestamp__gte=query.start, timestamp__lt=end)
+    return rows.order_by("-period", "-timestamp")[: PAGE_SIZE + 1]
 
 
-def _of_all(wanted: Wanted) -> QuerySet[Any]:
-    first, last = wanted.tier.period_of(wanted.start), wanted.tier.period_of(wanted.end - 1)
-    rows = wanted.tier.model._default_manager.filter(timestamp__gte=wanted.start, timestamp__lt=wanted.end)
-    if wanted.below is not None:
-        rows = rows.filter(pk__lt=wanted.below)
-        # This follows from the key, but SQLite begins where a single plain condition says.
-        last = min(last, wanted.below[0])
+def _rows_of_all(query: RowQuery) -> QuerySet[Any]:
+    first, last = query.tier.period_of(query.start), query.tier.period_of(query.end - 1)
+    rows = query.tier.model._default_manager.filter(timestamp__gte=query.start, timestamp__lt=query.end)
+    if query.below is not None:
+        rows = rows.filter(pk__lt=query.below)
+        # Follows from the key condition, but SQLite seeks only by a simple comparison.
+        last = min(last, query.below[0])
     rows = rows.filter(period__gte=first, period__lte=last)
-    return rows.order_by("-period", "-program_id", "-timestamp")[: PER_PAGE + 1]
+    return rows.order_by("-period", "-program_id", "-timestamp")[: PAGE_SIZE + 1]

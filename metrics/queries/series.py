@@ -1,7 +1,7 @@
-"""Series of points for charts, aggregated by the database in SQL that SQLite and PostgreSQL both speak.
+"""Time series for charts, aggregated in portable SQL.
 
-A point stands for the bucket that begins at its time. Buckets begin at multiples of the step, so the same question
-a second later has the same points. A bucket without rows has no point: a gap is a gap.
+A point is the aggregate of the time bucket that begins at its timestamp. Buckets begin at multiples of the step,
+so the same query a second later returns the same points. A bucket without rows has no point.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from core import replica
+from core import cache, replica
 from metrics.storage import tiers
-from metrics.storage.tiers import DAY_SECONDS, HOUR_SECONDS, RAW, TIERS, Segment, Tier
+from metrics.storage.history_revision import SETTLED_SECONDS, settled_revision
+from metrics.storage.tiers import DAY_SECONDS, HOUR_SECONDS, RAW, TIERS, Tier, TierSegment
 
-from .measures import OF_MANY, OF_ONE, PERCENTILES, Measure, Source, Sql
+from .measures import AGGREGATE_SQL, PERCENTILES, SINGLE_ROW_SQL, Measure, ProgramSource, RowSource, Sql
 from .percentiles import percentiles
 
-MAX_POINTS = 2000  # of one series
-MAX_POINTS_OF_ALL = 20_000  # of one measure and aggregate, over all programs
+CACHE_KIND = "metrics"
+MAX_POINTS = 2000  # per series
+MAX_POINTS_OF_ALL = 20_000  # per measure and aggregate, over all programs
 AUTO_POINTS = 500
 AUTO_STEPS = (
     *(10, 30, 60, 120, 300, 600, 1800),
@@ -30,13 +32,13 @@ AUTO_STEPS = (
     *(days * DAY_SECONDS for days in (1, 7, 30)),
 )
 
-Chosen = Mapping[str, Sequence[str]]  # measure → aggregates
+AggregateSelection = Mapping[str, Sequence[str]]  # measure → aggregates
 Series = dict[str, dict[str, list[list[float]]]]  # measure → aggregate → [[Unix seconds, value], …]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Buckets of `step` seconds from `start`, a multiple of it, up to `end`; from `tier` and finer ones."""
+class SeriesPlan:
+    """Buckets of `step` seconds from `start` (a multiple of `step`) to `end`, read from `tier` and finer tiers."""
 
     start: int
     end: int
@@ -49,142 +51,172 @@ class Plan:
 
     @property
     def length(self) -> int:
-        """Seconds, in whole buckets."""
+        """In seconds; a multiple of `step`."""
         return self.points * self.step
 
-    def earlier(self) -> Plan:
-        """The same length just before."""
+    def earlier(self) -> SeriesPlan:
         return replace(self, start=self.start - self.length, end=self.end - self.length)
 
 
-def plan(start: int, end: int, *, step: int | None, now: int, owners: int = 1, reach: int | None = None) -> Plan:
-    """Chooses the tier, and the step too when it is None. Raises ValidationError.
+def plan_series(
+    start: int, end: int, *, step: int | None, now: int, owners: int = 1, oldest: int | None = None
+) -> SeriesPlan:
+    """Chooses the tier, and the step if it is None. Raises ValidationError.
 
-    So many `owners` share the bound on points. `reach` is how far back the tier has to go; `start` by default. A
-    step becomes a multiple of the tier's width: what was kept by the hour cannot be shown by the minute.
+    `owners` (programs) share the limit on points. `oldest` is how far back the tier must reach; default `start`.
+    The step is rounded up to a multiple of the tier's row width.
     """
     if start >= end:
-        raise ValidationError({"end": "Must come after the start."})
-    most = max(2, min(MAX_POINTS, MAX_POINTS_OF_ALL // max(1, owners)))
-    wanted = step or _auto_step(end - start, min(most, AUTO_POINTS))
-    tier = _tier_for(wanted, start if reach is None else reach, now)
-    wide = -(-wanted // tier.width) * tier.width
-    found = Plan(start - start % wide, end, wide, tier)
-    if found.points > most and step:
-        fitting = -(-(end - start) // (most - 1))
-        message = f"That would be {found.points:,} points, and {most:,} may be: take {fitting} seconds or more."
+        raise ValidationError({"end": "Must be after start."})
+    max_points = max(2, min(MAX_POINTS, MAX_POINTS_OF_ALL // max(1, owners)))
+    requested = step or _auto_step(end - start, min(max_points, AUTO_POINTS))
+    tier = _coarsest_tier(requested, start if oldest is None else oldest, now)
+    step_seconds = -(-requested // tier.width) * tier.width
+    found = SeriesPlan(start - start % step_seconds, end, step_seconds, tier)
+    if found.points > max_points and step:
+        fitting = -(-(end - start) // (max_points - 1))
+        message = f"{found.points:,} points exceed the limit of {max_points:,}. Use a step of at least {fitting}."
         raise ValidationError({"step": message})
     return found
 
 
-def _auto_step(seconds: int, most: int) -> int:
-    # One bucket more comes from where the first begins.
-    least = max(RAW.width, -(-seconds // (most - 1)))
+def _auto_step(seconds: int, max_points: int) -> int:
+    # One bucket less than allowed, because `start` is rounded down to a bucket.
+    least = max(RAW.width, -(-seconds // (max_points - 1)))
     return next((step for step in AUTO_STEPS if step >= least), least)
 
 
-def _tier_for(step: int, reach: int, now: int) -> Tier:
-    """The coarsest that is fine enough; a coarser one where that does not go back so far."""
+def _coarsest_tier(step: int, oldest: int, now: int) -> Tier:
+    """The coarsest tier that is fine enough, or a coarser one if its rows were deleted already."""
     tier = next((tier for tier in reversed(TIERS) if tier.width <= step), RAW)
-    while reach < now - tier.kept_seconds and tier in tiers.COARSER:
+    while oldest < now - tier.kept_seconds and tier in tiers.COARSER:
         tier = tiers.COARSER[tier]
     return tier
 
 
-def choose(measures: Mapping[str, Measure], names: Sequence[str], aggregates: Sequence[str]) -> Chosen:
-    """Which aggregates of which measures, from what people ask for. Raises ValidationError.
+def select_aggregates(
+    measures: Mapping[str, Measure], names: Sequence[str], aggregates: Sequence[str]
+) -> AggregateSelection:
+    """Validates measures and aggregates. Raises ValidationError.
 
-    Not every measure has every aggregate; it is refused only when it has none of those asked for.
+    Not every measure has every aggregate; it is an error only if a measure has none of them.
     """
     known = {name for measure in measures.values() for name in measure.names}
     if unknown := [name for name in aggregates if name not in known]:
-        raise ValidationError({"aggregates": f"There is no {unknown[0]}; known: {', '.join(sorted(known))}."})
-    chosen = {name: _of_measure(measures, name, aggregates) for name in names}
-    return {name: list(dict.fromkeys(found)) for name, found in chosen.items()}
+        raise ValidationError({"aggregates": f"Unknown aggregate {unknown[0]}. Use {', '.join(sorted(known))}."})
+    selection = {name: _aggregates_of(measures, name, aggregates) for name in names}
+    return {name: list(dict.fromkeys(found)) for name, found in selection.items()}
 
 
-def _of_measure(measures: Mapping[str, Measure], name: str, aggregates: Sequence[str]) -> list[str]:
+def _aggregates_of(measures: Mapping[str, Measure], name: str, aggregates: Sequence[str]) -> list[str]:
     if name not in measures:
-        raise ValidationError({"metrics": f"There is no metric {name}; known: {', '.join(measures)}."})
-    own = measures[name].names
-    if found := [aggregate for aggregate in aggregates if aggregate in own]:
+        raise ValidationError({"metrics": f"Unknown metric {name}. Use {', '.join(measures)}."})
+    available = measures[name].names
+    if found := [aggregate for aggregate in aggregates if aggregate in available]:
         return found
-    raise ValidationError({"aggregates": f"{name} has only {', '.join(own)}."})
+    raise ValidationError({"aggregates": f"{name} has only {', '.join(available)}."})
 
 
 # --- Reading --------------------------------------------------------------------------------------------
 
 
-def series(source: Source, asked: Plan, chosen: Chosen, now: int) -> dict[int, Series]:
-    """The series of every program or host (by id) with rows in that time. Two queries, one more for percentiles
-    of each measure and tier.
+def read_series(source: RowSource, plan: SeriesPlan, selection: AggregateSelection, now: int) -> dict[int, Series]:
+    """The series of every program or host (by id) with rows in that time.
+
+    Two queries, and one per tier for each measure with percentiles.
     """
-    segments = tiers.segments(asked.start, asked.end, asked.tier, source.complete_until(), now)
-    wanted = [(name, aggregate) for name in chosen for aggregate in chosen[name] if aggregate not in PERCENTILES]
+    segments = tiers.segments(plan.start, plan.end, plan.tier, source.complete_until(), now)
+    requested = [
+        (name, aggregate) for name in selection for aggregate in selection[name] if aggregate not in PERCENTILES
+    ]
     found: dict[int, Series] = {}
-    rows = _rows(_aggregate(source, segments, asked.step, wanted)) if wanted else []
+    rows = _fetch_sorted(_aggregate_query(source, segments, plan.step, requested)) if requested else []
     for owner, group in groupby(rows, itemgetter(0)):
-        own, own_rows = empty(chosen), list(group)
-        for column, (name, aggregate) in enumerate(wanted, 2):
-            own[name][aggregate] = _points(own_rows, column, source.measures[name])
-        found[owner] = own
-    for name, aggregates in chosen.items():
+        series_of_owner, own_rows = empty_series(selection), list(group)
+        for column, (name, aggregate) in enumerate(requested, 2):
+            series_of_owner[name][aggregate] = _points(own_rows, column, source.measures[name])
+        found[owner] = series_of_owner
+    for name, aggregates in selection.items():
         if shares := {aggregate: PERCENTILES[aggregate] for aggregate in aggregates if aggregate in PERCENTILES}:
-            spread = percentiles(source, segments, source.measures[name], shares.values(), asked.step)
-            for (owner, bucket), numbers in spread.items():
-                own = found.get(owner) or found.setdefault(owner, empty(chosen))
+            by_bucket = percentiles(source, segments, source.measures[name], shares.values(), plan.step)
+            for (owner, bucket), numbers in by_bucket.items():
+                series_of_owner = found.get(owner) or found.setdefault(owner, empty_series(selection))
                 for aggregate, number in zip(shares, numbers, strict=True):
-                    own[name][aggregate].append([bucket, number])
+                    series_of_owner[name][aggregate].append([bucket, number])
     return found
 
 
-def empty(chosen: Chosen) -> Series:
-    return {name: {aggregate: [] for aggregate in aggregates} for name, aggregates in chosen.items()}
+def cached_series(
+    source: ProgramSource, plan: SeriesPlan, selection: AggregateSelection, now: int
+) -> dict[int, Series]:
+    """`read_series` with a cache for settled history: one query on a hit, one more than usual on a miss."""
+    revision = settled_revision(plan.end) if plan.end <= now - SETTLED_SECONDS else None
+    if revision is None:
+        return read_series(source, plan, selection, now)
+    key = cache.key_of("series", revision, source.ids, plan.start, plan.end, plan.step, plan.tier.name, selection)
+    cached = cache.get(CACHE_KIND, key)
+    if cached is not None:
+        return {int(owner): found for owner, found in cached.items()}  # JSON has string keys only
+    found = read_series(source, plan, selection, now)
+    cache.put(CACHE_KIND, key, found)
+    return found
+
+
+def empty_series(selection: AggregateSelection) -> Series:
+    return {name: {aggregate: [] for aggregate in aggregates} for name, aggregates in selection.items()}
 
 
 def _points(rows: Sequence[tuple[Any, ...]], column: int, measure: Measure) -> list[list[float]]:
     if measure.is_exact:
         return [[row[1], row[column]] for row in rows if row[column] is not None]
-    return [[row[1], measure.shown(row[column])] for row in rows if row[column] is not None]
+    return [[row[1], measure.rounded(row[column])] for row in rows if row[column] is not None]
 
 
-def _aggregate(source: Source, segments: Sequence[Segment], step: int, wanted: Sequence[tuple[str, str]]) -> Sql:
-    """One row for each owner and bucket."""
-    # Nothing is to be added up where a row is a bucket, and grouping them takes longer than reading them.
+def _aggregate_query(
+    source: RowSource, segments: Sequence[TierSegment], step: int, requested: Sequence[tuple[str, str]]
+) -> Sql:
+    # Rows as wide as a bucket need no GROUP BY, which would take longer than reading them.
     whole = [segment for segment in segments if segment.tier is not RAW and segment.tier.width == step]
-    parts = [_single(source, segment, wanted) for segment in whole]
+    queries = [_single_row_query(source, segment, requested) for segment in whole]
     if others := [segment for segment in segments if segment not in whole]:
-        parts.append(_grouped(source, others, step, wanted))
-    return " UNION ALL ".join(text for text, _ in parts), [value for _, values in parts for value in values]
+        queries.append(_grouped_query(source, others, step, requested))
+    return " UNION ALL ".join(text for text, _ in queries), [value for _, values in queries for value in values]
 
 
-def _single(source: Source, segment: Segment, wanted: Sequence[tuple[str, str]]) -> Sql:
-    shown = ", ".join(source.measures[name].aggregates[aggregate].format(**OF_ONE) for name, aggregate in wanted)
+def _single_row_query(source: RowSource, segment: TierSegment, requested: Sequence[tuple[str, str]]) -> Sql:
+    columns_sql = ", ".join(
+        source.measures[name].aggregates[aggregate].format(**SINGLE_ROW_SQL) for name, aggregate in requested
+    )
     rows, values = source.rows(segment)
-    return f"SELECT {source.owner}, timestamp, {shown} {rows}", values
+    return f"SELECT {source.owner}, timestamp, {columns_sql} {rows}", values
 
 
-def _grouped(source: Source, segments: Sequence[Segment], step: int, wanted: Sequence[tuple[str, str]]) -> Sql:
-    measures = [source.measures[name] for name, _ in wanted]
+def _grouped_query(
+    source: RowSource, segments: Sequence[TierSegment], step: int, requested: Sequence[tuple[str, str]]
+) -> Sql:
+    measures = [source.measures[name] for name, _ in requested]
     columns = sorted({column for measure in measures for column in measure.columns})
     bucket = f"timestamp - timestamp %% {step} AS bucket"
-    rows, values = united(source, segments, f"timestamp, {bucket}, {', '.join(columns)}")
-    if any(aggregate == "last" for _, aggregate in wanted):
+    rows, values = union_rows(source, segments, f"timestamp, {bucket}, {', '.join(columns)}")
+    if any(aggregate == "last" for _, aggregate in requested):
         order = f"PARTITION BY {source.owner}, bucket ORDER BY timestamp DESC"
         rows = f"SELECT rows_of.*, row_number() OVER ({order}) AS newest FROM ({rows}) AS rows_of"  # noqa: S608  (names)
-    shown = ", ".join(source.measures[name].aggregates[aggregate].format(**OF_MANY) for name, aggregate in wanted)
-    return f"SELECT {source.owner}, bucket, {shown} FROM ({rows}) AS found GROUP BY {source.owner}, bucket", values  # noqa: S608  (names)
+    columns_sql = ", ".join(
+        source.measures[name].aggregates[aggregate].format(**AGGREGATE_SQL) for name, aggregate in requested
+    )
+    sql = f"SELECT {source.owner}, bucket, {columns_sql} FROM ({rows}) AS found GROUP BY {source.owner}, bucket"  # noqa: S608  (names)
+    return sql, values
 
 
-def united(source: Source, segments: Sequence[Segment], columns: str) -> Sql:
-    """The rows of all segments under one another. `columns` are ours, never input."""
-    parts = [source.rows(segment) for segment in segments]
-    text = " UNION ALL ".join(f"SELECT {source.owner}, {columns} {rows}" for rows, _ in parts)
-    return text, [value for _, values in parts for value in values]
+def union_rows(source: RowSource, segments: Sequence[TierSegment], columns: str) -> Sql:
+    """The rows of all segments. `columns` is SQL and must never contain user input."""
+    queries = [source.rows(segment) for segment in segments]
+    text = " UNION ALL ".join(f"SELECT {source.owner}, {columns} {rows}" for rows, _ in queries)
+    return text, [value for _, values in queries for value in values]
 
 
-def _rows(query: Sql) -> list[tuple[Any, ...]]:
-    """By owner and time. They come nearly sorted, so this is quicker than having the database do it."""
+def _fetch_sorted(query: Sql) -> list[tuple[Any, ...]]:
+    # They arrive nearly sorted, so sorting here is faster than ORDER BY.
     with replica.connection_to_read().cursor() as cursor:
         cursor.execute(*query)
         rows: list[tuple[Any, ...]] = cursor.fetchall()

@@ -1,35 +1,35 @@
-"""What is read of a process, and what is said of a tree."""
+"""The values a reader reports per process, and the sampler per process tree."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-Key = tuple[int, int]  # program id, process index
+InstanceKey = tuple[int, int]  # program id, process index
 
 
-class Root(NamedTuple):
-    """The main process of an instance; `marker` is in the environment of everything that descends from it."""
+class RootProcess(NamedTuple):
+    """The main process of an instance. Its descendants inherit `marker` in their environment."""
 
     pid: int
     kernel_start: int
     marker: str
 
 
-class Sample(NamedTuple):
-    """One process at one moment. CPU milliseconds: its `own`, and those of the children it has `waited` for."""
+class ProcessSample(NamedTuple):
+    """One process at one time. `own` and `reaped` are CPU milliseconds: its own, and of children it waited for."""
 
     pid: int
     ppid: int
     session: int
     kernel_start: int
     own: int
-    waited: int
+    reaped: int
     memory_bytes: int
     threads: int
 
 
 class Extras(NamedTuple):
-    """What costs more to read. None: not told. The bytes include those of the children it has waited for."""
+    """Values that cost more to read; None when the system refuses them. Bytes include those of reaped children."""
 
     open_files: int | None
     read_bytes: int | None
@@ -37,9 +37,9 @@ class Extras(NamedTuple):
 
 
 class TreeUsage(NamedTuple):
-    """What a tree used since the last sample; `covered_ms` 0 means that there is none to compare with yet.
+    """Usage of a process tree since the previous sample; `covered_ms` is 0 when there is no previous sample.
 
-    `cpu_percent` is of one core. Open files and bytes are only there when they were asked for and told.
+    `cpu_percent` is of one core. Open files and bytes are None unless requested and readable.
     """
 
     cpu_percent: float
@@ -52,11 +52,11 @@ class TreeUsage(NamedTuple):
     write_bytes: int | None = None
 
 
-class Reader(Protocol):
-    """Reads the process table. Not for several threads at once."""
+class ProcessReader(Protocol):
+    """Reads the process table. Not thread-safe."""
 
-    def read(self) -> dict[int, Sample]:
-        """Every process that may be looked at, by pid."""
+    def read(self) -> dict[int, ProcessSample]:
+        """Every readable process, by pid."""
 
     def extras(self, pid: int) -> Extras: ...
 

@@ -1,8 +1,8 @@
-"""From readings to use: what a tree spent between two looks, whoever came, went or was waited for meanwhile.
+"""How much CPU time (or I/O) a process tree used between two samples. `sampler` turns it into CPU percent.
 
-The kernel adds what a child used to the parent that waits for it, all of it at once. What of that was already
-counted while the child lived must come off again, but only if it arrived: a child that was reaped by a stranger,
-or by nobody, takes its time with it, and what was counted of it stays counted.
+When a parent reaps a child, the kernel adds the child's whole total to the parent's. The part that was counted
+while the child ran is subtracted again, but only if it reached a process of the tree: the total of a child that
+another process reaped, or that the kernel discarded (SIGCHLD ignored), never arrives.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple, Protocol
 
 from programs.supervisor import platform
 
-ROUNDING = 20  # milliseconds: the kernel shows two numbers in hundredths of a second, each rounded down
+ROUNDING_MS = 20  # user and system time are in hundredths of a second, each rounded down
 
 
-class Reading(Protocol):
-    """Two counters of one process that only grow: what it used itself, and what it got from children."""
+class CounterReading(Protocol):
+    """Two counters of one process that only grow: its own usage, and that of the children it reaped."""
 
     @property
     def pid(self) -> int: ...
@@ -27,72 +27,78 @@ class Reading(Protocol):
     @property
     def own(self) -> int: ...
     @property
-    def waited(self) -> int: ...
+    def reaped(self) -> int: ...
 
 
-class Bytes(NamedTuple):
-    """Input and output: the kernel shows a process's own and those of waited-for children in one number."""
+class IoBytes(NamedTuple):
+    """I/O bytes of one process. The kernel reports its own and its reaped children's as one number."""
 
     pid: int
     ppid: int
     kernel_start: int
-    waited: int
+    reaped: int
     own: int = 0
 
 
-Readings = Mapping[int, Reading]  # by pid
+CounterReadings = Mapping[int, CounterReading]  # by pid
 
 
-class CpuAccount:
-    """One counter of one tree. What started before `since` (seconds after boot) counts from first sight."""
+class CounterDelta:
+    """The increase of one counter over a process tree.
+
+    Usage of a process that started before `since` (seconds after boot) counts from its first sample.
+    """
 
     __slots__ = ("members", "since")
 
-    def __init__(self, since: float, members: Readings) -> None:
+    def __init__(self, since: float, members: CounterReadings) -> None:
         self.since = since
         self.members = members
 
-    def spent(self, members: Readings, at: float) -> int:
-        """How much was used since the last call. `at` is the moment of the readings in seconds after boot."""
-        own, arrived = self._growth(members)
-        gone = self._gone(members) if arrived else {}
+    def advance(self, members: CounterReadings, at: float) -> int:
+        """The increase since the last call. `at` is the time of the readings, in seconds after boot."""
+        own, arrived = self._increase(members)
+        gone = self._ended_by_ancestor(members) if arrived else {}
         self.since, before, self.members = at, self.members, members
-        return own + sum(_fresh(sum_, (before[pid] for pid in gone.get(to, ()))) for to, sum_ in arrived.items())
+        return own + sum(
+            _uncounted(sum_, (before[pid] for pid in gone.get(to, ()))) for to, sum_ in arrived.items()
+        )
 
-    def _growth(self, members: Readings) -> tuple[int, dict[int, int]]:
-        """What the processes used themselves, and what arrived from children, by pid."""
+    def _increase(self, members: CounterReadings) -> tuple[int, dict[int, int]]:
+        """The processes' own usage, and what each received from reaped children, by pid."""
         own = 0
         arrived = {}
         for pid, reading in members.items():
             before = self.members.get(pid)
-            if before is reading:  # not even read anew: it slept
+            if before is reading:  # the reader returns the same object for a sleeping process
                 continue
             if before is not None and before.kernel_start == reading.kernel_start:
                 own += max(0, reading.own - before.own)
-                waited = reading.waited - before.waited
+                reaped = reading.reaped - before.reaped
             elif self._is_new(reading):
                 own += reading.own
-                waited = reading.waited
+                reaped = reading.reaped
             else:
                 continue
-            if waited > 0:
-                arrived[pid] = waited
+            if reaped > 0:
+                arrived[pid] = reaped
         return own, arrived
 
-    def _is_new(self, reading: Reading) -> bool:
-        """Whether everything it used was used since the last count."""
-        return platform.kernel_seconds(reading.kernel_start) >= self.since - ROUNDING / 1000
+    def _is_new(self, reading: CounterReading) -> bool:
+        """Whether it started after the last sample, so that its whole total is new."""
+        return platform.kernel_seconds(reading.kernel_start) >= self.since - ROUNDING_MS / 1000
 
-    def _gone(self, members: Readings) -> dict[int, list[int]]:
-        """The processes that ended, by the nearest ancestor that lives: the one their use would have reached."""
+    def _ended_by_ancestor(self, members: CounterReadings) -> dict[int, list[int]]:
+        """Ended processes by the pid of the nearest living ancestor, which would have received their totals."""
         gone: dict[int, list[int]] = {}
         for pid, reading in self.members.items():
-            if not _lives(reading, members) and (ancestor := self._heir(reading, members)):
+            if not _lives(reading, members) and (ancestor := self._living_ancestor(reading, members)):
                 gone.setdefault(ancestor.pid, []).append(pid)
         return gone
 
-    def _heir(self, ended: Reading, members: Readings) -> Reading | None:
+    def _living_ancestor(self, ended: CounterReading, members: CounterReadings) -> CounterReading | None:
         ancestor = self.members.get(ended.ppid)
+        # Bounded, because a table that was read while pids were reused may hold a circle of parents.
         for _ in range(len(self.members)):
             if ancestor is None or _lives(ancestor, members):
                 return ancestor
@@ -100,17 +106,17 @@ class CpuAccount:
         return None
 
 
-def _lives(reading: Reading, members: Readings) -> bool:
+def _lives(reading: CounterReading, members: CounterReadings) -> bool:
     current = members.get(reading.pid)
     return current is not None and current.kernel_start == reading.kernel_start
 
 
-def _fresh(arrived: int, ended: Iterable[Reading]) -> int:
-    """What is new of a sum that arrived from ended processes, parts of which were counted before.
+def _uncounted(arrived: int, ended: Iterable[CounterReading]) -> int:
+    """The part of a total received from ended processes that was not counted while they ran.
 
-    A part that is greater than the sum cannot be in it: that process was not waited for.
+    A process whose counted usage exceeds the total cannot be part of it: it was not reaped.
     """
-    for part in sorted((reading.own + reading.waited for reading in ended), reverse=True):
-        if part <= arrived + ROUNDING:
+    for part in sorted((reading.own + reading.reaped for reading in ended), reverse=True):
+        if part <= arrived + ROUNDING_MS:
             arrived -= part
     return max(0, arrived)

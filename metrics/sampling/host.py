@@ -1,4 +1,4 @@
-"""What the whole machine uses: read through psutil every RECORD_SECONDS, and added up for the coarser tiers."""
+"""Usage of the whole host, read through psutil every RECORD_SECONDS, and its roll-up into coarser tiers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.conf import settings
 from metrics.models import HostUsage
 
 AVERAGED = ("cpu_percent", "load_1")
-AVERAGED_WHOLE = ("memory_used", "swap_used", "disk_used")
-HIGHEST = ("cpu_percent_max", "memory_used_max")
+AVERAGED_AS_INTEGER = ("memory_used", "swap_used", "disk_used")
+MAXIMA = ("cpu_percent_max", "memory_used_max")
 SUMMED = ("disk_read_bytes", "disk_write_bytes", "network_received_bytes", "network_sent_bytes")
 
 
-class Counters(NamedTuple):
-    """What only grows, since boot."""
+class HostCounters(NamedTuple):
+    """Counters that only grow, since boot."""
 
     cores: list[tuple[float, float]]  # busy seconds, all seconds
     disk_read: int
@@ -27,42 +27,42 @@ class Counters(NamedTuple):
 
 
 class HostMeter:
-    """Remembers the last counters; the first call has nothing to compare with."""
+    """Turns counters into usage since the previous `read`. The first call returns None."""
 
     def __init__(self) -> None:
-        self._last: Counters | None = None
+        self._previous: HostCounters | None = None
 
     def read(self) -> HostUsage | None:
-        """A row without host and timestamp, for the time since the last call. Costs about a millisecond."""
-        before, self._last = self._last, _counters()
-        return _row(before, self._last) if before else None
+        """A row without host and timestamp, for the time since the last call. Takes about a millisecond."""
+        before, self._previous = self._previous, _counters()
+        return _usage_row(before, self._previous) if before else None
 
 
-def _counters() -> Counters:
+def _counters() -> HostCounters:
     disk = psutil.disk_io_counters()
     interfaces = psutil.net_io_counters(pernic=True)
-    outside = [counters for name, counters in interfaces.items() if name not in _loopbacks()]
-    return Counters(
-        [_busy(times) for times in psutil.cpu_times(percpu=True)],
+    external = [counters for name, counters in interfaces.items() if name not in _loopbacks()]
+    return HostCounters(
+        [_busy_and_total(times) for times in psutil.cpu_times(percpu=True)],
         disk.read_bytes if disk else 0,
         disk.write_bytes if disk else 0,
-        sum(counters.bytes_recv for counters in outside),
-        sum(counters.bytes_sent for counters in outside),
+        sum(counters.bytes_recv for counters in external),
+        sum(counters.bytes_sent for counters in external),
     )
 
 
-def _busy(times: object) -> tuple[float, float]:
-    """Guests are in user and nice already; waiting for a disk is no work."""
+def _busy_and_total(times: object) -> tuple[float, float]:
+    # Guest time is part of user and nice already; waiting for a disk (iowait) is idle time.
     seconds = {name: getattr(times, name) for name in type(times)._fields if not name.startswith("guest")}  # type: ignore[attr-defined]
-    whole = sum(seconds.values())
-    return whole - seconds["idle"] - seconds.get("iowait", 0.0), whole
+    total = sum(seconds.values())
+    return total - seconds["idle"] - seconds.get("iowait", 0.0), total
 
 
 def _loopbacks() -> set[str]:
     return {name for name, stats in psutil.net_if_stats().items() if "loopback" in stats.flags.split(",")} | {"lo"}
 
 
-def _row(before: Counters, now: Counters) -> HostUsage:
+def _usage_row(before: HostCounters, now: HostCounters) -> HostUsage:
     memory, swap, disk = psutil.virtual_memory(), psutil.swap_memory(), psutil.disk_usage(str(settings.DATA_DIR))
     cores = _percentages(before.cores, now.cores)
     percent = round(sum(cores) / len(cores), 2) if cores else 0.0
@@ -87,13 +87,16 @@ def _row(before: Counters, now: Counters) -> HostUsage:
 
 
 def _percentages(before: list[tuple[float, float]], now: list[tuple[float, float]]) -> list[float]:
-    """Of each core. Counters may step back a little when a core goes to sleep."""
-    pairs = [(busy - was, whole - had) for (was, had), (busy, whole) in zip(before, now, strict=False)]
-    return [round(min(100.0, max(0.0, 100 * busy / whole)), 1) if whole > 0 else 0.0 for busy, whole in pairs]
+    # Clamped, because the counters may step back a little when a core goes to sleep.
+    pairs = [
+        (busy - was_busy, total - was_total)
+        for (was_busy, was_total), (busy, total) in zip(before, now, strict=False)
+    ]
+    return [round(min(100.0, max(0.0, 100 * busy / total)), 1) if total > 0 else 0.0 for busy, total in pairs]
 
 
-def merged_rows(rows: Sequence[HostUsage]) -> HostUsage | None:
-    """One row for all of them, in the order of time. Averages are weighed by the points they were made of."""
+def merge_host_rows(rows: Sequence[HostUsage]) -> HostUsage | None:
+    """Merges rows in chronological order into one. Averages are weighted by the points in each row."""
     if not rows:
         return None
     newest, count = rows[-1], sum(row.count for row in rows)
@@ -102,9 +105,9 @@ def merged_rows(rows: Sequence[HostUsage]) -> HostUsage | None:
         setattr(merged, name, getattr(newest, name))
     for name in AVERAGED:
         setattr(merged, name, _mean(rows, name))
-    for name in AVERAGED_WHOLE:
+    for name in AVERAGED_AS_INTEGER:
         setattr(merged, name, round(_mean(rows, name) or 0))
-    for name in HIGHEST:
+    for name in MAXIMA:
         setattr(merged, name, max(getattr(row, name) for row in rows))
     for name in SUMMED:
         setattr(merged, name, sum(getattr(row, name) for row in rows))

@@ -1,41 +1,41 @@
-"""Straight from /proc: 4 µs a process, 2 µs less than with the file opened anew each time, a tenth of psutil."""
+"""Reads /proc directly: 4 µs a process with stat files kept open, 6 µs without, 40 µs through psutil."""
 
 from __future__ import annotations
 
 import os
 import resource
 
-from .base import Extras, Sample
+from .base import Extras, ProcessSample
 
 TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
-LINE = 1024  # more than its fifty-two numbers can take
-PAGE = os.sysconf("SC_PAGE_SIZE")
+MAX_LINE = 1024  # the 52 fields of /proc/<pid>/stat always fit
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Since Linux 6.2 the size of /proc/<pid>/fd is the number of open files; listing them takes five times as long.
-FOLDER_TELLS_COUNT = os.stat("/proc/self/fd").st_size > 0  # noqa: PTH116
+FD_SIZE_IS_COUNT = os.stat("/proc/self/fd").st_size > 0  # noqa: PTH116
 
 
 class LinuxReader:
-    """Keeps the stat files of the processes it knows open, as many as a quarter of the descriptors allows.
+    """Keeps the stat files of known processes open, for at most a quarter of the allowed descriptors.
 
-    A kept file can never speak of another process: once its own has ended, reading it fails for ever.
+    A reused pid cannot be mistaken for the old process: reading the file of an ended process always fails.
     """
 
     def __init__(self) -> None:
         self._files: dict[int, int] = {}
         self._lines: dict[int, bytes] = {}
-        self._samples: dict[int, Sample] = {}
-        self._most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+        self._samples: dict[int, ProcessSample] = {}
+        self._max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
 
-    def read(self) -> dict[int, Sample]:
-        """What sleeps looks the same as before, byte for byte, and is the same object as before."""
+    def read(self) -> dict[int, ProcessSample]:
+        """Processes by pid. One whose stat line has not changed is the same object as in the previous call."""
         before, files, pread = self._lines, self._files, os.pread
         samples, lines = {}, {}
         for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  (Path objects would double the cost)
             pid = int(name)
             try:
-                line = pread(files[pid], LINE, 0)
+                line = pread(files[pid], MAX_LINE, 0)
             except (KeyError, ProcessLookupError):
-                line = self._line_of_new(pid)
+                line = self._open_and_read(pid)
             if line:
                 samples[pid] = self._samples[pid] if line == before.get(pid) else _parse(pid, line)
                 lines[pid] = line
@@ -44,22 +44,21 @@ class LinuxReader:
             os.close(files.pop(pid))
         return samples
 
-    def _line_of_new(self, pid: int) -> bytes:
-        """As /proc has it; nothing when there is no such process any more."""
+    def _open_and_read(self, pid: int) -> bytes:
         if pid in self._files:
             os.close(self._files.pop(pid))
         try:
             file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # ended meanwhile, or no descriptors left
+        except OSError:  # the process ended, or no descriptors are left
             return b""
-        return self._first_line(pid, file)
+        return self._read_first(pid, file)
 
-    def _first_line(self, pid: int, file: int) -> bytes:
+    def _read_first(self, pid: int, file: int) -> bytes:
         try:
-            line = os.pread(file, LINE, 0)
+            line = os.pread(file, MAX_LINE, 0)
         except ProcessLookupError:
             line = b""
-        if line and len(self._files) < self._most_files:
+        if line and len(self._files) < self._max_files:
             self._files[pid] = file
         else:
             os.close(file)
@@ -76,32 +75,32 @@ class LinuxReader:
         self._samples, self._lines = {}, {}
 
 
-def _parse(pid: int, line: bytes) -> Sample:
+def _parse(pid: int, line: bytes) -> ProcessSample:
     f = line[line.rindex(b")") + 2 :].split(None, 22)  # the name may hold spaces and brackets
-    own, waited = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
-    return Sample(
-        pid, int(f[1]), int(f[3]), int(f[19]), own * TICK_MS, waited * TICK_MS, int(f[21]) * PAGE, int(f[17])
+    own, reaped = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
+    return ProcessSample(
+        pid, int(f[1]), int(f[3]), int(f[19]), own * TICK_MS, reaped * TICK_MS, int(f[21]) * PAGE_BYTES, int(f[17])
     )
 
 
 def _open_files(pid: int) -> int | None:
-    folder = f"/proc/{pid}/fd"
+    directory = f"/proc/{pid}/fd"
     try:
-        return os.stat(folder).st_size if FOLDER_TELLS_COUNT else len(os.listdir(folder))  # noqa: PTH116, PTH208
+        return os.stat(directory).st_size if FD_SIZE_IS_COUNT else len(os.listdir(directory))  # noqa: PTH116, PTH208
     except OSError:
         return None
 
 
 def _io(pid: int) -> tuple[int | None, int | None]:
-    """Bytes read from and written to storage. Only root may ask about the processes of other users."""
+    # Reading it for processes of other users needs root.
     try:
         file = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None, None
     try:
-        words = os.read(file, 1024).split()
+        fields = os.read(file, 1024).split()
     except OSError:
         return None, None
     finally:
         os.close(file)
-    return int(words[9]), int(words[11])
+    return int(fields[9]), int(fields[11])

@@ -1,4 +1,4 @@
-"""Systems other than Linux, through psutil."""
+"""Reads the process table through psutil, on systems other than Linux."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import psutil
 
-from .base import Extras, Sample
+from .base import Extras, ProcessSample
 
-WANTED = ["ppid", "create_time", "cpu_times", "memory_info", "num_threads"]
+ATTRIBUTES = ["ppid", "create_time", "cpu_times", "memory_info", "num_threads"]
 
 
 class PortableReader:
-    def read(self) -> dict[int, Sample]:
+    def read(self) -> dict[int, ProcessSample]:
         samples = {}
-        for process in psutil.process_iter(WANTED):
+        for process in psutil.process_iter(ATTRIBUTES):
             info = process.info
             if info["cpu_times"] and info["memory_info"]:
                 samples[process.pid] = _sample(process.pid, info)
@@ -33,19 +33,19 @@ class PortableReader:
         return Extras(open_files, read_bytes, write_bytes)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Nothing to close."""
 
 
-def _sample(pid: int, info: dict[str, Any]) -> Sample:
+def _sample(pid: int, info: dict[str, Any]) -> ProcessSample:
     times = info["cpu_times"]
-    waited = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-    return Sample(
+    reaped = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return ProcessSample(
         pid=pid,
         ppid=info["ppid"] or 0,
         session=_session(pid),
         kernel_start=int(info["create_time"] * 1000),
         own=round(1000 * (times.user + times.system)),
-        waited=round(1000 * waited),
+        reaped=round(1000 * reaped),
         memory_bytes=info["memory_info"].rss,
         threads=info["num_threads"] or 0,
     )

@@ -1,83 +1,87 @@
-"""Who belongs to which program: its main process, its session, its descendants, and whoever carries its mark.
+"""Assigns every process to a program: by main process, session, ancestor, or marker in its environment.
 
-Once known to belong, a process stays so to its end, also when its parent dies and it is handed to a stranger.
+A process stays assigned until it ends, also when its parent dies and init adopts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .base import Key, Root, Sample
+from .base import InstanceKey, ProcessSample, RootProcess
 
-DEEPEST = 1000  # a table read while processes come and go may hold a circle
+MAX_DEPTH = 1000  # a table read while pids are reused may hold a circle of parents
 
-Family = dict[int, Sample]
-Known = tuple[int, Key | None]  # kernel start, owner
+Members = dict[int, ProcessSample]
+Owned = tuple[int, InstanceKey | None]  # kernel start, owner
 
 
 class ProcessGroups:
-    """Remembers, from one table to the next, who belongs to whom; a new process costs a look at its ancestors.
+    """Remembers the owner of each process from one process table to the next.
 
-    From one tick to the next little happens: as long as the roots are the same, only who came, went or moved is
-    looked at. A family in which nothing happened is the same object as before.
+    While the roots stay the same, only processes that started, ended or changed are examined. A group without
+    changes is the same object as before.
     """
 
     def __init__(self, marker_of: Callable[[int], str | None]) -> None:
         self._marker_of = marker_of
-        self._table: Mapping[int, Sample] = {}
-        self._roots: Mapping[Key, Root] = {}
-        self._look = _Look({}, {}, {}, {}, marker_of)
-        self._families: dict[Key, Family] = {}
+        self._table: Mapping[int, ProcessSample] = {}
+        self._roots: Mapping[InstanceKey, RootProcess] = {}
+        self._lookup = _OwnerLookup({}, {}, {}, {}, marker_of)
+        self._members_by_key: dict[InstanceKey, Members] = {}
 
-    def gather(self, table: Mapping[int, Sample], roots: Mapping[Key, Root]) -> dict[Key, Family]:
-        """The processes of each root that is alive, the root among them. Not to be changed by the caller."""
+    def gather(
+        self, table: Mapping[int, ProcessSample], roots: Mapping[InstanceKey, RootProcess]
+    ) -> dict[InstanceKey, Members]:
+        """The processes of each living root, including the root. The caller must not change the result."""
         before, self._table = self._table, table
         ended = [pid for pid, sample in before.items() if not _is_same(sample, table.get(pid))]
-        if roots == self._roots and self._look.mains.keys().isdisjoint(ended):
-            self._families = self._carried_on(before, ended)
+        if roots == self._roots and self._lookup.main_pids.keys().isdisjoint(ended):
+            self._members_by_key = self._update(before, ended)
         else:
-            self._families = self._looked_at_anew(roots)
+            self._members_by_key = self._rebuild(roots)
         self._roots = roots
-        return self._families
+        return self._members_by_key
 
-    def _looked_at_anew(self, roots: Mapping[Key, Root]) -> dict[Key, Family]:
-        mains, known = _living(self._table, roots), self._look.found
-        if any(pid in known and known[pid][1] != key for pid, key in mains.items()):
-            known = {}  # taken over from somebody else, with all its children
-        look = self._look = _Look(self._table, mains, roots, known, self._marker_of)
-        families: dict[Key, Family] = {key: {} for key in mains.values()}
+    def _rebuild(self, roots: Mapping[InstanceKey, RootProcess]) -> dict[InstanceKey, Members]:
+        main_pids, previous = _live_roots(self._table, roots), self._lookup.owners
+        if any(pid in previous and previous[pid][1] != key for pid, key in main_pids.items()):
+            previous = {}  # a root that was assigned to another program is taken over with all its children
+        lookup = self._lookup = _OwnerLookup(self._table, main_pids, roots, previous, self._marker_of)
+        members_by_key: dict[InstanceKey, Members] = {key: {} for key in main_pids.values()}
         for pid, sample in self._table.items():
-            owner = look.owner_of(pid)
-            if owner in families:
-                families[owner][pid] = sample
-        look.known = {}
-        return families
+            owner = lookup.owner_of(pid)
+            if owner in members_by_key:
+                members_by_key[owner][pid] = sample
+        lookup.previous = {}
+        return members_by_key
 
-    def _carried_on(self, before: Mapping[int, Sample], ended: list[int]) -> dict[Key, Family]:
-        look, look.table = self._look, self._table
-        moved: dict[Key, Family] = {}
+    def _update(self, before: Mapping[int, ProcessSample], ended: list[int]) -> dict[InstanceKey, Members]:
+        lookup, lookup.table = self._lookup, self._table
+        changed: dict[InstanceKey, Members] = {}
         for pid in ended:
-            self._to_change(look.found.pop(pid)[1], moved).pop(pid, None)
-        for pid, sample in look.table.items():
+            self._copy_of(lookup.owners.pop(pid)[1], changed).pop(pid, None)
+        for pid, sample in lookup.table.items():
             if before.get(pid) is not sample:
-                self._to_change(look.owner_of(pid), moved)[pid] = sample
-        return self._families | moved
+                self._copy_of(lookup.owner_of(pid), changed)[pid] = sample
+        return self._members_by_key | changed
 
-    def _to_change(self, owner: Key | None, moved: dict[Key, Family]) -> Family:
-        """A copy of the family; where there is none, something that nobody looks at again."""
-        if owner is None or owner not in self._families:
+    def _copy_of(self, owner: InstanceKey | None, changed: dict[InstanceKey, Members]) -> Members:
+        """A copy of the group to change, or a throw-away dict if there is none."""
+        if owner is None or owner not in self._members_by_key:
             return {}
-        if owner not in moved:
-            moved[owner] = dict(self._families[owner])
-        return moved[owner]
+        if owner not in changed:
+            changed[owner] = dict(self._members_by_key[owner])
+        return changed[owner]
 
 
-def _is_same(sample: Sample, other: Sample | None) -> bool:
-    """Whether both are of the same process."""
+def _is_same(sample: ProcessSample, other: ProcessSample | None) -> bool:
+    # The pid alone may have been reused.
     return sample is other or (other is not None and sample.kernel_start == other.kernel_start)
 
 
-def _living(table: Mapping[int, Sample], roots: Mapping[Key, Root]) -> dict[int, Key]:
+def _live_roots(
+    table: Mapping[int, ProcessSample], roots: Mapping[InstanceKey, RootProcess]
+) -> dict[int, InstanceKey]:
     return {
         root.pid: key
         for key, root in roots.items()
@@ -85,44 +89,43 @@ def _living(table: Mapping[int, Sample], roots: Mapping[Key, Root]) -> dict[int,
     }
 
 
-class _Look:
-    """One look at one table."""
+class _OwnerLookup:
+    """Finds and caches the owner of each process in one table."""
 
     def __init__(
         self,
-        table: Mapping[int, Sample],
-        mains: dict[int, Key],
-        roots: Mapping[Key, Root],
-        known: Mapping[int, Known],
+        table: Mapping[int, ProcessSample],
+        main_pids: dict[int, InstanceKey],
+        roots: Mapping[InstanceKey, RootProcess],
+        previous: Mapping[int, Owned],
         marker_of: Callable[[int], str | None],
     ) -> None:
         self.table = table
-        self.mains = mains
-        self.found: dict[int, Known] = {}
-        self.known = known
+        self.main_pids = main_pids
+        self.owners: dict[int, Owned] = {}
+        self.previous = previous
         self._marker_of = marker_of
-        self._marked = {root.marker: key for key, root in roots.items() if root.marker}
+        self._key_of_marker = {root.marker: key for key, root in roots.items() if root.marker}
 
-    def owner_of(self, pid: int) -> Key | None:
-        owner: Key | None = None
-        strangers: list[Sample] = []
+    def owner_of(self, pid: int) -> InstanceKey | None:
+        owner: InstanceKey | None = None
+        unowned: list[ProcessSample] = []
         sample = self.table.get(pid)
-        while sample and len(strangers) < DEEPEST:
-            if settled := self._settled(sample):
-                self.found[sample.pid] = settled
-                owner = settled[1]
+        while sample and len(unowned) < MAX_DEPTH:
+            if owned := self._known_owner(sample):
+                self.owners[sample.pid] = owned
+                owner = owned[1]
                 break
-            strangers.append(sample)
+            unowned.append(sample)
             sample = self.table.get(sample.ppid)
-        for sample in reversed(strangers):
-            owner = owner or self._marked.get(self._marker_of(sample.pid) or "")
-            self.found[sample.pid] = (sample.kernel_start, owner)
+        for sample in reversed(unowned):
+            owner = owner or self._key_of_marker.get(self._marker_of(sample.pid) or "")
+            self.owners[sample.pid] = (sample.kernel_start, owner)
         return owner
 
-    def _settled(self, sample: Sample) -> Known | None:
-        """What is certain about a process without looking at its ancestors."""
+    def _known_owner(self, sample: ProcessSample) -> Owned | None:
         pid, start = sample.pid, sample.kernel_start
-        if (main := self.mains.get(pid)) or (main := self.mains.get(sample.session)):
+        if (main := self.main_pids.get(pid)) or (main := self.main_pids.get(sample.session)):
             return (start, main)
-        known = self.found.get(pid) or self.known.get(pid)
-        return known if known and known[0] == start else None
+        previous = self.owners.get(pid) or self.previous.get(pid)
+        return previous if previous and previous[0] == start else None

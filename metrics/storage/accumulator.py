@@ -1,4 +1,4 @@
-"""A row of a coarse tier in the making, and the stream of points that makes those of the minute."""
+"""Accumulates points into rows of coarser tiers, and the stream of written points into rows of the minute tier."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from . import histogram
 from .tiers import RAW
-from .values import Row, Values, merged
+from .values import UsageRow, Values, merge
 
 
 class Accumulator:
-    """What one program used over a while, from points or from the rows of a finer tier, in the order of time."""
+    """The usage of one program, accumulated from points or finer rows in chronological order."""
 
     __slots__ = ("cpu", "memory", "values")
 
@@ -32,54 +32,53 @@ class Accumulator:
         self._add(values)
 
     def _add(self, values: Values) -> None:
-        self.values = merged(self.values, values) if self.values else values
+        self.values = merge(self.values, values) if self.values else values
 
-    def row(self, period: int, program_id: int, timestamp: int) -> Row:
-        """For `values.replace_rows`."""
+    def row(self, period: int, program_id: int, timestamp: int) -> UsageRow:
         key = (period, program_id, timestamp)
         return (*key, *(self.values or ()), histogram.encode(self.cpu), histogram.encode(self.memory))
 
 
 class MinuteStream:
-    """Adds up the points of each minute as they are written, so that none is ever read again.
+    """Accumulates the points of each minute while they are written, so that the roll-up need not read them.
 
-    It vouches only for minutes of which it saw every point: those that began after `seen_until`, the newest of the
-    database when it was made, and through which the clock ran forwards. Others have to be added up from the table.
+    It only returns minutes of which it saw every point: those that began after `seen_until` (the newest minute in
+    the database when it was created) and during which the clock was not set back. The others are read from the
+    table.
     """
 
     def __init__(self, seen_until: int) -> None:
-        self._closed = seen_until  # it vouches for no minute up to this one
+        self._closed_minute = seen_until  # minutes up to this one are not returned
         self._newest = 0
-        self._points: dict[int, tuple[int, Values]] = {}  # program → timestamp, what is known of the point
+        self._points: dict[int, tuple[int, Values]] = {}  # program → timestamp, values so far
         self._minutes: dict[int, dict[int, Accumulator]] = {}
 
     def add(self, timestamp: int, points: Mapping[int, Values]) -> None:
-        """Parts of points that are in the database now."""
-        if timestamp < self._newest:  # what was seen since will be gone through once more
-            self._closed = max(self._closed, RAW.period_of(self._newest))
+        if timestamp < self._newest:  # the clock was set back: the minutes since are incomplete
+            self._closed_minute = max(self._closed_minute, RAW.period_of(self._newest))
         self._newest = max(self._newest, timestamp)
-        if RAW.period_of(timestamp) <= self._closed:
+        if RAW.period_of(timestamp) <= self._closed_minute:
             return
         for program, values in points.items():
             current = self._points.get(program)
             if current and current[0] == timestamp:
-                values = merged(current[1], values)
+                values = merge(current[1], values)
             elif current:
-                self._fold(program)
+                self._add_finished_point(program)
             self._points[program] = (timestamp, values)
 
-    def _fold(self, program: int) -> None:
+    def _add_finished_point(self, program: int) -> None:
         timestamp, values = self._points.pop(program)
-        stretches = self._minutes.setdefault(RAW.period_of(timestamp), {})
-        stretches.setdefault(program, Accumulator()).add_point(values)
+        accumulators = self._minutes.setdefault(RAW.period_of(timestamp), {})
+        accumulators.setdefault(program, Accumulator()).add_point(values)
 
-    def take(self, minute: int) -> dict[int, Accumulator] | None:
-        """What the minute came to, by program; None where the table has to be asked."""
-        is_whole = minute > self._closed
+    def take_minute(self, minute: int) -> dict[int, Accumulator] | None:
+        """The minute's accumulators by program, or None if they must be read from the table."""
+        is_complete = minute > self._closed_minute
         for program in [
             p for p, (timestamp, _) in self._points.items() if timestamp < minute + RAW.period_seconds
         ]:
-            self._fold(program)
-        self._closed = max(self._closed, minute)
-        stretches = self._minutes.pop(minute, {})
-        return stretches if is_whole else None
+            self._add_finished_point(program)
+        self._closed_minute = max(self._closed_minute, minute)
+        accumulators = self._minutes.pop(minute, {})
+        return accumulators if is_complete else None

@@ -1,4 +1,4 @@
-"""Lays samples, which come when they come, onto the grid of points."""
+"""Bucketing: splits samples, which have arbitrary start and end times, over the intervals of recorded points."""
 
 from __future__ import annotations
 
@@ -9,98 +9,98 @@ from metrics.sampling import TreeUsage
 
 from .values import Values
 
-# A sample that reaches over a line of the grid by less than this part of itself and of the interval is cut there.
-SNAP_SHARE = 0.25
+# A sample that crosses an interval boundary by less than these fractions of itself and of the interval is cut
+# there.
+SNAP_FRACTION = 0.25
 SNAP_INTERVAL = 0.1
-LONGEST_SECONDS = 60  # of a sample that took longer; how it went before that nobody saw, so it is a gap
+MAX_SAMPLE_SECONDS = 60  # of a longer sample, the time before is left as a gap
 
 
-class Piece(NamedTuple):
-    """The part of a sample that lies in one interval: from share `begin` of the sample to share `end` (0 to 1)."""
+class BucketShare(NamedTuple):
+    """The part of a sample in one interval: from fraction `begin` to fraction `end` of the sample (0 to 1)."""
 
     timestamp: int
     begin: float
     end: float
 
 
-def spread(start: float, end: float, width: int) -> list[Piece]:
-    """The intervals of `width` seconds that the time from `start` to `end` lies in, in order; one at least."""
-    left, right = snapped(start, end, width), snapped(end, start, width)
+def split_over_buckets(start: float, end: float, width: int) -> list[BucketShare]:
+    """The intervals of `width` seconds between `start` and `end`, in order; at least one."""
+    left, right = snap_to_grid(start, end, width), snap_to_grid(end, start, width)
     length = right - left
     if length <= 0:
-        return [Piece(int(end // width) * width, 0.0, 1.0)]
-    pieces = []
-    timestamp = int(max(left, right - LONGEST_SECONDS) // width) * width
+        return [BucketShare(int(end // width) * width, 0.0, 1.0)]
+    shares = []
+    timestamp = int(max(left, right - MAX_SAMPLE_SECONDS) // width) * width
     while timestamp < right:
         begin, stop = max(left, timestamp), min(right, timestamp + width)
-        pieces.append(Piece(timestamp, (begin - left) / length, (stop - left) / length))
+        shares.append(BucketShare(timestamp, (begin - left) / length, (stop - left) / length))
         timestamp += width
-    return pieces
+    return shares
 
 
-def snapped(moment: float, other_end: float, width: int) -> float:
-    """One end of a sample, moved onto the line of the grid if that is near."""
-    line = round(moment / width) * width
-    reach = min(SNAP_SHARE * abs(moment - other_end), SNAP_INTERVAL * width)
-    return float(line) if abs(moment - line) < reach else moment
+def snap_to_grid(time: float, other_end: float, width: int) -> float:
+    """One end of a sample, moved to the nearest interval boundary if that is close."""
+    boundary = round(time / width) * width
+    tolerance = min(SNAP_FRACTION * abs(time - other_end), SNAP_INTERVAL * width)
+    return float(boundary) if abs(time - boundary) < tolerance else time
 
 
-def parts(usage: TreeUsage, pieces: Sequence[Piece]) -> Iterator[tuple[int, Values]]:
-    """The use, by timestamp. Together the parts are exactly the whole; nothing where nothing could be compared."""
+def split_usage(usage: TreeUsage, shares: Sequence[BucketShare]) -> Iterator[tuple[int, Values]]:
+    """The usage by timestamp of its interval. The parts add up to exactly the whole. Empty for a first sample."""
     if not usage.covered_ms:
         return
-    whole = _values(usage)
-    if len(pieces) == 1:
-        yield pieces[0].timestamp, whole
+    whole = _to_values(usage)
+    if len(shares) == 1:
+        yield shares[0].timestamp, whole
         return
-    for piece in pieces:
+    for share in shares:
         yield (
-            piece.timestamp,
+            share.timestamp,
             whole._replace(
-                covered_ms=_share(usage.covered_ms, piece),
-                cpu_ms=_share(usage.cpu_ms, piece),
-                read_bytes=_share_if_told(usage.read_bytes, piece),
-                write_bytes=_share_if_told(usage.write_bytes, piece),
+                covered_ms=_share(usage.covered_ms, share),
+                cpu_ms=_share(usage.cpu_ms, share),
+                read_bytes=_optional_share(usage.read_bytes, share),
+                write_bytes=_optional_share(usage.write_bytes, share),
             ),
         )
 
 
-def _values(usage: TreeUsage) -> Values:
+def _to_values(usage: TreeUsage) -> Values:
     percent, memory, threads, cpu_ms, covered_ms, open_files, read_bytes, write_bytes = usage
     cpu = round(100 * percent)
     memories, rest = (memory,) * 4, (threads, open_files, read_bytes, write_bytes)
     return Values(1, covered_ms, cpu_ms, cpu, cpu, cpu, *memories, *rest)
 
 
-def _share(amount: int, piece: Piece) -> int:
-    return round(amount * piece.end) - round(amount * piece.begin)
+def _share(amount: int, share: BucketShare) -> int:
+    return round(amount * share.end) - round(amount * share.begin)
 
 
-def _share_if_told(amount: int | None, piece: Piece) -> int | None:
-    return None if amount is None else _share(amount, piece)
+def _optional_share(amount: int | None, share: BucketShare) -> int | None:
+    return None if amount is None else _share(amount, share)
 
 
-def of_programs(usages: dict[tuple[int, int], TreeUsage]) -> dict[int, TreeUsage]:
-    """The instances of each program together, by program id."""
+def sum_by_program(usages: dict[tuple[int, int], TreeUsage]) -> dict[int, TreeUsage]:
     programs: dict[int, TreeUsage] = {}
     for (program, _), usage in usages.items():
         before = programs.get(program)
-        programs[program] = _together(before, usage) if before else usage
+        programs[program] = _add_usage(before, usage) if before else usage
     return programs
 
 
-def _together(one: TreeUsage, other: TreeUsage) -> TreeUsage:
+def _add_usage(one: TreeUsage, other: TreeUsage) -> TreeUsage:
     return TreeUsage(
         one.cpu_percent + other.cpu_percent,
         one.memory_bytes + other.memory_bytes,
         one.threads + other.threads,
         one.cpu_ms + other.cpu_ms,
         max(one.covered_ms, other.covered_ms),
-        _sum(one.open_files, other.open_files),
-        _sum(one.read_bytes, other.read_bytes),
-        _sum(one.write_bytes, other.write_bytes),
+        _optional_sum(one.open_files, other.open_files),
+        _optional_sum(one.read_bytes, other.read_bytes),
+        _optional_sum(one.write_bytes, other.write_bytes),
     )
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
+def _optional_sum(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else one + other

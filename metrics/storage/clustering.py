@@ -1,4 +1,4 @@
-"""Tables that are their primary key's index, so that rows which are read together lie together."""
+"""Clustered tables: rows are stored in primary-key order, so that rows which are read together are adjacent."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Fields = list[tuple[str, "Field[Any, Any]"]]
 
 
 class CreateClusteredModel(migrations.CreateModel):
-    """On SQLite a table WITHOUT ROWID. Elsewhere a plain one: PostgreSQL appends rows in the order of time anyway.
+    """Creates a table WITHOUT ROWID on SQLite, a plain one elsewhere: PostgreSQL appends in chronological order.
 
-    A later migration that makes SQLite rebuild the table (altering a column) has to do the same; adding a nullable
-    column does not rebuild.
+    A later migration that makes SQLite rebuild the table (such as altering a column) must do the same. Adding a
+    nullable column does not rebuild it.
     """
 
     def __init__(self, name: str, fields: Fields, *args: Any, **kwargs: Any) -> None:
@@ -31,7 +31,7 @@ class CreateClusteredModel(migrations.CreateModel):
 
 
 def key_first(fields: Fields) -> Fields:
-    """The key's columns first, in its order: SQLite 3.40 takes a table for damaged where others precede them."""
+    # SQLite 3.40 reports a table as corrupt if other columns precede those of the key.
     key = next(field.field_names for _, field in fields if isinstance(field, CompositePrimaryKey))
     places = {column.removesuffix("_id"): place for place, column in enumerate(key)}
     return sorted(fields, key=lambda named: places.get(named[0], len(key)))

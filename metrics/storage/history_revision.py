@@ -1,9 +1,9 @@
-"""Up to when history is settled, and a number that tells whether the settled part was changed after all.
+"""The revision of settled history: the cache key of queries about the past.
 
-Points are written every few seconds, so an answer that reaches to the present is old at once. What lies minutes
-back stays as it is, unless an agent had to wait for the database or something was imported: each of these advances
-one counter, in its own transaction. Answers about the settled part are kept by that counter. (Retention changes
-none: whoever asks for what it took is answered from a coarser tier, and that is another key.)
+Recent history changes every few seconds and is not cached. History older than SETTLED_SECONDS changes only when an
+agent writes late (after a database outage) or rows are imported; both advance a counter in the same transaction,
+which invalidates the cached queries. Retention need not: a query for deleted rows reads a coarser tier, which is
+another cache key.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from core import replica
 from core.models import Sequence
 
 SETTLED_SECONDS = 120
-PAST = "history.past"
-CLOCK = "history.clock."  # and the host's id: when its agent last wrote, by its own clock
+CHANGE_COUNTER = "history.past"
+CLOCK_PREFIX = "history.clock."  # + host id: when its agent last wrote, by its own clock
 
 
 def invalidate_history() -> None:
-    """Call it inside `atomic()`."""
-    Sequence.advance(PAST)
+    """Invalidates cached queries about the past. Call it inside `atomic()`."""
+    Sequence.advance(CHANGE_COUNTER)
 
 
 class WriterClock:
-    """Of one agent: notes in each transaction with points when that was, and whether it reached into the past."""
+    """Records the time of every write of one agent; invalidates the cache if it changes settled history."""
 
     def __init__(self, host_id: int) -> None:
-        self._name = f"{CLOCK}{host_id}"
-        self._newest = 0  # nought until the first transaction, which cannot know what came before
+        self._name = f"{CLOCK_PREFIX}{host_id}"
+        self._newest_write = 0  # 0 until the first write, which may follow an outage
 
-    def note(self, oldest: int, now: float) -> int:
-        """Writes timestamps from `oldest` on, at `now`. Give what it returns to `noted` once that is committed."""
-        if not self._newest or oldest < self._newest - SETTLED_SECONDS:
+    def record_write(self, oldest: int, now: float) -> int:
+        """Call it in the transaction that writes rows from `oldest` on; pass its result to `committed` later."""
+        if not self._newest_write or oldest < self._newest_write - SETTLED_SECONDS:
             invalidate_history()
-        newest = max(self._newest, int(now))
+        newest = max(self._newest_write, int(now))
         table = connection.ops.quote_name(Sequence._meta.db_table)
         sql = (
             f"INSERT INTO {table} (name, value) VALUES (%s, %s) "  # noqa: S608  (a name)
@@ -44,16 +44,16 @@ class WriterClock:
             cursor.execute(sql, [self._name, newest])
         return newest
 
-    def noted(self, newest: int) -> None:
-        self._newest = newest
+    def committed(self, newest: int) -> None:
+        self._newest_write = newest
 
 
 def settled_revision(end: int) -> int | None:
-    """The counter, when all up to `end` is settled on every host; None otherwise. One query."""
+    """The revision if every host has settled history up to `end`, else None. One query."""
     # From the database that answers: a replica that lags must not be taken for settled.
     known = Sequence.objects.using(replica.connection_to_read().alias).filter(name__startswith="history.")
     rows = dict(known.values_list("name", "value"))
-    clocks = [value for name, value in rows.items() if name.startswith(CLOCK)]
+    clocks = [value for name, value in rows.items() if name.startswith(CLOCK_PREFIX)]
     if not clocks or end > min(clocks) - SETTLED_SECONDS:
         return None
-    return rows.get(PAST, 0)
+    return rows.get(CHANGE_COUNTER, 0)

@@ -1,7 +1,7 @@
-"""The tiers of history: how wide their rows are, how long they are kept, and which one to read for what.
+"""The tiers of history: the width of their rows, their retention, and which tiers to read for a time range.
 
-A tier holds nothing of a bucket before the bucket is over and built (`complete_until`), so a range that reaches to
-the present, or that does not begin where a bucket begins, is read in several segments: see `segments`.
+A tier has no row of a bucket before the bucket is over and rolled up (`complete_until`). So a range that reaches
+to the present, or does not start at a bucket, is read in several segments: see `segments`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ class Tier:
     name: str
     seconds: int
     period_seconds: int
-    model: type[models.Usage]
+    model: type[models.ProgramUsage]
     kept_setting: str
     kept_unit: int
 
     @property
     def step(self) -> int:
-        """The key of this tier in HostUsage."""
         return self.seconds
 
     @property
     def width(self) -> int:
-        """Seconds from one row to the next, at least 1."""
         return self.seconds or max(1, round(settings.RECORD_SECONDS))
 
     @property
@@ -51,7 +49,7 @@ class Tier:
         return timestamp - timestamp % self.period_seconds
 
     def periods(self, start: int, end: int) -> range:
-        """The periods that hold the rows of `start` up to, not including, `end`."""
+        """The periods with the rows of start <= timestamp < end."""
         return range(self.period_of(start), end, self.period_seconds)
 
     def floor(self, timestamp: int) -> int:
@@ -72,7 +70,7 @@ COARSER = dict(pairwise(TIERS))
 FINER = {coarse: fine for fine, coarse in COARSER.items()}
 
 
-class Segment(NamedTuple):
+class TierSegment(NamedTuple):
     """Rows of `tier` with start <= timestamp < end."""
 
     tier: Tier
@@ -81,9 +79,9 @@ class Segment(NamedTuple):
 
 
 def complete_until(open_periods: Iterable[tuple[str, int]] | None = None) -> dict[Tier, int]:
-    """Up to which moment each tier has everything there is. Costs one small query.
+    """The time up to which each tier is complete. One small query.
 
-    What is not yet in a tier is in the next finer one. `open_periods` are (tier name, period) pairs, read from the
+    Later rows are in the next finer tier. `open_periods` are (tier name, period) pairs, read from the
     database by default.
     """
     if open_periods is None:
@@ -100,7 +98,7 @@ def complete_until(open_periods: Iterable[tuple[str, int]] | None = None) -> dic
 
 
 def _open_periods() -> list[tuple[str, int]]:
-    """The oldest of each tier. In SQL: every answer about history asks this, and Django needs longer to ask."""
+    # In SQL, because every query about history runs this and the ORM takes longer than the query.
     table = connection.ops.quote_name(models.OpenPeriod._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT tier, min(period) FROM {table} GROUP BY tier")  # noqa: S608  (a name)
@@ -108,17 +106,17 @@ def _open_periods() -> list[tuple[str, int]]:
     return rows
 
 
-def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int], now: int) -> list[Segment]:
-    """What to read, in the order of time, so that each moment from `start` to `end` counts exactly once.
+def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int], now: int) -> list[TierSegment]:
+    """What to read, in chronological order, so that every second from `start` to `end` counts exactly once.
 
-    The rows of `coarsest` wherever they are whole and built, finer ones at the edges. A finer tier that no longer
-    reaches back to `start` is replaced by the whole first bucket of the coarser one.
+    Rows of `coarsest` where its buckets are complete, finer rows at the edges. If the finer rows at `start` were
+    deleted already, the whole first bucket of the coarser tier is used instead.
     """
     if start >= end:
         return []
     finer = FINER.get(coarsest)
     if finer is None:
-        return [Segment(coarsest, start, end)]
+        return [TierSegment(coarsest, start, end)]
     is_kept = start > now - finer.kept_seconds
     first = coarsest.ceil(start) if is_kept else coarsest.floor(start)
     last = coarsest.floor(min(end, complete[coarsest]))
@@ -126,4 +124,4 @@ def segments(start: int, end: int, coarsest: Tier, complete: Mapping[Tier, int],
         return segments(start, end, finer, complete, now)
     head = segments(start, first, finer, complete, now)
     tail = segments(last, end, finer, complete, now)
-    return [*head, Segment(coarsest, first, last), *tail]
+    return [*head, TierSegment(coarsest, first, last), *tail]

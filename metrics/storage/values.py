@@ -1,4 +1,4 @@
-"""The columns of a usage row: how two rows become one, in memory and in the database."""
+"""The columns of a usage row, and how two rows are merged, in memory and in SQL."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from django.db import connection
 
 from core.bulk_sql import upsert
-from metrics.models import ResourceUsage, Usage
+from metrics.models import ProgramUsage, ResourceUsage
 
 
 class Values(NamedTuple):
-    """One row without its key, in the order of `RULES`; see the model for the units. `samples` is its `count`."""
+    """A row without its key, in the order of `RULES`; `samples` is its `count`. Units: see the model."""
 
     samples: int
     covered_ms: int
@@ -39,10 +39,10 @@ SUM = "{old} + {new}"
 MIN = "CASE WHEN {new} < {old} THEN {new} ELSE {old} END"
 MAX = "CASE WHEN {new} > {old} THEN {new} ELSE {old} END"
 LAST = "{new}"
-SUM_IF_TOLD = "COALESCE({old} + {new}, {old}, {new})"
-MAX_IF_TOLD = "CASE WHEN {old} IS NULL OR {new} > {old} THEN {new} ELSE {old} END"
+SUM_NOT_NULL = "COALESCE({old} + {new}, {old}, {new})"
+MAX_NOT_NULL = "CASE WHEN {old} IS NULL OR {new} > {old} THEN {new} ELSE {old} END"
 
-# How the columns of an earlier and a later row become one, in SQL that every database speaks.
+# How each column of an earlier and a later row is merged, in portable SQL.
 RULES = {
     "count": SUM,
     "covered_ms": SUM,
@@ -55,17 +55,18 @@ RULES = {
     "memory_max": MAX,
     "memory_last": LAST,
     "threads_max": MAX,
-    "open_files_max": MAX_IF_TOLD,
-    "read_bytes": SUM_IF_TOLD,
-    "write_bytes": SUM_IF_TOLD,
+    "open_files_max": MAX_NOT_NULL,
+    "read_bytes": SUM_NOT_NULL,
+    "write_bytes": SUM_NOT_NULL,
 }
-KEY = ("period", "program_id", "timestamp")
+KEY_COLUMNS = ("period", "program_id", "timestamp")
 HISTOGRAMS = ("cpu_histogram", "memory_histogram")
-Row = tuple[int | bytes | None, ...]
+UsageRow = tuple[int | bytes | None, ...]
 
 
-def merged(earlier: Values, later: Values) -> Values:
-    """The same in memory. Spelt out, for it is done for every program in every tick: a third of a loop's time."""
+def merge(earlier: Values, later: Values) -> Values:
+    """Merges in memory, like RULES in SQL."""
+    # Unrolled: it runs for every program in every tick and takes a third of the time of a loop over RULES.
     # fmt: off
     (count, covered, cpu, cpu_min, cpu_max, _, memory, memory_min, memory_max, _,
      threads, files, read, written) = earlier
@@ -94,14 +95,14 @@ def merged(earlier: Values, later: Values) -> Values:
 
 
 def add_to_points(period: int, timestamp: int, points: Mapping[int, Values]) -> None:
-    """Makes the point of each program (by id), or adds to the one that is there."""
+    """Inserts the point of each program (by id), or merges into the existing one."""
     rows = [(period, program, timestamp, *values) for program, values in points.items()]
     table = connection.ops.quote_name(ResourceUsage._meta.db_table)
     merges = {name: rule.format(old=f"{table}.{name}", new=f"excluded.{name}") for name, rule in RULES.items()}
-    upsert(ResourceUsage, (*KEY, *RULES), rows, key=KEY, changes=merges)
+    upsert(ResourceUsage, (*KEY_COLUMNS, *RULES), rows, key=KEY_COLUMNS, changes=merges)
 
 
-def replace_rows(model: type[Usage], rows: Sequence[Row]) -> None:
-    """Rows of a coarse tier: key, values and histograms. What has the same key gives way."""
+def replace_rows(model: type[ProgramUsage], rows: Sequence[UsageRow]) -> None:
+    """Inserts rows of a coarse tier (key, values, histograms); replaces rows with the same key."""
     columns = (*RULES, *HISTOGRAMS)
-    upsert(model, (*KEY, *columns), rows, key=KEY)
+    upsert(model, (*KEY_COLUMNS, *columns), rows, key=KEY_COLUMNS)

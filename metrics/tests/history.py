@@ -1,11 +1,11 @@
-"""Rows of history as the collector writes them."""
+"""Stores usage rows as the collector does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from metrics.models import CoarseUsage, HostUsage, Usage
+from metrics.models import CoarseUsage, HostUsage, ProgramUsage
 from metrics.storage import histogram
 from metrics.storage.tiers import RAW, Tier
 from programs.models import Host, Program
@@ -14,10 +14,10 @@ MIDNIGHT = 20_000 * 86_400
 NOON = MIDNIGHT + 12 * 3600
 
 
-def used(
+def store_usage(
     tier: Tier, program: Program | int, timestamp: int, cpu: float = 10.0, memory: int = 1_000_000, **values: Any
-) -> Usage:
-    """One row: `cpu` percent and `memory` bytes all the time, at five samples in ten seconds."""
+) -> ProgramUsage:
+    """One row with constant `cpu` percent and `memory` bytes, and five samples in ten seconds."""
     seconds = tier.width
     count = values.pop("count", seconds // 2)
     hundredths = round(cpu * 100)
@@ -44,12 +44,12 @@ def used(
     return tier.model._default_manager.create(**row | values)
 
 
-def steadily(tier: Tier, program: Program, timestamps: Iterable[int], **values: Any) -> None:
+def store_usage_rows(tier: Tier, program: Program, timestamps: Iterable[int], **values: Any) -> None:
     for timestamp in timestamps:
-        used(tier, program, timestamp, **values)
+        store_usage(tier, program, timestamp, **values)
 
 
-def host_used(host: Host, tier: Tier, timestamp: int, **values: Any) -> HostUsage:
+def store_host_usage(host: Host, tier: Tier, timestamp: int, **values: Any) -> HostUsage:
     row: dict[str, Any] = {
         "step": tier.step, "timestamp": timestamp, "count": max(1, tier.width // RAW.width),
         "cpu_percent": 20.0, "cpu_percent_max": 30.0, "load_1": 0.5,

@@ -1,4 +1,4 @@
-"""The routes of history: shapes, refusals, and who may ask."""
+"""The `/metrics` routes: response formats, errors and access."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from core.access import Role
 from core.models import ApiToken
 from metrics.models import OpenPeriod
 from metrics.storage.tiers import HOUR, MINUTE, RAW
-from programs.connection_limits import seats
+from programs.connection_limits import connections
 from programs.tests.api_rig import Api, define, host, token
 
-from .history import host_used, steadily, used
+from .history import store_host_usage, store_usage, store_usage_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +39,7 @@ def an_hour_ago() -> int:
 
 def test_the_history_of_a_program_has_the_documented_shape(api: Api) -> None:
     program, at = define("web"), an_hour_ago()
-    steadily(MINUTE, program, [at, at + 60], cpu=12.5, memory=4096)
+    store_usage_rows(MINUTE, program, [at, at + 60], cpu=12.5, memory=4096)
     query = f"start={at}&end={at + 120}&step=60&metrics=cpu_percent&aggregates=avg,max"
     assert api.get(f"/metrics/{program.pk}?{query}") == {
         "step": 60,
@@ -48,7 +48,7 @@ def test_the_history_of_a_program_has_the_documented_shape(api: Api) -> None:
     }
 
 
-def test_without_a_word_it_shows_cpu_and_memory_of_a_day(api: Api) -> None:
+def test_the_default_is_cpu_and_memory_of_a_day(api: Api) -> None:
     found = api.get(f"/metrics/{define().pk}")
     assert found == {
         "step": 300,
@@ -57,28 +57,28 @@ def test_without_a_word_it_shows_cpu_and_memory_of_a_day(api: Api) -> None:
     }
 
 
-def test_what_was_recorded_this_very_second_is_in(api: Api) -> None:
+def test_points_of_the_current_second_are_included(api: Api) -> None:
     program, now = define(), int(time.time())
-    used(RAW, program, now)
+    store_usage(RAW, program, now)
     OpenPeriod.objects.create(host=host(), tier="raw", period=RAW.period_of(now))
     assert len(api.get(f"/metrics/{program.pk}?hours=0.25")["series"]["cpu_percent"]["avg"]) == 1
 
 
-def test_the_previous_period_lies_one_offset_earlier(api: Api) -> None:
+def test_the_previous_series_is_one_offset_earlier(api: Api) -> None:
     program, at = define(), an_hour_ago()
-    used(MINUTE, program, at, cpu=30)
-    used(MINUTE, program, at - 600, cpu=10)
+    store_usage(MINUTE, program, at, cpu=30)
+    store_usage(MINUTE, program, at - 600, cpu=10)
     query = f"start={at}&end={at + 600}&step=60&metrics=cpu_percent&compare=previous"
     found = api.get(f"/metrics/{program.pk}?{query}")
     assert found["series"]["cpu_percent"]["avg"] == [[at, 30.0]]
     assert found["previous"] == {"offset": 600, "series": {"cpu_percent": {"avg": [[at - 600, 10.0]]}}}
 
 
-def test_several_programs_or_all_come_in_one_answer(api: Api) -> None:
+def test_several_programs_or_all_are_returned_together(api: Api) -> None:
     web, db, at = define("web"), define("db"), an_hour_ago()
     define("idle")
-    used(MINUTE, web, at, cpu=30)
-    used(MINUTE, db, at, cpu=10)
+    store_usage(MINUTE, web, at, cpu=30)
+    store_usage(MINUTE, db, at, cpu=10)
     query = f"start={at}&end={at + 60}&step=60&metrics=cpu_percent"
     db_found = {"id": db.pk, "name": "db", "series": {"cpu_percent": {"avg": [[at, 10.0]]}}}
     web_found = {"id": web.pk, "name": "web", "series": {"cpu_percent": {"avg": [[at, 30.0]]}}}
@@ -86,9 +86,9 @@ def test_several_programs_or_all_come_in_one_answer(api: Api) -> None:
     assert api.get(f"/metrics/query?{query}&programs={web.pk}")["programs"] == [web_found]
 
 
-def test_several_programs_are_compared_with_the_time_before(api: Api) -> None:
+def test_several_programs_are_compared_with_the_previous_time(api: Api) -> None:
     program, at = define("web"), an_hour_ago()
-    used(MINUTE, program, at - 60, cpu=10)
+    store_usage(MINUTE, program, at - 60, cpu=10)
     query = f"start={at}&end={at + 60}&step=60&metrics=cpu_percent&compare=previous"
     found = api.get(f"/metrics/query?{query}")
     assert found["offset"] == 60
@@ -96,10 +96,10 @@ def test_several_programs_are_compared_with_the_time_before(api: Api) -> None:
     assert found["programs"][0]["previous"] == {"cpu_percent": {"avg": [[at - 60, 10.0]]}}
 
 
-def test_a_host_has_its_history_too(api: Api) -> None:
+def test_the_history_of_a_host(api: Api) -> None:
     at = an_hour_ago()
-    host_used(host("first"), RAW, at)
-    host_used(host("second", is_default=False), RAW, at, cpu_percent=90)
+    store_host_usage(host("first"), RAW, at)
+    store_host_usage(host("second", is_default=False), RAW, at, cpu_percent=90)
     query = f"start={at}&end={at + 10}&step=10&metrics=cpu_percent"
     assert api.get(f"/metrics/host?{query}")["series"] == {"cpu_percent": {"avg": [[at, 20.0]]}}
     assert api.get(f"/metrics/host?{query}&host=second")["series"] == {"cpu_percent": {"avg": [[at, 90.0]]}}
@@ -125,7 +125,7 @@ def test_a_host_has_its_history_too(api: Api) -> None:
         ("hour=1", "hour"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str, field: str) -> None:
+def test_an_invalid_query_is_refused(api: Api, query: str, field: str) -> None:
     status, body = api("GET", f"/metrics/{define().pk}?{query}")
     assert (status, [error["field"] for error in body["errors"]]) == (422, [field])
 
@@ -134,8 +134,8 @@ def test_a_question_that_makes_no_sense_is_refused(api: Api, query: str, field: 
     "query",
     ["start=0001-01-01&end=9999-12-31", "start=1970-01-01", "hours=0.0001", "end=0001-01-02", "end=9999-12-31"],
 )
-def test_the_ends_of_the_calendar_are_taken_calmly(api: Api, query: str) -> None:
-    used(MINUTE, define(), an_hour_ago())
+def test_extreme_dates_cause_no_error(api: Api, query: str) -> None:
+    store_usage(MINUTE, define(), an_hour_ago())
     for path in ("/metrics/1", "/metrics/query", "/metrics/host", "/metrics/summary"):
         host()
         assert api("GET", f"{path}?{query}&compare=previous")[0] in (200, 404), path
@@ -148,16 +148,16 @@ def test_the_ends_of_the_calendar_are_taken_calmly(api: Api, query: str) -> None
         (f"/metrics/{2**70}", f"There is no program {2**70}."),
         ("/metrics/query?programs=5", "There is no program 5."),
         ("/metrics/host?host=mars", "There is no host mars."),
-        ("/metrics/host", "No host is known yet."),
+        ("/metrics/host", "There is no host yet."),
     ],
 )
-def test_what_is_not_there_is_404(api: Api, path: str, detail: str) -> None:
+def test_unknown_programs_and_hosts_are_404(api: Api, path: str, detail: str) -> None:
     status, body = api("GET", path)
     assert (status, body["detail"]) == (404, detail)
 
 
 @pytest.mark.parametrize("programs", ["", ",", "web", "0", "-1", "1;2", "²", str(2**63), "9" * 30])
-def test_programs_are_named_by_their_ids(api: Api, programs: str) -> None:
+def test_invalid_program_ids_are_refused(api: Api, programs: str) -> None:
     for route in ("query", "summary", "export"):
         status, body = api("GET", f"/metrics/{route}?programs={programs}")
         assert (status, body["errors"][0]["field"]) == (422, "programs")
@@ -169,16 +169,16 @@ def test_programs_are_named_by_their_ids(api: Api, programs: str) -> None:
 def test_a_summary_is_sorted_and_limited(api: Api) -> None:
     at = an_hour_ago()
     for number in range(4):
-        used(HOUR, define(f"p{number}"), at - 3600, cpu=number)
+        store_usage(HOUR, define(f"p{number}"), at - 3600, cpu=number)
     found = api.get("/metrics/summary?hours=24&ordering=-cpu_percent.max&limit=2")
     assert [item["name"] for item in found["items"]] == ["p3", "p2"]
     assert set(found["items"][0]) == {"id", "name", "cpu_percent", "memory_bytes", "uptime_ratio", "restarts"}
 
 
-def test_a_summary_can_show_the_window_before(api: Api) -> None:
+def test_a_summary_can_include_the_previous_window(api: Api) -> None:
     program, at = define("web"), an_hour_ago()
-    used(HOUR, program, at - 3600, cpu=30)
-    used(HOUR, program, at - 30 * 3600, cpu=10)
+    store_usage(HOUR, program, at - 3600, cpu=30)
+    store_usage(HOUR, program, at - 30 * 3600, cpu=10)
     (item,) = api.get("/metrics/summary?hours=24&compare=previous")["items"]
     assert item["cpu_percent"]["avg"] == 30.0
     assert item["previous"]["cpu_percent"]["avg"] == 10.0
@@ -187,7 +187,7 @@ def test_a_summary_can_show_the_window_before(api: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "field"), [("ordering=cpu", "ordering"), ("limit=0", "limit"), ("limit=1001", "limit")]
 )
-def test_a_summary_that_makes_no_sense_is_refused(api: Api, query: str, field: str) -> None:
+def test_an_invalid_summary_query_is_refused(api: Api, query: str, field: str) -> None:
     status, body = api("GET", f"/metrics/summary?{query}")
     assert (status, [error["field"] for error in body["errors"]]) == (422, [field])
 
@@ -196,12 +196,12 @@ def test_a_summary_that_makes_no_sense_is_refused(api: Api, query: str, field: s
 
 
 @pytest.mark.parametrize("path", ["1", "query", "host", "summary", "export"])
-def test_strangers_hear_401(path: str) -> None:
+def test_requests_without_credentials_are_401(path: str) -> None:
     assert Client().get(f"/api/metrics/{path}").status_code == 401
 
 
 def asked_for(query: str, **headers: str) -> Any:
-    """A function that exports, as somebody who may read. Call it before the event loop runs."""
+    """A function that exports as a reader. Call it before the event loop runs."""
     headers["Authorization"] = f"Bearer {token(Role.READ)}"
 
     async def export() -> tuple[Any, bytes]:
@@ -212,9 +212,9 @@ def asked_for(query: str, **headers: str) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rows_are_exported_as_lines_of_json() -> None:
+def test_rows_are_exported_as_json_lines() -> None:
     program, at = define("web"), an_hour_ago()
-    steadily(MINUTE, program, range(at, at + 600, 60), cpu=12.5)
+    store_usage_rows(MINUTE, program, range(at, at + 600, 60), cpu=12.5)
     answer, content = asyncio.run(asked_for(f"start={at}&end={at + 300}&programs={program.pk}")())
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/jsonl")
     rows = [json.loads(line) for line in content.splitlines()]
@@ -222,8 +222,8 @@ def test_rows_are_exported_as_lines_of_json() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_export_is_compressed_for_those_who_can_read_it() -> None:
-    used(MINUTE, define("web"), an_hour_ago())
+def test_an_export_is_compressed_if_accepted() -> None:
+    store_usage(MINUTE, define("web"), an_hour_ago())
     export = asked_for("format=csv&tier=all", **{"Accept-Encoding": "gzip, br"})
     answer, content = asyncio.run(export())
     assert answer["Content-Encoding"] == "gzip" and "Accept-Encoding" in answer["Vary"]
@@ -235,16 +235,16 @@ def test_an_export_is_compressed_for_those_who_can_read_it() -> None:
     [("tier=week", "tier"), ("format=xml", "format"), ("programs=x", "programs"), ("hours=200", "hours")],
 )
 @pytest.mark.django_db(transaction=True)
-def test_an_export_that_makes_no_sense_is_refused(api: Api, query: str, field: str) -> None:
+def test_an_invalid_export_query_is_refused(api: Api, query: str, field: str) -> None:
     status, body = api("GET", f"/metrics/export?{query}")
     assert (status, [error["field"] for error in body["errors"]]) == (422, [field])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_export_ends_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_stops_when_the_token_is_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.api.RECHECK_SECONDS", -1.0)
     at = an_hour_ago()
-    steadily(MINUTE, define("web"), range(at, at + 300, 60))
+    store_usage_rows(MINUTE, define("web"), range(at, at + 300, 60))
     monkeypatch.setattr("metrics.storage.export.BATCH", 1)
     key = token(Role.READ)
 
@@ -260,8 +260,8 @@ def test_an_export_ends_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_reader_who_hangs_up_frees_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    steadily(MINUTE, define("web"), [an_hour_ago()])
+def test_a_disconnect_frees_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    store_usage_rows(MINUTE, define("web"), [an_hour_ago()])
     key = token(Role.READ)
 
     async def export() -> bool:
@@ -269,11 +269,11 @@ def test_a_reader_who_hangs_up_frees_the_place(monkeypatch: pytest.MonkeyPatch) 
         answer: Any = await AsyncClient().get("/api/metrics/export", headers=headers)
         pieces = aiter(answer.streaming_content)
         await anext(pieces)
-        taken = bool(seats._taken)
+        taken = bool(connections._open)
         await pieces.aclose()
-        del answer, pieces  # as the server lets go of them; the test client ties a knot into its answers
+        del answer, pieces  # the test client keeps a reference cycle, which the server does not
         gc.collect()
-        while seats._taken:
+        while connections._open:
             await asyncio.sleep(0.01)
         return taken
 

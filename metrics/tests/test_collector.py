@@ -1,4 +1,4 @@
-"""A real agent that samples real programs, and what its history says afterwards."""
+"""The history that a real agent records of real programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db.models import Sum
 from core.tests.databases import locked_database
 from metrics.models import AgentVitals, HostUsage, ResourceUsage, ResourceUsageMinute
 from metrics.storage.recorder import Recorder
-from metrics.tests.writing import Writer
+from metrics.tests.fake_writer import Writer
 from programs.hosts import this_host
 from programs.models import Program
 from programs.states import Action
@@ -68,7 +68,7 @@ def recorded_cpu(program: Program) -> float:
 
 
 def accounted_cpu(program: Program) -> float:
-    """Seconds, as the kernel has them for the main process and the children it has waited for."""
+    """Seconds, as the kernel counts them for the main process and its reaped children."""
     times = psutil.Process(wait_state(program, "running").pid).cpu_times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -78,21 +78,21 @@ def times(program: Program) -> list[int]:
     return list(points.values_list("timestamp", flat=True))
 
 
-def await_rest(program: Program, agent: AgentBox) -> None:
-    """Until the program has said that its work is done, and a later second without any was recorded."""
+def await_idle(program: Program, agent: AgentBox) -> None:
+    """Waits until the program printed that its work is done, and a later second without CPU was recorded."""
     log = agent.folder / "logs" / str(program.pk) / "0.log"
     wait_for(lambda: log.exists() and log.read_text(), agent)
     idle = ResourceUsage.objects.filter(program=program, timestamp__gt=time.time(), cpu_ms=0)
     wait_for(idle.exists, agent)
 
 
-def test_a_real_load_is_measured_within_five_percent_of_the_kernels_accounting(box: AgentBox) -> None:
+def test_a_real_load_is_measured_within_five_percent_of_the_kernel(box: AgentBox) -> None:
     agent = start(box)
     busy = python("busy", BURN_HALF_A_CORE)
     leaky = python("leaky", LEAK_A_MEGABYTE_A_SECOND)
     forking = python("forking", FORK_SHORT_LIVED_CHILDREN)
     for program in (busy, forking):
-        await_rest(program, agent)
+        await_idle(program, agent)
         assert recorded_cpu(program) > 1.8
         assert recorded_cpu(program) == pytest.approx(accounted_cpu(program), rel=0.05)
     points = list(ResourceUsage.objects.filter(program=leaky).order_by("timestamp"))[1:-1]
@@ -100,10 +100,10 @@ def test_a_real_load_is_measured_within_five_percent_of_the_kernels_accounting(b
     grown = points[-1].memory_last - points[0].memory_last
     assert grown / seconds == pytest.approx(1_000_000, rel=0.05)
     rss = psutil.Process(wait_state(leaky, "running").pid).memory_info().rss
-    assert points[-1].memory_last == pytest.approx(rss, rel=0.25)  # it went on growing since
+    assert points[-1].memory_last == pytest.approx(rss, rel=0.25)  # it has grown since
 
 
-def test_an_agent_killed_again_and_again_leaves_no_hole_and_no_double(box: AgentBox) -> None:
+def test_an_agent_killed_again_and_again_leaves_no_gap_and_no_duplicate(box: AgentBox) -> None:
     program = define("steady", f"{sys.executable} -c 'import time\nwhile True: time.sleep(0.01)'")
     longest_pause = 0.0
     for number in range(KILLS):
@@ -123,7 +123,7 @@ def test_an_agent_killed_again_and_again_leaves_no_hole_and_no_double(box: Agent
         assert point.memory_min * point.count <= point.memory_sum <= point.memory_max * point.count
 
 
-def test_minutes_that_saw_kills_are_exact_when_they_are_over(box: AgentBox, writer: Writer) -> None:
+def test_minutes_with_killed_agents_are_rolled_up_exactly(box: AgentBox, writer: Writer) -> None:
     program = define("steady", "sleep 600")
     for _ in range(3):
         start(box)
@@ -138,7 +138,7 @@ def test_minutes_that_saw_kills_are_exact_when_they_are_over(box: AgentBox, writ
         assert totals[0] == totals[1]
 
 
-def test_a_stopped_program_leaves_a_gap_and_no_zeros(box: AgentBox) -> None:
+def test_a_stopped_program_leaves_a_gap_instead_of_zeros(box: AgentBox) -> None:
     agent = start(box)
     program = define("steady", "sleep 600")
     wait_for(lambda: len(times(program)) > 1, agent)
@@ -148,10 +148,10 @@ def test_a_stopped_program_leaves_a_gap_and_no_zeros(box: AgentBox) -> None:
     wait_for(lambda: HostUsage.objects.filter(timestamp__gt=ended + 2).exists(), agent)
     ask(program, Action.START)
     wait_for(lambda: times(program)[-1] > ended + 1, agent)
-    assert not [moment for moment in times(program) if ended < moment < ended + 1]
+    assert not [at for at in times(program) if ended < at < ended + 1]
 
 
-def test_points_of_a_time_without_a_database_are_written_later(box: AgentBox) -> None:
+def test_points_of_a_database_outage_are_written_later(box: AgentBox) -> None:
     agent = start(box)
     program = define("steady", "sleep 600")
     wait_for(lambda: times(program), agent)
@@ -162,7 +162,7 @@ def test_points_of_a_time_without_a_database_are_written_later(box: AgentBox) ->
     assert set(range(blocked_at, blocked_at + 5)) <= set(times(program))
 
 
-def test_an_agent_that_is_stopped_writes_what_it_has(box: AgentBox) -> None:
+def test_a_stopped_agent_flushes_its_points(box: AgentBox) -> None:
     agent = start(box)
     program = define("steady", "sleep 600")
     wait_for(lambda: times(program), agent)
@@ -171,7 +171,7 @@ def test_an_agent_that_is_stopped_writes_what_it_has(box: AgentBox) -> None:
     assert times(program)[-1] >= stopped - 2
 
 
-def test_the_agent_tells_how_it_keeps_up(box: AgentBox) -> None:
+def test_the_agent_records_its_vitals(box: AgentBox) -> None:
     agent = start(box)
     vitals = wait_for(AgentVitals.objects.filter(ticks__gt=2).first, agent)
     assert vitals.tick_lag_seconds_max < 5

@@ -49,7 +49,9 @@ def agent() -> None:
     event = {"uid": "", "type": "program.running", "at": now.isoformat(), "actor": "agent", "data": {}}
     entry = journal.Entry(process=(own().pk, 0), values={"state": "running"}, event=event, desired="running")
     usage = {"cpu_percent": 1.0, "memory_bytes": 1, "threads": 1}
-    journal.write([entry], {(own().pk, 0): usage}, this_host().pk, heartbeat.Beat(now, heartbeat.Kind.NEXT))
+    journal.write(
+        [entry], {(own().pk, 0): usage}, this_host().pk, heartbeat.HostHeartbeat(now, heartbeat.Kind.NEXT)
+    )
     invalidate_history()
 
 

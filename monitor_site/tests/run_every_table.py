@@ -18,7 +18,8 @@ from django.db import models, transaction  # noqa: E402
 from core.access import Role, authenticate_token, create_token  # noqa: E402
 from core.backup.copying import tables  # noqa: E402
 from metrics.models import ResourceUsage, ResourceUsageHour  # noqa: E402
-from programs import definition, services  # noqa: E402
+from programs import services  # noqa: E402
+from programs.definition.environment import environment_of  # noqa: E402
 from programs.models import Program, ProgramEvent  # noqa: E402
 from programs.states import Action  # noqa: E402
 from webhooks.models import WebhookEndpoint  # noqa: E402
@@ -87,7 +88,7 @@ def use(token: str) -> str:
     """What people do next with it."""
     assert authenticate_token(token) is not None
     program = Program.objects.get(name="wéb")
-    assert definition.environment_of(program) == {"TOKEN": "s3cret"}
+    assert environment_of(program) == {"TOKEN": "s3cret"}
     assert WebhookEndpoint.objects.get(name="ops").url == "http://127.0.0.1:9/hook"
     assert ResourceUsage.objects.count() >= HISTORY - 10
     assert ResourceUsageHour.objects.exists()

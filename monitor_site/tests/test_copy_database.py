@@ -139,7 +139,7 @@ def test_nothing_is_copied_while_the_monitor_runs(empty_installation: Installati
     wait_until(lambda: "Ctrl-C" in empty_installation.printed())
     done = empty_installation.run("copy_database", target)
     assert done.returncode == 1
-    assert "Stop it first: another `serve` is running" in done.stderr
+    assert "Stop the monitor first: another `serve` is running" in done.stderr
     empty_installation.end_processes()
 
 

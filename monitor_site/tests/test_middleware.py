@@ -14,6 +14,8 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.utils.module_loading import import_string
 
+from core.access import Role, create_token, set_role
+from core.rest.auth import wrong_token_limit
 from monitor_site import middleware
 from programs.tests.api_rig import PROBLEM
 
@@ -22,22 +24,10 @@ def classes() -> list[Any]:
     return [import_string(name) for name in settings.MIDDLEWARE]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "django.middleware.security.SecurityMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-    ],
-)
-def test_what_the_silenced_checks_ask_for_is_there(name: str) -> None:
-    assert any(issubclass(found, import_string(name)) for found in classes())
-
-
 def test_compression_comes_outside_of_the_tags() -> None:
     names = [found.__name__ for found in classes()]
-    assert names.index("Compression") < names.index("ApiConditionalGet") < names.index("Session")
+    order = ["CompressionMiddleware", "ApiConditionalGetMiddleware", "SessionMiddleware"]
+    assert sorted(order, key=names.index) == order
 
 
 # --- The site under them, called as the web process calls it -------------------------------------------
@@ -97,7 +87,7 @@ async def test_sessions_and_messages_reach_the_next_page() -> None:
 
 @ours
 @pytest.mark.django_db(transaction=True)
-async def test_no_middleware_changes_the_thread_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_middleware_of_this_project_does_not_change_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     client, names, real = AsyncClient(), [], SyncToAsync.__call__
     await client.get("/async")
 
@@ -107,8 +97,11 @@ async def test_no_middleware_changes_the_thread_for_nothing(monkeypatch: pytest.
 
     monkeypatch.setattr(SyncToAsync, "__call__", noting)
     await client.get("/async")
-    assert not [name for name in names if "process_" in name or "Middleware" in name]
-    assert len(names) <= 3  # Django's signals when a request begins and ends
+    ours = [found.__name__ for found in classes() if found.__module__ == middleware.__name__]
+    assert len(ours) == 7
+    assert not [
+        name for name in names if name.split(".")[0] in {*ours, "GZipMiddleware", "ConditionalGetMiddleware"}
+    ]
 
 
 @ours
@@ -149,7 +142,7 @@ def test_pages_are_compressed_and_live_streams_are_not() -> None:
     assert gzip.decompress(page.content) == b"x" * 1000
     request = RequestFactory(headers=headers).get("/flows")
     stream = StreamingHttpResponse([b"x" * 1000], headers={"X-Accel-Buffering": "no"})
-    answer: Any = middleware.Compression(lambda request: stream)(request)
+    answer: Any = middleware.CompressionMiddleware(lambda request: stream)(request)
     assert "Content-Encoding" not in answer
 
 
@@ -204,3 +197,21 @@ def test_the_api_says_which_field_holds_a_nul_and_a_page_is_not_asked_for_with_o
     assert [error["field"] for error in answer.json()["errors"]] == ["type", "\x00"]
     assert Client().get("/admin/login/?next=%00").status_code == 400
     assert Client().get("/admin/login/?next=%2500").status_code == 200
+
+
+@pytest.mark.django_db
+def test_many_wrong_tokens_get_429_while_valid_ones_pass() -> None:
+    wrong_token_limit.clear()
+    user = User.objects.create_user("alice")
+    set_role(user, Role.READ)
+    _, token = create_token(user, "script", Role.READ)
+
+    def ask(given: str) -> Any:
+        return Client().get("/api/programs", headers={"authorization": f"Bearer {given}"})
+
+    assert [ask(f"pm_wrong{n}").status_code for n in range(wrong_token_limit.limit)] == [401] * 60
+    refused = ask("pm_wrong")
+    assert (refused.status_code, refused["Content-Type"]) == (429, "application/problem+json")
+    assert 0 < int(refused["Retry-After"]) <= 60
+    assert ask(token).status_code == 200
+    wrong_token_limit.clear()

@@ -1,6 +1,6 @@
-"""Start, stop, restart, kill, scale: in bulk, from a row and from a program's page. By POST alone.
+"""Start, stop, restart, kill and scale programs: in bulk, from a row and from the page of a program.
 
-A GET of the same address shows a page that asks first, so a link can lead there and change nothing.
+Only POST acts. A GET of the same URL shows a confirmation page.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, principal_of, role_required
+from core.access.permissions import RoleModelAdmin, principal_of, role_required
 from core.exceptions import ConflictError
 from programs import services
 from programs.models import Program
-from programs.states import VERBS, Action, State
+from programs.states import ALLOWED_ACTIONS, Action, State
 
-MOST_NAMED = 5
+MAX_REASONS = 5
 LABELS = {
     Action.START: gettext_lazy("Start"),
     Action.STOP: gettext_lazy("Stop"),
@@ -36,7 +36,7 @@ LABELS = {
     Action.KILL: gettext_lazy("Kill"),
 }
 ICONS = {Action.START: "play_arrow", Action.STOP: "stop", Action.RESTART: "restart_alt", Action.KILL: "dangerous"}
-# A button posts the page's own form; killing, which cannot be undone, leads to a page that asks first.
+# A button posts the form of the page; kill, which cannot be undone, is a link to a confirmation page.
 BUTTON = (
     '<button type="submit" form="verb-form" formaction="{address}"{off} class="icon-button verb-{verb}" '
     'data-verb="{verb}" data-program="{pk}" title="{label}" aria-label="{label} {name}">{face}</button>'
@@ -49,9 +49,9 @@ ICON = '<span class="material-symbols-outlined" aria-hidden="true">{}</span>'
 
 
 def buttons(program_id: int, name: str, state: State, *, labelled: bool = False) -> SafeString:
-    """A button for each verb; those that make no sense in `state` are switched off."""
-    made = [_button(verb, program_id, name, verb in VERBS[state], labelled) for verb in Action]
-    return format_html_join("", "{}", ((button,) for button in made))
+    """A button for each action; those that are impossible in `state` are disabled."""
+    rendered = [_button(verb, program_id, name, verb in ALLOWED_ACTIONS[state], labelled) for verb in Action]
+    return format_html_join("", "{}", ((button,) for button in rendered))
 
 
 def _button(verb: Action, program_id: int, name: str, is_possible: bool, labelled: bool) -> SafeString:
@@ -70,12 +70,11 @@ def _button(verb: Action, program_id: int, name: str, is_possible: bool, labelle
 
 
 def actor_of(request: HttpRequest) -> str:
-    """How records name the person who asks."""
     return principal_of(request).actor
 
 
 def summary(verb: Action, outcome: dict[int, str | None]) -> tuple[int, str]:
-    """Message level and text for what became of a bulk request: counts, then the reasons of refusals."""
+    """Message level and text for a bulk request. `outcome` maps program ids to the reason of a refusal or None."""
     reasons = [reason for reason in outcome.values() if reason]
     done = len(outcome) - len(reasons)
     parts = []
@@ -84,13 +83,13 @@ def summary(verb: Action, outcome: dict[int, str | None]) -> tuple[int, str]:
         parts.append(text % {"verb": LABELS[verb], "n": done})
     if reasons:
         parts.append(ngettext("%(n)d refused:", "%(n)d refused:", len(reasons)) % {"n": len(reasons)})
-        parts += list(Counter(reasons))[:MOST_NAMED] + (["…"] if len(reasons) > MOST_NAMED else [])
+        parts += list(Counter(reasons))[:MAX_REASONS] + (["…"] if len(reasons) > MAX_REASONS else [])
     level = messages.WARNING if reasons else messages.SUCCESS
     return (messages.ERROR if not done else level), " ".join(parts)
 
 
-class VerbActions(RoleModelAdmin):
-    """The verbs as bulk actions and as pages."""
+class ProgramActions(RoleModelAdmin):
+    """The actions as bulk actions and as pages."""
 
     @admin.action(description=gettext_lazy("Start"), permissions=["operate"])
     def start_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> None:
@@ -104,10 +103,10 @@ class VerbActions(RoleModelAdmin):
     def restart_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> None:
         self._request_many(request, queryset, Action.RESTART)
 
-    @admin.action(description=gettext_lazy("Kill at once"), permissions=["operate"])
+    @admin.action(description=gettext_lazy("Kill"), permissions=["operate"])
     def kill_selected(self, request: HttpRequest, queryset: QuerySet[Program]) -> HttpResponse | None:
         if "confirmed" not in request.POST:
-            return self._ask(request, Action.KILL, list(queryset), action="kill_selected")
+            return self._confirm(request, Action.KILL, list(queryset), action="kill_selected")
         self._request_many(request, queryset, Action.KILL)
         return None
 
@@ -115,41 +114,41 @@ class VerbActions(RoleModelAdmin):
         level, text = summary(verb, services.request_many(queryset, verb, actor=actor_of(request)))
         messages.add_message(request, level, text)
 
-    def verb_urls(self) -> list[URLPattern]:
-        def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
+    def action_urls(self) -> list[URLPattern]:
+        def guard(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
             return self.admin_site.admin_view(role_required(Role.OPERATE)(view))
 
         verbs = [
-            path(f"<int:object_id>/{verb}/", guarded(self.verb_view), {"verb": verb}, f"programs_program_{verb}")
+            path(f"<int:object_id>/{verb}/", guard(self.action_view), {"verb": verb}, f"programs_program_{verb}")
             for verb in Action
         ]
-        return [*verbs, path("<int:object_id>/scale/", guarded(self.scale_view), name="programs_program_scale")]
+        return [*verbs, path("<int:object_id>/scale/", guard(self.scale_view), name="programs_program_scale")]
 
-    def verb_view(self, request: HttpRequest, object_id: int, verb: Action) -> HttpResponse:
+    def action_view(self, request: HttpRequest, object_id: int, verb: Action) -> HttpResponse:
         program = get_object_or_404(Program.objects.select_related("host"), pk=object_id)
         if request.method != "POST":
-            return self._ask(request, verb, [program])
+            return self._confirm(request, verb, [program])
         try:
             services.request(program, verb, actor=actor_of(request))
         except ConflictError as error:
-            return answer(request, program, messages.ERROR, str(error))
+            return respond(request, program, messages.ERROR, str(error))
         text = _("%(verb)s of %(name)s requested.") % {"verb": LABELS[verb], "name": program.name}
-        return answer(request, program, messages.SUCCESS, text)
+        return respond(request, program, messages.SUCCESS, text)
 
     def scale_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         program = get_object_or_404(Program.objects.select_related("host"), pk=object_id)
         if request.method != "POST":
-            return HttpResponseRedirect(page_of(program))
+            return HttpResponseRedirect(program_url(program))
         try:
             services.scale(program, int(request.POST.get("instances", "")), actor=actor_of(request))
         except ValidationError as error:
-            return answer(request, program, messages.ERROR, " ".join(error.messages))
+            return respond(request, program, messages.ERROR, " ".join(error.messages))
         except ValueError:
-            return answer(request, program, messages.ERROR, _("Instances must be a whole number."))
-        text = _("%(name)s shall run %(n)d instances.") % {"name": program.name, "n": program.desired_instances}
-        return answer(request, program, messages.SUCCESS, text)
+            return respond(request, program, messages.ERROR, _("Enter a whole number of instances."))
+        text = _("Scaling %(name)s to %(n)d instances.") % {"name": program.name, "n": program.desired_instances}
+        return respond(request, program, messages.SUCCESS, text)
 
-    def _ask(
+    def _confirm(
         self, request: HttpRequest, verb: Action, programs: list[Program], action: str = ""
     ) -> TemplateResponse:
         context = {
@@ -158,26 +157,26 @@ class VerbActions(RoleModelAdmin):
             "verb": verb,
             "programs": programs,
             "action": action,
-            "next": next_page(request, programs[0]) if len(programs) == 1 else "",
+            "next": redirect_target(request, programs[0]) if len(programs) == 1 else "",
         }
         return TemplateResponse(request, "admin/programs/program/confirm_verb.html", context)
 
 
-def page_of(program: Program) -> str:
+def program_url(program: Program) -> str:
     return reverse("admin:programs_program_change", args=[program.pk])
 
 
-def next_page(request: HttpRequest, program: Program) -> str:
-    """Where to go afterwards: the page that asked, if it is one of ours, else the program's own."""
-    for wanted in (request.POST.get("next", ""), request.headers.get("Referer", "")):
-        if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
-            return wanted
-    return page_of(program)
+def redirect_target(request: HttpRequest, program: Program) -> str:
+    """The page the request came from if it is one of ours, else the page of the program."""
+    for target in (request.POST.get("next", ""), request.headers.get("Referer", "")):
+        if url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
+            return target
+    return program_url(program)
 
 
-def answer(request: HttpRequest, program: Program, level: int, text: str) -> HttpResponse:
-    """A message and the way back; for our scripts, which stay on the page, the same as JSON."""
+def respond(request: HttpRequest, program: Program, level: int, text: str) -> HttpResponse:
+    """A message and a redirect; JSON for scripts, which stay on the page."""
     if request.headers.get("Accept") == "application/json":
         return JsonResponse({"message": text}, status=409 if level == messages.ERROR else 200)
     messages.add_message(request, level, text)
-    return HttpResponseRedirect(next_page(request, program))
+    return HttpResponseRedirect(redirect_target(request, program))

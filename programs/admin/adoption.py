@@ -1,4 +1,4 @@
-"""Adopt a process: choose one that runs on this machine already, name it, and the monitor watches over it."""
+"""The pages that adopt a running process: choose one, name it, and the monitor supervises it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.access import Role
-from core.access.guards import role_required
+from core.access.permissions import role_required
 from core.exceptions import ConflictError
 from programs import adoption, services
 from programs.adoption import Candidate
+from programs.definition.syntax import split_command
 from programs.formatting import bytes_text
 from programs.models import Program
-from programs.validation import words
 
-from .actions import actor_of, page_of
+from .actions import actor_of, program_url
 
 INTERPRETERS = ("python", "node", "java", "ruby", "perl", "bash", "sh")
 
@@ -42,19 +42,19 @@ class AdoptForm(forms.Form):
         choices=Program.RestartPolicy.choices,
         initial=Program.RestartPolicy.ON_FAILURE,
         widget=UnfoldAdminSelectWidget(),
-        help_text=gettext_lazy("What happens when it ends by itself."),
+        help_text=gettext_lazy("What happens when the process exits by itself."),
     )
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
-    """The two pages, for those who may define programs: a definition of any command comes out of them."""
+    """For administrators only, because adopting creates a definition with an arbitrary command."""
 
-    def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
+    def guard(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
         return site.admin_view(role_required(Role.ADMIN)(partial(view, site=site)))
 
     return [
-        path("adopt/", guarded(candidates_view), name="programs_program_adopt"),
-        path("adopt/<int:pid>/", guarded(adopt_view), name="programs_program_adopt_one"),
+        path("adopt/", guard(candidates_view), name="programs_program_adopt"),
+        path("adopt/<int:pid>/", guard(adopt_view), name="programs_program_adopt_one"),
     ]
 
 
@@ -73,14 +73,14 @@ def adopt_view(request: HttpRequest, site: AdminSite, pid: int) -> HttpResponse:
         raise Http404(" ".join(error.messages)) from error
     form = AdoptForm(request.POST or None, initial={"name": suggested_name(candidate)})
     if form.is_valid() and (program := _adopt(form, pid, request)):
-        messages.success(request, _("%(name)s is watched over from now on.") % {"name": program.name})
-        return HttpResponseRedirect(page_of(program))
+        messages.success(request, _("%(name)s is now supervised.") % {"name": program.name})
+        return HttpResponseRedirect(program_url(program))
     title = _("Adopt process %(pid)s") % {"pid": pid}
     return _page(request, site, "adopt.html", {"title": title, "candidate": candidate, "form": form})
 
 
 def _adopt(form: AdoptForm, pid: int, request: HttpRequest) -> Program | None:
-    """The program made of the process, or None with the reason on the form."""
+    """None if it failed; the form then has the errors."""
     actor, policy = actor_of(request), form.cleaned_data["restart_policy"]
     try:
         with transaction.atomic():
@@ -96,9 +96,8 @@ def _adopt(form: AdoptForm, pid: int, request: HttpRequest) -> Program | None:
 
 
 def suggested_name(candidate: Candidate) -> str:
-    """The executable's name, or that of the script an interpreter runs."""
     try:
-        parts = words(candidate.command)
+        parts = split_command(candidate.command)
     except ValidationError:
         parts = candidate.command.split() or [str(candidate.pid)]
     names = [Path(part).name for part in parts if not part.startswith("-")]

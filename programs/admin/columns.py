@@ -1,4 +1,4 @@
-"""The columns of the list. Each live cell carries names that `static/monitor/live_status.js` finds it by."""
+"""Columns of the program list. `static/monitor/live_status.js` updates the cells with `data-live`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from programs.states import State
 
 from .actions import buttons
 from .history import NOTHING
-from .live import word
+from .live import reason_text
 
 
 class Row(Protocol):
-    """A program of the list; `live` is None when it was removed while the page was put together."""
+    """`live` is None if the program was removed while the page was built."""
 
     pk: Any
     live: ProgramStatus | None
@@ -42,7 +42,7 @@ def state_badge(shown: ProgramStatus) -> SafeString:
 
 
 def uptime_cell(shown: ProgramStatus) -> SafeString:
-    """The uptime, with the moment it counts from, so that the browser goes on counting."""
+    """Includes the start time, so that the browser can keep counting."""
     uptime, started_at = shown["uptime_seconds"], shown["started_at"]
     is_up = uptime is not None and started_at is not None
     return format_html(
@@ -66,7 +66,7 @@ def memory_text(shown: ProgramStatus | None) -> str:
 
 
 class ProgramColumns:
-    """Display methods; none of them asks the database."""
+    """Display methods without database queries."""
 
     @admin.display(description=_("Name"), ordering="name")
     def title(self, program: Program) -> SafeString:
@@ -78,7 +78,7 @@ class ProgramColumns:
     def state(self, row: Row) -> SafeString | str:
         if row.live is None:
             return NOTHING
-        reason = word(row.live)
+        reason = reason_text(row.live)
         cell = format_html(
             '<span data-live="reason" data-program="{}" title="{}">{}</span>', row.pk, reason, reason
         )

@@ -1,4 +1,4 @@
-"""One line a person understands about an event, from its type and data."""
+"""The text of an event in the admin."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Data = Mapping[str, Any]
 
 
 def event_text(event: ProgramEvent) -> str:
-    """What happened. Where its type does not say all, without the name of the program, which stands beside it."""
+    """Without the type and the name of the program where columns of their own show them."""
     data = event.data if isinstance(event.data, dict) else {}
-    text = "" if event.type in _IN_A_SENTENCE else _TEXTS.get(event.type, _said)(data)
+    text = "" if event.type in _FULL_SUMMARY else _TEXTS.get(event.type, _reason)(data)
     return text or summary(event.type, event.program_name, data)
 
 
-def _said(data: Data) -> str:
+def _reason(data: Data) -> str:
     return next(
         (str(data[key]) for key in ("meaning", "reason", "why", "summary", "error", "detail") if data.get(key)), ""
     )
 
 
-def _ended(data: Data) -> str:
-    lived = data.get("uptime_seconds")
-    return _said(data) + (f" ({_('after')} {duration_text(lived)})" if isinstance(lived, int | float) else "")
+def _exit(data: Data) -> str:
+    uptime = data.get("uptime_seconds")
+    return _reason(data) + (f" ({_('after')} {duration_text(uptime)})" if isinstance(uptime, int | float) else "")
 
 
-def _begun(data: Data) -> str:
-    return _("process %(pid)s") % {"pid": data["pid"]} if data.get("pid") else _said(data)
+def _process(data: Data) -> str:
+    return _("process %(pid)s") % {"pid": data["pid"]} if data.get("pid") else _reason(data)
 
 
 def _backoff(data: Data) -> str:
@@ -48,11 +48,11 @@ def _stopped(data: Data) -> str:
     if data.get("seconds") is not None:
         parts.append(_("after %(seconds)s s") % {"seconds": data["seconds"]})
     if data.get("tree_killed"):
-        parts.append(_("its tree was killed"))
-    return ", ".join(parts) or _said(data)
+        parts.append(_("its process tree was killed"))
+    return ", ".join(parts) or _reason(data)
 
 
-def _changed(data: Data) -> str:
+def _updated(data: Data) -> str:
     return ", ".join(label(field) for field in data.get("changes", {}))
 
 
@@ -60,12 +60,11 @@ def _scaled(data: Data) -> str:
     return f"{data['from']} → {data['to']}" if data.keys() >= {"from", "to"} else ""
 
 
-def _typed(data: Data) -> str:
+def _input(data: Data) -> str:
     return str(data.get("text", "")).strip() + (f" ({data['error']})" if data.get("error") else "")
 
 
 def _amounts(data: Data) -> str:
-    """`CPU 97.5 % (above 90 %)`, as far as it is known."""
     unit = str(data.get("unit", ""))
     value, limit = data.get("value"), data.get("threshold")
     parts = [str(data.get("measure", "")), quantity(value, unit) if isinstance(value, int | float) else ""]
@@ -86,22 +85,22 @@ def _resolved(data: Data) -> str:
     return text + (f" ({_('after')} {duration_text(lasted)})" if isinstance(lasted, int | float) else "")
 
 
-# About something else than a program, which only the sentence names.
-_IN_A_SENTENCE = frozenset(
+# Not about a program; only the full summary names the subject.
+_FULL_SUMMARY = frozenset(
     {"agent.started", "agent.lost", "plugin.succeeded", "plugin.failed", "webhook.disabled", "webhook.test"}
 )
 _TEXTS: dict[str, Callable[[Data], str]] = {
-    "program.crashed": _ended,
-    "program.exited": _ended,
-    "program.started": _begun,
-    "program.restarted": _begun,
-    "program.running": _begun,
-    "program.adopted": _begun,
+    "program.crashed": _exit,
+    "program.exited": _exit,
+    "program.started": _process,
+    "program.restarted": _process,
+    "program.running": _process,
+    "program.adopted": _process,
     "program.backoff": _backoff,
     "program.stopped": _stopped,
-    "program.updated": _changed,
+    "program.updated": _updated,
     "program.scaled": _scaled,
-    "program.input": _typed,
+    "program.input": _input,
     "alert.firing": _firing,
     "alert.resolved": _resolved,
 }

@@ -1,6 +1,6 @@
-"""What apps on the floors above add to the pages of programs.
+"""Extension points: columns, panels and notices that other apps add to the pages of programs.
 
-They register when the admin is loaded (in their own `admin` module), so nothing here has to know them.
+Apps register in their own `admin` module, so this app does not import them.
 """
 
 from __future__ import annotations
@@ -16,34 +16,32 @@ from programs.models import Program
 
 
 class Column(Protocol):
-    """One more column of the list. `after` names the column it follows."""
+    """An additional column of the list, after the column `after`."""
 
     name: str
     title: Any
     after: str
-    script: str  # that goes on with it in the browser, below static/
+    script: str  # below static/; updates the column in the browser
 
     def load(self, programs: Sequence[Program]) -> Mapping[int, Any]:
-        """What the cells of a page need, by program id, in one query however many rows there are."""
+        """The data of the cells by program id, in one query."""
 
     def cell(self, program: Program, found: Any) -> SafeString | str:
-        """`found` is what `load` gave for this program, or None."""
+        """`found` is the entry of `load` for this program, or None."""
 
 
-# Templates between the processes and the log on a program's page; they find it as `program`.
+# Templates between the processes and the log on the page of a program; they get it as `program`.
 panels: list[str] = []
 columns: list[Column] = []
-# What stands below the figures on a program's page, one line each; asks the database once.
+# Lines below the metrics on the page of a program. Each function may make one query.
 notices: list[Callable[[Program], Sequence[SafeString]]] = []
 
 
 def scripts() -> list[Script]:
-    """What the list loads for the added columns."""
     return [Script(column.script, type="module") for column in columns]
 
 
 def with_columns(names: Sequence[str]) -> tuple[Any, ...]:
-    """`names` for `list_display`, with the added columns in their places."""
     shown: list[Any] = []
     for name in names:
         shown += [name, *(_display(column) for column in columns if column.after == name)]
@@ -51,10 +49,10 @@ def with_columns(names: Sequence[str]) -> tuple[Any, ...]:
 
 
 def load(programs: Sequence[Program]) -> None:
-    """Puts beside each program, as `extra`, what the added columns show of it."""
+    """Sets `extra` on each program, the data of the added columns."""
     loaded = [(column.name, column.load(programs)) for column in columns]
     for program in programs:
-        program.extra = {name: found.get(program.pk) for name, found in loaded}  # type: ignore[attr-defined]  # of the page alone
+        program.extra = {name: found.get(program.pk) for name, found in loaded}  # type: ignore[attr-defined]  # only in this list
 
 
 def _display(column: Column) -> Callable[[Any], SafeString | str]:
@@ -62,5 +60,5 @@ def _display(column: Column) -> Callable[[Any], SafeString | str]:
     def cell(program: Any) -> SafeString | str:
         return column.cell(program, program.extra[column.name])
 
-    cell.__name__ = column.name  # the class of its cells
+    cell.__name__ = column.name  # Django uses it as the CSS class of the cells
     return cell

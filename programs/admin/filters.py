@@ -1,4 +1,4 @@
-"""Filters of the lists. Choices come from the code or one small query, never from scanning a big table."""
+"""Filters of the lists. Choices come from the code or from one query on a small table."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class TagFilter(DropdownFilter):
         wanted = self.value()
         if not wanted:
             return queryset
-        return queryset.filter(pk__in=[pk for pk, tags in every_tag() if wanted in tags])
+        return queryset.filter(pk__in=[pk for pk, tags in tags_by_program() if wanted in tags])
 
 
-def every_tag() -> list[tuple[int, list[str]]]:
-    """The tags by program. They are compared here: SQLite cannot look into a JSON list."""
+def tags_by_program() -> list[tuple[int, list[str]]]:
+    # Filtered in Python: Django cannot query JSON lists on SQLite.
     return list(Program.objects.exclude(tags=[]).values_list("pk", "tags"))
 
 
 def search(programs: QuerySet[Program], text: str) -> QuerySet[Program]:
-    """Those in which every word of `text` is found: in the name, description, command or a tag."""
-    tags = [(pk, " ".join(tags).casefold()) for pk, tags in every_tag()] if text else []
+    """Programs that contain every word of `text` in the name, description, command or a tag."""
+    tags = [(pk, " ".join(tags).casefold()) for pk, tags in tags_by_program()] if text else []
     for word in text.split():
         by_tag = Q(pk__in=[pk for pk, tagged in tags if word.casefold() in tagged])
         by_text = Q(name__icontains=word) | Q(description__icontains=word) | Q(command__icontains=word)
@@ -63,7 +63,7 @@ def search(programs: QuerySet[Program], text: str) -> QuerySet[Program]:
 
 
 class HostFilter(DropdownFilter):
-    """Programs that name no host belong to the default one."""
+    """Programs without a host belong to the default host."""
 
     title = _("host")
     parameter_name = "host"
@@ -92,7 +92,7 @@ class EventTypeFilter(DropdownFilter):
 
 
 class ProgramFilter(DropdownFilter):
-    """By the program's present name; records of removed programs are found by search."""
+    """Lists existing programs; events of removed ones can be found by search."""
 
     title = _("program")
     parameter_name = "program"
@@ -106,8 +106,6 @@ class ProgramFilter(DropdownFilter):
 
 
 class SinceFilter(DropdownFilter):
-    """The last hour, day, week or month."""
-
     title = _("time")
     parameter_name = "since"
     column = "timestamp"

@@ -1,4 +1,4 @@
-"""Who changed a definition, when, and what: the history page of a program."""
+"""The history page of a program: who changed what and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from django.core.paginator import Page, Paginator
 from django.utils.translation import gettext as _
 
 from core.secrets import MASK
-from programs.definition import SET, applies
+from programs.definition.fields import applies
+from programs.definition.values import SET
 from programs.forms.field_labels import LABELS
 from programs.models import Program, ProgramRevision
 
@@ -19,13 +20,12 @@ PER_PAGE = 25
 
 
 def page(program: Program, number: Any) -> tuple[Page[ProgramRevision], list[dict[str, Any]]]:
-    """A page of the program's revisions, newest first, and each of them with its `rows` of differences."""
     found = Paginator(program.revisions.all(), PER_PAGE).get_page(number)
     return found, [{"revision": revision, "rows": list(rows(revision))} for revision in found]
 
 
 def rows(revision: ProgramRevision) -> Iterator[dict[str, Any]]:
-    """Label, before, after and when it applies, of each changed field. Secrets were masked when stored."""
+    """One row per changed field. Secrets were masked when the revision was stored."""
     for field, (before, after) in sorted(revision.changes.items()):
         yield {
             "label": label(field),
@@ -40,7 +40,7 @@ def label(field: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A JSON value as a person reads it: words on one line, records line by line."""
+    """A JSON value as text: a list of texts on one line, a list of objects with one line each."""
     if value is None or value in ("", []):
         return NOTHING
     if value == SET:
@@ -55,7 +55,6 @@ def value_text(value: Any) -> str:
 
 
 def _record_text(record: dict[str, Any]) -> str:
-    """A variable, stop step, dependency or probe; what is none of these, name by name."""
     shown = {key: value_text(value) for key, value in record.items()}
     text = next((text for key, text in _RECORDS.items() if key in record), None)
     if text is None:
@@ -63,7 +62,7 @@ def _record_text(record: dict[str, Any]) -> str:
     return text.format_map(defaultdict(lambda: NOTHING, shown))
 
 
-# By a key that only this kind of record has.
+# By a key that only this kind of object has.
 _RECORDS = {
     "name": "{name}={value}",
     "step": "{step} ({seconds} s)",

@@ -1,4 +1,4 @@
-"""The live half of the list: status objects beside the rows, and what sorts and filters by state need."""
+"""Live status in the program list: statuses of the rows, sorting and filtering by state."""
 
 from __future__ import annotations
 
@@ -15,57 +15,52 @@ from unfold.views import ChangeList
 from programs import hosts, status
 from programs.models import Host, Process, Program
 from programs.payloads import ProgramStatus
-from programs.states import ATTENTION, VERBS, State
+from programs.states import ALLOWED_ACTIONS, MOST_URGENT_FIRST, State
 
 from . import extensions
 
-RANKS = {state: rank for rank, state in enumerate(ATTENTION)}
-QUIET_RANK = RANKS[State.STOPPED]  # also of a program that has no process row yet
-TROUBLED = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
-AGENT_SILENT = _("the agent of %(host)s is silent")
+RANKS = {state: rank for rank, state in enumerate(MOST_URGENT_FIRST)}
+QUIET_RANK = RANKS[State.STOPPED]  # also for a program without a process row
+ABNORMAL = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
+AGENT_LOST = _("the agent of %(host)s sends no heartbeat")
 DEFAULT_HOST = _("the default host")
-VERB_TABLE = {state.value: sorted(verbs) for state, verbs in VERBS.items()}
+VERB_TABLE = {state.value: sorted(verbs) for state, verbs in ALLOWED_ACTIONS.items()}
 
 
 class LiveChangeList(ChangeList):
-    """Gives each row its status object, and the page the number of programs in each state: two queries in all.
-
-    One more for each column that was added.
-    """
+    """Adds `live` to each row and the number of programs in each state: two queries, plus one per added column."""
 
     state_counts: list[tuple[State, int]]
     has_programs: bool
 
     def get_results(self, request: Any) -> None:
         super().get_results(request)
-        known = {shown["id"]: shown for shown in status.every_program(status.pulse())}
+        known = {shown["id"]: shown for shown in status.all_programs(status.read_host_state())}
         for program in self.result_list:
             program.live = known.get(program.pk)
-        extensions.load(self.result_list)
+        extensions.load(self.result_list)  # here and not in the cells, to avoid a query per row
         self.has_programs = bool(known)
         self.state_counts = count_states(known.values())
 
 
 def count_states(programs: Iterable[ProgramStatus]) -> list[tuple[State, int]]:
-    """How many programs show each state, those that need attention first; 0 for the others."""
+    """Sorted by urgency; includes states with 0 programs."""
     counts = Counter(shown["state"] for shown in programs)
-    return [(state, counts[state]) for state in (*ATTENTION, State.UNKNOWN)]
+    return [(state, counts[state]) for state in (*MOST_URGENT_FIRST, State.UNKNOWN)]
 
 
-def needs_a_word(shown: ProgramStatus) -> bool:
-    """Whether the state calls for the reason beside it."""
-    return shown["state"] in TROUBLED or shown["health"] == "unhealthy"
+def needs_reason(shown: ProgramStatus) -> bool:
+    return shown["state"] in ABNORMAL or shown["health"] == "unhealthy"
 
 
-def word(shown: ProgramStatus) -> str:
-    """Why it is not fine; empty for what is. `static/monitor/live_status.js` says the same."""
+def reason_text(shown: ProgramStatus) -> str:
+    """Empty for a program without problems. `static/monitor/live_status.js` must produce the same."""
     if shown["state"] == State.UNKNOWN:
-        return AGENT_SILENT % {"host": shown["host"] or DEFAULT_HOST}
-    return shown["reason"] if needs_a_word(shown) else ""
+        return AGENT_LOST % {"host": shown["host"] or DEFAULT_HOST}
+    return shown["reason"] if needs_reason(shown) else ""
 
 
 def with_totals(programs: QuerySet[Program]) -> QuerySet[Program]:
-    """Adds what the list sorts by and `in_state` filters by."""
     default_heartbeat = Subquery(Host.objects.filter(is_default=True).values("heartbeat_at")[:1])
     ranks = Case(*(When(state=state, then=rank) for state, rank in RANKS.items()), default=QUIET_RANK)
     return programs.select_related("host").annotate(
@@ -84,7 +79,7 @@ def _over_processes(total: Aggregate) -> Subquery:
 
 
 def in_state(programs: QuerySet[Program], state: State) -> QuerySet[Program]:
-    """Those of `with_totals(…)` that show `state`."""
+    """`programs` must come from `with_totals`."""
     heard_since = timezone.now() - hosts.SILENT_AFTER
     if state is State.UNKNOWN:
         return programs.exclude(Q(heartbeat_at__gt=heard_since))

@@ -1,4 +1,4 @@
-"""Programs in the admin: the live list, the page of one program and its form."""
+"""The admin of programs: the list, the page of one program and its form."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from programs import definition, services
-from programs.forms import GROUPS, ProgramForm, cautions
+from programs import services
+from programs.definition.conversion import definition_json
+from programs.forms import GROUPS, ProgramForm, definition_warnings
 from programs.models import Host, Program
 
 from . import adoption, extensions, history, live, program_page
-from .actions import VerbActions, actor_of
+from .actions import ProgramActions, actor_of
 from .columns import ProgramColumns
 from .filters import HostFilter, StateFilter, TagFilter, search
 from .removal import RemovalPages
 
-OPEN_GROUPS = 4  # the others are folded until they are needed
+OPEN_GROUPS = 4  # the others are collapsed
 
 
 @admin.register(Program)
-class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
+class ProgramAdmin(ProgramColumns, ProgramActions, RemovalPages):
     form = ProgramForm
     change_list_template = "admin/programs/program/change_list.html"
     change_form_template = "admin/programs/program/change_form.html"
@@ -85,20 +86,20 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
             self.admin_site.admin_view(self.activity_view),
             name="programs_program_activity",
         )
-        return [*self.verb_urls(), *adopt, activity, *super().get_urls()]
+        return [*self.action_urls(), *adopt, activity, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         more = {"verb_table": json.dumps(live.VERB_TABLE), "added_scripts": extensions.scripts()}
         return super().changelist_view(request, {**(extra_context or {}), **more})
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """`?copy=5` begins with the definition of program 5; nothing else is taken from the address."""
+        """`?copy=5` starts with the definition of program 5; other parameters are ignored."""
         wanted = request.GET.get("copy", "")
         try:
             original = Program.objects.select_related("host").get(pk=int(wanted))
         except (ValueError, ObjectDoesNotExist):
             return {}
-        return {**definition.as_json(original), "name": _("%(name)s copy") % {"name": original.name}}
+        return {**definition_json(original), "name": _("%(name)s copy") % {"name": original.name}}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -115,7 +116,6 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         return super().render_change_form(request, {**context, "program_names": names}, *args, **kwargs)
 
     def activity_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """The latest events and incidents alone, for the page to renew them."""
         program = get_object_or_404(Program, pk=object_id)
         if not self.has_view_permission(request, program):
             raise PermissionDenied
@@ -131,8 +131,11 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         if change:
             self._say_when_it_applies(request, saved)
 
+    def _audit(self, request: HttpRequest, verb: str, obj: Program, message: Any) -> None:
+        """Does nothing: the services write the audit rows."""
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Nothing: the service has saved the dependencies too."""
+        """Does nothing: the service has saved the dependencies too."""
 
     def response_change(self, request: HttpRequest, obj: Program) -> HttpResponse:
         response = super().response_change(request, obj)
@@ -141,10 +144,9 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         return response
 
     def _warn(self, request: HttpRequest, program: Program, changed: Collection[str]) -> None:
-        """About what was just changed; older warnings stand at their fields."""
         found = [
             f"{history.label(field)}: {note}"
-            for field, notes in cautions(program).items()
+            for field, notes in definition_warnings(program).items()
             if field in changed
             for note in notes
         ]
@@ -155,14 +157,14 @@ class ProgramAdmin(ProgramColumns, VerbActions, RemovalPages):
         when: dict[str, list[str]] = {"live": [], "restart": []}
         for field, applies in saved.applies.items():
             when[applies].append(history.label(field))
-        said = []
+        parts = []
         if when["live"]:
-            said.append(_("In effect now: %(fields)s.") % {"fields": ", ".join(when["live"])})
+            parts.append(_("In effect now: %(fields)s.") % {"fields": ", ".join(when["live"])})
         if when["restart"]:
             text = _("In effect at the next restart: %(fields)s.") % {"fields": ", ".join(when["restart"])}
-            said.append(format_html("{} {}", text, program_page.restart_button(saved.program)))
-        if said:
-            messages.info(request, format_html_join(" ", "{}", ((text,) for text in said)))
+            parts.append(format_html("{} {}", text, program_page.restart_button(saved.program)))
+        if parts:
+            messages.info(request, format_html_join(" ", "{}", ((text,) for text in parts)))
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         program = self.get_object(request, object_id)

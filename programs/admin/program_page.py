@@ -1,4 +1,4 @@
-"""What the page of one program shows above its form."""
+"""The context of the page of one program, above its form."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from programs import definition, status
-from programs.definition import RESTART_FIELDS
-from programs.formatting import bytes_text, duration_text, ending_text, percent_text
+from programs import status
+from programs.definition.conversion import definition_json
+from programs.definition.fields import INFO, RESTART_FIELDS
+from programs.definition.types import Mark
+from programs.formatting import bytes_text, duration_text, exit_text, percent_text
 from programs.forms import GROUPS
-from programs.forms.field_labels import SECONDS
 from programs.forms.fields import MEGABYTE
 from programs.models import Program
 from programs.payloads import ProcessStatus
@@ -25,24 +26,22 @@ from .actions import buttons
 from .columns import cpu_text, memory_text, state_badge, uptime_cell
 from .event_text import event_text
 from .history import NOTHING, label, value_text
-from .live import VERB_TABLE, word
+from .live import VERB_TABLE, reason_text
 
 LATEST_EVENTS = 10
 LATEST_INCIDENTS = 3
 CHOICES = {"stdin": Program.Stdin, "restart_policy": Program.RestartPolicy}
-BYTE_FIELDS = frozenset({"max_memory_bytes", "log_max_bytes"})
 
 
 def context(program: Program) -> dict[str, Any]:
-    """Everything the page needs, in a fixed number of queries."""
     now = status.one_program(program.pk)
-    if now is None:  # removed this very moment
+    if now is None:  # removed in the meantime
         return {}
     return {
         "program": program,
         "now": now,
         "badge": state_badge(now),
-        "reason": word(now),
+        "reason": reason_text(now),
         "uptime": uptime_cell(now),
         "cpu": cpu_text(now),
         "memory": memory_text(now),
@@ -54,13 +53,13 @@ def context(program: Program) -> dict[str, Any]:
         "has_console": program.stdin == Program.Stdin.CONSOLE,
         "can_scale": program.instances_max > program.instances_min,
         "panels": extensions.panels,
-        "notices": [notice for told in extensions.notices for notice in told(program)],
+        "notices": [notice for notices in extensions.notices for notice in notices(program)],
         **activity(program),
     }
 
 
 def _process(process: ProcessStatus) -> dict[str, Any]:
-    """A row of the table; static/monitor/program_page.js makes the same one when something changes."""
+    """A row of the process table. `static/monitor/program_page.js` must produce the same."""
     uptime = process["uptime_seconds"]
     return {
         **process,
@@ -68,12 +67,11 @@ def _process(process: ProcessStatus) -> dict[str, Any]:
         "memory": bytes_text(process["memory_bytes"]) if process["pid"] else NOTHING,
         "threads": process["threads"] if process["pid"] else NOTHING,
         "uptime": NOTHING if uptime is None else duration_text(uptime),
-        "ending": "" if process["pid"] else ending_text(process["exit_code"], process["exit_signal"]),
+        "ending": "" if process["pid"] else exit_text(process["exit_code"], process["exit_signal"]),
     }
 
 
 def activity(program: Program) -> dict[str, Any]:
-    """The latest events with a line each, and the latest incidents."""
     return {
         "latest_events": [(event, event_text(event)) for event in program.events.all()[:LATEST_EVENTS]],
         "latest_incidents": program.incidents.all()[:LATEST_INCIDENTS],
@@ -81,12 +79,11 @@ def activity(program: Program) -> dict[str, Any]:
 
 
 def restart_button(program: Program) -> SafeString:
-    """For messages; posts the page's verb form, so it works without a script too."""
+    """For messages. Posts the form of the page, so it works without scripts."""
     return render_to_string("admin/programs/program/restart_now.html", {"program": program})
 
 
 def waiting_for_restart(program: Program) -> list[str]:
-    """Labels of fields that were changed after a process started and take effect only when it starts anew."""
     oldest = program.processes.filter(state__in=ALIVE).aggregate(number=Min("definition_number"))["number"]
     if oldest is None:
         return []
@@ -95,8 +92,8 @@ def waiting_for_restart(program: Program) -> list[str]:
 
 
 def settings_shown(program: Program) -> list[dict[str, Any]]:
-    """The definition in groups of label and value, for people who may not change it. Secrets are masked."""
-    shown = definition.as_json(program)
+    """The definition as labels and values, for users who may not change it. Secrets are masked."""
+    shown = definition_json(program)
     return [
         {"name": name, "rows": [(label(field), _value(field, shown[field])) for field in fields if field in shown]}
         for name, fields in GROUPS
@@ -108,6 +105,7 @@ def _value(field: str, value: Any) -> str:
         return value or _("the default host")
     if field in CHOICES:
         return str(CHOICES[field](value).label)
-    if value is not None and field in BYTE_FIELDS:
+    mark = INFO[field].type.mark
+    if value is not None and mark is Mark.BYTES:
         return f"{value / MEGABYTE:g} MB"
-    return f"{value_text(value)} s" if field in SECONDS else value_text(value)
+    return f"{value_text(value)} s" if mark is Mark.SECONDS else value_text(value)

@@ -1,4 +1,4 @@
-"""The routes about programs. docs/api.md is their guide."""
+"""The API routes of programs. See docs/api.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/events` and `/incidents`: what happened, newest first."""
+"""`/events` and `/incidents`, newest first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ninja import Query, Router
 
 from core import replica
 from core.rest import auth
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from core.timeformat import iso
 from programs import events
 from programs.models import Incident, ProgramEvent
@@ -26,7 +26,7 @@ from programs.schemas import (
 )
 
 from .definitions import program_or_404
-from .filters import of_types
+from .filters import type_filter
 
 router = Router(tags=["events"])
 M = TypeVar("M", bound=Model)
@@ -37,48 +37,50 @@ INCIDENT_ORDER = {"timestamp": "timestamp", "id": "id"}
 
 
 @router.get("/programs/{int:program_id}/events", auth=auth.READ, response=PageOut)
-def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> Page:
+def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> ListPage:
     found = ProgramEvent.objects.filter(program=program_or_404(program_id))
     return replica.read(lambda: _event_page(found, listing))
 
 
 @router.get("/events", auth=auth.READ, response=PageOut)
-def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
-    """Events of all programs and of the monitor itself, also of programs that are gone."""
+def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> ListPage:
+    """Events of all programs, also of removed ones, and of the monitor itself."""
     found = ProgramEvent.objects.all()
     of_one = found.filter(program=listing.program) if listing.program else found
     return replica.read(lambda: _event_page(of_one, listing))
 
 
-def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
-    """`search` looks at the names of program and actor."""
-    found = _in_time(found, listing).filter(of_types(listing.type, "type"), _of_severities(listing, "severity"))
+def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> ListPage:
+    """`search` searches the names of program and actor."""
+    found = _filter_time(found, listing).filter(
+        type_filter(listing.type, "type"), _severity_filter(listing, "severity")
+    )
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(actor__icontains=listing.search))
-    columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.chosen_fields(EVENT_FIELDS)
+    columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.selected_fields(EVENT_FIELDS)
     rows, count = listing.rows(found.order_by(*columns, "-seq"))
-    return listing.answer([events.as_json(event) for event in rows], count, fields)
+    return listing.page_response([events.as_json(event) for event in rows], count, fields)
 
 
 @router.get("/incidents", auth=auth.READ, response=PageOut)
-def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page:
-    """Unexpected ends. `search` looks at the program's name and the meaning."""
-    found = _in_time(Incident.objects.select_related("event"), listing)
-    found = found.filter(of_types(listing.type, "event__type"), _of_severities(listing, "event__severity"))
+def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> ListPage:
+    """Crashes. `search` searches the name of the program and the meaning."""
+    found = _filter_time(Incident.objects.select_related("event"), listing)
+    found = found.filter(type_filter(listing.type, "event__type"), _severity_filter(listing, "event__severity"))
     if listing.program:
         found = found.filter(program=listing.program)
     if listing.fingerprint:
         found = found.filter(fingerprint=listing.fingerprint)
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(meaning__icontains=listing.search))
-    columns, fields = listing.order(INCIDENT_ORDER, "-timestamp"), listing.chosen_fields(INCIDENT_FIELDS)
+    columns, fields = listing.order(INCIDENT_ORDER, "-timestamp"), listing.selected_fields(INCIDENT_FIELDS)
     rows, count = replica.read(lambda: listing.rows(found.order_by(*columns, "-id")))
-    return listing.answer([_incident(row) for row in rows], count, fields)
+    return listing.page_response([_incident(row) for row in rows], count, fields)
 
 
 @router.get("/incidents/{int:incident_id}", auth=auth.READ, response=IncidentDetail)
 def one_incident(request: HttpRequest, incident_id: int) -> dict[str, Any]:
-    """Also the last lines of the log, the metrics before and what was changed before."""
+    """With the last log lines, and the metrics and changes before the crash."""
     row = Incident.objects.select_related("event").filter(pk=incident_id).first()
     if row is None:
         raise Http404(f"There is no incident {incident_id}.")
@@ -100,15 +102,15 @@ def _incident(row: Incident) -> dict[str, Any]:
 # --- Filters --------------------------------------------------------------------------------------------
 
 
-def _in_time(found: QuerySet[M], listing: EventListing) -> QuerySet[M]:
+def _filter_time(found: QuerySet[M], listing: EventListing) -> QuerySet[M]:
     if listing.since:
         found = found.filter(timestamp__gte=listing.since)
     return found.filter(timestamp__lt=listing.until) if listing.until else found
 
 
-def _of_severities(listing: EventListing, column: str) -> Q:
+def _severity_filter(listing: EventListing, column: str) -> Q:
     words = [word.strip() for word in listing.severity.split(",") if word.strip()]
     known = ProgramEvent.Severity.values
     if unknown := [word for word in words if word not in known]:
-        raise ValidationError({"severity": f"There is no severity {unknown[0]}; known: {', '.join(known)}."})
+        raise ValidationError({"severity": f"Unknown severity {unknown[0]}; use one of {', '.join(known)}."})
     return Q(**{f"{column}__in": words}) if words else Q()

@@ -1,15 +1,15 @@
-"""Words of a query as conditions on a column."""
+"""Filters shared by routes."""
 
 from __future__ import annotations
 
 from django.db.models import Q
 
 
-def of_types(text: str, column: str) -> Q:
-    """`program.crashed,alert.*` as a condition."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    areas = [word[:-1] for word in words if word.endswith(".*")]
-    wanted = Q(**{f"{column}__in": [word for word in words if not word.endswith(".*")]}) if words else Q()
-    for area in areas:
-        wanted |= Q(**{f"{column}__startswith": area})
-    return wanted
+def type_filter(text: str, column: str) -> Q:
+    """A filter for event types such as `program.crashed,alert.*`."""
+    types = [type_.strip() for type_ in text.split(",") if type_.strip()]
+    prefixes = [type_[:-1] for type_ in types if type_.endswith(".*")]
+    condition = Q(**{f"{column}__in": [type_ for type_ in types if not type_.endswith(".*")]}) if types else Q()
+    for prefix in prefixes:
+        condition |= Q(**{f"{column}__startswith": prefix})
+    return condition

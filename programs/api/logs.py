@@ -1,4 +1,4 @@
-"""`/logs`: what programs wrote. It comes from files and may block, so it is read in threads."""
+"""`/logs`: the logs of programs. Reading files can block, so it is done in threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from ninja.errors import HttpError
 
 from core.access import Role
 from core.rest import auth
-from core.rest.auth import AuthedRequest
-from core.rest.credentials import Credentials
-from core.rest.inputs import Moment, SearchText
-from programs.connection_limits import SEATS, seats, while_allowed
+from core.rest.auth import AuthedRequest, StreamCredentials
+from core.rest.inputs import SearchText, Timestamp
+from programs.connection_limits import MAX_CONNECTIONS, connections, while_allowed
 from programs.logs.lines import Line
 from programs.logs.search import DEFAULT_TAIL, MAX_TAIL
-from programs.masked_logs import FoundLines, Output, search_everywhere
+from programs.masked_logs import FoundLines, ProgramLogs, search_all_programs
 from programs.models import Program
 from programs.schemas import FoundLinesOut, LinesOut
 
@@ -32,73 +31,75 @@ MAX_FOUND = 1000
 
 
 class Span(Schema):
-    since: Moment | None = Field(None, description="From this moment on")
-    until: Moment | None = Field(None, description="Up to this moment")
+    since: Timestamp | None = Field(None, description="Lines from this time on")
+    until: Timestamp | None = Field(None, description="Lines up to this time")
 
 
 class LogQuery(Span):
-    tail: int = Field(DEFAULT_TAIL, ge=1, le=MAX_TAIL, description="The newest so many lines")
-    q: SearchText = Field("", description="Only lines with this text, any case")
-    around: Moment | None = Field(None, description="Lines before and after this moment")
-    instance: int | None = Field(None, ge=0, le=65_535, description="Only this instance; without it all, by time")
-    stream: bool = Field(False, description="Plain text, line by line as it is written, until you hang up")
+    tail: int = Field(DEFAULT_TAIL, ge=1, le=MAX_TAIL, description="Number of lines, the newest ones")
+    q: SearchText = Field("", description="Only lines that contain this text, case-insensitive")
+    around: Timestamp | None = Field(None, description="Lines before and after this time")
+    instance: int | None = Field(
+        None, ge=0, le=65_535, description="Only this instance; default: all, sorted by time"
+    )
+    stream: bool = Field(False, description="Stream new lines as plain text until the client disconnects")
 
 
 class SearchQuery(Span):
-    q: SearchText = Field(min_length=1, description="Literal text, any case")
+    q: SearchText = Field(min_length=1, description="Literal text, case-insensitive")
     tail: int = Field(100, ge=1, le=MAX_FOUND)
 
 
 @router.get("/programs/{int:program_id}/logs", auth=auth.READ, response=LinesOut)
 async def logs_of_program(request: AuthedRequest, program_id: int, query: Query[LogQuery]) -> HttpResponseBase:
-    """The newest lines that fit, oldest first. With `around`, as many before that moment as after it."""
+    """The newest matching lines, oldest first. With `around`, as many before that time as after it."""
     if query.stream and (query.since or query.until or query.around):
-        raise ValidationError({"stream": "Goes with tail, q and instance only."})
-    output = await sync_to_async(_output)(program_id, query.instance)
+        raise ValidationError({"stream": "Can only be combined with tail, q and instance."})
+    logs = await sync_to_async(_program_logs)(program_id, query.instance)
     if query.stream:
-        if not seats.has_one_for(request.auth):
-            raise HttpError(429, f"You have {SEATS} connections open already; close one.")
-        return _stream(request, output, query)
-    found = await sync_to_async(output.read)(
+        if not connections.has_room(request.auth):
+            raise HttpError(429, f"You already have {MAX_CONNECTIONS} open connections; close one.")
+        return _stream(request, logs, query)
+    found = await sync_to_async(logs.read)(
         tail=query.tail, q=query.q, since=query.since, until=query.until, around=query.around
     )
     return HttpResponse(orjson.dumps(found), content_type="application/json")
 
 
-def _output(program_id: int, instance: int | None) -> Output:
-    return Output(program_or_404(program_id), instance)
+def _program_logs(program_id: int, instance: int | None) -> ProgramLogs:
+    return ProgramLogs(program_or_404(program_id), instance)
 
 
 @router.get("/logs", auth=auth.READ, response=FoundLinesOut)
 def search_all_logs(request: HttpRequest, query: Query[SearchQuery]) -> FoundLines:
-    """Lines of all programs that hold `q`: the newest `tail` of them, in at most about five seconds."""
-    return search_everywhere(query.q, limit=query.tail, since=query.since, until=query.until)
+    """The newest `tail` lines of all programs that contain `q`. Takes about five seconds at most."""
+    return search_all_programs(query.q, limit=query.tail, since=query.since, until=query.until)
 
 
 # --- Following ------------------------------------------------------------------------------------------
 
 
-def _stream(request: AuthedRequest, output: Output, query: LogQuery) -> StreamingHttpResponse:
+def _stream(request: AuthedRequest, logs: ProgramLogs, query: LogQuery) -> StreamingHttpResponse:
     return StreamingHttpResponse(
-        _followed(request, output, query),
+        _followed(request, logs, query),
         content_type="text/plain; charset=utf-8",
-        # The last one asks proxies, and our own compression, to pass every line on at once.
+        # X-Accel-Buffering stops proxies, and our own compression, from buffering lines.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _followed(request: AuthedRequest, output: Output, query: LogQuery) -> AsyncIterator[bytes]:
-    credentials = Credentials.of_request(request)
+async def _followed(request: AuthedRequest, logs: ProgramLogs, query: LogQuery) -> AsyncIterator[bytes]:
+    credentials = StreamCredentials.from_request(request)
 
-    def may_go_on() -> bool:
+    def may_continue() -> bool:
         principal = credentials.principal()
-        is_present = Program.objects.filter(pk=output.program.pk).exists()
-        return is_present and principal is not None and principal.may(Role.READ)
+        is_present = Program.objects.filter(pk=logs.program.pk).exists()
+        return is_present and principal is not None and principal.has_role(Role.READ)
 
-    batches = output.follow(tail=query.tail, q=query.q)
-    with seats.one_for(request.auth):
-        yield b""  # sends the headers: the client need not wait for the first line to know that it is connected
-        async for lines in while_allowed(batches, sync_to_async(may_go_on), RECHECK_SECONDS):
+    batches = logs.follow(tail=query.tail, q=query.q)
+    with connections.hold(request.auth):
+        yield b""  # sends the headers, so that the client knows it is connected before the first line
+        async for lines in while_allowed(batches, sync_to_async(may_continue), RECHECK_SECONDS):
             yield "".join(map(_plain, lines)).encode()
 
 

@@ -1,7 +1,7 @@
-"""A page of the list of programs, each with its status.
+"""Pages of the program list with statuses.
 
-Where the database can put programs in order, only those of the page are put together. An order by what they do, or
-a state that is asked for, needs to know what every one of them does.
+If the database can sort, only the statuses of one page are built. Sorting or filtering by status needs the
+statuses of all programs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from programs.payloads import ProgramStatus
 from programs.schemas import ProgramListing
 from programs.status import HostState
 
-STORED = frozenset({"id", "name"})
-Shown = list[tuple[Program, ProgramStatus]]
+DATABASE_COLUMNS = frozenset({"id", "name"})
+Rows = list[tuple[Program, ProgramStatus]]
 
 
 class HasTag(Func):
-    """Whether a list in JSON holds this text: `contains`, which Django does not have for SQLite."""
+    """Whether a JSON list contains this text. Django has no `contains` lookup for SQLite."""
 
     output_field = BooleanField()
 
@@ -39,29 +39,24 @@ class HasTag(Func):
         return self.as_sql(compiler, connection, template="%(expressions)s::text)", arg_joiner=joiner)
 
 
-def whole() -> QuerySet[Program]:
-    """Programs with all that their definition tells, in two queries."""
+def with_dependencies() -> QuerySet[Program]:
     dependencies = Prefetch("dependencies", Dependency.objects.select_related("requires"))
     return Program.objects.select_related("host").prefetch_related(dependencies)
 
 
-def page(listing: ProgramListing, columns: Sequence[str]) -> tuple[Shown, int]:
-    """The programs of the page in the order of `columns`, and how many there are in all.
-
-    Six queries at most, however many that are. What is removed while they are asked is left out.
-    """
-    seen, wanted = live.pulse(), _wanted(listing)
+def page(listing: ProgramListing, columns: Sequence[str]) -> tuple[Rows, int]:
+    """The programs of the page sorted by `columns`, and their total number. At most six queries."""
+    hosts, queryset = live.read_host_state(), _filtered(listing)
     if listing.host:
-        wanted = wanted.filter(_of_host(listing.host, seen))
-    is_stored = {column.removeprefix("-") for column in columns} <= STORED
+        queryset = queryset.filter(_on_host(listing.host, hosts))
+    is_stored = {column.removeprefix("-") for column in columns} <= DATABASE_COLUMNS
     if is_stored and listing.state is None:
-        return _in_stored_order(listing, wanted.order_by(*columns, "id"), seen)
-    return _in_live_order(listing, wanted, columns, seen)
+        return _database_order(listing, queryset.order_by(*columns, "id"), hosts)
+    return _status_order(listing, queryset, columns, hosts)
 
 
-def _wanted(listing: ProgramListing) -> QuerySet[Program]:
-    """By what the definition says: text and tag."""
-    found = whole()
+def _filtered(listing: ProgramListing) -> QuerySet[Program]:
+    found = with_dependencies()
     if listing.search:
         columns = ("name", "description", "command")
         matches = [Q(**{f"{column}__icontains": listing.search}) for column in columns]
@@ -69,27 +64,29 @@ def _wanted(listing: ProgramListing) -> QuerySet[Program]:
     return found.filter(HasTag("tags", listing.tag)) if listing.tag else found
 
 
-def _of_host(name: str, seen: HostState) -> Q:
-    """Programs that name no host belong to the default one."""
-    ids = [pk for pk, known in seen.names.items() if known == name]
-    return Q(host__in=ids) | Q(host=None) if seen.default in ids else Q(host__in=ids)
+def _on_host(name: str, hosts: HostState) -> Q:
+    # Programs without a host belong to the default host.
+    ids = [pk for pk, known in hosts.names.items() if known == name]
+    return Q(host__in=ids) | Q(host=None) if hosts.default in ids else Q(host__in=ids)
 
 
-def _in_stored_order(listing: ProgramListing, wanted: QuerySet[Program], seen: HostState) -> tuple[Shown, int]:
-    programs, count = listing.rows(wanted)
-    statuses = {status["id"]: status for status in live.chosen_programs(seen, [one.pk for one in programs])}
+def _database_order(listing: ProgramListing, queryset: QuerySet[Program], hosts: HostState) -> tuple[Rows, int]:
+    programs, count = listing.rows(queryset)
+    # A program may be removed between the two queries.
+    statuses = {status["id"]: status for status in live.programs_by_id(hosts, [one.pk for one in programs])}
     return [(one, statuses[one.pk]) for one in programs if one.pk in statuses], count
 
 
-def _in_live_order(
-    listing: ProgramListing, wanted: QuerySet[Program], columns: Sequence[str], seen: HostState
-) -> tuple[Shown, int]:
-    statuses = live.every_program(seen)
+def _status_order(
+    listing: ProgramListing, queryset: QuerySet[Program], columns: Sequence[str], hosts: HostState
+) -> tuple[Rows, int]:
+    statuses = live.all_programs(hosts)
     if listing.search or listing.tag or listing.host:
-        ids = set(wanted.values_list("pk", flat=True))
+        ids = set(queryset.values_list("pk", flat=True))
         statuses = [status for status in statuses if status["id"] in ids]
     if listing.state is not None:
         statuses = [status for status in statuses if status["state"] == listing.state]
-    shown = sort_by(statuses, columns)[listing.slice]
-    programs = whole().in_bulk([status["id"] for status in shown])
-    return [(programs[status["id"]], status) for status in shown if status["id"] in programs], len(statuses)
+    page_statuses = sort_by(statuses, columns)[listing.slice]
+    programs = with_dependencies().in_bulk([status["id"] for status in page_statuses])
+    found = [(programs[status["id"]], status) for status in page_statuses if status["id"] in programs]
+    return found, len(statuses)

@@ -1,4 +1,4 @@
-"""`/status`: how every program does, as fast as can be."""
+"""`/status`: the live status of programs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ router = Router(tags=["status"])
 
 
 class Since(Schema):
-    since: int | None = Field(None, ge=0, le=live.LARGEST_ID, description="The `revision` of an earlier answer")
+    since: int | None = Field(None, ge=0, le=live.LARGEST_ID, description="The `revision` of an earlier response")
 
 
 @router.get("/status", auth=auth.READ, response=ReportOut)
 def all_statuses(request: HttpRequest, query: Query[Since]) -> HttpResponse:
-    """All programs, or with `since` those that changed and the ids of those removed.
+    """All programs, or with `since` the changed ones and the ids of removed ones.
 
-    When that can no longer be told, the answer has everything and `full` is true: forget what you had.
+    If the changes since then are unknown, `full` is true and the response replaces everything received before.
     """
-    # Straight to JSON: checking our own answer against the schema would take longer than everything else.
+    # Not validated against the schema, because that would take longer than everything else.
     return HttpResponse(live.report_as_json(query.since), content_type="application/json")
 
 

@@ -1,8 +1,7 @@
-"""What happened, in words a person understands. Pure: from codes, types and data to text."""
+"""Texts for exit codes, events, durations and amounts. Pure functions."""
 
-from .durations import duration, ordinal
 from .exits import exit_meaning
-from .quantities import quantity
+from .quantities import duration, ordinal, quantity
 from .summaries import summary
 
 __all__ = ["duration", "exit_meaning", "ordinal", "quantity", "summary"]

@@ -1,7 +1,6 @@
-"""Definitions from other tools' files, and our own to a file. Nothing here touches the database.
+"""Imports definitions from the files of other tools and exports our own. Does not use the database.
 
-`read` never drops anything in silence: what a definition cannot hold comes back as a note.
-docs/import-export.md says key by key what becomes of what.
+`read` reports every setting that a definition cannot hold as a note. docs/import-export.md lists all keys.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ KINDS: dict[str, Reader] = {
     "systemd": systemd.read,
 }
 
-# What tells the kind, asked in this order: a name only one tool uses, then the content, then other names.
-MARKS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
+# Patterns in order: names that only one tool uses, then the content, then other names.
+DETECTION: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("procfile", "name", re.compile(r"Procfile(\..+)?\Z|.+\.procfile\Z", re.IGNORECASE)),
     ("systemd", "name", re.compile(r".+\.service\Z")),
     ("supervisor", "content", re.compile(r"^\[(program:[^\]]+|group:[^\]]+|supervisord|include)\]", re.MULTILINE)),
@@ -46,56 +45,54 @@ MARKS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 
 
 def read(text: str, *, kind: str | None = None, filename: str = "", files: Files | None = None) -> Imported:
-    """The definitions in `text`, as the JSON of the API without defaults, and notes on what they do not hold.
+    """Returns the definitions in `text` (JSON of the API without defaults), and notes about dropped settings.
 
-    `kind` is one of KINDS, guessed when None. `filename` should be absolute where the file is on this machine:
-    relative paths in it start from its folder. `files` opens what the text points to (`[include]`,
-    EnvironmentFile, .env): this machine's files by default, none with `NoFiles()`, which an upload needs.
-    Raises FormatError.
+    `kind` is one of KINDS; None detects it. Relative paths in the text start from the folder of `filename`, if it
+    is absolute. `files` opens the files that the text refers to (`[include]`, EnvironmentFile, .env). Pass
+    `NoFiles()` for uploads, because the default opens files of this machine. Raises FormatError.
     """
     return read_all([(filename, text)], kind=kind, files=files)
 
 
 def read_all(texts: Iterable[tuple[str, str]], *, kind: str | None = None, files: Files | None = None) -> Imported:
-    """Several `(filename, text)` at once, so that systemd's units can depend on each other. Raises FormatError."""
+    """Reads several `(filename, text)`, so that systemd units can depend on each other. Raises FormatError."""
     by_kind: dict[str, list[Source]] = {}
     for filename, text in texts:
         source = Source(text.removeprefix("\ufeff"), filename, files or LocalFiles())
         if len(text) > MAX_CHARACTERS:
             raise source.error("it is longer than a million characters")
         by_kind.setdefault(kind or guess(source.text, filename), []).append(source)
-    whole = Imported()
+    result = Imported()
     for found, sources in by_kind.items():
         part = _reader(found)(sources)
-        whole.definitions += part.definitions
-        whole.notes += part.notes
+        result.definitions += part.definitions
+        result.notes += part.notes
         if found != "yaml" and any("{instance" in source.text for source in sources):
-            whole.note("{instance…} in the text: here it stands for the number of the instance")
-    _refuse_doubles(whole)
-    return whole
+            result.note("{instance…} in the text: it is replaced with the number of the instance")
+    _refuse_duplicates(result)
+    return result
 
 
 def guess(text: str, filename: str) -> str:
-    """The kind of a text. Raises FormatError."""
-    looked_at = {"name": PurePath(filename).name, "content": text}
-    for kind, what, pattern in MARKS:
-        if pattern.search(looked_at[what]):
+    inputs = {"name": PurePath(filename).name, "content": text}
+    for kind, what, pattern in DETECTION:
+        if pattern.search(inputs[what]):
             return kind
-    raise FormatError(f"its kind cannot be told; say which of {', '.join(KINDS)}", filename=filename)
+    raise FormatError(f"cannot detect its kind; specify one of {', '.join(KINDS)}", filename=filename)
 
 
 def write_yaml(definitions: Iterable[Mapping[str, Any]]) -> str:
-    """The definitions (JSON of the API) as our YAML: stable order, defaults left out, secret values never."""
+    """The definitions (JSON of the API) as YAML in a stable order, without defaults and secret values."""
     return native.write(definitions)
 
 
 def _reader(kind: str) -> Reader:
     if kind not in KINDS:
-        raise FormatError(f"there is no kind {kind!r}; there are {', '.join(KINDS)}")
+        raise FormatError(f"unknown kind {kind!r}; use one of {', '.join(KINDS)}")
     return KINDS[kind]
 
 
-def _refuse_doubles(imported: Imported) -> None:
+def _refuse_duplicates(imported: Imported) -> None:
     names = [definition["name"] for definition in imported.definitions]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise FormatError(f"two programs have the same name: {', '.join(doubled)}")

@@ -1,4 +1,4 @@
-"""Files of `NAME=value` lines: systemd's EnvironmentFile, and the `.env` beside a Procfile."""
+"""Environment files with `NAME=value` lines: EnvironmentFile of systemd, and `.env` beside a Procfile."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from .draft import Draft, Files, FormatError
 
-HEAD = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
-PASSED_OVER = re.compile(r"[ \t]*(?:[#;][^\n]*)?\r?(?:\n|\Z)")
+ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
+BLANK_LINE = re.compile(r"[ \t]*(?:[#;][^\n]*)?\r?(?:\n|\Z)")
 SINGLE_QUOTED = re.compile(r"'([^']*)'[^\n]*")
 DOUBLE_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"[^\n]*', re.DOTALL)
 PLAIN = re.compile(r"(?:[^\n\\]|\\.)*\\?", re.DOTALL)
@@ -16,15 +16,15 @@ ESCAPED_IN_DOUBLE_QUOTES = re.compile(r"\\([\"\\`$])")
 
 
 def variables(text: str) -> Iterator[tuple[str, str]]:
-    """Each assignment, in order; quoted values may span lines. Raises FormatError, which shows no value."""
+    """Quoted values may span lines. Raises FormatError, whose message contains no value."""
     at = 0
     while at < len(text):
-        if blank := PASSED_OVER.match(text, at):
+        if blank := BLANK_LINE.match(text, at):
             at = blank.end()
             continue
-        head = HEAD.match(text, at)
+        head = ASSIGNMENT.match(text, at)
         if head is None:
-            raise FormatError("this is no NAME=value", line=text.count("\n", 0, at) + 1)
+            raise FormatError("expected NAME=value", line=text.count("\n", 0, at) + 1)
         value, at = _value(text, head.end())
         yield head[1], value
         at += 1
@@ -43,7 +43,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
 
 
 def add_file(draft: Draft, files: Files, path: str, *, key: str) -> bool:
-    """Puts the variables of the file at `path` on the draft. When that is not possible, a note says why."""
+    """Adds the variables of the file to the draft. If that fails, adds a note and returns False."""
     try:
         for name, value in variables(files.read(path)):
             draft.variable(name, value)

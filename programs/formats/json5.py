@@ -1,4 +1,4 @@
-"""The part of JSON5 that holds data only: comments, bare keys, single quotes, trailing commas. Code is refused."""
+"""Reads JSON5 data: comments, bare keys, single quotes, trailing commas. Refuses JavaScript code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ USE_STRICT = re.compile(r"(['\"])use strict\1\s*;?")
 KEY = re.compile(r"[\w$]+")
 PREFIX = re.compile(r"(?:module\.exports\s*=|exports\s*=|export\s+default\b)")
 CONSTANTS: Mapping[str, Any] = {"true": True, "false": False, "null": None, "undefined": None}
-DEEPEST = 50
+MAX_DEPTH = 50
 
 
 class Json5Reader:
-    """Reads one value; also the `module.exports = …` and `export default …` around it.
+    """Reads one value, optionally after `module.exports =` or `export default`.
 
-    `names` are further words with a known value, such as `__dirname`. Raises FormatError with the line.
+    `names` maps additional constants such as `__dirname` to values. Raises FormatError with the line.
     """
 
     def __init__(self, text: str, *, filename: str = "", names: Mapping[str, Any] | None = None) -> None:
@@ -43,7 +43,7 @@ class Json5Reader:
         value = self._value(0)
         self._take(";")
         if self.at < len(self.text):
-            raise self._code("after the data stands more")
+            raise self._no_data_error("unexpected text after the data")
         return value
 
     def _skip(self) -> None:
@@ -51,7 +51,7 @@ class Json5Reader:
         self.at = found.end() if found else self.at
 
     def _take(self, character: str) -> bool:
-        """Steps over `character`, and over the space around it, when it comes next."""
+        """Skips `character` and the space around it. Returns False if another character comes next."""
         self._skip()
         taken = self.text.startswith(character, self.at)
         self.at += len(character) if taken else 0
@@ -59,8 +59,8 @@ class Json5Reader:
         return taken
 
     def _value(self, depth: int) -> Any:
-        if depth > DEEPEST:
-            raise self._error(f"nested deeper than {DEEPEST} levels")
+        if depth > MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH} levels")
         if self._take("{"):
             return self._object(depth)
         if self._take("["):
@@ -77,12 +77,12 @@ class Json5Reader:
         while not self._take("}"):
             key = self._key()
             if not self._take(":"):
-                raise self._code(f"after {key!r} a colon is missing")
+                raise self._no_data_error(f"missing colon after {key!r}")
             if key in found:
-                raise self._error(f"{key!r} stands twice")
+                raise self._error(f"duplicate key {key!r}")
             found[key] = self._value(depth + 1)
             if not self._take(",") and not self.text.startswith("}", self.at):
-                raise self._code("a comma or } is missing")
+                raise self._no_data_error("missing comma or }")
         return found
 
     def _list(self, depth: int) -> list[Any]:
@@ -90,7 +90,7 @@ class Json5Reader:
         while not self._take("]"):
             found.append(self._value(depth + 1))
             if not self._take(",") and not self.text.startswith("]", self.at):
-                raise self._code("a comma or ] is missing")
+                raise self._no_data_error("missing comma or ]")
         return found
 
     def _key(self) -> str:
@@ -98,7 +98,7 @@ class Json5Reader:
             return self._string()
         word = KEY.match(self.text, self.at)
         if word is None:
-            raise self._code("a key is missing")
+            raise self._no_data_error("missing key")
         self.at = word.end()
         return word[0]
 
@@ -107,26 +107,25 @@ class Json5Reader:
         if found is None:
             raise self._error("the quote is not closed")
         if found[3] is not None and re.search(r"(?<!\\)\$\{", found[3]):
-            raise self._code("the text in back-quotes holds ${…}")
+            raise self._no_data_error("${…} in a template string")
         self.at = found.end()
         return _unescaped(next(part for part in found.groups() if part is not None))
 
     def _word(self) -> Any:
         word = WORD.match(self.text, self.at)
         if word is None:
-            raise self._code("a value is missing")
+            raise self._no_data_error("missing value")
         if word[0] not in self.names:
-            raise self._code(f"{word[0]} is not a value")
+            raise self._no_data_error(f"{word[0]} is not a value")
         self.at = word.end()
         return self.names[word[0]]
 
     def _error(self, message: str) -> FormatError:
         return FormatError(message, filename=self.filename, line=self.text.count("\n", 0, self.at) + 1)
 
-    def _code(self, message: str) -> FormatError:
-        """For what may be right JavaScript, but is no data."""
+    def _no_data_error(self, message: str) -> FormatError:
         return self._error(
-            f"{message}. Only data is read here, no code; have node write the data down: "
+            f"{message}. Code is not supported, only data; export the data with node: "
             """node -p "JSON.stringify(require('./ecosystem.config.js'))" > ecosystem.json"""
         )
 
@@ -142,7 +141,7 @@ def _number(text: str) -> int | float:
 
 def _unescaped(text: str) -> str:
     filled = ESCAPE.sub(lambda escape: _character(escape[1]), text)
-    # Two \u escapes may be the halves of one character beyond U+FFFF.
+    # Two \u escapes can be the surrogates of one character above U+FFFF.
     return filled.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

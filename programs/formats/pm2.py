@@ -1,4 +1,4 @@
-"""PM2's ecosystem file: JSON, YAML, or JavaScript that holds nothing but data."""
+"""Ecosystem files of PM2: JSON, YAML, or JavaScript with data only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .yaml_nodes import compose, construct
 
 App = dict[str, Any]
 
-# Other spellings PM2 takes for the same key.
+# Other names that PM2 accepts for a key.
 ALIASES = {
     "exec": "script",
     "cmd": "script",
@@ -31,10 +31,10 @@ INTERPRETERS = {
     ".js": "node", ".cjs": "node", ".mjs": "node", ".py": "python3", ".sh": "bash", ".rb": "ruby", ".php": "php",
     ".pl": "perl", ".coffee": "coffee", ".ls": "lsc", ".ts": "bun", ".tsx": "bun",
 }  # fmt: skip
-HOLDERS = ("apps", "pm2")  # where the apps are, unless the file is an app or a list of apps itself
+APP_KEYS = ("apps", "pm2")  # keys of the list of apps; the file can also be an app or a list of apps itself
 SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 TIME_UNITS = {"": 0.001, "s": 1, "m": 60, "h": 3600}
-# What PM2 does with exp_backoff_restart_delay.
+# The behaviour of PM2 with exp_backoff_restart_delay.
 BACKOFF = {"backoff_factor": 1.5, "backoff_max": 15, "stable_seconds": 30}
 
 
@@ -45,12 +45,12 @@ def read(sources: Sequence[Source]) -> Imported:
 def _read_one(source: Source) -> Imported:
     data = _data(source)
     imported = Imported()
-    holder = next((key for key in HOLDERS if isinstance(data, dict) and key in data), None)
-    if holder:
+    app_key = next((key for key in APP_KEYS if isinstance(data, dict) and key in data), None)
+    if app_key:
         for key in data:
-            if key != holder:
-                imported.note(f"{key}: not carried over, it defines no app")
-        data = data[holder]
+            if key != app_key:
+                imported.note(f"{key}: not imported, it defines no app")
+        data = data[app_key]
     apps = data if isinstance(data, list) else [data]
     for app in apps:
         if not isinstance(app, dict):
@@ -67,7 +67,7 @@ def _data(source: Source) -> Any:
 
 
 def _definition(given: App, source: Source) -> Draft:
-    app, doubled = _spelled(given)
+    app, duplicates = _normalise(given)
     if not isinstance(app.get("script"), str) or not app["script"].strip():
         raise source.error(f"the app {str(app.get('name', '?'))[:100]!r} has no script")
     draft = Draft(str(app.get("name") or PurePath(app["script"]).stem))
@@ -80,32 +80,32 @@ def _definition(given: App, source: Source) -> Draft:
             _rule(key)(draft, app, key)
     except ValueError as error:
         raise source.error(f"the app {draft.name!r}: {error}") from error
-    for key in doubled:
-        draft.dropped(key, "the same is said by another key")
+    for key in duplicates:
+        draft.dropped(key, "another key has the same meaning")
     return draft
 
 
-def _spelled(given: App) -> tuple[App, list[str]]:
-    """The app with PM2's main spellings and without what is undefined; and the keys that said something twice."""
+def _normalise(given: App) -> tuple[App, list[str]]:
+    """Replaces aliases and removes undefined values. Also returns the keys whose value was set twice."""
     app: App = {}
-    doubled = []
+    duplicates = []
     for key, value in sorted(given.items(), key=lambda pair: pair[0] in ALIASES):
         name = ALIASES.get(key, str(key))
         if value is None:
             continue
         if name in app:
-            doubled.append(key)
+            duplicates.append(key)
         app.setdefault(name, value)
-    return app, doubled
+    return app, duplicates
 
 
 def _command(draft: Draft, app: App) -> None:
-    """PM2 gives a script with a space to a shell, and chooses the interpreter of others by their ending."""
+    """PM2 passes a script with a space to a shell, and selects the interpreter of others by extension."""
     script = app["script"]
     if " " in script:
         draft.fields |= {"command": script, "shell": True}
         for key in app.keys() & {"args", "interpreter", "node_args"}:
-            draft.dropped(key, "PM2 gives a script with spaces to a shell, without it")
+            draft.dropped(key, "PM2 ignores it for a script with spaces, which a shell runs")
         return
     ending = PurePath(script).suffix
     interpreter = str(app.get("interpreter") or INTERPRETERS.get(ending, "none"))
@@ -121,9 +121,9 @@ def _command(draft: Draft, app: App) -> None:
 
 def _explain_interpreter(draft: Draft, script: str, ending: str) -> None:
     if ending in (".ts", ".tsx"):
-        draft.note("script: runs with bun, PM2's first choice; put another interpreter before it if you use one")
+        draft.note("script: runs with bun, the default of PM2; change the command for another interpreter")
     elif ending not in INTERPRETERS and "/" in script:
-        draft.note("script: runs by itself; PM2 would have given a text file to node")
+        draft.note("script: is executed directly; PM2 would run a text file with node")
 
 
 def _words(value: Any) -> list[str]:
@@ -133,17 +133,16 @@ def _words(value: Any) -> list[str]:
 
 
 def _string(value: Any) -> str:
-    """As JavaScript writes it into an environment."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
 def _folder(draft: Draft, app: App, source: Source) -> None:
-    """PM2 starts in the folder it is called from, which is nearly always that of its file."""
+    """PM2 starts programs in its current folder, almost always the folder of the file."""
     wanted = _string(app.get("cwd", "."))
     if folder := source.absolute(wanted):
         draft.set("working_directory", folder)
     else:
-        draft.dropped(f"cwd {wanted}", "the folder of the file is not known; set working_directory")
+        draft.dropped(f"cwd {wanted}", "the folder of the file is unknown; set working_directory")
 
 
 Rule = Callable[[Draft, App, str], None]
@@ -153,8 +152,8 @@ def _no_counterpart(draft: Draft, app: App, key: str) -> None:
     draft.dropped(key)
 
 
-def _elsewhere(draft: Draft, app: App, key: str) -> None:
-    """The key is read together with others."""
+def _read_elsewhere(draft: Draft, app: App, key: str) -> None:
+    """The key is read together with another one."""
 
 
 def _dropped(why: str) -> Rule:
@@ -169,11 +168,11 @@ def _dropped_unless(harmless: bool, why: str) -> Rule:
     return rule
 
 
-def _number(app: App, key: str, units: Mapping[str, float], least: float = 0) -> float:
-    """`300M`, `10s` or a bare number. Raises ValueError."""
+def _number(app: App, key: str, units: Mapping[str, float], minimum: float = 0) -> float:
+    """`300M`, `10s` or a number. Raises ValueError."""
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([A-Za-z]?)B?", _string(app[key]))
-    if found is None or found[2] not in units or float(found[1]) < least:
-        raise ValueError(f"{key} cannot be {_string(app[key])[:80]}")
+    if found is None or found[2] not in units or float(found[1]) < minimum:
+        raise ValueError(f"invalid {key}: {_string(app[key])[:80]}")
     return _neat(float(found[1]) * units[found[2]])
 
 
@@ -203,8 +202,8 @@ def _instances(draft: Draft, app: App, key: str) -> None:
     processors = os.cpu_count() or 1
     counts = {"max": processors, "0": processors, "-1": max(processors - 1, 1)}
     if text in counts:
-        draft.note(f"instances {text}: became {counts[text]}, by the processors of this machine")
-    count = counts.get(text) or int(_number(app, key, {"": 1}, least=1))
+        draft.note(f"instances {text}: became {counts[text]}, the number of processors of this machine")
+    count = counts.get(text) or int(_number(app, key, {"": 1}, minimum=1))
     if count > 1000:
         raise ValueError("at most 1000 instances")
     if count > 1:
@@ -217,17 +216,16 @@ def _explain_cluster(draft: Draft, app: App) -> None:
     runs_node = str(draft.fields["command"]).startswith("node ")
     if str(app.get("exec_mode", "cluster" if runs_node else "fork")).startswith("cluster"):
         draft.note(
-            "cluster mode shares one port between the instances, here each is a process of its own: "
-            "give each its port, for example PORT={instance+3000}"
+            "cluster mode shares one port between the instances; here each instance needs its own, "
+            "for example PORT={instance+3000}"
         )
 
 
 def _increment(draft: Draft, app: App, key: str) -> None:
-    """The variable grows by one with every instance."""
     name = str(app[key])
     first = _string((app.get("env") or {}).get(name, 0))
     if not re.fullmatch(r"\d{1,9}", first):
-        raise ValueError(f"{key} names {name}, which is no number in env")
+        raise ValueError(f"{key} names {name}, which is not a number in env")
     draft.variable(name, placeholder(int(first)))
 
 
@@ -240,7 +238,6 @@ def _stop_exit_codes(draft: Draft, app: App, key: str) -> None:
 
 
 def _restart_delay(draft: Draft, app: App, key: str) -> None:
-    """PM2 waits the same time before each restart."""
     if (delay := _number(app, key, TIME_UNITS)) > 0:
         draft.fields |= {"backoff_initial": delay, "backoff_factor": 1, "backoff_max": max(delay, 300)}
 
@@ -258,8 +255,8 @@ def _autorestart(draft: Draft, app: App, key: str) -> None:
 def _max_restarts(draft: Draft, app: App, key: str) -> None:
     count = int(_number(app, key, {"": 1}))
     draft.set("max_restarts", max(count, 1))
-    least = "; 0 became 1, since 0 means without limit here" if count == 0 else ""
-    draft.note(f"{key}: counts every restart here, in PM2 only those before min_uptime{least}")
+    minimum = "; 0 became 1, because 0 means unlimited here" if count == 0 else ""
+    draft.note(f"{key}: counts every restart; PM2 counts only those before min_uptime{minimum}")
 
 
 def _cron(draft: Draft, app: App, key: str) -> None:
@@ -273,8 +270,10 @@ def _namespace(draft: Draft, app: App, key: str) -> None:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("name", "script", "args", "interpreter", "node_args", "cwd", "instance_var"), _elsewhere),
-    "exec_mode": _elsewhere,
+    **dict.fromkeys(
+        ("name", "script", "args", "interpreter", "node_args", "cwd", "instance_var"), _read_elsewhere
+    ),
+    "exec_mode": _read_elsewhere,
     "env": _environment,
     "port": lambda draft, app, key: draft.variable("PORT", _string(app[key])),
     "namespace": _namespace,
@@ -288,14 +287,14 @@ RULES: dict[str, Rule] = {
     "restart_delay": _restart_delay,
     "exp_backoff_restart_delay": _growing_delay,
     "max_memory_restart": lambda draft, app, key: draft.set(
-        "max_memory_bytes", int(_number(app, key, SIZE_UNITS, least=1))
+        "max_memory_bytes", int(_number(app, key, SIZE_UNITS, minimum=1))
     ),
     "cron_restart": _cron,
     "kill_timeout": lambda draft, app, key: draft.stop_with(seconds=_number(app, key, TIME_UNITS)),
     "uid": lambda draft, app, key: draft.set("user", _string(app[key])),
     "gid": _dropped("a program runs with the groups of its user"),
-    "treekill": _dropped_unless(True, "the last SIGKILL always reaches the whole tree"),
-    "shutdown_with_message": _dropped_unless(False, "it is stopped by a signal; add a step to stop_ladder"),
+    "treekill": _dropped_unless(True, "the final SIGKILL always reaches the whole process tree"),
+    "shutdown_with_message": _dropped_unless(False, "it is stopped with a signal; add a step to stop_ladder"),
     "wait_ready": _dropped_unless(False, "use a readiness probe"),
     "watch": _dropped_unless(False, "files are not watched"),
     **dict.fromkeys(
@@ -311,15 +310,15 @@ RULES: dict[str, Rule] = {
             "merge_logs",
             "combine_logs",
         ),
-        _dropped("the log is kept by the monitor"),
+        _dropped("the monitor stores the log"),
     ),
-    **dict.fromkeys(("time", "log_date_format", "log_type"), _dropped("a log is kept as the program writes it")),
+    **dict.fromkeys(("time", "log_date_format", "log_type"), _dropped("the log contains the unchanged output")),
 }
-# Some rules overrule others, so they are followed in the order above.
-ORDER = {key: place for place, key in enumerate(RULES)}
+# Later rules override earlier ones, so the order matters.
+ORDER = {key: index for index, key in enumerate(RULES)}
 
 
 def _rule(key: str) -> Rule:
     if re.fullmatch(r"env_\S+", key):
-        return _dropped("it belongs to another --env; import the one you use as env")
+        return _dropped("it belongs to another --env; rename the one you use to env")
     return RULES.get(key, _no_counterpart)

@@ -1,4 +1,4 @@
-"""Procfile: `name: command`, one program a line, run by a shell in the folder of the file."""
+"""Procfile: one program per line, `name: command`, run by a shell in the folder of the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .env_file import add_file
 
 LINE = re.compile(r"([A-Za-z0-9_.-]+)\s*:\s*(\S.*)")
 USES_PORT = re.compile(r"\$(?:PORT\b|\{PORT\b)")
-# What foreman and honcho set: 5000 for the first line, 100 more for each further one, 1 more for each instance.
+# As foreman and honcho do: 5000 for the first line, plus 100 per line and 1 per instance.
 FIRST_PORT, PORT_STEP = 5000, 100
 
 
@@ -25,10 +25,10 @@ def _read_one(source: Source) -> Imported:
             continue
         found = LINE.fullmatch(line.strip())
         if found is None:
-            raise source.error("write name: command", number)
+            raise source.error("expected name: command", number)
         imported.add(_definition(found[1], found[2], source, len(imported.definitions)))
     if not imported.definitions:
-        raise source.error("there is no line such as web: command")
+        raise source.error("no line of the form name: command")
     return imported
 
 
@@ -39,19 +39,18 @@ def _definition(name: str, command: str, source: Source, place: int) -> Draft:
         draft.set("working_directory", source.folder)
         _dot_env(draft, source)
     else:
-        draft.dropped("the folder of the file", "it is not known; set working_directory")
+        draft.dropped("the folder of the file", "it is unknown; set working_directory")
     if USES_PORT.search(command) and "PORT" not in draft.variables:
         port = FIRST_PORT + PORT_STEP * place
         draft.variable("PORT", placeholder(port))
         draft.note(f"PORT is set to {port}, as foreman does")
     if name == "release":
         draft.fields |= {"autostart": False, "restart_policy": "never"}
-        draft.note("release runs once, when a version is deployed: it is not started by itself here")
+        draft.note("release runs once per deployment, so it is not started automatically")
     return draft
 
 
 def _dot_env(draft: Draft, source: Source) -> None:
-    """foreman and honcho read a file `.env` beside the Procfile, when there is one."""
-    path = f"{source.folder}/.env"
+    path = f"{source.folder}/.env"  # read by foreman and honcho
     if source.files.glob(path) and add_file(draft, source.files, path, key="variables"):
-        draft.note(f"the variables in {path} were taken over as they are now; later changes are not seen")
+        draft.note(f"the variables in {path} were copied; later changes have no effect")

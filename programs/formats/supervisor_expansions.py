@@ -1,4 +1,4 @@
-"""Supervisor's `%(name)s` expressions, and how the number of a process becomes `{instance}`."""
+"""Expands Supervisor's `%(name)s` expressions; the process number becomes `{instance}`."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from .draft import placeholder
 EXPRESSION = re.compile(r"%%|(?P<digits>\d*)%\((?P<name>[^)]+)\)(?P<width>[-0]?\d{0,2})(?P<type>[sd])")
 
 
-class InexpressibleError(Exception):
-    """A use of the process number that `{instance}` cannot stand for."""
+class NumberNotExpressibleError(Exception):
+    """The process number is used in a way that `{instance}` cannot express."""
 
 
 @dataclass
 class Expansions:
-    """`numbers` are the process numbers of one definition; `unknown` gathers the names nobody could fill in."""
+    """`numbers` are the process numbers of one definition; `unknown` collects names without a value."""
 
     values: Mapping[str, str]
     numbers: range
     unknown: set[str] = field(default_factory=set)
 
     def fill(self, text: str) -> str:
-        """`text` with what is known filled in. With several numbers they become placeholders.
-
-        Raises InexpressibleError.
-        """
+        """Expands known names; several numbers become a placeholder. Raises NumberNotExpressibleError."""
         return EXPRESSION.sub(self._filled, text)
 
     def fill_fixed(self, text: str) -> str:
-        """The same for a field without placeholders: the process number may stand in it only when there is one."""
+        """Like `fill`, for a field without placeholders: only a single process number is allowed."""
         if "%(process_num)" in text and len(self.numbers) > 1:
-            raise InexpressibleError("it holds %(process_num), and this field has no placeholder here")
+            raise NumberNotExpressibleError(
+                "it contains %(process_num), and this field does not support placeholders"
+            )
         return self.fill(text)
 
     def _filled(self, found: re.Match[str]) -> str:
@@ -53,7 +52,7 @@ class Expansions:
         if width == "":
             return digits + placeholder(self.numbers[0])
         if not re.fullmatch(r"0\d+", width):
-            raise InexpressibleError(f"it formats the process number as {width!r}")
+            raise NumberNotExpressibleError(f"it formats the process number as {width!r}")
         return _zero_padded(digits, int(width), self.numbers)
 
 
@@ -70,4 +69,4 @@ def _zero_padded(digits: str, width: int, numbers: range) -> str:
         return placeholder(int(digits) * 10**width + numbers[0])
     if shortest == longest or shortest >= width:
         return digits + "0" * (width - longest) + placeholder(numbers[0])
-    raise InexpressibleError("it pads the process number with zeros")
+    raise NumberNotExpressibleError("it pads the process number with zeros")

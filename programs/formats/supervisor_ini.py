@@ -1,4 +1,4 @@
-"""The sections of Supervisor's configuration, and the ways its values are read."""
+"""Sections and values of Supervisor's configuration files."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Section:
     def title(self) -> str:
         return f"{self.kind}:{self.name}" if self.name else self.kind
 
-    def refuse(self, key: str, message: str) -> NoReturn:
+    def fail(self, key: str, message: str) -> NoReturn:
         raise self.source.error(f"[{self.title}] {key}: {message}", _line_of(self.source.text, self.title, key))
 
-    def number(self, key: str, default: int = 0, *, least: int = 0, most: int = 2**31 - 1) -> int:
+    def number(self, key: str, default: int = 0, *, minimum: int = 0, maximum: int = 2**31 - 1) -> int:
         text = self.options.get(key, str(default))
-        if not re.fullmatch(r"-?\d{1,12}", text) or not least <= int(text) <= most:
-            self.refuse(key, f"{text!r} is no number from {least} to {most}")
+        if not re.fullmatch(r"-?\d{1,12}", text) or not minimum <= int(text) <= maximum:
+            self.fail(key, f"{text!r} is not a number from {minimum} to {maximum}")
         return int(text)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One key of a section, read in one of the ways Supervisor reads them. Each raises FormatError."""
+    """One key of a section. The conversions raise FormatError."""
 
     section: Section
     key: str
@@ -49,21 +49,21 @@ class Option:
     def text(self) -> str:
         return self.section.options[self.key]
 
-    def refuse(self, message: str) -> NoReturn:
-        self.section.refuse(self.key, message)
+    def fail(self, message: str) -> NoReturn:
+        self.section.fail(self.key, message)
 
-    def number(self, *, most: int = 2**31 - 1) -> int:
-        return self.section.number(self.key, most=most)
+    def number(self, *, maximum: int = 2**31 - 1) -> int:
+        return self.section.number(self.key, maximum=maximum)
 
     def boolean(self) -> bool:
         if self.text.lower() not in TRUE + FALSE:
-            self.refuse(f"{self.text!r} is neither true nor false")
+            self.fail(f"{self.text!r} is neither true nor false")
         return self.text.lower() in TRUE
 
     def size(self) -> int:
         found = re.fullmatch(r"(\d{1,15})\s*([KMG]B)?", self.text, re.IGNORECASE)
         if found is None:
-            self.refuse(f"{self.text!r} is no size; write for example 50MB")
+            self.fail(f"{self.text!r} is not a size; use for example 50MB")
         return int(found[1]) * BYTES.get((found[2] or "").upper(), 1)
 
     def filled(self) -> str:
@@ -75,7 +75,7 @@ class Option:
 
 @dataclass
 class Configuration:
-    """The sections of a file and of those it includes, the later ones winning."""
+    """The sections of a file and its includes; later options replace earlier ones."""
 
     sections: dict[str, Section] = field(default_factory=dict)
 
@@ -96,14 +96,14 @@ class Configuration:
 
 
 def sections(source: Source) -> Iterator[Section]:
-    # As Supervisor itself reads: both comment signs, and a section that comes twice is one.
+    # Like Supervisor: both comment characters, and repeated sections are merged.
     parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     try:
         parser.read_string(source.text)
     except configparser.MissingSectionHeaderError as error:
-        raise source.error("before the first [section] stands something", error.lineno) from error
+        raise source.error("text before the first [section]", error.lineno) from error
     except configparser.ParsingError as error:
-        raise source.error("this is no key=value", error.errors[0][0]) from error
+        raise source.error("expected key=value", error.errors[0][0]) from error
     for title in parser.sections():
         kind, _, name = title.partition(":")
         options = {
@@ -117,7 +117,7 @@ def include(section: Section, configuration: Configuration, imported: Imported) 
         path = section.source.absolute(pattern)
         names = section.source.files.glob(path) if path else []
         if not names:
-            imported.note(f"[include] {pattern}: no such file was found; import it by itself")
+            imported.note(f"[include] {pattern}: no such file; import it separately")
         for name in names:
             try:
                 text = section.source.files.read(name)
@@ -129,7 +129,6 @@ def include(section: Section, configuration: Configuration, imported: Imported) 
 
 
 def _line_of(text: str, title: str, key: str) -> int | None:
-    """Where `key` stands in the section, or where the section begins."""
     inside, begin = False, None
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("["):

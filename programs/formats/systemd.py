@@ -1,18 +1,19 @@
-"""systemd's service units, one or several at once, so that Requires and After become dependencies."""
+"""systemd service units; Requires, After etc. between several of them become dependencies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .draft import Draft, Imported, Source, placeholder
 from .env_file import add_file
 from .systemd_commands import PREFIXES, command_lines, joined, stop_step
-from .systemd_dependencies import KEYS as DEPENDENCY_KEYS
-from .systemd_dependencies import depend
 from .systemd_units import Unit, Value, seconds, size, split_words, units
 
+ORDER_KEYS = ("After", "Before")
+REQUIREMENT_KEYS = ("Requires", "Requisite", "BindsTo", "Wants")
+DEPENDENCY_KEYS = ORDER_KEYS + REQUIREMENT_KEYS
 RESTART = {
     "no": "never",
     "on-success": "never",
@@ -21,9 +22,11 @@ RESTART = {
     **dict.fromkeys(("on-abnormal", "on-abort", "on-watchdog"), "on-failure"),
 }
 TYPES = {
-    "forking": "it goes into the background, where it cannot be watched; have it stay in the foreground",
+    "forking": "it moves to the background, where it cannot be supervised; keep it in the foreground",
     "oneshot": "it runs once and then counts as exited",
-    **dict.fromkeys(("notify", "notify-reload", "dbus"), "its readiness is not heard here; use a readiness probe"),
+    **dict.fromkeys(
+        ("notify", "notify-reload", "dbus"), "readiness notifications are not supported; use a readiness probe"
+    ),
 }
 SYSEXITS = [
     "USAGE", "DATAERR", "NOINPUT", "NOUSER", "NOHOST", "UNAVAILABLE", "SOFTWARE", "OSERR", "OSFILE", "CANTCREAT",
@@ -35,12 +38,12 @@ HARDENING = re.compile(
     "Protect|Private|Restrict|NoNewPrivileges|Capabilit|AmbientCapabilities|SystemCall|ReadOnly|"
     "ReadWrite|Inaccessible|MemoryDeny|LockPersonality|RemoveIPC|DynamicUser|Device|IPAddress|RootDirectory"
 )
-LONGEST_STOP = 3600
+MAX_STOP_SECONDS = 3600
 
 
 @dataclass
 class Service:
-    """A unit on its way to a definition; `unknown` gathers the specifiers nobody could fill in."""
+    """`unknown` collects specifiers without a value."""
 
     unit: Unit
     draft: Draft
@@ -56,7 +59,7 @@ Rule = Callable[[Service, str, list[Value]], None]
 def read(sources: Sequence[Source]) -> Imported:
     imported = Imported()
     services = [_service(unit) for source in sources for unit in units(source)]
-    depend([(service.unit, service.draft) for service in services])
+    set_dependencies([(service.unit, service.draft) for service in services])
     for service in services:
         imported.add(service.draft)
     return imported
@@ -75,21 +78,19 @@ def _service(unit: Unit) -> Service:
         except ValueError as error:
             raise unit.source.error(f"{key}: {error}", values[-1].line) from error
     for specifier in sorted(service.unknown):
-        service.draft.note(f"{specifier}: its value is not known here, it stands as it was written")
+        service.draft.note(f"{specifier}: its value is unknown, so it was not replaced")
     if unit.stem.endswith("@"):
-        service.draft.note(
-            "a template: %i became {instance}, which counts 0, 1 and so on; {instance+N} begins at N"
-        )
+        service.draft.note("a template: %i became {instance}, which counts from 0; {instance+N} counts from N")
     return service
 
 
 def _no_counterpart(service: Service, key: str, values: list[Value]) -> None:
-    why = "the program runs without this protection" if HARDENING.match(key) else "there is nothing like it here"
+    why = "the program runs without this protection" if HARDENING.match(key) else "there is no equivalent here"
     service.draft.dropped(f"{key}={values[-1].text[:200]}", why)
 
 
-def _elsewhere(service: Service, key: str, values: list[Value]) -> None:
-    """The key is read together with others."""
+def _read_elsewhere(service: Service, key: str, values: list[Value]) -> None:
+    """The key is read together with another one."""
 
 
 def _dropped_unless(harmless: set[str], why: str) -> Rule:
@@ -109,7 +110,7 @@ def _text(field_name: str) -> Rule:
 
 
 def _description(service: Service, key: str, values: list[Value]) -> None:
-    # A description is one for all instances, so it has no placeholder.
+    # All instances share one description, so it supports no placeholder.
     text = service.fill(values[-1].text).replace(placeholder(0), "")
     service.draft.set("description", text.strip())
 
@@ -128,15 +129,14 @@ def _exec_stop(service: Service, key: str, values: list[Value]) -> None:
         if step := stop_step(line):
             service.draft.stop_first(step, wait)
         else:
-            service.draft.dropped(f"{key}={' '.join(line.words)}", "a step of stop_ladder knows no variables")
+            service.draft.dropped(f"{key}={' '.join(line.words)}", "a step of stop_ladder supports no variables")
 
 
 def _stop_seconds(service: Service) -> float:
-    """How long a step of stopping may take; the default here, 10 s, unless the unit says it."""
     given = service.unit.last("Service", "TimeoutStopSec") or service.unit.last("Service", "TimeoutSec")
     if not given:
-        return 10
-    return seconds(given) or LONGEST_STOP
+        return 10  # the default of the stop ladder
+    return seconds(given) or MAX_STOP_SECONDS
 
 
 def _stop_timeout(service: Service, key: str, values: list[Value]) -> None:
@@ -149,10 +149,10 @@ def _stop_timeout(service: Service, key: str, values: list[Value]) -> None:
 def _working_directory(service: Service, key: str, values: list[Value]) -> None:
     folder = service.fill(values[-1].text)
     if folder == "~" or "{instance" in folder or "%" in folder:
-        service.draft.dropped(f"{key}={values[-1].text}", "the folder must be written out")
+        service.draft.dropped(f"{key}={values[-1].text}", "use an absolute path without variables")
         return
     if folder.startswith("-"):
-        service.draft.note(f"{key}={folder}: the folder must exist here")
+        service.draft.note(f"{key}={folder}: the folder must exist")
     service.draft.set("working_directory", folder.lstrip("-"))
 
 
@@ -163,7 +163,7 @@ def _environment(service: Service, key: str, values: list[Value]) -> None:
             if equals:
                 service.draft.variable(name, text)
             else:
-                service.draft.dropped(f"{key}={word}", "it is no NAME=value")
+                service.draft.dropped(f"{key}={word}", "expected NAME=value")
 
 
 def _environment_file(service: Service, key: str, values: list[Value]) -> None:
@@ -173,7 +173,7 @@ def _environment_file(service: Service, key: str, values: list[Value]) -> None:
         names = files.glob(path) if re.search(r"[*?\[]", path) else []
         for name in names or [path]:
             if add_file(service.draft, files, name, key=key):
-                service.draft.note(f"{key}={name}: taken over as it is now; later changes are not seen")
+                service.draft.note(f"{key}={name}: copied; later changes have no effect")
 
 
 def _umask(service: Service, key: str, values: list[Value]) -> None:
@@ -182,19 +182,19 @@ def _umask(service: Service, key: str, values: list[Value]) -> None:
     service.draft.set("umask", values[-1].text.zfill(3))
 
 
-def _whole(text: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"[+-]?\d{1,9}", text) or not least <= int(text) <= most:
-        raise ValueError(f"{text!r} is no number from {least} to {most}")
+def _whole(text: str, minimum: int, maximum: int) -> int:
+    if not re.fullmatch(r"[+-]?\d{1,9}", text) or not minimum <= int(text) <= maximum:
+        raise ValueError(f"{text!r} is not a number from {minimum} to {maximum}")
     return int(text)
 
 
 def _open_files(service: Service, key: str, values: list[Value]) -> None:
     soft, _, hard = values[-1].text.partition(":")
     if hard and hard != soft:
-        service.draft.note(f"{key}={values[-1].text}: the first number is the limit, nothing may raise it")
+        service.draft.note(f"{key}={values[-1].text}: the first number is used as a fixed limit")
     limit = size(soft)
     if limit is None:
-        service.draft.dropped(f"{key}={values[-1].text}", "without limit is not possible")
+        service.draft.dropped(f"{key}={values[-1].text}", "unlimited is not supported")
     else:
         service.draft.set("max_open_files", limit)
 
@@ -206,25 +206,22 @@ def _memory(service: Service, key: str, values: list[Value]) -> None:
         service.draft.dropped(f"{key}={text}", "the limit must be a number of bytes")
         return
     service.draft.set("max_memory_bytes", limit)
-    service.draft.note(
-        f"{key}: became max_memory_bytes, which restarts the program; the kernel does not hold it down"
-    )
+    service.draft.note(f"{key}: became max_memory_bytes, which restarts the program instead of limiting it")
 
 
 def _restart(service: Service, key: str, values: list[Value]) -> None:
     text = values[-1].text
     if text not in RESTART:
-        raise ValueError(f"{text!r} is none of {', '.join(RESTART)}")
+        raise ValueError(f"{text!r} is not one of {', '.join(RESTART)}")
     service.draft.set("restart_policy", RESTART[text])
     if text not in RESTART.values() and text != "no":
-        service.draft.note(f"{key}={text}: became {RESTART[text]}, the nearest there is")
+        service.draft.note(f"{key}={text}: became {RESTART[text]}, the closest equivalent")
 
 
 def _restart_sec(service: Service, key: str, values: list[Value]) -> None:
-    """The same pause before each restart, or one that grows in RestartSteps up to RestartMaxDelaySec."""
     delay = seconds(values[-1].text)
     if delay is None:
-        raise ValueError("infinity is not possible; set Restart=no")
+        raise ValueError("infinity is not supported; set Restart=no")
     service.draft.fields |= {"backoff_initial": delay, "backoff_factor": 1, "backoff_max": max(delay, 300)}
 
 
@@ -233,7 +230,7 @@ def _growing_delay(service: Service, key: str, values: list[Value]) -> None:
     first = service.draft.fields.get("backoff_initial", 0.1)
     last = seconds(values[-1].text)
     if not steps or last is None or not 0 < first <= last:
-        service.draft.dropped(f"{key}={values[-1].text}", "it needs RestartSteps and a RestartSec below it")
+        service.draft.dropped(f"{key}={values[-1].text}", "it needs RestartSteps and a smaller RestartSec")
         return
     factor = min(round((last / first) ** (1 / steps), 3), 100)
     service.draft.fields |= {"backoff_initial": first, "backoff_factor": factor, "backoff_max": last}
@@ -247,7 +244,7 @@ def _success(service: Service, key: str, values: list[Value]) -> None:
         elif word.isdigit():
             codes.append(_whole(word, 0, 255))
         else:
-            service.draft.dropped(f"{key}={word}", "only exit codes count as success, no signals")
+            service.draft.dropped(f"{key}={word}", "only exit codes can count as success, not signals")
     service.draft.set("success_exit_codes", list(dict.fromkeys(codes)))
 
 
@@ -256,7 +253,7 @@ def _limit_interval(service: Service, key: str, values: list[Value]) -> None:
     if window == 0:
         service.draft.set("max_restarts", 0)
     elif window is None:
-        service.draft.dropped(f"{key}=infinity", "the window must end")
+        service.draft.dropped(f"{key}=infinity", "an unlimited window is not supported")
     else:
         service.draft.set("restart_window", window)
 
@@ -275,12 +272,12 @@ def _type(service: Service, key: str, values: list[Value]) -> None:
 def _install(service: Service, key: str, values: list[Value]) -> None:
     names = {word for value in values for word in value.text.split()}
     if not names <= AT_BOOT:
-        service.draft.dropped(f"{key}={' '.join(sorted(names))}", "it starts with the monitor, see autostart")
+        service.draft.dropped(f"{key}={' '.join(sorted(names))}", "it starts with the monitor; see autostart")
 
 
 RULES: dict[tuple[str, str], Rule] = {
     ("Unit", "Description"): _description,
-    **{("Unit", key): _elsewhere for key in DEPENDENCY_KEYS},
+    **{("Unit", key): _read_elsewhere for key in DEPENDENCY_KEYS},
     ("Service", "ExecStart"): _exec_start,
     ("Service", "Environment"): _environment,
     ("Service", "EnvironmentFile"): _environment_file,
@@ -293,7 +290,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("Service", "MemoryMax"): _memory,
     ("Service", "Restart"): _restart,
     ("Service", "RestartSec"): _restart_sec,
-    ("Service", "RestartSteps"): _elsewhere,
+    ("Service", "RestartSteps"): _read_elsewhere,
     ("Service", "RestartMaxDelaySec"): _growing_delay,
     ("Service", "SuccessExitStatus"): _success,
     **{(section, "StartLimitBurst"): _limit_burst for section in ("Service", "Unit")},
@@ -305,17 +302,63 @@ RULES: dict[tuple[str, str], Rule] = {
     ("Service", "ExecStop"): _exec_stop,
     ("Service", "Type"): _type,
     ("Service", "KillMode"): _dropped_unless(
-        {"control-group", "mixed"}, "the last SIGKILL always reaches the whole tree"
+        {"control-group", "mixed"}, "the final SIGKILL always reaches the whole process tree"
     ),
     ("Service", "SendSIGKILL"): _dropped_unless({"yes", "true", "1", "on"}, "the last step is always SIGKILL"),
-    ("Service", "StandardInput"): _dropped_unless({"null"}, "see stdin, which is null or console"),
+    ("Service", "StandardInput"): _dropped_unless({"null"}, "stdin can only be null or console"),
     **{
-        ("Service", key): _dropped_unless({"journal", "inherit"}, "the log is kept by the monitor")
+        ("Service", key): _dropped_unless({"journal", "inherit"}, "the monitor stores the log")
         for key in ("StandardOutput", "StandardError")
     },
-    ("Service", "SyslogIdentifier"): _dropped("the log is kept by the monitor"),
+    ("Service", "SyslogIdentifier"): _dropped("the monitor stores the log"),
     ("Install", "WantedBy"): _install,
     ("Install", "RequiredBy"): _install,
 }
-# Some rules overrule others, so they are followed in the order above.
-ORDER = {key: place for place, key in enumerate(RULES)}
+# Later rules override earlier ones, so the order matters.
+ORDER = {key: index for index, key in enumerate(RULES)}
+
+
+def set_dependencies(services: Sequence[tuple[Unit, Draft]]) -> None:
+    """Sets `depends_on` of each draft; adds a note for unknown units and for circular dependencies."""
+    drafts = {unit.name: draft for unit, draft in services}
+    needs: dict[str, list[str]] = {name: [] for name in drafts}
+    # Order first: when a requirement contradicts the order, the order wins.
+    for keys in (ORDER_KEYS, REQUIREMENT_KEYS):
+        for unit, draft in services:
+            for key, other in _named_units(unit, keys):
+                _add(needs, drafts, unit, draft, key, other)
+    for name, draft in drafts.items():
+        if needs[name]:
+            wanted = [{"program": drafts[other].name, "condition": "started"} for other in needs[name]]
+            draft.set("depends_on", wanted)
+
+
+def _named_units(unit: Unit, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for key in keys:
+        for name in unit.listed("Unit", key):
+            yield key, unit.fill(name, set())
+
+
+def _add(
+    needs: dict[str, list[str]], drafts: dict[str, Draft], unit: Unit, draft: Draft, key: str, other: str
+) -> None:
+    if other not in drafts:
+        draft.dropped(f"{key}={other}", "it is not among the imported units")
+        return
+    later, earlier = (other, unit.name) if key == "Before" else (unit.name, other)
+    if later == earlier or _reaches(needs, earlier, later):
+        draft.dropped(f"{key}={other}", "it would make the dependencies circular")
+    elif earlier not in needs[later]:
+        needs[later].append(earlier)
+
+
+def _reaches(needs: dict[str, list[str]], start: str, goal: str) -> bool:
+    seen, waiting = set(), [start]
+    while waiting:
+        current = waiting.pop()
+        if current == goal:
+            return True
+        if current not in seen:
+            seen.add(current)
+            waiting += needs[current]
+    return False

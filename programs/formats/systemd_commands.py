@@ -1,4 +1,4 @@
-"""ExecStart and ExecStop: systemd's command lines as ours."""
+"""Converts the command lines of ExecStart and ExecStop."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from .systemd_units import Value, has_variables, shell_word, split_words
 
 PREFIXES = {
-    "-": "a failure does not count as success here; see success_exit_codes",
-    "@": "the program is called by its own name",
-    "+": "it runs as its user, without further rights",
-    "!": "it runs as its user, without further rights",
+    "-": "a failure does not count as success; see success_exit_codes",
+    "@": "argv[0] is the name of the executable",
+    "+": "it runs as its user without elevated privileges",
+    "!": "it runs as its user without elevated privileges",
     "|": "it runs without a login shell",
 }
 KILL = re.compile(r"(?:/usr)?(?:/bin/)?kill")
@@ -21,7 +21,7 @@ MAIN_PID = ("$MAINPID", "${MAINPID}")
 
 @dataclass
 class CommandLine:
-    """The words of one command, and what its prefixes asked for."""
+    """The words and the prefixes of one command."""
 
     words: list[str]
     prefixes: str = ""
@@ -40,7 +40,6 @@ class CommandLine:
 
 
 def command_lines(values: list[Value]) -> list[CommandLine]:
-    """Every command of the assignments; a `;` between blanks parts two. Raises ValueError."""
     found = []
     for value in values:
         for part in re.split(r"\s;\s", value.text):
@@ -57,16 +56,16 @@ def command_lines(values: list[Value]) -> list[CommandLine]:
 
 
 def joined(lines: list[CommandLine]) -> tuple[str, bool]:
-    """The command and whether it needs a shell: for variables, or for several commands after each other."""
+    """The command and whether it needs a shell (for variables or several commands)."""
     if len(lines) > 1:
         return " && ".join(line.text(for_shell=True) for line in lines), True
     line = lines[0]
-    # exec: the process is then the program itself, not a shell that waits for it.
+    # With exec the process is the program itself, not a shell that waits for it.
     return ("exec " if line.needs_shell else "") + line.text(for_shell=line.needs_shell), line.needs_shell
 
 
 def stop_step(line: CommandLine) -> str | None:
-    """A step of the stop ladder: `kill -s QUIT $MAINPID` is a signal. None when only systemd could run it."""
+    """A step of the stop ladder; `kill -s QUIT $MAINPID` becomes a signal. None for an unsupported command."""
     if KILL.fullmatch(line.words[0]) and line.words[-1] in MAIN_PID:
         options = " ".join(line.words[1:-1])
         found = re.fullmatch(r"(?:-s |--signal[= ]|-)?(?:SIG)?([A-Z0-9]+)?", options)

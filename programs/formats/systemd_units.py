@@ -1,4 +1,4 @@
-"""The text of systemd's units: sections, words with systemd's quotes, specifiers, times and sizes."""
+"""Parses systemd unit files: sections, quoting, specifiers, times and sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from .draft import Source, placeholder
 
-# What `systemctl cat` writes before each file.
+# The line that `systemctl cat` writes before each file.
 FILE_HEADER = re.compile(r"^# (/\S+/([^/\s]+\.service)(?:\.d/[^/\s]+\.conf)?)[ \t]*\n", re.MULTILINE)
 SPECIFIER = re.compile(r"%(.)", re.DOTALL)
 ESCAPES = {
@@ -39,7 +39,7 @@ class Value:
 
 @dataclass
 class Unit:
-    """One service. `keys` holds, per (section, key), what was assigned; an empty assignment begins anew."""
+    """One service. `keys` has the values per (section, key); an empty assignment resets the list."""
 
     name: str  # "web.service"
     source: Source
@@ -51,29 +51,26 @@ class Unit:
 
     @property
     def program(self) -> str:
-        """The program's name; a template that is no instance yet loses its @."""
         return self.stem.removesuffix("@")
 
     def values(self, section: str, key: str) -> list[Value]:
         return self.keys.get((section, key), [])
 
     def last(self, section: str, key: str) -> str:
-        """The assignment that counts for a key with one value; empty when there is none."""
+        """The last assignment wins for a key with one value. Empty without one."""
         found = self.values(section, key)
         return found[-1].text if found else ""
 
     def listed(self, section: str, *keys: str) -> list[str]:
-        """The words of keys that hold lists of names."""
         return [word for key in keys for value in self.values(section, key) for word in value.text.split()]
 
     def specifiers(self) -> dict[str, str]:
-        """What `%n` and its like stand for; `%i` of a template is the number of the instance."""
         prefix, at, instance = self.stem.partition("@")
         instance = instance or (placeholder(0) if at else "")
         return {"n": self.name, "N": self.stem, "p": prefix, "P": prefix, "i": instance, "I": instance, "%": "%"}
 
     def fill(self, text: str, unknown: set[str]) -> str:
-        """`text` with the specifiers that can be known here; the others stay, and are added to `unknown`."""
+        """Replaces known specifiers; adds the others to `unknown` and keeps them."""
         known = self.specifiers()
 
         def filled(found: re.Match[str]) -> str:
@@ -85,7 +82,7 @@ class Unit:
 
 
 def units(source: Source) -> Iterator[Unit]:
-    """The services of a unit file, or of the output of `systemctl cat a b c`. Raises FormatError."""
+    """The services in a unit file or in the output of `systemctl cat a b c`. Raises FormatError."""
     found: dict[str, Unit] = {}
     for name, text, first_line in _files(source):
         unit = found.setdefault(name, Unit(name, source))
@@ -98,7 +95,7 @@ def _files(source: Source) -> Iterator[tuple[str, str, int]]:
     if not headers:
         name = PurePath(source.filename).name
         if not name:
-            raise source.error("the name of a program is that of its unit file, and it is not known")
+            raise source.error("the name of the unit file is unknown, and it is the name of the program")
         yield (name if name.endswith(".service") else f"{PurePath(name).stem}.service"), source.text, 1
         return
     ends = [header.start() for header in headers[1:]] + [len(source.text)]
@@ -115,7 +112,7 @@ def _parse(text: str, unit: Unit, first_line: int) -> None:
             continue
         key, equals, value = line.partition("=")
         if not equals or not section:
-            raise unit.source.error("this is neither [Section] nor Key=value", number)
+            raise unit.source.error("expected [Section] or Key=value", number)
         assigned = unit.keys.setdefault((section, key.strip()), [])
         if value.strip():
             assigned.append(Value(value.strip(), number))
@@ -124,7 +121,7 @@ def _parse(text: str, unit: Unit, first_line: int) -> None:
 
 
 def _logical_lines(text: str, first_line: int) -> Iterator[tuple[int, str]]:
-    """Lines without comments; a backslash at the end joins the next one, past comments between."""
+    """Removes comments; joins lines that end with a backslash, also across comments."""
     waiting, begin = "", first_line
     for number, line in enumerate(text.split("\n"), first_line):
         line = line.strip()
@@ -141,7 +138,7 @@ def _logical_lines(text: str, first_line: int) -> Iterator[tuple[int, str]]:
 
 
 def split_words(text: str) -> list[str]:
-    """Words as systemd splits them: either quote, C escapes everywhere, no variables. Raises ValueError."""
+    """Splits like systemd: both quotes, C escapes, no variables. Raises ValueError."""
     words: list[str] = []
     at = 0
     while at < len(text):
@@ -166,7 +163,7 @@ def _word(text: str, at: int) -> tuple[str, int]:
             parts.append(text[at])
         at += 1
     if quote:
-        raise ValueError("a quote is not closed")
+        raise ValueError("unclosed quote")
     return "".join(parts), at
 
 
@@ -188,7 +185,7 @@ def seconds(text: str) -> float | None:
             break
         total, at = total + float(found[1]) * SECONDS[found[2]], found.end()
     if at < len(text) or not text:
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     return int(total) if total.is_integer() else round(total, 6)
 
 
@@ -198,12 +195,12 @@ def size(text: str) -> int | None:
         return None
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)", text)
     if found is None:
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is not a size")
     return int(float(found[1]) * BYTES[found[2]])
 
 
 def shell_word(word: str) -> str:
-    """The word for a shell that fills in variables as systemd does: `$NAME` as a word splits, `${NAME}` not."""
+    """Quotes a word for a shell so that variables expand as in systemd: only `$NAME` as a whole word is split."""
     if re.fullmatch(r"\$[A-Za-z_]\w*", word):
         return word
     parts = re.split(r"(\$\$|\$\{[A-Za-z_]\w*\})", word)

@@ -1,4 +1,4 @@
-"""YAML as nodes that know their line, refused when it would grow beyond measure."""
+"""Parses YAML into nodes with line numbers; refuses documents that expand too much (YAML bombs)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from .draft import FormatError, Source
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
-MOST_NODES = 200_000
-DEEPEST = 50
+MAX_NODES = 200_000
+MAX_DEPTH = 50
 
 
 def compose(source: Source) -> Node | None:
-    """The one document of the text, None when it is empty. Raises FormatError."""
     node: Node | None = None
     try:
-        # Composing recurses in C, where too deep a text ends the whole process; walking the events does not.
+        # Composing recurses in C, and deep nesting would crash the process; parsing events does not recurse.
         depth = _depth(yaml.parse(source.text, Loader=LOADER))
-        if depth <= DEEPEST:
+        if depth <= MAX_DEPTH:
             node = yaml.compose(source.text, Loader=LOADER)
     except yaml.MarkedYAMLError as error:
-        raise _no_yaml(error, source) from error
+        raise _yaml_error(error, source) from error
     except yaml.YAMLError as error:
-        raise source.error(f"this is no YAML: {error}") from error
-    if depth > DEEPEST:
-        raise source.error(f"nested deeper than {DEEPEST} levels")
-    if node is not None and _size(node, {}, 0) > MOST_NODES:
-        raise source.error("its aliases (*name) unfold into too much, or into themselves")
+        raise source.error(f"invalid YAML: {error}") from error
+    if depth > MAX_DEPTH:
+        raise source.error(f"nested deeper than {MAX_DEPTH} levels")
+    if node is not None and _size(node, {}, 0) > MAX_NODES:
+        raise source.error("its aliases (*name) expand too much or refer to themselves")
     return node
 
 
@@ -40,32 +39,32 @@ def _depth(events: Iterable[yaml.Event]) -> int:
     for event in events:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         deepest = max(deepest, depth)
-        if deepest > DEEPEST:
+        if deepest > MAX_DEPTH:
             break
     return deepest
 
 
 def construct(node: Node | None, source: Source) -> Any:
-    """Plain Python values, as YAML's own rules read them. Raises FormatError."""
+    """Plain Python values by the rules of YAML. Raises FormatError."""
     try:
         return None if node is None else yaml.SafeLoader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
-        raise _no_yaml(error, source) from error
-    except ValueError as error:  # a date that is none
-        raise source.error(f"this is no YAML: {error}") from error
+        raise _yaml_error(error, source) from error
+    except ValueError as error:  # an invalid date
+        raise source.error(f"invalid YAML: {error}") from error
 
 
-def _no_yaml(error: yaml.MarkedYAMLError, source: Source) -> FormatError:
+def _yaml_error(error: yaml.MarkedYAMLError, source: Source) -> FormatError:
     at = error.problem_mark.line + 1 if error.problem_mark else None
-    return source.error(f"this is no YAML: {error.problem or error.context}", at)
+    return source.error(f"invalid YAML: {error.problem or error.context}", at)
 
 
 def _size(node: Node, known: dict[int, int], depth: int) -> int:
-    """How many values the node unfolds into. A node inside itself, or one too deep, counts as too many."""
-    if depth > DEEPEST:
-        return MOST_NODES + 1
+    """The number of values after expanding aliases; above MAX_NODES for a recursive or too deep node."""
+    if depth > MAX_DEPTH:
+        return MAX_NODES + 1
     if id(node) not in known:
-        known[id(node)] = MOST_NODES + 1
+        known[id(node)] = MAX_NODES + 1  # found again during its own expansion: the node contains itself
         known[id(node)] = 1 + sum(_size(child, known, depth + 1) for child in _children(node))
     return known[id(node)]
 
@@ -83,7 +82,7 @@ def line(node: Node) -> int:
 
 
 def pairs(node: MappingNode, source: Source) -> dict[str, Node]:
-    """Key → value. `<<: *name` gives what the mapping itself does not say. Raises FormatError for a key twice."""
+    """Key → value, including merged ones (`<<: *name`). Raises FormatError for a duplicate key."""
     own: dict[str, Node] = {}
     merged: dict[str, Node] = {}
     for key, value in node.value:
@@ -94,7 +93,7 @@ def pairs(node: MappingNode, source: Source) -> dict[str, Node]:
         if not isinstance(key, ScalarNode):
             raise source.error("a key must be a text", line(key))
         if key.value in own:
-            raise source.error(f"{key.value!r} stands twice", line(key))
+            raise source.error(f"duplicate key {key.value!r}", line(key))
         own[str(key.value)] = value
     return {**merged, **own}
 

@@ -1,4 +1,4 @@
-"""What the file system must do for a rotation, and what to do where it cannot. Linux calls live only here."""
+"""File system operations for log rotation, with fallbacks. The only module with Linux system calls for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from io import FileIO
 from typing import Any, cast
 
 COPY_BYTES = 4 * 1024 * 1024
-PUNCH_HOLE = 0x02 | 0x01  # with KEEP_SIZE
+PUNCH_HOLE = 0x02 | 0x01  # the kernel requires FALLOC_FL_KEEP_SIZE with it
 COLLAPSE_RANGE = 0x08
-# EINVAL: allocation units above the block size (bigalloc). EPERM: a container's call filter.
+# EINVAL: ext4 with bigalloc, whose clusters are larger than a block. EPERM: the seccomp filter of a container.
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM})
 
 
@@ -21,6 +21,7 @@ def _libc_fallocate() -> Callable[..., Any] | None:
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
+    # On 32-bit glibc only fallocate64 takes 64-bit offsets; other C libraries can lack it.
     call = getattr(libc, "fallocate64", None) or libc.fallocate
     call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     return cast(Callable[..., Any], call)
@@ -42,7 +43,7 @@ def block_size(file: FileIO) -> int:
 
 
 def copy_some(source: FileIO, offset: int, target: FileIO, size: int) -> int:
-    """Append up to `size` bytes from `offset` on to `target`, in the kernel where it can. 0 at the end."""
+    """Appends up to `size` bytes from `offset` to `target`, in the kernel if possible. Returns 0 at the end."""
     size = min(size, COPY_BYTES)
     if hasattr(os, "copy_file_range"):
         try:
@@ -55,35 +56,35 @@ def copy_some(source: FileIO, offset: int, target: FileIO, size: int) -> int:
 
 
 def write_all(file: FileIO, data: bytes) -> None:
-    """Write all of it or raise: a single write on a filling disk says only how far it came."""
     rest = memoryview(data)
+    # One write on a filling disk can write a part without an error; the next one then raises ENOSPC.
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def write_durably(file: FileIO, data: bytes) -> None:
-    """Put `data` at the head of the file and wait until the disk has it; nothing else of the file is flushed."""
-    if hasattr(os, "RWF_DSYNC"):
+    """Overwrites the head of the file with `data` and waits until it is on disk."""
+    if hasattr(os, "RWF_DSYNC"):  # unlike fsync, does not flush the megabytes that the program has just written
         os.pwritev(file.fileno(), [data], 0, os.RWF_DSYNC)
         return
     _write_at(file, 0, data)
     os.fsync(file.fileno())
 
 
-def collapse(file: FileIO, _done: int, upto: int) -> None:
-    """Cut the head off in one step: readers and the appending program see either all of it or nothing."""
+def collapse_range(file: FileIO, _done: int, upto: int) -> None:
+    """Removes the head atomically, also for concurrent readers and the appending program."""
     fallocate(file, COLLAPSE_RANGE, 0, upto)
 
 
-def punch(file: FileIO, done: int, upto: int) -> None:
-    """Give the head's blocks back, all but the first; offsets stay. `done` bytes were given back before."""
+def punch_hole(file: FileIO, done: int, upto: int) -> None:
+    """Frees the blocks of the head except the first, which holds the stamp. `done` bytes are already free."""
     start = max(done, block_size(file))
     if start < upto:
         fallocate(file, PUNCH_HOLE, start, upto - start)
 
 
-def shift(file: FileIO, _done: int, upto: int) -> None:
-    """Move the rest of the file to its head and cut. A line written during the last step is lost."""
+def shift_to_front(file: FileIO, _done: int, upto: int) -> None:
+    """Copies the rest of the file to its head and truncates. Loses lines written between the last two calls."""
     head, at = block_size(file), 0
     file.seek(upto)
     first = file.read(head)
@@ -108,17 +109,17 @@ Removal = Callable[[FileIO, int, int], None]
 
 
 def remove_head(file: FileIO, done: int, upto: int) -> Removal:
-    """Free the first `upto` bytes by the best way this file system knows; `done` of them are free already.
+    """Frees the first `upto` bytes, `done` of which are already free, with the best method available.
 
-    Returns the way taken: `collapse` and `punch` lose nothing, `shift` may.
+    Returns the method used: `collapse_range` and `punch_hole` lose nothing, `shift_to_front` can lose lines.
     """
-    for way in (collapse, punch):
+    for remove in (collapse_range, punch_hole):
         try:
-            way(file, done, upto)
+            remove(file, done, upto)
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
         else:
-            return way
-    shift(file, done, upto)
-    return shift
+            return remove
+    shift_to_front(file, done, upto)
+    return shift_to_front

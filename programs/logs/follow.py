@@ -1,4 +1,4 @@
-"""Follows logs as they grow, across rotations, by looking at their size: a program's writes ring no bell."""
+"""Follows logs like `tail -F`, across rotations, by polling their size."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from .archives import PIECE_BYTES
-from .index import Notes
-from .lines import Chunk, Feed, Line, backwards, iso_millis, line_start, line_text
+from .index import TimeIndex
+from .lines import Chunk, Line, LineSplitter, chunks_before, iso_millis, line_start, line_text
 from .paths import LogFile
 from .reader import Piece, Reader
 
 POLL_SECONDS = 0.15
-# An unfinished line (a prompt, a progress bar) is shown after this long without more.
-HOLD_SECONDS = 1.0
-# Who falls further behind than this misses lines rather than time, and is told how many bytes.
-BEHIND_BYTES = 4 * 1024 * 1024
+# An unfinished line (a prompt, a progress bar) is shown after this time.
+PARTIAL_LINE_SECONDS = 1.0
+# A follower that falls further behind skips ahead and reports how many bytes it skipped.
+MAX_LAG_BYTES = 4 * 1024 * 1024
 
 
 class Follower:
-    """The lines of one log as they come, beginning with the last `tail` that are there already.
+    """Yields new lines of one log, starting with the last `tail` existing ones.
 
-    `read_new` reads at most PIECE_BYTES; an unfinished line is held back until its newline or HOLD_SECONDS.
+    `read_new` reads at most PIECE_BYTES. It returns an unfinished line after PARTIAL_LINE_SECONDS.
     """
 
     def __init__(self, log: LogFile, *, tail: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = log
         self._tail = tail
         self._clock = clock
-        self._feed: Feed | None = None
-        self._notes = Notes()
-        self._seen: tuple[int, int, int] | None = None
-        self._held_at: float | None = None
+        self._splitter: LineSplitter | None = None
+        self._index = TimeIndex()
+        self._last_state: tuple[int, int, int] | None = None
+        self._partial_since: float | None = None
 
     def has_news(self) -> bool:
-        """Whether `read_new` may return something. Costs one stat."""
-        return self._is_overdue() or self._feed is None or self._seen != self._mark()
+        """Whether `read_new` may return lines. Costs one stat."""
+        return self._is_overdue() or self._splitter is None or self._last_state != self._file_state()
 
     def read_new(self) -> list[Line]:
-        """The lines since the last call, oldest first; call again at once while `has_news`."""
-        mark = self._mark()
+        """The lines since the last call, oldest first. Call it again immediately while `has_news`."""
+        state = self._file_state()
         lines: list[Line] = []
-        if self._feed is None or mark != self._seen:
+        if self._splitter is None or state != self._last_state:
             with Reader(self.log) as reader:
                 lines = self._advance(reader)
-                self._seen = mark if self._feed and self._feed.position >= reader.end else None
+                self._last_state = state if self._splitter and self._splitter.position >= reader.end else None
         if self._is_overdue():
-            lines += self._flushed()
+            lines += self._flush()
         return lines
 
     async def lines(self) -> AsyncGenerator[list[Line], None]:
-        """Batches for ever; close the iterator to stop."""
+        """Never ends; close the iterator to stop."""
         async for batch in _poll([self]):
             yield batch
 
-    def _mark(self) -> tuple[int, int, int]:
+    def _file_state(self) -> tuple[int, int, int]:
         try:
             stat = self.log.live.stat()
         except FileNotFoundError:
@@ -63,52 +63,51 @@ class Follower:
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def _advance(self, reader: Reader) -> list[Line]:
-        feed = self._feed or Feed(_tail_start(reader, self._tail))
-        if reader.end < feed.position:  # the program, or somebody, cut the file
-            feed = Feed(reader.live_start)
-        self._feed = feed
-        self._notes = Notes.up_to(reader)
-        lines = self._skip(reader, feed) if reader.end - feed.position > BEHIND_BYTES else []
-        piece = reader.after(feed.position)
-        if not piece.data and feed.position < reader.end:
-            piece = Piece(reader.end, b"")  # nothing of it can be read any more
-        if piece.start > feed.position:
-            lines += [*self._flushed(), self._marker(feed.position, piece.start)]
-        lines += self._shown(feed.push(piece))
-        if not feed.held:
-            self._held_at = None
-        elif self._held_at is None or len(lines):
-            self._held_at = self._clock()
+        splitter = self._splitter or LineSplitter(_tail_start(reader, self._tail))
+        if reader.end < splitter.position:  # the program or someone else truncated the file
+            splitter = LineSplitter(reader.live_start)
+        self._splitter = splitter
+        self._index = TimeIndex.of_reader(reader)
+        lines = self._skip(reader, splitter) if reader.end - splitter.position > MAX_LAG_BYTES else []
+        piece = reader.after(splitter.position)
+        if not piece.data and splitter.position < reader.end:
+            piece = Piece(reader.end, b"")  # the bytes in between were deleted
+        if piece.start > splitter.position:
+            lines += [*self._flush(), self._skip_note(splitter.position, piece.start)]
+        lines += self._to_lines(splitter.push(piece))
+        if not splitter.partial:
+            self._partial_since = None
+        elif self._partial_since is None or len(lines):
+            self._partial_since = self._clock()
         return lines
 
-    def _skip(self, reader: Reader, feed: Feed) -> list[Line]:
-        lines, before = self._flushed(), feed.position
-        feed.position = line_start(reader, reader.end - PIECE_BYTES)
-        return [*lines, self._marker(before, feed.position)]
+    def _skip(self, reader: Reader, splitter: LineSplitter) -> list[Line]:
+        lines, before = self._flush(), splitter.position
+        splitter.position = line_start(reader, reader.end - PIECE_BYTES)
+        return [*lines, self._skip_note(before, splitter.position)]
 
     def _is_overdue(self) -> bool:
-        return self._held_at is not None and self._clock() - self._held_at >= HOLD_SECONDS
+        return self._partial_since is not None and self._clock() - self._partial_since >= PARTIAL_LINE_SECONDS
 
-    def _flushed(self) -> list[Line]:
-        self._held_at = None
-        return self._shown(self._feed.flush() if self._feed else None)
+    def _flush(self) -> list[Line]:
+        self._partial_since = None
+        return self._to_lines(self._splitter.flush() if self._splitter else None)
 
-    def _shown(self, chunk: Chunk | None) -> list[Line]:
+    def _to_lines(self, chunk: Chunk | None) -> list[Line]:
         if chunk is None:
             return []
         return [
-            {"time": iso_millis(self._notes.time_at(end)), "text": line_text(raw)} for end, raw in chunk.lines()
+            {"time": iso_millis(self._index.time_at(end)), "text": line_text(raw)} for end, raw in chunk.lines()
         ]
 
-    def _marker(self, before: int, after: int) -> Line:
-        return {"time": iso_millis(self._notes.time_at(after)), "text": f"… {after - before:,} bytes skipped"}
+    def _skip_note(self, before: int, after: int) -> Line:
+        return {"time": iso_millis(self._index.time_at(after)), "text": f"… {after - before:,} bytes skipped"}
 
 
 def _tail_start(reader: Reader, count: int) -> int:
-    """Where the last `count` finished lines begin, or fewer when they are long."""
     start = line_start(reader, reader.end)
-    for chunk in backwards(reader, start):
-        if count <= 0 or reader.end - chunk.start > BEHIND_BYTES // 2:
+    for chunk in chunks_before(reader, start):
+        if count <= 0 or reader.end - chunk.start > MAX_LAG_BYTES // 2:
             break
         starts = [chunk.start, *(end for end, _ in chunk.lines()[:-1])]
         start = starts[max(len(starts) - count, 0)]
@@ -117,7 +116,7 @@ def _tail_start(reader: Reader, count: int) -> int:
 
 
 async def follow(logs: Sequence[LogFile], *, tail: int = 0) -> AsyncGenerator[list[Line], None]:
-    """The lines of several instances as they come, each batch ordered by time and its lines numbered."""
+    """Follows several instances. Each batch is sorted by time, and each line has an `instance`."""
     async for batch in _poll([Follower(log, tail=tail) for log in logs]):
         yield batch
 

@@ -1,7 +1,7 @@
-"""When which part of a log was written: pairs (logical offset, Unix seconds), noted while the log grows.
+"""The time index of a log: entries (logical offset, Unix seconds) that map positions to times.
 
-A note says: up to this offset the log had grown by this time. A line is dated by the first note at or after its
-end, so it was written between that time and the note before: within one tick of the agent.
+The agent adds an entry per tick in which the log has grown: at this time the log ended at this offset. The time of
+a line is that of the first entry at or after its end, so it is accurate to one tick.
 """
 
 from __future__ import annotations
@@ -15,38 +15,37 @@ from collections.abc import Iterable
 from io import FileIO
 
 from .filesystem import write_all
-from .paths import LogFile, create_private, private
+from .paths import LogFile, create_private, open_existing, private_opener
 from .reader import Reader
 
 logger = logging.getLogger(__name__)
 
-NOTE = struct.Struct("=Qd")
+ENTRY = struct.Struct("=Qd")
 MISSING = (0, 0, 0)
-MAX_NOTES = 8192  # 128 KiB; at one note every 2 s the newest two hours keep them all
+MAX_ENTRIES = 8192  # 128 KiB; with one entry every 2 s, the last two hours are never thinned out
 
 
-class Notes:
-    """The notes of one log, for look-ups."""
-
+class TimeIndex:
     def __init__(self, data: bytes = b"") -> None:
-        data = data[: len(data) // NOTE.size * NOTE.size]
+        data = data[: len(data) // ENTRY.size * ENTRY.size]
         self.offsets = array("Q", data)[::2]
         self.times = array("d", data)[1::2]
 
     @classmethod
-    def load(cls, log: LogFile) -> Notes:
+    def load(cls, log: LogFile) -> TimeIndex:
         try:
-            return cls(log.time_index.read_bytes())
+            with open_existing(log.time_index) as file:
+                return cls(file.read())
         except FileNotFoundError:
             return cls()
 
     @classmethod
-    def up_to(cls, reader: Reader) -> Notes:
-        """With what was written since the last note, dated by the live file's last write."""
-        notes = cls.load(reader.log)
-        if reader.modified is not None and reader.end > notes.last_offset:
-            notes.append(reader.end, reader.modified)
-        return notes
+    def of_reader(cls, reader: Reader) -> TimeIndex:
+        """Adds an entry for the bytes written since the last one, with the live file's modification time."""
+        index = cls.load(reader.log)
+        if reader.modified is not None and reader.end > index.last_offset:
+            index.append(reader.end, reader.modified)
+        return index
 
     @property
     def last_offset(self) -> int:
@@ -54,89 +53,89 @@ class Notes:
 
     def append(self, offset: int, time: float) -> None:
         self.offsets.append(offset)
+        # The clock can go back, but `bisect` needs sorted times.
         self.times.append(max(time, self.times[-1]) if self.times else time)
 
     def time_at(self, end: int) -> float | None:
-        """When a line that ends at the offset `end` was written, at the latest."""
+        """The time of a line that ends at the offset `end`. None after the last entry."""
         at = bisect_left(self.offsets, end)
         return self.times[at] if at < len(self.times) else None
 
     def offset_before(self, time: float) -> int:
-        """All that ends at or below it was written before `time`."""
+        """Lines that end at or below the result were written before `time`."""
         return self._offset(bisect_left(self.times, time))
 
     def offset_until(self, time: float) -> int:
-        """All that ends at or below it was written at or before `time`."""
+        """Lines that end at or below the result were written at or before `time`."""
         return self._offset(bisect_right(self.times, time))
 
     def _offset(self, count: int) -> int:
         return self.offsets[count - 1] if count else 0
 
 
-class TimeIndex:
-    """Writes the notes of all logs, tick by tick. There must be only one writer: the agent's worker thread."""
+class TimeIndexWriter:
+    """Adds entries to the time indexes of all logs. Only one writer may exist: the agent's worker thread."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int, int]] = {}
+        self._states: dict[str, tuple[int, int, int]] = {}
 
-    def note(self, logs: Iterable[LogFile], now: float) -> None:
-        """Note where each log ends at `now` (Unix seconds). An unchanged log costs one stat.
+    def update(self, logs: Iterable[LogFile], now: float) -> None:
+        """Records the end of each log at `now` (Unix seconds). An unchanged log costs one stat.
 
-        A note that cannot be written is reported in the monitor's log and tried again at the next tick.
+        Logs errors and tries again in the next tick.
         """
-        seen, errors = {}, []
+        states, errors = {}, []
         for log in logs:
             name = log.live_name
             try:
                 stat = os.stat(name)  # noqa: PTH116
-                seen[name] = mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-                if self._seen.get(name) != mark:
-                    _note(log, now)
+                states[name] = state = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                if self._states.get(name) != state:
+                    _record(log, now)
             except FileNotFoundError:
-                seen[name] = MISSING
+                states[name] = MISSING
             except OSError as error:
-                seen.pop(name, None)
+                states.pop(name, None)
                 errors.append(error)
         if errors:
-            logger.warning("Time indexes that could not be written: %d, for example: %s", len(errors), errors[0])
-        self._seen = seen
+            logger.warning("%d time indexes could not be written, for example: %s", len(errors), errors[0])
+        self._states = states
 
     def size(self, log: LogFile) -> int | None:
-        """Of the live file at the last note; None where the note failed."""
-        seen = self._seen.get(log.live_name)
-        return seen[1] if seen else None
+        state = self._states.get(log.live_name)
+        return state[1] if state else None
 
 
-def _note(log: LogFile, now: float) -> None:
-    with Reader(log) as reader, FileIO(log.time_index, "a+", opener=private) as file:
+def _record(log: LogFile, now: float) -> None:
+    with Reader(log) as reader, FileIO(log.time_index, "a+", opener=private_opener) as file:
         time = now if reader.modified is None else min(now, reader.modified)
-        count, torn = divmod(file.tell(), NOTE.size)
-        if torn:
-            file.truncate(count * NOTE.size)
-        last_offset, last_time = _last_note(file, count)
-        if reader.end > last_offset and time >= last_time and count < MAX_NOTES:
-            write_all(file, NOTE.pack(reader.end, time))
+        count, torn = divmod(file.tell(), ENTRY.size)
+        if torn:  # a crash wrote only a part of the last entry
+            file.truncate(count * ENTRY.size)
+        last_offset, last_time = _last_entry(file, count)
+        if reader.end > last_offset and time >= last_time and count < MAX_ENTRIES:
+            write_all(file, ENTRY.pack(reader.end, time))
         elif reader.end != last_offset:
             _rewrite(reader, time)
 
 
-def _last_note(file: FileIO, count: int) -> tuple[int, float]:
+def _last_entry(file: FileIO, count: int) -> tuple[int, float]:
     if not count:
         return 0, 0.0
-    file.seek((count - 1) * NOTE.size)
-    offset, time = NOTE.unpack(file.read(NOTE.size))
+    file.seek((count - 1) * ENTRY.size)
+    offset, time = ENTRY.unpack(file.read(ENTRY.size))
     return offset, time
 
 
 def _rewrite(reader: Reader, time: float) -> None:
-    """Thin a full index, or bring it in line after the log was cut from outside or the clock went back."""
-    old = Notes.load(reader.log)
+    """Thins out a full index; repairs one after the log was truncated or the clock went back."""
+    old = TimeIndex.load(reader.log)
     pairs = zip(old.offsets, old.times, strict=True)
-    notes = [(offset, min(then, time)) for offset, then in pairs if reader.start < offset < reader.end]
-    if len(notes) > MAX_NOTES // 2:
-        half = len(notes) // 2
-        notes = notes[:half:2] + notes[half:]
+    entries = [(offset, min(then, time)) for offset, then in pairs if reader.start < offset < reader.end]
+    if len(entries) > MAX_ENTRIES // 2:
+        half = len(entries) // 2
+        entries = entries[:half:2] + entries[half:]
     part = reader.log.time_index.with_suffix(".times.part")
     with create_private(part) as file:
-        write_all(file, b"".join(NOTE.pack(*note) for note in [*notes, (reader.end, time)]))
+        write_all(file, b"".join(ENTRY.pack(*entry) for entry in [*entries, (reader.end, time)]))
     part.rename(reader.log.time_index)

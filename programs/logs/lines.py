@@ -1,4 +1,4 @@
-"""Bytes of a log into lines a person can be shown."""
+"""Splits the bytes of a log into lines and strips terminal control sequences."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from core.timeformat import iso
 
 from .reader import Piece, Reader
 
-# A longer line is cut there, and the rest of it never held in memory.
+# Longer lines are cut, so that a log without newlines cannot fill the memory.
 MAX_LINE_BYTES = 64 * 1024
-CUT = "…"
+ELLIPSIS = "…"
 
 
 class Line(TypedDict):
     time: str | None
     text: str
-    instance: NotRequired[int]  # where lines of several instances are merged
+    instance: NotRequired[int]  # only when lines of several instances are merged
 
 
 class Lines(TypedDict):
@@ -34,102 +34,98 @@ CONTROL = re.compile(
     r"|\x1b[ -/]*[0-~]"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-# Bytes without which no text above can be there (0xC2 begins the UTF-8 form of 0x80 to 0x9F).
-SUSPECTS = bytes(set(range(0x20)) - set(b"\t\n")) + b"\x7f\xc2"
+# A cheap pre-check: without one of these bytes CONTROL cannot match (0xC2 starts the UTF-8 form of 0x80 to 0x9F).
+CONTROL_BYTES = bytes(set(range(0x20)) - set(b"\t\n")) + b"\x7f\xc2"
 
 
 def clean(data: bytes) -> str:
-    """Text without terminal sequences and control characters except tab and newline; bad UTF-8 is replaced."""
+    """Removes terminal sequences and control characters except tab and newline; replaces invalid UTF-8."""
     text = data.decode("utf-8", "replace")
-    suspicious = len(data.translate(None, SUSPECTS)) < len(data)
+    suspicious = len(data.translate(None, CONTROL_BYTES)) < len(data)
     return CONTROL.sub("", text) if suspicious else text
 
 
 def line_text(raw: bytes) -> str:
-    """What is shown of one line."""
     text = clean(raw[:MAX_LINE_BYTES])
-    return text + CUT if len(raw) > MAX_LINE_BYTES else text
+    return text + ELLIPSIS if len(raw) > MAX_LINE_BYTES else text
 
 
 def iso_millis(seconds: float | None) -> str | None:
-    """Unix seconds as ISO 8601 UTC with milliseconds."""
     return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC), "milliseconds")
 
 
 class Chunk(NamedTuple):
-    """Whole lines. `end` is exact; `data` may lack what was cut from an overlong first or last line."""
+    """Complete lines. `data` can be shorter than `end - start` when the first or last line was cut."""
 
     start: int
     data: bytes
     end: int
 
     def lines(self) -> list[tuple[int, bytes]]:
-        """(logical offset after the line, its bytes without the newline), oldest first."""
+        """(logical offset after the line, bytes without the newline), oldest first."""
         raws = self.data.removesuffix(b"\n").split(b"\n")
         ends = list(accumulate((len(raw) + 1 for raw in raws), initial=self.start))[1:]
         return [*zip(ends[:-1], raws[:-1], strict=True), (self.end, raws[-1])]
 
 
-class Feed:
-    """Turns bytes that come in order into chunks of whole lines, holding an unfinished line back."""
+class LineSplitter:
+    """Splits consecutive pieces into chunks of complete lines; keeps an unfinished line for later."""
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self.held = b""
+        self.partial = b""
 
     def push(self, piece: Piece) -> Chunk | None:
-        """Bytes are missing before `piece` when it starts above `position`; then the held line is dropped."""
-        if piece.start > self.position:
-            self.held = b""
+        if piece.start > self.position:  # bytes in between were deleted, so the two halves are not one line
+            self.partial = b""
         self.position = piece.start + len(piece.data)
         whole, newline, rest = piece.data.rpartition(b"\n")
         if not newline:
-            self.held = _bounded(self.held + rest)
+            self.partial = _shorten(self.partial + rest)
             return None
-        whole, self.held = self.held + whole + newline, _bounded(rest)
+        whole, self.partial = self.partial + whole + newline, _shorten(rest)
         end = self.position - len(rest)
         return Chunk(end - len(whole), whole, end)
 
     def flush(self) -> Chunk | None:
-        """The unfinished line as it is."""
-        data, self.held = self.held, b""
+        data, self.partial = self.partial, b""
         return Chunk(self.position - len(data), data, self.position) if data else None
 
 
-def _bounded(line: bytes) -> bytes:
+def _shorten(line: bytes) -> bytes:
     return line[: MAX_LINE_BYTES + 1]
 
 
-def forwards(reader: Reader, start: int) -> Iterator[Chunk]:
-    """Whole lines from `start` on, oldest first; at last what the program has not finished yet."""
-    feed = Feed(start)
-    while (piece := reader.after(feed.position)).data:
-        if chunk := feed.push(piece):
+def chunks_from(reader: Reader, start: int) -> Iterator[Chunk]:
+    """Chunks from `start`, oldest first; the last one can be an unfinished line."""
+    splitter = LineSplitter(start)
+    while (piece := reader.after(splitter.position)).data:
+        if chunk := splitter.push(piece):
             yield chunk
-    if chunk := feed.flush():
+    if chunk := splitter.flush():
         yield chunk
 
 
-def backwards(reader: Reader, end: int) -> Iterator[Chunk]:
-    """Whole lines before `end`, newest first, read piece by piece."""
+def chunks_before(reader: Reader, end: int) -> Iterator[Chunk]:
+    """Chunks before `end`, newest first, reading one piece at a time."""
     tail, tail_end = b"", end
     at = end
     while (piece := reader.before(at)).data:
         at = piece.start
         head, newline, lines = piece.data.partition(b"\n")
         if not newline:
-            tail = _bounded(head + tail)
+            tail = _shorten(head + tail)
             continue
         start = at + len(head) + 1
         if lines or tail:
             yield Chunk(start, lines + tail, tail_end)
-        tail, tail_end = _bounded(head + newline), start
+        tail, tail_end = _shorten(head + newline), start
     if tail:
         yield Chunk(at, tail, tail_end)
 
 
 def line_start(reader: Reader, position: int) -> int:
-    """Where the line begins that goes on at `position`, looked for as far back as a line may be long."""
+    """The start of the line that contains `position`, at most MAX_LINE_BYTES before it."""
     at = position
     while at > position - MAX_LINE_BYTES and (piece := reader.before(at)).data:
         at = piece.start + piece.data.rfind(b"\n") + 1

@@ -1,4 +1,4 @@
-"""Reads a log by logical offset, across archives and the live file, right also while it rotates."""
+"""Reads a log by logical offset, across archives and the live file, also during a rotation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import NamedTuple
 
 from .archives import PIECE_BYTES, UnreadableArchiveError, read_piece
-from .layout import survey
-from .paths import Archive, Kind, LogFile
+from .layout import read_layout
+from .paths import Archive, Kind, LogFile, open_existing
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Bytes `start` to `end`, in an archive or, without one, in the live file."""
+    """Bytes `start` to `end` of the log. They are in the live file if `archive` is None."""
 
     start: int
     end: int
@@ -34,19 +34,19 @@ class Segment(NamedTuple):
 
 
 class Reader:
-    """A view of one log from `start` to `end`. Short-lived: what is appended later belongs to the next one.
+    """A snapshot of one log from `start` to `end`; it does not see bytes appended later.
 
-    After `budget` bytes it pretends that there are no more, and is `exhausted`.
+    After `budget` bytes it returns no more data and `exhausted` is true.
     """
 
     def __init__(self, log: LogFile, budget: float = math.inf) -> None:
         self.log = log
         self.budget = budget
         try:
-            self._live: FileIO | None = FileIO(log.live)
+            self._live: FileIO | None = open_existing(log.live)
         except FileNotFoundError:
             self._live = None
-        self._layout = survey(log, self._live)
+        self._layout = read_layout(log, self._live)
         self.start = self._layout.start
         self.end = self._layout.end
         self.live_start = self._layout.archived
@@ -60,39 +60,41 @@ class Reader:
             self._live.close()
 
     def before(self, position: int) -> Piece:
-        """Up to PIECE_BYTES that end at `position`, or lower where bytes are missing; empty at the beginning."""
-        return self._steady(lambda: self._before(position), Piece(position, b""))
+        """Up to PIECE_BYTES that end at `position`, or earlier if bytes are missing. Empty at the start."""
+        return self._read_consistent(lambda: self._before(position), Piece(position, b""))
 
     def after(self, position: int) -> Piece:
-        """Up to PIECE_BYTES that begin at `position`, or higher where bytes are missing; empty at the end."""
-        return self._steady(lambda: self._after(position), Piece(position, b""))
+        """Up to PIECE_BYTES that start at `position`, or later if bytes are missing. Empty at the end."""
+        return self._read_consistent(lambda: self._after(position), Piece(position, b""))
 
     @property
     def exhausted(self) -> bool:
         return self.budget <= 0
 
-    def _steady(self, read: Callable[[], Iterator[Piece]], nothing: Piece) -> Piece:
-        """The first piece with content that no rotation disturbed."""
+    def _read_consistent(self, read: Callable[[], Iterator[Piece]], nothing: Piece) -> Piece:
+        """Reads the first piece with content; repeats if a rotation moved bytes in the meantime."""
         if self.exhausted:
             return nothing
+        # Rotation does not lock: after each read, check that the layout it relied on is still the same.
         for _ in range(RETRIES):
             layout = self._layout
             try:
                 piece = next((piece for piece in read() if piece.data), nothing)
             except FileNotFoundError:
-                self._layout = survey(self.log, self._live)
+                self._layout = read_layout(self.log, self._live)
                 continue
             if piece.start >= layout.archived:
-                self._layout = survey(self.log, self._live)
+                self._layout = read_layout(self.log, self._live)
             if (self._layout.base, self._layout.archived) == (layout.base, layout.archived):
                 self.budget -= len(piece.data)
                 return piece
-        raise OSError(errno.EBUSY, "rotates faster than it can be read", str(self.log.live))
+        raise OSError(errno.EBUSY, "the log rotates faster than it can be read", str(self.log.live))
 
     def _before(self, position: int) -> Iterator[Piece]:
         for segment in reversed(self._segments()):
             if segment.start < position:
                 high = min(position, segment.end)
+                # Read along the borders of gzip members, so that each is decompressed once.
                 low = high - 1 - (high - 1 - segment.start) % PIECE_BYTES
                 yield self._read(segment, low, high)
 
@@ -110,12 +112,11 @@ class Reader:
         return [segment for segment in segments if segment.start < segment.end]
 
     def _read(self, segment: Segment, low: int, high: int) -> Piece:
-        """Bytes `low` to `high`, which lie within one piece counted from the segment's start."""
         try:
             if segment.archive:
                 return Piece(low, _read_archive(segment.archive, low - segment.start, high - segment.start))
         except UnreadableArchiveError as error:
-            logger.warning("leaving out a piece of the log: %s", error)
+            logger.warning("skipping an unreadable part of a log: %s", error)
             return Piece(low, b"")
         return Piece(low, _read_at(self._live, low - self._layout.base, high - low) if self._live else b"")
 
@@ -124,7 +125,7 @@ def _read_archive(archive: Archive, low: int, high: int) -> bytes:
     if archive.kind is Kind.COMPRESSED:
         number, offset = divmod(low, PIECE_BYTES)
         return read_piece(archive.path, number)[offset : offset + high - low]
-    with FileIO(archive.path) as file:
+    with open_existing(archive.path) as file:
         return _read_at(file, low, high - low)
 
 

@@ -1,7 +1,7 @@
-"""Finds lines in the logs of one program: the last ones, those with a text, those of a time.
+"""Searches the logs of one program by text and time, newest lines first.
 
-The work is bounded: a log is read piece by piece, newest first, never whole. `truncated` in an answer means that
-more lines fit than it holds, or that it stopped looking after SCAN_BYTES.
+Reads at most SCAN_BYTES per log, one piece at a time. `truncated` in a result means that more lines match, or that
+the search stopped after SCAN_BYTES.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from core.timeformat import in_utc
 
-from .index import Notes
-from .lines import Chunk, Line, Lines, backwards, clean, forwards, iso_millis, line_start, line_text
+from .index import TimeIndex
+from .lines import Chunk, Line, Lines, chunks_before, chunks_from, clean, iso_millis, line_start, line_text
 from .paths import LogFile
 from .reader import Reader
 
@@ -35,12 +35,12 @@ def read(
     until: datetime | None = None,
     around: datetime | None = None,
 ) -> Lines:
-    """The newest `tail` lines (200 unless told, at most 5,000) that fit, oldest first.
+    """Returns the newest `tail` matching lines (default 200, at most 5,000), oldest first.
 
-    `q` is literal text in any case; `since` and `until` bound the lines' times; with `around`, up to `tail` lines
-    before that moment and as many from it on. Times without a zone are UTC.
+    `q` is a literal, case-insensitive text. `since` and `until` limit the time of the lines. `around` returns up
+    to `tail` lines before that time and up to `tail` from it on. Times without a zone are UTC.
     """
-    return _answer([log], _query(tail, q, since, until, around))
+    return _search_logs([log], _query(tail, q, since, until, around))
 
 
 def read_program(
@@ -53,28 +53,28 @@ def read_program(
     until: datetime | None = None,
     around: datetime | None = None,
 ) -> Lines:
-    """As `read`, for several instances of one program merged by time; each line then says its `instance`."""
-    return _answer([LogFile(directory, index) for index in indexes], _query(tail, q, since, until, around))
+    """Like `read` for several instances, merged by time. With more than one, each line has an `instance`."""
+    return _search_logs([LogFile(directory, index) for index in indexes], _query(tail, q, since, until, around))
 
 
 def last_lines(log: LogFile, count: int, max_bytes: int, *, end: int | None = None) -> list[Line]:
-    """The last `count` lines, the newest of them, as many as fit into `max_bytes` of UTF-8 text.
+    """The last `count` lines before the logical offset `end` (default: the end of the log).
 
-    With `end`, a logical offset, those the program had written when the log had grown to it.
+    Returns fewer, the newest, if they exceed `max_bytes` of UTF-8.
     """
     with Reader(log, budget=SCAN_BYTES) as reader:
         reader.end = reader.end if end is None else min(end, reader.end)
-        hits = _Search(reader, _query(count, None, None, None, None)).found().before
+        matches = _Search(reader, _query(count, None, None, None, None)).run().before
     kept: list[Line] = []
-    for hit in reversed(hits):
-        max_bytes -= len(hit.text.encode()) + 1
+    for match in reversed(matches):
+        max_bytes -= len(match.text.encode()) + 1
         if max_bytes < 0:
             break
-        kept.append(_line(hit, numbered=False))
+        kept.append(_line(match, numbered=False))
     return kept[::-1]
 
 
-class Hit(NamedTuple):
+class Match(NamedTuple):
     time: float | None
     text: str
     instance: int
@@ -88,11 +88,11 @@ class Query:
     until: float | None
     around: float | None
 
-    def fits(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         return self.needle in text.casefold()
 
     def candidates(self, chunk: Chunk) -> list[tuple[int, bytes]]:
-        """The lines that may fit, found in the whole chunk at once: ten times as fast as line by line."""
+        """Lines that may match. Searches the whole chunk at once, ten times as fast as line by line."""
         if not self.needle:
             return chunk.lines()
         text = clean(chunk.data).casefold()
@@ -109,45 +109,43 @@ def _query(
     return Query(count, (q or "").casefold(), _seconds(since), _seconds(until), _seconds(around))
 
 
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else in_utc(moment).timestamp()
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else in_utc(time).timestamp()
 
 
-class Found(NamedTuple):
-    """Hits of one log, oldest first, before and from the asked moment on."""
+class LogMatches(NamedTuple):
+    """Matches in one log, oldest first, before and from the `around` time on."""
 
-    before: list[Hit]
-    after: list[Hit]
+    before: list[Match]
+    after: list[Match]
     truncated: bool
 
 
 class _Search:
-    """One query in one log."""
-
     def __init__(self, reader: Reader, query: Query) -> None:
         self.reader = reader
         self.query = query
-        self.notes = Notes.up_to(reader)
-        self.low = 0 if query.since is None else self.notes.offset_before(query.since)
-        self.high = reader.end if query.until is None else self.notes.offset_until(query.until)
+        self.index = TimeIndex.of_reader(reader)
+        self.low = 0 if query.since is None else self.index.offset_before(query.since)
+        self.high = reader.end if query.until is None else self.index.offset_until(query.until)
 
-    def found(self) -> Found:
+    def run(self) -> LogMatches:
         around = self.query.around
-        middle = self.high if around is None else self.notes.offset_before(around)
-        if middle < self.reader.end:
+        middle = self.high if around is None else self.index.offset_before(around)
+        if middle < self.reader.end:  # a line that was half written at that time belongs to what follows
             middle = line_start(self.reader, middle)
-        before, more_before = self.pick(self.newest(middle))
-        after, more_after = ([], False) if around is None else self.pick(self.oldest(middle))
-        return Found(before[::-1], after, more_before or more_after or self.reader.exhausted)
+        before, more_before = self.take(self.newest(middle))
+        after, more_after = ([], False) if around is None else self.take(self.oldest(middle))
+        return LogMatches(before[::-1], after, more_before or more_after or self.reader.exhausted)
 
     def newest(self, position: int) -> Iterator[tuple[int, bytes]]:
-        for chunk in backwards(self.reader, position):
+        for chunk in chunks_before(self.reader, position):
             yield from reversed(self.in_bounds(chunk))
             if chunk.start <= self.low:
                 return
 
     def oldest(self, position: int) -> Iterator[tuple[int, bytes]]:
-        for chunk in forwards(self.reader, position):
+        for chunk in chunks_from(self.reader, position):
             yield from self.in_bounds(chunk)
             if chunk.end >= self.high:
                 return
@@ -155,39 +153,38 @@ class _Search:
     def in_bounds(self, chunk: Chunk) -> list[tuple[int, bytes]]:
         return [line for line in self.query.candidates(chunk) if self.low < line[0] <= self.high]
 
-    def pick(self, lines: Iterator[tuple[int, bytes]]) -> tuple[list[Hit], bool]:
-        """The first `tail` lines that fit, and whether there is one more."""
-        hits: list[Hit] = []
+    def take(self, lines: Iterator[tuple[int, bytes]]) -> tuple[list[Match], bool]:
+        matches: list[Match] = []
         for end, raw in lines:
             text = line_text(raw)
-            if not self.query.fits(text):
+            if not self.query.matches(text):
                 continue
-            if len(hits) >= self.query.tail:
-                return hits, True
-            hits.append(Hit(self.notes.time_at(end), text, self.reader.log.index))
-        return hits, False
+            if len(matches) >= self.query.tail:
+                return matches, True
+            matches.append(Match(self.index.time_at(end), text, self.reader.log.index))
+        return matches, False
 
 
-def _find(log: LogFile, query: Query) -> Found:
+def _search_log(log: LogFile, query: Query) -> LogMatches:
     with Reader(log, budget=SCAN_BYTES) as reader:
-        return _Search(reader, query).found()
+        return _Search(reader, query).run()
 
 
-def _answer(logs: Sequence[LogFile], query: Query) -> Lines:
-    finds = [_find(log, query) for log in logs]
-    before = _merged([found.before for found in finds])
-    after = _merged([found.after for found in finds])
+def _search_logs(logs: Sequence[LogFile], query: Query) -> Lines:
+    results = [_search_log(log, query) for log in logs]
+    before = _merge([result.before for result in results])
+    after = _merge([result.after for result in results])
     kept = before[max(len(before) - query.tail, 0) :] + after[: query.tail]
-    truncated = any(found.truncated for found in finds) or len(kept) < len(before) + len(after)
-    return {"lines": [_line(hit, numbered=len(logs) > 1) for hit in kept], "truncated": truncated}
+    truncated = any(result.truncated for result in results) or len(kept) < len(before) + len(after)
+    return {"lines": [_line(match, numbered=len(logs) > 1) for match in kept], "truncated": truncated}
 
 
-def _merged(hits: list[list[Hit]]) -> list[Hit]:
-    return list(heapq.merge(*hits, key=lambda hit: math.inf if hit.time is None else hit.time))
+def _merge(matches: list[list[Match]]) -> list[Match]:
+    return list(heapq.merge(*matches, key=lambda match: math.inf if match.time is None else match.time))
 
 
-def _line(hit: Hit, *, numbered: bool) -> Line:
-    line: Line = {"time": iso_millis(hit.time), "text": hit.text}
+def _line(match: Match, *, numbered: bool) -> Line:
+    line: Line = {"time": iso_millis(match.time), "text": match.text}
     if numbered:
-        line["instance"] = hit.instance
+        line["instance"] = match.instance
     return line

@@ -1,20 +1,20 @@
-"""Health probes: the questions (http, tcp, exec, log), the verdict, and the tasks that keep asking."""
+"""Health probes (http, tcp, exec, log): the checks, the resulting health, and the tasks that run them."""
 
-from .base import Outcome, Probe, ProbeContext, ProbeFailedError
+from .base import Probe, ProbeContext, ProbeFailedError, ProbeResult
 from .checks import CHECKS, check
 from .http import http_request
 from .prober import Prober
-from .state import ProbeState, Verdict
+from .state import HealthUpdate, ProbeState
 
 __all__ = [
     "CHECKS",
-    "Outcome",
+    "HealthUpdate",
     "Probe",
     "ProbeContext",
     "ProbeFailedError",
+    "ProbeResult",
     "ProbeState",
     "Prober",
-    "Verdict",
     "check",
     "http_request",
 ]

@@ -1,4 +1,4 @@
-"""What a probe is, what it may use of its program, and what comes out."""
+"""The types that all probes share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from programs.definition import values
 from programs.placeholders import fill
 
 LABELS: dict[str, Callable[[str], str]] = {
@@ -18,33 +19,25 @@ LABELS: dict[str, Callable[[str], str]] = {
 
 
 class ProbeFailedError(Exception):
-    """The program did not answer as it should; the text says how."""
+    """The check failed; the message is shown to people."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """One probe of one process. `period` and `timeout` in seconds; `failures` in a row make it unhealthy."""
-
-    kind: str
-    target: str
-    purpose: str = "liveness"
-    period: float = 10
-    timeout: float = 1
-    failures: int = 3
+class Probe(values.Probe):
+    """The probe of one process: `target` without placeholders."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], index: int) -> Self:
-        """From the JSON of a definition, for the process `index`. Raises PlaceholderError."""
+        """From the JSON of a definition, for the instance `index`. Raises PlaceholderError."""
         return cls(**{**fields, "target": fill(fields["target"], index)})
 
     @property
     def label(self) -> str:
-        """The probe in a sentence; without passwords in an address, or arguments of a command."""
+        """For messages: without passwords in a URL and without the arguments of a command."""
         return f"{self.kind} {LABELS[self.kind](self.target)}"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProbeResult:
     ok: bool
     detail: str
     seconds: float
@@ -56,12 +49,12 @@ def _no_lines() -> Iterable[str]:
 
 @dataclass
 class ProbeContext:
-    """What the probes of one process share.
+    """Shared by the probes of one process.
 
     `environment`, `working_directory` and `spawn` (further arguments of Popen: user, group, extra_groups) are
-    those of the program, for exec probes. `environment` must not hold the monitor's mark, or a probe could be
-    taken for a part of the program. `new_lines` returns the lines of the program's log since its last call, at
-    first since the process started; it may be a generator and is read as far as time allows.
+    those of the program, for exec probes. `environment` must not contain the monitor's marker variable, or the
+    command would count as part of the program. `new_lines` returns the log lines since its last call, the first
+    time since the process started. It may be a generator, which is read until the timeout.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How each kind of probe asks. `check` runs one and always comes back within the probe's timeout."""
+"""The check of each kind of probe. `check` runs one and returns within the timeout of the probe."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from http import HTTPStatus
 from itertools import islice
 
 from . import command
-from .base import Outcome, Probe, ProbeContext, ProbeFailedError
-from .connect import open_connection
-from .http import http_request
+from .base import Probe, ProbeContext, ProbeFailedError, ProbeResult
+from .http import http_request, open_connection
 
-LINES_AT_A_TIME = 500
+LINES_PER_BATCH = 500
 
 Check = Callable[[Probe, ProbeContext], Awaitable[str]]
 
-# What is said instead of the system's own words, most specific first.
+# Replacements for messages of the operating system, most specific first.
 REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (ConnectionRefusedError, "connection refused: nobody listens there"),
-    (ConnectionResetError, "the connection was broken off"),
-    (BrokenPipeError, "the connection was broken off"),
-    (socket.gaierror, "the name of the host is not known"),
+    (ConnectionRefusedError, "connection refused: nothing listens on this port"),
+    (ConnectionResetError, "the connection was reset"),
+    (BrokenPipeError, "the connection was reset"),
+    (socket.gaierror, "the host name cannot be resolved"),
 )
 
 
-async def check(probe: Probe, context: ProbeContext) -> Outcome:
-    """Asks once. Whatever goes wrong is an outcome that is not ok; only a cancellation is raised."""
+async def check(probe: Probe, context: ProbeContext) -> ProbeResult:
+    """Never raises, except when cancelled: every error is a result with `ok=False`."""
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    started = loop.time()
     try:
         async with asyncio.timeout(probe.timeout):
             detail = await CHECKS[probe.kind](probe, context)
         ok = True
     except TimeoutError:
-        ok, detail = False, f"no answer within {probe.timeout:g} s"
+        ok, detail = False, f"no response within {probe.timeout:g} s"
     except (ProbeFailedError, OSError, ValueError, EOFError) as error:
         ok, detail = False, _reason(error)
-    return Outcome(ok, detail, loop.time() - begun)
+    return ProbeResult(ok, detail, loop.time() - started)
 
 
 def _reason(error: Exception) -> str:
@@ -56,7 +55,7 @@ async def _http(probe: Probe, context: ProbeContext) -> str:
 async def _tcp(probe: Probe, context: ProbeContext) -> str:
     host, _, port = probe.target.rpartition(":")
     if not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
-        raise ProbeFailedError(f"{probe.target} is no address: write host:port")
+        raise ProbeFailedError(f"{probe.target} is not a valid address; use host:port")
     _, writer = await open_connection(host.strip("[]"), int(port))
     writer.transport.abort()
     return "connected"
@@ -65,33 +64,33 @@ async def _tcp(probe: Probe, context: ProbeContext) -> str:
 async def _exec(probe: Probe, context: ProbeContext) -> str:
     code, output = await command.run(shlex.split(probe.target), context)
     if code != 0:
-        ending = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-        raise ProbeFailedError(f"{ending}: {output}" if output else ending)
+        reason = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+        raise ProbeFailedError(f"{reason}: {output}" if output else reason)
     return output or "exit code 0"
 
 
 async def _log(probe: Probe, context: ProbeContext) -> str:
-    """Literal text, once seen always seen. Lines that time does not suffice for are left to the next check."""
+    """Succeeds for ever once the literal text was found. The next check reads on where a timeout stopped."""
     context.wanted_texts.add(probe.target)
     if probe.target not in context.seen_texts:
-        await _look_through(context)
+        await _scan_log(context)
         context.unread_lines = iter(context.new_lines())
-        await _look_through(context)
+        await _scan_log(context)
     if probe.target not in context.seen_texts:
-        raise ProbeFailedError("it has not appeared in the log")
-    return "it appeared in the log"
+        raise ProbeFailedError("the text has not appeared in the log")
+    return "the text appeared in the log"
 
 
-async def _look_through(context: ProbeContext) -> None:
-    """Looks for every wanted text in the unread lines; pauses now and then, for the loop and the timeout."""
-    read = LINES_AT_A_TIME
-    while read == LINES_AT_A_TIME:
+async def _scan_log(context: ProbeContext) -> None:
+    # One pass looks for the texts of all log probes of the process, because each line is read only once.
+    read = LINES_PER_BATCH
+    while read == LINES_PER_BATCH:
         read = 0
-        for line in islice(context.unread_lines, LINES_AT_A_TIME):
+        for line in islice(context.unread_lines, LINES_PER_BATCH):
             context.seen_texts.update(text for text in context.wanted_texts if text in line)
             read += 1
         if read:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # lets the timeout and other tasks run
 
 
 CHECKS: dict[str, Check] = {"http": _http, "tcp": _tcp, "exec": _exec, "log": _log}

@@ -1,4 +1,4 @@
-"""Runs the command of an exec probe. Nothing it started is left over, whether it ends, hangs or is called off."""
+"""Runs the command of an exec probe and kills everything it started, also on timeout and cancellation."""
 
 from __future__ import annotations
 
@@ -13,53 +13,52 @@ from programs.supervisor.mount_check import check_answers
 
 from .base import ProbeContext
 
-KEPT_BYTES = 500
+OUTPUT_BYTES = 500
 READ_BYTES = 64 * 1024
-MOST_LAST_READS = 16
+MAX_FINAL_READS = 16
 REAP_SECONDS = 1.0
 REAP_POLL_SECONDS = 0.01
 
 
 class _Output:
-    """The end of what a child writes. Read all the time, so that the child never waits for its reader.
+    """The last OUTPUT_BYTES that a child writes. Reads continuously, so that the child never blocks on a full
+    pipe.
 
-    Where the event loop cannot watch a pipe (Windows), the output is thrown away.
+    Discards the output where the event loop cannot watch a pipe (Windows).
     """
 
     def __init__(self) -> None:
         self.child_end = subprocess.DEVNULL
         self._end: int | None = None
-        self._kept = b""
+        self._tail = b""
         if os.name == "posix":
             self._end, self.child_end = os.pipe()
             os.set_blocking(self._end, False)
             asyncio.get_running_loop().add_reader(self._end, self._read)
 
     def _read(self) -> bool:
-        """Takes what is there; False at the end, or when there is nothing yet."""
         if self._end is None:
             return False
         try:
             piece = os.read(self._end, READ_BYTES)
         except BlockingIOError:
             return False
-        self._kept = (self._kept + piece)[-KEPT_BYTES:]
+        self._tail = (self._tail + piece)[-OUTPUT_BYTES:]
         if not piece:
             asyncio.get_running_loop().remove_reader(self._end)
         return bool(piece)
 
-    def started(self) -> None:
-        """The child has its own copy of its end now, or could not be started."""
+    def close_child_end(self) -> None:
         if self.child_end >= 0:
             os.close(self.child_end)
             self.child_end = subprocess.DEVNULL
 
     def text(self) -> str:
-        # Bounded: somebody who left the session may still hold the pipe and write without end.
-        for _ in range(MOST_LAST_READS):
+        # Bounded: a process that left the session can still hold the pipe and write for ever.
+        for _ in range(MAX_FINAL_READS):
             if not self._read():
                 break
-        return clean(self._kept).strip()
+        return clean(self._tail).strip()
 
     def close(self) -> None:
         if self._end is not None:
@@ -68,19 +67,19 @@ class _Output:
             self._end = None
 
 
-async def run(words: Sequence[str], context: ProbeContext) -> tuple[int, str]:
-    """The exit code (negative for a signal) and the end of the output. Raises OSError.
+async def run(argv: Sequence[str], context: ProbeContext) -> tuple[int, str]:
+    """Returns the exit code (negative for a signal) and the end of the output. Raises OSError.
 
-    Called off, it kills the command and everything in the command's group.
+    Kills the process group of the command when cancelled.
     """
-    check_answers(context.working_directory or "/", words[0])
+    check_answers(context.working_directory or "/", argv[0])
     output = _Output()
     try:
-        process = _start(words, context, output)
+        process = _start(argv, context, output)
         try:
-            await _ended(process.pid)
+            await _wait_for_exit(process.pid)
         finally:
-            # Still unreaped, so its number, and that of its group, cannot be another's yet.
+            # The child is not reaped yet, so no other process or group can have its id.
             platform.kill_group(process.pid)
             await reap(process)
         return process.returncode, output.text()
@@ -88,10 +87,10 @@ async def run(words: Sequence[str], context: ProbeContext) -> tuple[int, str]:
         output.close()
 
 
-def _start(words: Sequence[str], context: ProbeContext, output: _Output) -> subprocess.Popen[bytes]:
+def _start(argv: Sequence[str], context: ProbeContext, output: _Output) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            words,
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=output.child_end,
             stderr=output.child_end,
@@ -101,28 +100,28 @@ def _start(words: Sequence[str], context: ProbeContext, output: _Output) -> subp
             **context.spawn,
         )
     finally:
-        output.started()
+        output.close_child_end()
 
 
-async def _ended(pid: int) -> None:
-    """Returns when the child has ended, without reaping it."""
-    ended = asyncio.Event()
+async def _wait_for_exit(pid: int) -> None:
+    # Only watches the pid: the caller kills the group before the child is reaped and its pid can be reused.
+    exited = asyncio.Event()
     who = platform.identity(pid)
     if who is None:
         return
     try:
-        watch = platform.watch(who, ended.set)
+        watch = platform.watch(who, exited.set)
     except ProcessLookupError:
         return
     try:
-        await ended.wait()
+        await exited.wait()
     finally:
         watch.close()
 
 
 async def reap(process: subprocess.Popen[bytes]) -> None:
-    """Collects a child that was killed. One that the kernel will not let go yet is collected by a later start."""
+    """Reaps a killed child. One in uninterruptible sleep is left; `subprocess` reaps it at a later start."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + REAP_SECONDS
-    while process.poll() is None and loop.time() < deadline:  # noqa: ASYNC110  (after SIGKILL a matter of moments)
+    while process.poll() is None and loop.time() < deadline:  # noqa: ASYNC110  (after SIGKILL it takes milliseconds)
         await asyncio.sleep(REAP_POLL_SECONDS)

@@ -1,6 +1,6 @@
-"""One small HTTP/1.1 request: no redirects, no proxies, no cookies, and never more than a bounded answer.
+"""A minimal HTTP/1.1 client for probes: no redirects, proxies or cookies, and a bounded response.
 
-Written on asyncio streams because a client library would double the agent's memory.
+Uses asyncio streams, because a client library would double the memory of the agent.
 """
 
 from __future__ import annotations
@@ -8,28 +8,34 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import socket
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from .base import ProbeFailedError
-from .connect import open_connection
+from core.single_flight import SingleFlight
 
-LONGEST_HEAD = 16 * 1024
-LONGEST_BODY = 64 * 1024
-MOST_INTERIM_ANSWERS = 10
+from .base import ProbeFailedError
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 64 * 1024
+MAX_INTERIM_RESPONSES = 10
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LAST_CHUNK = b"0\r\n\r\n"
 BODILESS = (204, 304)
 
+AddressInfo = list[tuple[Any, ...]]
+_lookups: SingleFlight[AddressInfo] = SingleFlight()
+
 
 async def http_request(method: str, url: str, *, timeout: float) -> int:
-    """The status of the answer, once it was received wholly or as far as it is looked at.
+    """Returns the status after it has read the body, or the first MAX_BODY_BYTES of it.
 
-    `timeout` is for everything together, in seconds. Raises TimeoutError, OSError, or ProbeFailedError for what
-    is no HTTP.
+    `timeout` covers the whole request, in seconds. Raises TimeoutError, OSError, or ProbeFailedError for an
+    invalid URL or response.
     """
     parts = _parts(url)
     host = parts.hostname or ""
@@ -37,18 +43,18 @@ async def http_request(method: str, url: str, *, timeout: float) -> int:
         reader, writer = await open_connection(
             host,
             DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
-            limit=LONGEST_HEAD,
+            limit=MAX_HEAD_BYTES,
             **_tls(host) if parts.scheme == "https" else {},
         )
         try:
             writer.write(_request(method, parts))
             await writer.drain()
-            status, headers = await _answer(reader)
+            status, headers = await _read_response(reader)
             if status not in BODILESS:
-                await _pass_over_body(reader, headers)
+                await _skip_body(reader, headers)
             return status
         finally:
-            # Not close(): a peer that hangs in the middle of TLS would hold up the closing, too.
+            # Not close(): it would wait for a peer that hangs in the TLS handshake.
             writer.transport.abort()
 
 
@@ -58,12 +64,12 @@ def _parts(url: str) -> SplitResult:
         if parts.scheme in DEFAULT_PORTS and parts.hostname and parts.port != 0:
             return parts
     except ValueError as error:
-        raise ProbeFailedError(f"{url} is no web address: {error}") from error
-    raise ProbeFailedError(f"{url} is no web address")
+        raise ProbeFailedError(f"{url} is not a valid URL: {error}") from error
+    raise ProbeFailedError(f"{url} is not a valid URL; use http://host:port/path")
 
 
 def _tls(host: str) -> dict[str, Any]:
-    """The question is whether the program answers; on its own machine it rarely has a certificate to match."""
+    # The probe checks whether the program responds; on its own host it rarely has a certificate for that name.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -88,25 +94,24 @@ def _request(method: str, parts: SplitResult) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
-    """Status and headers of the answer proper, past interim ones such as 103 Early Hints."""
-    for _ in range(MOST_INTERIM_ANSWERS):
-        head = await _head(reader)
-        found = STATUS_LINE.match(head)
-        if found is None:
-            raise ProbeFailedError(f"what came back is no HTTP: {head[:40]!r}")
-        if not found[1].startswith(b"1"):
-            return int(found[1]), _headers(head)
-    raise ProbeFailedError("only interim answers came back")
+async def _read_response(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
+    for _ in range(MAX_INTERIM_RESPONSES):  # 1xx responses, such as 103 Early Hints, precede the final one
+        head = await _read_head(reader)
+        match = STATUS_LINE.match(head)
+        if match is None:
+            raise ProbeFailedError(f"the response is not HTTP: {head[:40]!r}")
+        if not match[1].startswith(b"1"):
+            return int(match[1]), _headers(head)
+    raise ProbeFailedError("received only interim (1xx) responses")
 
 
-async def _head(reader: asyncio.StreamReader) -> bytes:
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
-        raise ProbeFailedError("the connection was closed before an answer") from error
+        raise ProbeFailedError("the connection was closed without a response") from error
     except asyncio.LimitOverrunError as error:
-        raise ProbeFailedError(f"the head of the answer is longer than {LONGEST_HEAD} bytes") from error
+        raise ProbeFailedError(f"the response headers are longer than {MAX_HEAD_BYTES} bytes") from error
 
 
 def _headers(head: bytes) -> dict[str, str]:
@@ -114,10 +119,10 @@ def _headers(head: bytes) -> dict[str, str]:
     return {name.strip().lower(): value.strip().lower() for name, _, value in lines}
 
 
-async def _pass_over_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> None:
-    """Reads the body, so that the program need not see a broken connection; a very long one not to its end."""
+async def _skip_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> None:
+    # Closing before the body is read would make the program log a broken connection.
     length = headers.get("content-length", "")
-    left = min(int(length), LONGEST_BODY) if re.fullmatch(r"\d{1,18}", length) else LONGEST_BODY
+    left = min(int(length), MAX_BODY_BYTES) if re.fullmatch(r"\d{1,18}", length) else MAX_BODY_BYTES
     is_chunked = "chunked" in headers.get("transfer-encoding", "")
     end = b""
     while left > 0 and not (is_chunked and end == LAST_CHUNK):
@@ -126,3 +131,25 @@ async def _pass_over_body(reader: asyncio.StreamReader, headers: Mapping[str, st
             return
         left -= len(piece)
         end = (end + piece)[-len(LAST_CHUNK) :]
+
+
+async def open_connection(
+    host: str, port: int, **options: Any
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """`asyncio.open_connection`, with a name lookup that cannot block other work. Raises OSError, UnicodeError."""
+    errors: list[OSError] = []
+    for *_, address in await _addresses(host, port):
+        try:
+            return await asyncio.open_connection(address[0], port, **options)
+        except OSError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+async def _addresses(host: str, port: int) -> AddressInfo:
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        return look_up(flags=socket.AI_NUMERICHOST)  # most targets are IP addresses and need no lookup
+    except socket.gaierror:
+        # asyncio would look up names in the default executor, whose few threads the whole agent shares.
+        return await _lookups.run((host, port), look_up)

@@ -1,4 +1,4 @@
-"""Runs the probes of one process, each in a task of its own."""
+"""Runs the probes of one process, one task per probe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from .base import Outcome, Probe, ProbeContext
+from .base import Probe, ProbeContext, ProbeResult
 from .checks import check
 from .state import ProbeState
 
@@ -17,16 +17,15 @@ log = structlog.get_logger(__name__)
 
 OnChange = Callable[[str, str, bool], None]
 
-FIRST_WITHIN_SECONDS = 1.0
-SPLAY = 0.1
-SHORTEST_PAUSE = 0.05
+FIRST_PROBE_SECONDS = 1.0
+JITTER = 0.1
+MIN_PAUSE_SECONDS = 0.05
 
 
 class Prober:
-    """Tells `on_change(health, detail, restart)` when the health or readiness changes, or a restart is due.
+    """Calls `on_change(health, detail, restart)` when health or readiness changes or a restart is due.
 
-    The period of each probe varies by a tenth, so that hundreds of them do not fall into step. Failures within
-    `grace_seconds` after `start` do not count. Nothing is ever raised into the tasks' loop.
+    Ignores failures within `grace_seconds` after `start`.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Prober:
         self._tasks = [loop.create_task(self._run(number)) for number in range(len(self._probes))]
 
     def stop(self) -> asyncio.Future[list[Any]]:
-        """Ends the tasks; nothing is told any more. Await the result to see them gone, a running command too."""
+        """Cancels the tasks; `on_change` is not called again. Await the result to wait for running commands."""
         for task in self._tasks:
             task.cancel()
         return asyncio.gather(*self._tasks, return_exceptions=True)
@@ -62,29 +61,30 @@ class Prober:
     async def _run(self, number: int) -> None:
         loop = asyncio.get_running_loop()
         probe = self._probes[number]
-        await asyncio.sleep(_between(0, min(probe.period, FIRST_WITHIN_SECONDS)))
+        await asyncio.sleep(_uniform(0, min(probe.period, FIRST_PROBE_SECONDS)))
         while True:
-            begun = loop.time()
-            self._tell(number, await self._outcome(probe))
-            period = probe.period * _between(1 - SPLAY, 1 + SPLAY)
-            await asyncio.sleep(max(SHORTEST_PAUSE, begun + period - loop.time()))
+            started = loop.time()
+            self._report(number, await self._check(probe))
+            # Jitter, so that hundreds of probes do not run in the same instant.
+            period = probe.period * _uniform(1 - JITTER, 1 + JITTER)
+            await asyncio.sleep(max(MIN_PAUSE_SECONDS, started + period - loop.time()))
 
-    async def _outcome(self, probe: Probe) -> Outcome:
+    async def _check(self, probe: Probe) -> ProbeResult:
         try:
             return await check(probe, self._context)
         except Exception as error:
             log.exception("probe.failed", kind=probe.kind)
-            return Outcome(False, f"the probe itself failed: {error}", 0.0)
+            return ProbeResult(False, f"internal error of the probe: {error}", 0.0)
 
-    def _tell(self, number: int, outcome: Outcome) -> None:
-        verdict = self._state.record(number, outcome, asyncio.get_running_loop().time())
-        if not (verdict.changed or verdict.restart):
+    def _report(self, number: int, result: ProbeResult) -> None:
+        update = self._state.record(number, result, asyncio.get_running_loop().time())
+        if not (update.changed or update.restart):
             return
         try:
-            self._on_change(verdict.health, verdict.detail, verdict.restart)
+            self._on_change(update.health, update.detail, update.restart)
         except Exception:
-            log.exception("probe.change_not_told")
+            log.exception("probe.report_failed")
 
 
-def _between(low: float, high: float) -> float:
-    return random.uniform(low, high)  # noqa: S311  (spreads load; nothing secret)
+def _uniform(low: float, high: float) -> float:
+    return random.uniform(low, high)  # noqa: S311  (not for cryptography)

@@ -59,6 +59,6 @@ def full_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a database of its own, in which revisions begin anew."""
-    monkeypatch.setattr(status, "_latest", None)
+def fresh_status_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a database of its own, in which revisions start from 0."""
+    monkeypatch.setattr(status, "_latest_report", None)

@@ -1,4 +1,4 @@
-"""Actors of the log tests: real processes that write numbered lines, rotate, and die in the middle of it."""
+"""Processes for the log tests: they write numbered lines, rotate logs, and kill themselves during a rotation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from programs import logs
-from programs.logs.lines import backwards, forwards
+from programs.logs.lines import chunks_before, chunks_from
 from programs.logs.paths import LogFile, open_for_program
 from programs.logs.reader import Reader
 from programs.logs.rotate import rotate
@@ -53,10 +53,10 @@ def append(log: LogFile, data: bytes) -> None:
 
 
 def numbers(log: LogFile, *, first_is_torn: bool = False) -> list[int]:
-    """The numbers of all lines that can be read, from both ends. A dropped line may leave a rest."""
+    """The numbers of all readable lines, read in both directions. `first_is_torn` skips the first line."""
     with Reader(log) as reader:
-        upwards = [raw for chunk in forwards(reader, 0) for _, raw in chunk.lines()]
-        downwards = [raw for chunk in backwards(reader, reader.end) for _, raw in reversed(chunk.lines())]
+        upwards = [raw for chunk in chunks_from(reader, 0) for _, raw in chunk.lines()]
+        downwards = [raw for chunk in chunks_before(reader, reader.end) for _, raw in reversed(chunk.lines())]
     assert upwards == downwards[::-1]
     return [int(raw[1:8]) for raw in upwards[first_is_torn:]]
 
@@ -72,7 +72,7 @@ def start_writer(log: LogFile, count: int, *, per_write: int = 50, pause: float 
 
 
 def start_rotator(log: LogFile) -> subprocess.Popen[bytes]:
-    """Rotates for ever; ready when it has said so."""
+    """Rotates until killed. Returns when the process is ready."""
     rotator = subprocess.Popen([sys.executable, "-c", ROTATOR, str(log.directory)], stdout=subprocess.PIPE)
     assert rotator.stdout and rotator.stdout.readline() == b"ready\n"
     return rotator
@@ -83,9 +83,9 @@ def bytes_on_disk(directory: Path) -> int:
 
 
 def rotate_and_die(log: LogFile, at: int, *, again: bool, compress: bool) -> bool:
-    """Rotate in a fork that kills itself before the line of our code that it executes as number `at`.
+    """Rotates in a fork that kills itself before the `at`th executed line of the package.
 
-    Lines executed once more count only with `again`. False: it got through alive.
+    Counts repeated lines only with `again`. Returns False if the rotation finished.
     """
     child = os.fork()
     if child == 0:
@@ -114,7 +114,7 @@ def _die_at(at: int, *, again: bool) -> None:
 
 
 def kill_at_each_line(where: Path, *, again: bool) -> int:
-    """Kill a rotation before each line of our code in turn; nothing may be lost or doubled. Returns the kills."""
+    """Kills a rotation before each line of the package in turn and checks the log. Returns the number of kills."""
     for at in range(1, 100_000):
         log = LogFile(Path(tempfile.mkdtemp(dir=where)), 0)
         append(log, numbered(range(150)))
@@ -125,14 +125,14 @@ def kill_at_each_line(where: Path, *, again: bool) -> int:
         append(log, numbered(range(450, 600)))
         rotate(log, max_bytes=2 * 4096, backups=9, compress=True)
         assert numbers(log) == list(range(600)), f"after kill {at} and one more rotation"
-        assert not list(log.directory.glob("*.part")), f"left over by kill {at}"
+        assert not list(log.directory.glob("*.part")), f"left by kill {at}"
         shutil.rmtree(log.directory)
         if not killed:
             return at - 1
-    raise AssertionError("the rotation never ended")
+    raise AssertionError("the rotation never finished")
 
 
 if __name__ == "__main__":
-    # What a killed process has written stays in the kernel: waiting for the disk would only take time here.
+    # The kernel keeps what a killed process has written, so syncing would only slow the test down.
     os.fsync = lambda fd: None
     print(kill_at_each_line(Path(sys.argv[1]), again=sys.argv[2] == "again"))

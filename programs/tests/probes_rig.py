@@ -1,4 +1,4 @@
-"""One question to a real server, port, command or log."""
+"""Runs one probe against a real server, port, command or log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from programs.probes import Outcome, Probe, ProbeContext, check
+from programs.probes import Probe, ProbeContext, ProbeResult, check
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CONTEXT = ProbeContext(environment={"PATH": os.environ["PATH"]})
@@ -17,7 +17,7 @@ CONTEXT = ProbeContext(environment={"PATH": os.environ["PATH"]})
 
 @asynccontextmanager
 async def serving(handler: Handler, **options: Any) -> AsyncIterator[int]:
-    """A server on a free port of the loopback; yields the port. Its handlers end with it."""
+    """A server on a free loopback port; yields the port and cancels its handlers at the end."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,18 +37,18 @@ async def serving(handler: Handler, **options: Any) -> AsyncIterator[int]:
         server.close()
 
 
-def answering(text: bytes, heard: list[bytes] | None = None) -> Handler:
+def answering(text: bytes, requests: list[bytes] | None = None) -> Handler:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
-        if heard is not None:
-            heard.append(request)
+        if requests is not None:
+            requests.append(request)
         writer.write(text)
         await writer.drain()
 
     return handler
 
 
-async def ask(kind: str, target: str, timeout: float = 5.0, context: ProbeContext = CONTEXT) -> Outcome:
+async def run_probe(kind: Any, target: str, timeout: float = 5.0, context: ProbeContext = CONTEXT) -> ProbeResult:
     return await check(Probe(kind, target, timeout=timeout), context)
 
 

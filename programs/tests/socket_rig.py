@@ -1,4 +1,4 @@
-"""Websockets without a server: who opens them, what comes, and with which code they close."""
+"""Websocket clients for tests, without a server."""
 
 from __future__ import annotations
 
@@ -36,8 +36,6 @@ def session_of(user: User) -> tuple[bytes, bytes]:
 
 
 class SocketRig:
-    """Opens sockets of these routes."""
-
     def __init__(self, routes: Sequence[URLPattern]) -> None:
         self._router = URLRouter(routes)
 
@@ -46,7 +44,7 @@ class SocketRig:
 
     @asynccontextmanager
     async def opened(self, path: str, *headers: tuple[bytes, bytes]) -> AsyncIterator[WebsocketCommunicator]:
-        """By somebody who may read, unless `headers` say who."""
+        """With a new read token, unless `headers` are given."""
         found = self.socket(path, *(headers or [bearer(await token_async(Role.READ))]))
         assert (await found.connect(timeout=60))[0]
         try:
@@ -55,7 +53,7 @@ class SocketRig:
             await found.disconnect(timeout=60)
 
     async def refusal(self, path: str, *headers: tuple[bytes, bytes]) -> int:
-        """The code it is closed with before it is accepted."""
+        """The close code of a refused connection."""
         found = self.socket(path, *headers)
         is_open, code = await found.connect(timeout=60)
         assert not is_open
@@ -65,7 +63,7 @@ class SocketRig:
 
 
 async def close_code(found: WebsocketCommunicator, seconds: float = 60) -> int:
-    """The code of the close that comes, whatever is sent before."""
+    """Waits for the close and skips other messages."""
     async with asyncio.timeout(seconds):
         while (message := await found.receive_output(seconds))["type"] != "websocket.close":
             pass

@@ -43,7 +43,7 @@ def types(found: Any) -> list[str]:
     return [item["type"] for item in found["items"]]
 
 
-def test_events_come_newest_first_in_their_one_shape(api: Api) -> None:
+def test_events_are_listed_newest_first(api: Api) -> None:
     happen("agent.started", 0)
     last = happen("alert.firing", 5, data={"value": 3}, actor="x")
     found = api.get("/events")
@@ -52,7 +52,7 @@ def test_events_come_newest_first_in_their_one_shape(api: Api) -> None:
     assert (found["count"], found["items"][0]["timestamp"]) == (2, "2026-11-23T12:05:00Z")
 
 
-def test_a_program_has_its_own_events(api: Api) -> None:
+def test_events_of_one_program_are_listed(api: Api) -> None:
     web, db = define("web"), define("db")
     happen("program.crashed", program=web)
     happen("program.fatal", program=db)
@@ -60,7 +60,7 @@ def test_a_program_has_its_own_events(api: Api) -> None:
         assert set(types(api.get(path))) == {"program.crashed", "program.created"}
 
 
-def test_events_of_a_program_that_is_gone_are_still_there(api: Api) -> None:
+def test_events_of_a_removed_program_are_kept(api: Api) -> None:
     happen("program.crashed", program=define("web"))
     Program.everything.all().delete()
     assert api.get("/events?type=program.crashed")["items"][0]["program"] == {"id": None, "name": "web"}
@@ -85,7 +85,7 @@ def test_events_of_a_program_that_is_gone_are_still_there(api: Api) -> None:
         ("per_page=1&page=2", ["alert.resolved"]),
     ],
 )
-def test_events_are_filtered(api: Api, query: str, expected: list[str]) -> None:
+def test_events_can_be_filtered(api: Api, query: str, expected: list[str]) -> None:
     program = define("web")
     ProgramEvent.objects.all().delete()
     happen("alert.firing", 0)
@@ -107,17 +107,17 @@ def test_events_are_filtered(api: Api, query: str, expected: list[str]) -> None:
         (f"program={2**70}", "program"),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str, field: str) -> None:
+def test_an_invalid_filter_is_refused(api: Api, query: str, field: str) -> None:
     status, body = api("GET", f"/events?{query}")
     assert (status, [error["field"] for error in body["errors"]]) == (422, [field])
 
 
-def test_fields_choose_what_is_shown(api: Api) -> None:
+def test_fields_selects_the_returned_fields(api: Api) -> None:
     happen("alert.firing")
     assert api.get("/events?fields=type,severity")["items"] == [{"type": "alert.firing", "severity": "warning"}]
 
 
-def test_incidents_are_listed_without_and_shown_with_their_details(api: Api) -> None:
+def test_incident_details_are_only_in_the_single_view(api: Api) -> None:
     incident = crash(define("web"), exit_code=None, exit_signal="SIGKILL", out_of_memory=True, uptime_seconds=4.5)
     (item,) = api.get("/incidents")["items"]
     shown = api.get(f"/incidents/{incident.pk}")
@@ -132,7 +132,7 @@ def test_incidents_are_listed_without_and_shown_with_their_details(api: Api) -> 
     assert shown == item
 
 
-def test_incidents_are_filtered(api: Api) -> None:
+def test_incidents_can_be_filtered(api: Api) -> None:
     web, db = define("web"), define("db")
     crash(web, 0)
     crash(db, 10, meaning="exit code 3", fingerprint="a" * 32)
@@ -146,11 +146,11 @@ def test_incidents_are_filtered(api: Api) -> None:
         assert [item["program"]["name"] for item in found] == names, query
 
 
-def test_an_incident_that_is_not_there_is_404(api: Api) -> None:
+def test_a_missing_incident_is_404(api: Api) -> None:
     assert api("GET", "/incidents/5")[1]["detail"] == "There is no incident 5."
 
 
-def test_lists_of_what_happened_cost_three_queries(api: Api, django_assert_num_queries: Any) -> None:
+def test_lists_of_events_and_incidents_take_three_queries(api: Api, django_assert_num_queries: Any) -> None:
     program = define("web")
     for minutes in range(30):
         crash(program, minutes)

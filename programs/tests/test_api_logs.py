@@ -17,7 +17,7 @@ from core.models import ApiToken
 from core.secrets import MASK
 from programs import masked_logs, services
 from programs.api import logs
-from programs.connection_limits import SEATS, seats
+from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.logs.paths import LogFile
 from programs.models import Program
 
@@ -27,7 +27,7 @@ from .api_rig import Api, define, running, token
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, settings: Any) -> None:
     settings.LOG_DIR = tmp_path
-    seats._taken.clear()
+    connections._open.clear()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def texts(found: Any) -> list[str]:
     return [line["text"] for line in found["lines"]]
 
 
-def test_the_newest_lines_are_given_oldest_first(api: Api) -> None:
+def test_the_newest_lines_are_returned_oldest_first(api: Api) -> None:
     program = define()
     say(program, *map(str, range(300)))
     found = api.get(f"/programs/{program.pk}/logs?tail=3")
@@ -57,18 +57,18 @@ def test_the_newest_lines_are_given_oldest_first(api: Api) -> None:
     assert len(api.get(f"/programs/{program.pk}/logs")["lines"]) == 200
 
 
-def test_a_program_that_wrote_nothing_has_no_lines(api: Api) -> None:
+def test_a_program_without_output_has_no_lines(api: Api) -> None:
     assert api.get(f"/programs/{define().pk}/logs") == {"lines": [], "truncated": False}
 
 
-def test_lines_are_found_by_literal_text_in_any_case(api: Api) -> None:
+def test_search_is_literal_and_ignores_case(api: Api) -> None:
     program = define()
     say(program, "An Error (.*) here", "all well", "no error")
     assert texts(api.get(f"/programs/{program.pk}/logs?q=ERROR")) == ["An Error (.*) here", "no error"]
     assert texts(api.get(f"/programs/{program.pk}/logs?q=(.*)")) == ["An Error (.*) here"]
 
 
-def test_instances_are_merged_or_read_alone(api: Api) -> None:
+def test_instances_are_merged_or_read_separately(api: Api) -> None:
     program = define(instances_min=2, instances_max=2)
     for index in (0, 1):
         running(program, index)
@@ -78,7 +78,7 @@ def test_instances_are_merged_or_read_alone(api: Api) -> None:
     assert texts(api.get(f"/programs/{program.pk}/logs?instance=1")) == ["from 1"]
 
 
-def test_secrets_are_blanked_and_cannot_be_guessed_by_searching(api: Api) -> None:
+def test_secrets_are_masked_and_cannot_be_guessed_by_searching(api: Api) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2", "hunter is a game")
     assert texts(api.get(f"/programs/{program.pk}/logs")) == [f"using {MASK}", "hunter is a game"]
@@ -86,7 +86,7 @@ def test_secrets_are_blanked_and_cannot_be_guessed_by_searching(api: Api) -> Non
     assert texts(api.get("/logs?q=hunter")) == ["hunter is a game"]
 
 
-def test_nothing_is_shown_when_secrets_cannot_be_read(api: Api, settings: Any, tmp_path: Path) -> None:
+def test_lines_are_hidden_when_secrets_cannot_be_decrypted(api: Api, settings: Any, tmp_path: Path) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
     settings.DATA_DIR = tmp_path  # where another key is made
@@ -107,12 +107,12 @@ def test_nothing_is_shown_when_secrets_cannot_be_read(api: Api, settings: Any, t
         ("q=%00", "q"),
     ],
 )
-def test_only_sensible_questions_are_answered(api: Api, query: str, field: str) -> None:
+def test_invalid_parameters_are_refused(api: Api, query: str, field: str) -> None:
     status, body = api("GET", f"/programs/{define().pk}/logs?{query}")
     assert (status, body["errors"][0]["field"]) == (422, field)
 
 
-def test_all_programs_are_searched_at_once(api: Api) -> None:
+def test_all_programs_can_be_searched(api: Api) -> None:
     web, db = define("web"), define("db")
     say(web, "needle one", "hay")
     say(db, "Needle two")
@@ -131,13 +131,15 @@ def test_a_search_needs_a_text(api: Api) -> None:
     assert api("GET", "/logs?q=")[0] == 422
 
 
-def test_a_search_that_takes_too_long_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_takes_too_long_is_truncated(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     say(define("web"), "needle")
-    monkeypatch.setattr(masked_logs, "LONGEST_SEARCH_SECONDS", -1)
+    monkeypatch.setattr(masked_logs, "SEARCH_SECONDS", -1)
     assert api.get("/logs?q=needle") == {"lines": [], "truncated": True}
 
 
-def test_searching_everything_costs_the_same_queries(api: Api, django_assert_max_num_queries: Any) -> None:
+def test_searching_all_programs_takes_a_fixed_number_of_queries(
+    api: Api, django_assert_max_num_queries: Any
+) -> None:
     for number in range(20):
         say(define(f"p{number}"), "needle")
     api.get("/logs?q=x")
@@ -171,7 +173,7 @@ async def next_of(chunks: AsyncIterator[bytes], seconds: float = 3) -> str:
 
 
 @following
-async def test_a_stream_gives_each_line_as_plain_text_when_it_is_written() -> None:
+async def test_a_stream_sends_new_lines_as_plain_text() -> None:
     program = await sync_to_async(define)()
     say(program, "old", "last")
     async with followed(program, await sync_to_async(token)(Role.READ), "&tail=1") as chunks:
@@ -183,7 +185,7 @@ async def test_a_stream_gives_each_line_as_plain_text_when_it_is_written() -> No
 
 
 @following
-async def test_a_stream_can_be_narrowed() -> None:
+async def test_a_stream_can_be_filtered() -> None:
     program = await sync_to_async(define)()
     async with followed(program, await sync_to_async(token)(Role.READ), "&q=wanted") as chunks:
         upcoming = asyncio.create_task(next_of(chunks))
@@ -198,7 +200,7 @@ async def test_a_stream_can_be_narrowed() -> None:
     [lambda: services.remove(Program.objects.get(), actor="x"), lambda: ApiToken.objects.all().delete()],
     ids=["removed program", "revoked token"],
 )
-async def test_a_stream_ends_by_itself(end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_when_access_is_lost(end: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "RECHECK_SECONDS", 0.1)
     program = await sync_to_async(define)()
     say(program, "first")
@@ -210,18 +212,18 @@ async def test_a_stream_ends_by_itself(end: Any, monkeypatch: pytest.MonkeyPatch
 
 
 @following
-async def test_a_stream_takes_a_seat_and_gives_it_back() -> None:
+async def test_a_stream_counts_as_a_connection_until_it_ends() -> None:
     program = await sync_to_async(define)()
     say(program, "first")
     clear = await sync_to_async(token)(Role.READ)
     async with followed(program, clear) as chunks:
         await next_of(chunks)
-        (user,) = seats._taken
-        assert seats._taken[user] == 1
-        seats._taken[user] = SEATS
+        (user,) = connections._open
+        assert connections._open[user] == 1
+        connections._open[user] = MAX_CONNECTIONS
         headers = {"Authorization": f"Bearer {clear}"}
         path = f"/api/programs/{program.pk}/logs?stream=true"
         refused: Any = await AsyncClient().generic("GET", path, headers=headers)
         assert refused.status_code == 429
-        seats._taken[user] = 1
-    assert not seats._taken
+        connections._open[user] = 1
+    assert not connections._open

@@ -18,7 +18,7 @@ def api() -> Api:
     return Api(Role.READ)
 
 
-def test_the_status_of_all_is_one_answer(api: Api) -> None:
+def test_all_statuses_are_in_one_response(api: Api) -> None:
     running(define("b"), pid=2)
     running(define("a"), pid=1)
     found = api.get("/status")
@@ -27,7 +27,7 @@ def test_the_status_of_all_is_one_answer(api: Api) -> None:
     assert set(found["programs"][0]) == set(ProgramStatus.__annotations__)
 
 
-def test_since_gives_what_changed_and_the_revision_to_ask_with_next(api: Api) -> None:
+def test_since_returns_changes_and_the_next_revision(api: Api) -> None:
     first, second = define("first"), define("second")
     revision = api.get("/status")["revision"]
     running(second, pid=5)
@@ -37,24 +37,24 @@ def test_since_gives_what_changed_and_the_revision_to_ask_with_next(api: Api) ->
     assert first.pk != second.pk
 
 
-def test_one_program_has_the_same_shape_as_in_the_list(api: Api) -> None:
+def test_a_single_status_equals_that_in_the_list(api: Api) -> None:
     program = define()
     running(program)
     assert api.get(f"/status/{program.pk}") == api.get("/status")["programs"][0]
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "1.5", str(2**63), "", "null"])
-def test_a_revision_is_a_number(api: Api, value: str) -> None:
+def test_an_invalid_revision_is_refused(api: Api, value: str) -> None:
     status, body = api("GET", f"/status?since={value}")
     assert (status, body["errors"][0]["field"]) == (422, "since")
 
 
 @pytest.mark.parametrize("path", ["/status/99", f"/status/{2**63}", f"/status/{10**40}"])
-def test_the_status_of_nobody_is_404(api: Api, path: str) -> None:
+def test_the_status_of_an_unknown_program_is_404(api: Api, path: str) -> None:
     assert api("GET", path)[0] == 404
 
 
-def test_an_unchanged_answer_is_304(api: Api) -> None:
+def test_an_unchanged_response_is_304(api: Api) -> None:
     define(autostart=False)
     first = api.send("GET", "/status")
     again = api.send("GET", "/status", headers={"If-None-Match": first["ETag"]})
@@ -63,7 +63,7 @@ def test_an_unchanged_answer_is_304(api: Api) -> None:
     assert api.send("GET", "/status", headers={"If-None-Match": first["ETag"]}).status_code == 200
 
 
-def test_the_answer_is_compressed_when_asked_for_and_keeps_its_tag(api: Api) -> None:
+def test_a_compressed_response_keeps_its_etag(api: Api) -> None:
     for number in range(20):
         define(f"p{number}", autostart=False)
     plain = api.send("GET", "/status")
@@ -75,7 +75,7 @@ def test_the_answer_is_compressed_when_asked_for_and_keeps_its_tag(api: Api) -> 
     assert api.send("GET", "/status", headers=headers).status_code == 304
 
 
-def test_it_costs_three_queries_with_the_look_at_the_token(api: Api, django_assert_num_queries: Any) -> None:
+def test_it_takes_three_queries_including_the_token(api: Api, django_assert_num_queries: Any) -> None:
     for number in range(20):
         running(define(f"p{number}"))
     api.get("/status")  # notes the use of the token, once a minute

@@ -15,7 +15,7 @@ from core import key_rotation
 from core.models import Sequence
 from programs import events, services, status
 from programs.formats import Imported
-from programs.importing import bring_in
+from programs.importing import import_definitions
 from programs.models import Intent, Process, Program, ProgramEvent
 from programs.states import Action
 from programs.supervisor import desired_state, journal
@@ -60,7 +60,7 @@ def record() -> ProgramEvent:
 
 def changed_since(revision: int) -> tuple[int, list[str]]:
     """How far it looked, and the names of the programs."""
-    now = status.pulse()
+    now = status.read_host_state()
     return now.revision, [program["name"] for program in status.changed_programs(now, revision)]
 
 
@@ -167,7 +167,7 @@ def test_requests_definitions_removals_and_agents_never_wait_for_each_other_in_a
         services.request_many(reversed(programs), Action.STOP, actor="b")
 
     def import_() -> None:
-        bring_in(Imported(definitions), update=True, dry_run=False, actor="c")
+        import_definitions(Imported(definitions), update=True, dry_run=False, actor="c")
 
     def save() -> None:
         for program in reversed(programs):

@@ -15,8 +15,17 @@ from core.access import Role, create_token, set_role
 from core.models import ApiToken
 from core.secrets import MASK
 from programs import services
-from programs.connection_limits import SEATS, seats
-from programs.consumers import GONE, REFUSED, TOO_MANY, UNKNOWN, LogSocket, Socket, StatusSocket, routes
+from programs.connection_limits import MAX_CONNECTIONS, connections
+from programs.consumers import (
+    FORBIDDEN,
+    NOT_FOUND,
+    TOO_MANY,
+    UNAUTHENTICATED,
+    LogSocket,
+    Socket,
+    StatusSocket,
+    routes,
+)
 from programs.logs.paths import LogFile
 from programs.models import Program
 
@@ -34,14 +43,14 @@ socket, opened, refusal = rig.socket, rig.opened, rig.refusal
 def own_folders(tmp_path: Path, settings: Any) -> None:
     settings.RUN_DIR = tmp_path / "run"
     settings.LOG_DIR = tmp_path / "logs"
-    seats._taken.clear()
+    connections._open.clear()
 
 
-# --- Who is let in --------------------------------------------------------------------------------------
+# --- Authentication --------------------------------------------------------------------------------------
 
 
-async def test_a_stranger_is_refused() -> None:
-    assert await refusal(STATUS, OWN_ORIGIN) == UNKNOWN
+async def test_an_anonymous_connection_is_refused() -> None:
+    assert await refusal(STATUS, OWN_ORIGIN) == UNAUTHENTICATED
 
 
 async def test_a_token_needs_no_origin() -> None:
@@ -51,10 +60,10 @@ async def test_a_token_needs_no_origin() -> None:
 
 async def test_a_wrong_token_is_refused_even_with_a_session() -> None:
     cookie = await session_of(await sync_to_async(person)())
-    assert await refusal(STATUS, OWN_ORIGIN, cookie, bearer("pm_nonsense")) == UNKNOWN
+    assert await refusal(STATUS, OWN_ORIGIN, cookie, bearer("pm_nonsense")) == UNAUTHENTICATED
 
 
-async def test_a_session_is_let_in_from_our_own_pages() -> None:
+async def test_a_session_is_accepted_from_our_own_pages() -> None:
     cookie = await session_of(await sync_to_async(person)(Role.READ))
     async with opened(STATUS, OWN_ORIGIN, cookie):
         pass
@@ -62,7 +71,7 @@ async def test_a_session_is_let_in_from_our_own_pages() -> None:
 
 async def test_an_account_without_a_role_is_refused() -> None:
     cookie = await session_of(await sync_to_async(person)(None))
-    assert await refusal(STATUS, OWN_ORIGIN, cookie) == UNKNOWN
+    assert await refusal(STATUS, OWN_ORIGIN, cookie) == UNAUTHENTICATED
 
 
 @pytest.mark.parametrize(
@@ -77,27 +86,27 @@ async def test_an_account_without_a_role_is_refused() -> None:
         "//",
     ],
 )
-async def test_a_page_of_somebody_else_cannot_use_our_session(origin: str) -> None:
+async def test_a_foreign_page_cannot_use_our_session(origin: str) -> None:
     cookie = await session_of(await sync_to_async(person)())
-    assert await refusal(STATUS, (b"origin", origin.encode()), cookie) == REFUSED
+    assert await refusal(STATUS, (b"origin", origin.encode()), cookie) == FORBIDDEN
 
 
 async def test_a_session_without_an_origin_is_refused() -> None:
-    assert await refusal(STATUS, await session_of(await sync_to_async(person)())) == REFUSED
+    assert await refusal(STATUS, await session_of(await sync_to_async(person)())) == FORBIDDEN
 
 
 async def test_a_foreign_page_is_refused_even_with_a_token() -> None:
-    assert await refusal(STATUS, (b"origin", b"http://evil.example"), bearer(await token_async())) == REFUSED
+    assert await refusal(STATUS, (b"origin", b"http://evil.example"), bearer(await token_async())) == FORBIDDEN
 
 
-async def test_each_person_has_so_many_seats_and_gets_them_back() -> None:
+async def test_connections_per_user_are_limited_and_released() -> None:
     header = bearer(await token_async(Role.READ))
-    taken = [socket(STATUS, header) for _ in range(SEATS)]
+    taken = [socket(STATUS, header) for _ in range(MAX_CONNECTIONS)]
     for found in taken:
         assert (await found.connect(timeout=60))[0]
     assert await refusal(STATUS, header) == TOO_MANY
     await taken.pop().disconnect()
-    async with opened(STATUS, header), opened(STATUS):  # and another person is not concerned
+    async with opened(STATUS, header), opened(STATUS):  # another user is not affected
         pass
     for found in taken:
         await found.disconnect()
@@ -111,31 +120,29 @@ async def test_each_person_has_so_many_seats_and_gets_them_back() -> None:
         lambda: set_role(User.objects.get(), None),
     ],
 )
-async def test_who_loses_the_right_loses_the_socket(
-    revoke: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_losing_access_closes_the_socket(revoke: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StatusSocket, "recheck_seconds", 0.1)
     async with opened(STATUS) as found:
         await receive(found, "snapshot")
         await asyncio.sleep(0.3)
         await sync_to_async(revoke)()
-        assert await close_code(found) == REFUSED
+        assert await close_code(found) == FORBIDDEN
 
 
-async def test_logging_out_ends_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_logging_out_closes_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Socket, "recheck_seconds", 0.1)
     user = await sync_to_async(person)(Role.READ)
     cookie = await session_of(user)
     async with opened(STATUS, OWN_ORIGIN, cookie) as found:
         await sync_to_async(user.set_password)("something else")
         await sync_to_async(user.save)()
-        assert await close_code(found) == REFUSED
+        assert await close_code(found) == FORBIDDEN
 
 
 # --- Status ---------------------------------------------------------------------------------------------
 
 
-async def test_first_comes_everything_then_what_changes() -> None:
+async def test_a_snapshot_is_followed_by_deltas() -> None:
     await host_async()
     program = await define_async()
     async with opened(STATUS) as found:
@@ -148,7 +155,7 @@ async def test_first_comes_everything_then_what_changes() -> None:
     assert delta["previous"] <= snapshot["revision"] < delta["revision"]
 
 
-async def test_events_are_sent_as_the_api_shows_them() -> None:
+async def test_events_are_sent_in_the_format_of_the_api() -> None:
     await host_async()
     async with opened(STATUS) as found:
         await receive(found, "snapshot")
@@ -158,7 +165,7 @@ async def test_events_are_sent_as_the_api_shows_them() -> None:
     assert message["event"]["program"]["name"] == "new"
 
 
-async def test_resync_sends_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_resync_sends_another_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StatusSocket, "snapshot_seconds", 0.1)
     async with opened(STATUS) as found:
         await receive(found, "snapshot")
@@ -166,7 +173,7 @@ async def test_resync_sends_everything_again(monkeypatch: pytest.MonkeyPatch) ->
         await receive(found, "snapshot")
 
 
-async def test_asking_for_resync_without_end_gives_one_snapshot_a_second() -> None:
+async def test_repeated_resync_requests_get_one_snapshot_a_second() -> None:
     async with opened(STATUS) as found:
         await receive(found, "snapshot")
         for _ in range(20):
@@ -175,7 +182,7 @@ async def test_asking_for_resync_without_end_gives_one_snapshot_a_second() -> No
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"type": "stop"}', '{"type": ["resync"]}', "\ud83d"])
-async def test_what_is_not_understood_is_said_and_harms_nothing(text: str) -> None:
+async def test_an_unknown_message_is_answered_with_an_error(text: str) -> None:
     async with opened(STATUS) as found:
         await found.send_input({"type": "websocket.receive", "text": text})
         assert (await receive(found, "error"))["detail"]
@@ -183,13 +190,13 @@ async def test_what_is_not_understood_is_said_and_harms_nothing(text: str) -> No
         await receive(found, "error")
 
 
-async def test_a_message_too_long_ends_the_socket() -> None:
+async def test_an_overlong_message_closes_the_socket() -> None:
     async with opened(STATUS) as found:
         await found.send_input({"type": "websocket.receive", "text": "x" * (64 * 1024 + 1)})
         assert await close_code(found) == 1009
 
 
-async def test_an_error_of_ours_ends_the_socket_and_is_logged(
+async def test_an_internal_error_closes_the_socket_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(self: StatusSocket) -> Any:
@@ -228,7 +235,7 @@ def logs(program: Program, query: str = "") -> str:
     return f"/ws/programs/{program.pk}/logs/{query}"
 
 
-async def test_the_last_lines_come_first_then_each_as_it_is_written() -> None:
+async def test_the_last_lines_are_followed_by_new_lines() -> None:
     program = await define_async()
     say(program, *(f"old {number}" for number in range(5)))
     async with opened(logs(program, "?tail=2")) as found:
@@ -239,7 +246,7 @@ async def test_the_last_lines_come_first_then_each_as_it_is_written() -> None:
         assert asyncio.get_running_loop().time() - began < 1
 
 
-async def test_secrets_of_the_program_are_blanked() -> None:
+async def test_secrets_of_the_program_are_masked() -> None:
     secret = {"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}
     program = await define_async(environment=[secret])
     say(program, "using hunter2-hunter2 now")
@@ -260,28 +267,28 @@ async def test_one_instance_can_be_followed_alone() -> None:
 
 
 @pytest.mark.parametrize("query", ["?tail=-1", "?tail=5001", "?tail=x", "?instance=-1", "?unknown=1"])
-async def test_a_query_that_makes_no_sense_is_refused(query: str) -> None:
+async def test_an_invalid_query_is_refused(query: str) -> None:
     program = await define_async()
     assert await refusal(logs(program, query), bearer(await token_async())) == 4400
 
 
-async def test_logs_of_no_program_are_refused() -> None:
+async def test_logs_of_an_unknown_program_are_refused() -> None:
     header = bearer(await token_async())
-    assert await refusal("/ws/programs/99/logs/", header) == GONE
-    assert await refusal(f"/ws/programs/{2**70}/logs/", header) == GONE
+    assert await refusal("/ws/programs/99/logs/", header) == NOT_FOUND
+    assert await refusal(f"/ws/programs/{2**70}/logs/", header) == NOT_FOUND
 
 
-async def test_the_socket_ends_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_removing_the_program_closes_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LogSocket, "recheck_seconds", 0.1)
     program = await define_async()
     async with opened(logs(program)) as found:
         await sync_to_async(services.remove)(program, actor="x")
-        assert await close_code(found) == GONE
+        assert await close_code(found) == NOT_FOUND
 
 
-async def test_strangers_cannot_read_logs() -> None:
+async def test_logs_need_authentication() -> None:
     program = await define_async()
-    assert await refusal(logs(program), OWN_ORIGIN) == UNKNOWN
+    assert await refusal(logs(program), OWN_ORIGIN) == UNAUTHENTICATED
     expired = await sync_to_async(create_token)(await sync_to_async(person)(), "t", Role.READ)
     await sync_to_async(ApiToken.objects.update)(expires_at="2020-01-01T00:00:00Z")
-    assert await refusal(logs(program), bearer(expired[1])) == UNKNOWN
+    assert await refusal(logs(program), bearer(expired[1])) == UNAUTHENTICATED

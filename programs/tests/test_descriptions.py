@@ -1,4 +1,4 @@
-"""Words for exits, events and durations."""
+"""Texts for exits, events and durations."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from programs.descriptions.exits import EXIT_CODES, NTSTATUS, RUNTIME_CODES, SIG
 from programs.descriptions.summaries import SUMMARIES
 from programs.models import Incident
 
-# --- Ends ---
+# --- Exits ---
 
 
 @pytest.mark.parametrize(
-    ("code", "signal", "words"),
+    ("code", "signal", "text"),
     [
-        (0, None, "Ended normally (exit code 0)"),
+        (0, None, "Exited normally (exit code 0)"),
         (1, None, "Exit code 1: a general error"),
-        (3, None, "Exit code 3: the program's own"),
-        (78, None, "Exit code 78: its configuration is wrong"),
-        (99, None, "Exit code 99: the program's own"),
+        (3, None, "Exit code 3: specific to this program"),
+        (78, None, "Exit code 78: invalid configuration"),
+        (99, None, "Exit code 99: specific to this program"),
         (126, None, "Exit code 126: the command was found but cannot be executed"),
-        (127, None, "Exit code 127: the shell did not find the command"),
-        (137, None, "Exit code 137 (128+9, SIGKILL): ended by force, often for want of memory"),
-        (139, None, "Exit code 139 (128+11, SIGSEGV): it touched memory that is not its own"),
-        (143, None, "Exit code 143 (128+15, SIGTERM): it was asked to end"),
-        (200, None, "Exit code 200: the program's own"),
-        (255, None, "Exit code 255: an error without a code of its own"),
-        (None, "SIGSEGV", "Killed by SIGSEGV: it touched memory that is not its own (segmentation fault)"),
-        (None, "kill", "Killed by SIGKILL: it was ended by force"),
+        (127, None, "Exit code 127: command not found"),
+        (137, None, "Exit code 137 (128+9, SIGKILL): killed, often because memory ran out"),
+        (139, None, "Exit code 139 (128+11, SIGSEGV): invalid memory access"),
+        (143, None, "Exit code 143 (128+15, SIGTERM): stopped on request"),
+        (200, None, "Exit code 200: specific to this program"),
+        (255, None, "Exit code 255: unspecified error"),
+        (None, "SIGSEGV", "Killed by SIGSEGV: invalid memory access (segmentation fault)"),
+        (None, "kill", "Killed by SIGKILL: killed by a user or by the system"),
         (None, "SIG35", "Killed by SIG35"),
-        (None, None, "It ended while nobody looked"),
+        (None, None, "Exit status unknown"),
     ],
 )
-def test_an_end_is_explained(code: int | None, signal: str | None, words: str) -> None:
-    assert exit_meaning(code, signal, False).startswith(words)
+def test_an_exit_is_explained(code: int | None, signal: str | None, text: str) -> None:
+    assert exit_meaning(code, signal, False).startswith(text)
 
 
 @pytest.mark.parametrize(
-    ("executable", "code", "words"),
+    ("executable", "code", "text"),
     [
         ("node", 13, "Exit code 13: a top-level await"),
-        ("/usr/bin/python3.11", 120, "Exit code 120: Python could not write"),
-        ("C:/Python/python.exe", 1, "Exit code 1: an exception nobody caught"),
-        ("sh", 13, "Exit code 13: the program's own"),
-        ("node", 78, "Exit code 78: its configuration is wrong"),
-        ("", 7, "Exit code 7: the program's own"),
+        ("/usr/bin/python3.11", 120, "Exit code 120: Python could not flush"),
+        ("C:/Python/python.exe", 1, "Exit code 1: uncaught exception"),
+        ("sh", 13, "Exit code 13: specific to this program"),
+        ("node", 78, "Exit code 78: invalid configuration"),
+        ("", 7, "Exit code 7: specific to this program"),
     ],
 )
-def test_a_code_means_what_the_runtime_that_ran_means_by_it(executable: str, code: int, words: str) -> None:
-    assert exit_meaning(code, None, executable=executable).startswith(words)
+def test_codes_of_known_runtimes_are_explained(executable: str, code: int, text: str) -> None:
+    assert exit_meaning(code, None, executable=executable).startswith(text)
 
 
 @pytest.mark.parametrize("code", [0xC0000005, 0xC0000005 - 2**32])
-def test_a_status_of_windows_is_explained_with_or_without_sign(code: int) -> None:
+def test_a_windows_status_is_explained_with_or_without_sign(code: int) -> None:
     meaning = exit_meaning(code, None, False)
-    assert meaning == "Exit code 0xC0000005: it touched memory that is not its own (access violation)"
+    assert meaning == "Exit code 0xC0000005: invalid memory access (access violation)"
 
 
-def test_memory_that_ran_out_is_said_before_the_signal() -> None:
-    assert "memory ran out" in exit_meaning(None, "SIGKILL", True)
+def test_out_of_memory_is_reported_instead_of_the_signal() -> None:
+    assert "ran out of memory" in exit_meaning(None, "SIGKILL", True)
 
 
-def test_every_explanation_fits_its_column() -> None:
+def test_every_explanation_fits_the_database_column() -> None:
     codes = {*EXIT_CODES, *NTSTATUS, *range(-300, 300)}
     longest = Incident._meta.get_field("meaning").max_length or 0
     assert all(0 < len(exit_meaning(code, None, False)) <= longest for code in codes)
@@ -105,18 +105,18 @@ RESTARTING_NOW = {"delay_seconds": 0, "restarts": 2, "window_seconds": 600}
             "web crashed: command not found: foo after 0 s",
         ),
         ("program.crashed", {"exit_code": -1_073_741_819}, "web crashed: exit code 0xC0000005"),
-        ("program.exited", {"exit_code": 0, "uptime_seconds": 5}, "web ended as expected: exit code 0 after 5 s"),
-        ("program.exited", {"why": "the machine was restarted"}, "web ended: the machine was restarted"),
+        ("program.exited", {"exit_code": 0, "uptime_seconds": 5}, "web exited normally: exit code 0 after 5 s"),
+        ("program.exited", {"why": "the machine was restarted"}, "web exited: the machine was restarted"),
         ("program.started", {"pid": 4711, "restarts": 0}, "web started (pid 4711)"),
         ("program.running", {"pid": None}, "web is running"),
         ("program.restarted", {"pid": 1, "restarts": 3}, "web was restarted (3rd restart)"),
-        ("program.adopted", {"pid": 7}, "web went on running and is watched again (pid 7)"),
+        ("program.adopted", {"pid": 7}, "web kept running and was adopted (pid 7)"),
         (
             "program.backoff",
             {"delay_seconds": 4, "attempt": 1},
-            "web waits before its next start: 4 s (1st attempt)",
+            "web will be restarted in 4 s (attempt 1)",
         ),
-        ("program.fatal", {"reason": "11 restarts"}, "web was given up: 11 restarts"),
+        ("program.fatal", {"reason": "11 restarts"}, "web failed permanently: 11 restarts"),
         ("program.stopping", {"why": "unhealthy"}, "web is being stopped: unhealthy"),
         ("program.stopped", {"step": "signal:TERM", "seconds": 1.25}, "web stopped after 1.2 s (signal:TERM)"),
         (
@@ -130,9 +130,9 @@ RESTARTING_NOW = {"delay_seconds": 0, "restarts": 2, "window_seconds": 600}
         (
             "program.updated",
             {"changes": {"command": ["a", "b"], "nice": [0, 1]}},
-            "web was changed: command, nice",
+            "web was updated: command, nice",
         ),
-        ("program.input", {"text": "say\n", "error": "busy"}, "web was sent a line: say (not taken: busy)"),
+        ("program.input", {"text": "say\n", "error": "busy"}, "web received input: say (failed: busy)"),
         (
             "alert.firing",
             {"rule": "hot", "value": 95.5, "threshold": 90},
@@ -159,14 +159,14 @@ RESTARTING_NOW = {"delay_seconds": 0, "restarts": 2, "window_seconds": 600}
         (
             "alert.resolved",
             {"rule": "hot", "seconds": 90, "why": "the program stopped", "value": None},
-            "Alert hot for web is over after 1 min 30 s: the program stopped",
+            "Alert hot for web resolved after 1 min 30 s: the program stopped",
         ),
-        ("alert.resolved", {"rule": "cpu high", "seconds": 300}, "Alert cpu high for web is over after 5 min"),
+        ("alert.resolved", {"rule": "cpu high", "seconds": 300}, "Alert cpu high for web resolved after 5 min"),
         ("plugin.failed", {"plugin": "backup", "error": "disk full"}, "Plugin backup for web failed: disk full"),
         ("program.invented", {"reason": "because"}, "program.invented web: because"),
     ],
 )
-def test_an_event_is_one_line(type_: str, data: dict[str, Any], line: str) -> None:
+def test_an_event_has_a_one_line_summary(type_: str, data: dict[str, Any], line: str) -> None:
     assert summary(type_, "web", data) == line
 
 
@@ -183,29 +183,37 @@ def test_an_event_is_one_line(type_: str, data: dict[str, Any], line: str) -> No
         (3.14159, "parsecs", "3.14"),
     ],
 )
-def test_an_amount_has_its_unit(value: float, unit: str, text: str) -> None:
+def test_an_amount_is_shown_with_its_unit(value: float, unit: str, text: str) -> None:
     assert quantity(value, unit) == text
 
 
 @pytest.mark.parametrize(
     ("type_", "data", "line"),
     [
-        ("agent.started", {"host": "pc", "adopted": 2}, "The agent on pc started; 2 programs went on running"),
-        ("agent.started", {"host": "pc", "silent_seconds": 45}, "The agent on pc is heard again after 45 s"),
-        ("agent.lost", {"host": "pc", "silent_seconds": 20}, "The agent on pc is silent for 20 s"),
+        ("agent.started", {"host": "pc", "adopted": 2}, "The agent on pc started; 2 programs kept running"),
+        (
+            "agent.started",
+            {"host": "pc", "silent_seconds": 45},
+            "The agent on pc is back after 45 s without heartbeat",
+        ),
+        (
+            "agent.lost",
+            {"host": "pc", "silent_seconds": 20},
+            "The agent on pc sends no heartbeat; the last one was 20 s ago",
+        ),
         (
             "agent.lost",
             {"host": "pc", "silent_seconds": 20, "processes": 3},
-            "The agent on pc is silent for 20 s; nobody watches 3 processes",
+            "The agent on pc sends no heartbeat; the last one was 20 s ago; 3 processes are not supervised",
         ),
-        ("webhook.disabled", {"webhook": "chat", "reason": "5 days"}, "Webhook chat was switched off: 5 days"),
+        ("webhook.disabled", {"webhook": "chat", "reason": "5 days"}, "Webhook chat was disabled: 5 days"),
     ],
 )
 def test_an_event_of_the_monitor_itself_names_no_program(type_: str, data: dict[str, Any], line: str) -> None:
     assert summary(type_, "", data) == line
 
 
-def test_every_type_has_a_line_of_its_own() -> None:
+def test_every_event_type_has_a_summary() -> None:
     assert events.SEVERITIES.keys() <= set(events.TYPES) == SUMMARIES.keys() - {"webhook.test"}
 
 
@@ -232,14 +240,14 @@ KEYS = [
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=lambda value: repr(value)[:12])
-def test_no_data_can_break_a_line(value: Any) -> None:
+def test_unexpected_data_never_breaks_a_summary(value: Any) -> None:
     for type_ in [*SUMMARIES, "no.such"]:
         line = summary(type_, "we{b}", dict.fromkeys(KEYS, value))
         assert 0 < len(line) <= 500
         assert "\n" not in line
 
 
-def test_no_data_at_all_makes_a_short_line() -> None:
+def test_a_summary_without_data_is_short() -> None:
     assert summary("program.crashed", "web") == "web crashed"
     assert summary("program.scaled", "web", None) == "web was scaled"
 
@@ -265,8 +273,8 @@ def test_no_data_at_all_makes_a_short_line() -> None:
         (86_400, "1 d"),
         (187_200, "2 d 4 h"),
         (400 * 86_400, "400 d"),
-        (math.inf, "a time without end"),
-        (math.nan, "a time without end"),
+        (math.inf, "an unlimited time"),
+        (math.nan, "an unlimited time"),
     ],
 )
 def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:

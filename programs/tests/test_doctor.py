@@ -27,28 +27,28 @@ def only(seconds_ago: int | None) -> Finding:
     return finding
 
 
-def test_an_agent_that_was_heard_is_alive() -> None:
+def test_an_agent_with_a_recent_heartbeat_is_alive() -> None:
     assert only(3).status is Status.OK
 
 
 @pytest.mark.parametrize("seconds_ago", [None, 3600])
-def test_a_silent_agent_is_a_warning_while_nobody_needs_it(seconds_ago: int | None) -> None:
+def test_a_lost_agent_without_programs_is_a_warning(seconds_ago: int | None) -> None:
     assert only(seconds_ago).status is Status.WARN
 
 
-def test_a_silent_agent_fails_when_programs_should_run() -> None:
+def test_a_lost_agent_fails_when_programs_should_run() -> None:
     services.save_definition({"name": "web", "command": "sleep 1"}, actor="alice")
     found = only(3600)
     assert found.status is Status.FAIL
-    assert "not watched" in found.summary
+    assert "not supervised" in found.summary
 
 
-def test_an_agent_that_runs_but_does_not_write_fails() -> None:
+def test_an_agent_that_runs_but_cannot_write_fails() -> None:
     with hold("agent"):
         assert "cannot write" in only(3600).summary
 
 
-def test_a_machine_that_never_had_an_agent_is_told(settings: Any) -> None:
+def test_a_host_without_an_agent_is_a_warning(settings: Any) -> None:
     Host.objects.all().delete()
     [finding] = agents()
     assert finding.status is Status.WARN

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 
 from core import doorbell
 from programs import events, feed, services, status
-from programs.feed import Mailbox, Message
+from programs.feed import Message, Subscription
 
 from .api_rig import define, host, running
 
@@ -21,7 +21,7 @@ define_async, host_async = sync_to_async(define), sync_to_async(host)
 
 
 @pytest.fixture(autouse=True)
-def own_bell(tmp_path: Path, settings: Any) -> None:
+def own_run_dir(tmp_path: Path, settings: Any) -> None:
     settings.RUN_DIR = tmp_path
 
 
@@ -31,47 +31,47 @@ def write_running(program: Any, **values: Any) -> None:
     doorbell.ring("web")
 
 
-async def take(mailbox: Mailbox, type_: str, seconds: float = 60) -> Any:
+async def get(subscription: Subscription, type_: str, seconds: float = 60) -> Any:
     """The next message of that type."""
     async with asyncio.timeout(seconds):
         while True:
-            message = await mailbox.take()
+            message = await subscription.get()
             if message and json.loads(message.text)["type"] == type_:
                 return json.loads(message.text)
 
 
-async def test_a_change_reaches_who_watches_long_before_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "IDLE_SECONDS", 3600)
+async def test_a_signal_delivers_a_change_before_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "POLL_SECONDS", 3600)
     await host_async()
     program = await define_async()
-    async with feed.current().watch() as mailbox:
-        await asyncio.sleep(feed.BUNDLE_SECONDS * 2)
+    async with feed.current().subscribe() as subscription:
+        await asyncio.sleep(feed.BATCH_SECONDS * 2)
         await write_running(program, pid=7)
-        delta = await take(mailbox, "delta")
+        delta = await get(subscription, "delta")
     assert [(found["id"], found["state"], found["pid"]) for found in delta["programs"]] == [
         (program.pk, "running", 7)
     ]
 
 
-async def test_a_lost_ring_costs_a_second_at_most() -> None:
+async def test_a_lost_signal_delays_a_change_by_at_most_a_second() -> None:
     await host_async()
     program = await define_async()
-    async with feed.current().watch() as mailbox:
+    async with feed.current().subscribe() as subscription:
         await sync_to_async(running)(program)
-        assert (await take(mailbox, "delta"))["programs"]
-    assert feed.IDLE_SECONDS <= 1
+        assert (await get(subscription, "delta"))["programs"]
+    assert feed.POLL_SECONDS <= 1
 
 
 async def test_deltas_follow_each_other_without_a_gap() -> None:
     await host_async()
     program = await define_async()
-    async with feed.current().watch() as mailbox:
+    async with feed.current().subscribe() as subscription:
         await write_running(program, pid=1)
-        first = await take(mailbox, "delta")
-        await sync_to_async(record_event)()  # a revision without anything to show
-        await take(mailbox, "event")
+        first = await get(subscription, "delta")
+        await sync_to_async(record_event)()  # a revision without a status change
+        await get(subscription, "event")
         await write_running(program, pid=2)
-        second = await take(mailbox, "delta")
+        second = await get(subscription, "delta")
     assert second["previous"] == first["revision"] < second["revision"]
 
 
@@ -81,112 +81,114 @@ def record_event() -> None:
 
 
 async def test_events_come_in_order() -> None:
-    async with feed.current().watch() as mailbox:
+    async with feed.current().subscribe() as subscription:
         for _ in range(3):
             await sync_to_async(record_event)()
-        found = [await take(mailbox, "event") for _ in range(3)]
+        found = [await get(subscription, "event") for _ in range(3)]
     sequence = [message["event"]["seq"] for message in found]
     assert sequence == sorted(sequence)
     assert found[0]["event"]["type"] == "program.scaled"
 
 
-async def test_a_removed_program_is_told() -> None:
+async def test_a_removed_program_is_reported() -> None:
     await host_async()
     program = await define_async()
-    async with feed.current().watch() as mailbox:
+    async with feed.current().subscribe() as subscription:
         await sync_to_async(services.remove)(program, actor="x")
-        assert (await take(mailbox, "delta"))["removed"] == [program.pk]
+        assert (await get(subscription, "delta"))["removed"] == [program.pk]
 
 
-async def test_a_silent_agent_makes_everybody_start_over() -> None:
+async def test_a_lost_agent_requires_a_resync() -> None:
     await host_async()
-    async with feed.current().watch() as mailbox:
+    async with feed.current().subscribe() as subscription:
         await host_async(is_alive=False)
         doorbell.ring("web")
         async with asyncio.timeout(60):
-            assert await mailbox.take() is None
+            assert await subscription.get() is None
 
 
-async def test_what_changes_between_watching_and_the_snapshot_is_not_lost() -> None:
+async def test_a_change_between_subscribing_and_the_snapshot_is_not_lost() -> None:
     await host_async()
     program = await define_async()
-    async with feed.current().watch():
+    async with feed.current().subscribe():
         await write_running(program, pid=5)
         snapshot = json.loads(await feed.current().snapshot())
     assert [found["pid"] for found in snapshot["programs"]] == [5]
 
 
-async def test_many_snapshots_at_once_cost_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_snapshots_share_one_read(monkeypatch: pytest.MonkeyPatch) -> None:
     report = Mock(wraps=status.report)
     monkeypatch.setattr(status, "report", report)
-    async with feed.current().watch():
+    async with feed.current().subscribe():
         texts = await asyncio.gather(*(feed.current().snapshot() for _ in range(50)))
     assert len(set(texts)) == 1
     assert report.call_count == 1
 
 
-async def test_the_feed_survives_a_database_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_feed_survives_database_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     await host_async()
     program = await define_async()
-    failing = Mock(side_effect=[DatabaseError("gone"), RuntimeError("a bug"), DEFAULT], wraps=status.pulse)
-    monkeypatch.setattr(feed, "IDLE_SECONDS", 0.1)
-    async with feed.current().watch() as mailbox:
+    failing = Mock(
+        side_effect=[DatabaseError("gone"), RuntimeError("a bug"), DEFAULT], wraps=status.read_host_state
+    )
+    monkeypatch.setattr(feed, "POLL_SECONDS", 0.1)
+    async with feed.current().subscribe() as subscription:
         await write_running(program)
-        await take(mailbox, "delta")
-        monkeypatch.setattr(status, "pulse", failing)
+        await get(subscription, "delta")
+        monkeypatch.setattr(status, "read_host_state", failing)
         await write_running(program, pid=9)
-        assert (await take(mailbox, "delta"))["programs"][0]["pid"] == 9
+        assert (await get(subscription, "delta"))["programs"][0]["pid"] == 9
 
 
-async def test_who_waits_is_not_told_with_the_others_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A waiting request sees a change within some tens of milliseconds, even when no bell rings."""
-    monkeypatch.setattr(feed, "IDLE_SECONDS", 3600)
+async def test_an_urgent_subscriber_gets_changes_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiting request sees a change within tens of milliseconds, even without a signal."""
+    monkeypatch.setattr(feed, "POLL_SECONDS", 3600)
     await host_async()
     program = await define_async()
-    async with feed.current().watch(), feed.current().watch(urgent=True) as mailbox:
+    async with feed.current().subscribe(), feed.current().subscribe(urgent=True) as subscription:
         await sync_to_async(running)(program)
-        await take(mailbox, "delta")
+        await get(subscription, "delta")
 
 
-async def test_the_feed_rests_when_nobody_watches() -> None:
+async def test_the_feed_stops_without_subscribers() -> None:
     before = asyncio.all_tasks()
-    async with feed.current().watch():
+    async with feed.current().subscribe():
         assert len(asyncio.all_tasks()) > len(before)
     assert asyncio.all_tasks() == before
 
 
-async def test_a_resting_feed_holds_no_connection() -> None:
-    async with feed.current().watch():
+async def test_a_stopped_feed_holds_no_connection() -> None:
+    async with feed.current().subscribe():
         pass
-    found = feed.current()._thread.submit(lambda: connection.connection)
+    found = feed.current()._executor.submit(lambda: connection.connection)
     assert await asyncio.wrap_future(found) is None
 
 
-async def test_one_that_leaves_does_not_stop_the_feed_for_others() -> None:
-    async with feed.current().watch() as staying:
-        async with feed.current().watch():
+async def test_one_unsubscribing_does_not_stop_the_feed_for_others() -> None:
+    async with feed.current().subscribe() as staying:
+        async with feed.current().subscribe():
             pass
         await sync_to_async(record_event)()
-        assert await take(staying, "event")
+        assert await get(staying, "event")
 
 
-async def test_a_mailbox_that_overflows_is_told_to_start_over() -> None:
-    mailbox = Mailbox(urgent=False)
-    for number in range(feed.MAILBOX_SIZE + 5):
-        mailbox.put(Message(str(number)))
-    assert await mailbox.take() is None
-    mailbox.put(Message("after"))
-    message = await mailbox.take()
+async def test_a_full_queue_requires_a_resync() -> None:
+    subscription = Subscription(urgent=False)
+    for number in range(feed.QUEUE_SIZE + 5):
+        subscription.put(Message(str(number)))
+    assert await subscription.get() is None
+    subscription.put(Message("after"))
+    message = await subscription.get()
     assert message and message.text == "after"
 
 
-async def test_a_storm_of_changes_comes_in_bundles() -> None:
+async def test_many_changes_are_sent_in_batches() -> None:
     await host_async()
     program = await define_async()
-    async with feed.current().watch() as mailbox:
+    async with feed.current().subscribe() as subscription:
         for pid in range(1, 40):
             await write_running(program, pid=pid)
         pids: list[int] = []
         while not pids or pids[-1] != 39:
-            pids.append((await take(mailbox, "delta"))["programs"][0]["pid"])
+            pids.append((await get(subscription, "delta"))["programs"][0]["pid"])
     assert len(pids) < 20

@@ -1,4 +1,4 @@
-"""What holds for every format: guessing the kind, refusing doubles, and definitions the monitor accepts."""
+"""All formats: detecting the kind, refusing duplicates, and definitions that the monitor accepts."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_the_kind_of_a_short_text_is_guessed(text: str, name: str, kind: str) ->
 
 
 @pytest.mark.parametrize("text", ["", "hello", "\x00", "<xml/>"])
-def test_a_kind_that_cannot_be_told_is_asked_for(text: str) -> None:
-    with pytest.raises(FormatError, match="say which of yaml, supervisor, pm2, procfile, systemd"):
+def test_an_undetectable_kind_must_be_specified(text: str) -> None:
+    with pytest.raises(FormatError, match="specify one of yaml, supervisor, pm2, procfile, systemd"):
         read(text, filename="unknown")
 
 
-def test_a_kind_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(FormatError, match="no kind 'docker'"):
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(FormatError, match="unknown kind 'docker'"):
         read("x", kind="docker")
 
 
@@ -63,11 +63,11 @@ def test_a_text_that_is_too_long_is_refused(kind: str) -> None:
         read("x" * 1_000_001, kind=kind)
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert read("\ufeff[program:a]\r\ncommand=b\r\n").definitions == [{"name": "a", "command": "b"}]
 
 
-def test_two_programs_of_one_name_are_refused() -> None:
+def test_duplicate_names_are_refused() -> None:
     with pytest.raises(FormatError, match="same name: web"):
         read_all([("Procfile", "web: a"), ("web.service", "[Service]\nExecStart=/bin/web")])
 
@@ -77,14 +77,14 @@ def test_files_of_several_kinds_are_read_together() -> None:
     assert [found["name"] for found in imported.definitions] == ["web", "db"]
 
 
-def test_braces_that_would_become_a_placeholder_are_noted() -> None:
-    assert mentions(read("web: echo {instance}", kind="procfile"), "", "stands for the number of the instance")
+def test_text_that_becomes_a_placeholder_is_noted() -> None:
+    assert mentions(read("web: echo {instance}", kind="procfile"), "", "replaced with the number of the instance")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_monitor_accepts_what_was_read(name: str) -> None:
-    """On another host, since this one has neither the users nor the folders of the samples."""
+    """On another host, because this one lacks the users and folders of the samples."""
     Host.objects.create(name="elsewhere")
     imported = read_samples(name)
     for found in imported.definitions:

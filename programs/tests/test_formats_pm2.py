@@ -1,4 +1,4 @@
-"""PM2's ecosystem files become definitions that do the same; code is refused."""
+"""Ecosystem files of PM2: equivalent definitions; code is refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_app_of_two_instances_is_one_definition(sample: Imported) -> None:
     }
 
 
-def test_variables_are_texts_as_node_writes_them_and_count_with_the_instances(sample: Imported) -> None:
+def test_variables_are_converted_as_in_node_and_count_with_the_instances(sample: Imported) -> None:
     found = {entry["name"]: entry["value"] for entry in definition(sample, "api")["environment"]}
     assert found == {
         "NODE_ENV": "development",
@@ -76,12 +76,12 @@ def test_interpreter_delay_exit_codes_and_namespace_are_carried_over(sample: Imp
     }
 
 
-def test_a_script_with_a_space_is_for_a_shell(sample: Imported) -> None:
+def test_a_script_with_a_space_runs_in_a_shell(sample: Imported) -> None:
     found = definition(sample, "npm run sitemap")
     assert (found["command"], found["shell"], found["restart_policy"]) == ("npm run sitemap", True, "never")
 
 
-def test_no_key_goes_without_a_note(sample: Imported) -> None:
+def test_every_dropped_key_has_a_note(sample: Imported) -> None:
     for words in (
         "cluster mode shares one port", "wait_ready:", "watch:", "merge_logs:", "error_file:", "env_production:",
         "source_map_support:", "variable 'NOTHING'", "max_restarts:",
@@ -92,7 +92,7 @@ def test_no_key_goes_without_a_note(sample: Imported) -> None:
     assert mentions(sample, "", "deploy:")
 
 
-def test_json_with_other_spellings_is_read() -> None:
+def test_json_with_aliases_is_read() -> None:
     imported = read_samples("processes.json")
     assert definition(imported, "bot")["command"] == "node bot.js --token 'x y' 3"
     assert definition(imported, "bot")["max_memory_bytes"] == 150_000_000
@@ -107,7 +107,7 @@ def test_yaml_is_read_too() -> None:
 
 
 @pytest.mark.parametrize("text", ['[{"script": "a.js"}]', '{"script": "a.js"}', '{"pm2": [{"script": "a.js"}]}'])
-def test_the_apps_may_stand_in_other_places(text: str) -> None:
+def test_the_apps_may_be_in_other_places(text: str) -> None:
     assert read(text, kind="pm2").definitions[0]["name"] == "a"
 
 
@@ -122,7 +122,7 @@ def test_the_apps_may_stand_in_other_places(text: str) -> None:
         ("x.ts", "bun x.ts"),
     ],
 )
-def test_the_interpreter_follows_from_the_ending(script: str, command: str) -> None:
+def test_the_interpreter_depends_on_the_extension(script: str, command: str) -> None:
     assert only(script=script)["command"] == command
 
 
@@ -130,7 +130,7 @@ def test_an_interpreter_of_none_runs_the_script_itself() -> None:
     assert only(script="x.js", interpreter="none", args="--a 'b c'")["command"] == "x.js --a 'b c'"
 
 
-def test_max_instances_are_as_many_as_processors() -> None:
+def test_max_instances_is_the_number_of_processors() -> None:
     imported = app(instances="max")
     processors = os.cpu_count() or 1
     assert imported.definitions[0].get("instances_max", 1) == processors
@@ -157,13 +157,13 @@ def test_a_field_is_carried_over(field: str, value: object, expected: dict[str, 
     assert only(**{field: value}) == {**only(), **expected}
 
 
-def test_a_key_said_twice_by_two_spellings_is_noted() -> None:
+def test_a_key_set_twice_by_an_alias_is_noted() -> None:
     assert notes(app(cron="1 1 * * *", cron_restart="2 2 * * *"), "a") == [
-        "cron: not carried over, the same is said by another key"
+        "cron: not imported, another key has the same meaning"
     ]
 
 
-def test_a_file_of_unknown_folder_leaves_the_folder_open() -> None:
+def test_without_the_folder_of_the_file_a_note_asks_for_it() -> None:
     imported = read('{"script": "a.js"}', kind="pm2", filename="upload.json")
     assert "working_directory" not in imported.definitions[0]
     assert mentions(imported, "a", "set working_directory")
@@ -187,7 +187,7 @@ def test_a_file_of_unknown_folder_leaves_the_folder_open() -> None:
         ("script", 5),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(field: str, value: object) -> None:
+def test_an_invalid_value_is_refused(field: str, value: object) -> None:
     env = {"env": {"PORT": "x"}} if field == "increment_var" else {}
     with pytest.raises(FormatError, match=r"ecosystem.json: the app 'a'"):
         app(**env, **{field: value})
@@ -204,13 +204,13 @@ def test_a_value_that_cannot_be_is_refused(field: str, value: object) -> None:
         ),
         ("module.exports = {apps: [{script: 'a.js',\n env: {HOME: process.env.HOME}}]}", 2, "process.env.HOME"),
         ("module.exports = {apps: [{script: `a${1}.js`}]}", 1, "${"),
-        ("module.exports = {apps: [{script: 'a' + '.js'}]}", 1, "a comma or } is missing"),
-        ("module.exports = {apps: [...base]}", 1, "a value is missing"),
+        ("module.exports = {apps: [{script: 'a' + '.js'}]}", 1, "missing comma or }"),
+        ("module.exports = {apps: [...base]}", 1, "missing value"),
         ("module.exports = {apps: [{script: 'a.js'}]};\nconsole.log(1)", 2, "after the data"),
-        ("module.exports = () => ({apps: []})", 1, "a value is missing"),
+        ("module.exports = () => ({apps: []})", 1, "missing value"),
     ],
 )
-def test_code_is_refused_with_its_line_and_a_way_out(text: str, line: int, words: str) -> None:
+def test_code_is_refused_with_its_line_and_a_hint(text: str, line: int, words: str) -> None:
     with pytest.raises(FormatError) as refused:
         read(text, filename="/srv/ecosystem.config.js")
     assert refused.value.line == line
@@ -219,12 +219,12 @@ def test_code_is_refused_with_its_line_and_a_way_out(text: str, line: int, words
 
 
 @pytest.mark.parametrize("text", ["{a: 'x", "[1, 2", "{a: 1, a: 2}", "[" * 1000, "'a\nb'", "0x", "1e999", "{'a'}"])
-def test_text_that_is_no_data_is_refused(text: str) -> None:
+def test_invalid_data_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
         Json5Reader(text).read()
 
 
-def test_data_is_read_as_node_reads_it() -> None:
+def test_data_is_read_like_in_node() -> None:
     text = r"""{a: 1, 'b': [0x1F, -2.5, 1e3, .5, +3,], "c\u00e9": 'it\'s\x41\n\
  on', $d: `back`, e: null, /* x */ g: "\ud83d\ude00", h: true, // end
  1: 'number', s: '\u{1F600}', f: undefined}"""

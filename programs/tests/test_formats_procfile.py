@@ -1,4 +1,4 @@
-"""A Procfile becomes one program a line."""
+"""Procfile: one program per line."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def test_every_line_is_a_program_for_a_shell_in_the_folder_of_the_file(sample: I
     }
 
 
-def test_a_command_that_wants_a_port_gets_the_one_foreman_gives(sample: Imported) -> None:
+def test_a_command_with_a_port_gets_the_port_of_foreman(sample: Imported) -> None:
     assert definition(sample, "web")["environment"] == [{"name": "PORT", "value": "{instance+5000}"}]
     assert mentions(sample, "web", "PORT is set to 5000")
     assert "environment" not in definition(sample, "worker")
 
 
-def test_a_release_is_not_started_by_itself(sample: Imported) -> None:
+def test_a_release_is_not_started_automatically(sample: Imported) -> None:
     assert definition(sample, "release")["autostart"] is False
     assert definition(sample, "release")["restart_policy"] == "never"
 
 
-def test_variables_beside_the_file_are_taken_over(tmp_path: Path) -> None:
+def test_variables_beside_the_file_are_copied(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text('PORT=8080\nexport NAME=\'a b\'\n# comment\nQUOTED="x\\"y\n2nd line"\n')
     (web,) = read("web: serve $PORT", filename=str(tmp_path / "Procfile")).definitions
     assert {entry["name"]: entry["value"] for entry in web["environment"]} == {
@@ -48,20 +48,20 @@ def test_variables_beside_the_file_are_taken_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["A=1\nnot an assignment: s3cret", "A=1\nB='s3cret"])
-def test_variables_that_cannot_be_read_are_noted_without_their_values(tmp_path: Path, text: str) -> None:
+def test_unreadable_variables_are_noted_without_values(tmp_path: Path, text: str) -> None:
     (tmp_path / ".env").write_text(text)
     imported = read("web: serve", filename=str(tmp_path / "Procfile"))
     assert mentions(imported, "web", "line 2")
     assert not mentions(imported, "web", "s3cret")
 
 
-def test_a_file_of_unknown_folder_leaves_the_folder_open() -> None:
+def test_without_the_folder_of_the_file_a_note_asks_for_it() -> None:
     imported = read("web: serve", filename="Procfile")
     assert mentions(imported, "web", "set working_directory")
 
 
-def test_a_line_that_is_none_is_refused_with_its_number() -> None:
-    with pytest.raises(FormatError, match=r"Procfile, line 3: write name: command"):
+def test_an_invalid_line_is_refused_with_its_number() -> None:
+    with pytest.raises(FormatError, match=r"Procfile, line 3: expected name: command"):
         read("web: serve\n\nworker", filename="Procfile")
 
 

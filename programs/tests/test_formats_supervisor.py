@@ -1,4 +1,4 @@
-"""Supervisor's configuration becomes definitions that do the same."""
+"""Configuration of Supervisor: equivalent definitions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_program_of_four_processes_is_one_definition(sample: Imported) -> None
     }
 
 
-def test_environment_keeps_commas_quotes_and_colons_and_comes_after_that_of_supervisord(sample: Imported) -> None:
+def test_environment_keeps_special_characters_and_follows_that_of_supervisord(sample: Imported) -> None:
     web = read_samples("supervisord.conf").definitions[0]
     assert [(entry["name"], entry["value"]) for entry in web["environment"]] == [
         ("LANG", "C.UTF-8"),
@@ -65,7 +65,7 @@ def test_environment_keeps_commas_quotes_and_colons_and_comes_after_that_of_supe
     ]
 
 
-def test_defaults_of_supervisor_that_are_ours_stay_unsaid(sample: Imported) -> None:
+def test_defaults_shared_with_supervisor_are_left_out(sample: Imported) -> None:
     beat = definition(sample, "beat")
     assert beat["user"] == "celery"
     assert beat["autostart"] is False
@@ -82,29 +82,29 @@ def test_an_included_file_is_read_and_a_missing_one_noted(sample: Imported) -> N
     assert mentions(sample, "", "[include] /nowhere/*.ini")
 
 
-def test_no_key_goes_without_a_note(sample: Imported) -> None:
+def test_every_dropped_key_has_a_note(sample: Imported) -> None:
     assert mentions(sample, "web", "priority:")
     assert mentions(sample, "web", "process_name:")
     assert mentions(sample, "web", "stdout_logfile:")
     assert mentions(sample, "web", "stopasgroup:")
     assert mentions(sample, "beat", "stdout_logfile_maxbytes:")
     assert mentions(sample, "thumbs", "%(ENV_LOGNAME)s")
-    assert mentions(sample, "thumbs", "the name of user 1000")
+    assert mentions(sample, "thumbs", "use a name instead of the number 1000")
     assert mentions(sample, "", "[eventlistener:memmon]")
     assert mentions(sample, "", "[group:shop] priority")
     assert mentions(sample, "", "[supervisord] logfile")
 
 
-def test_what_is_always_so_here_makes_no_note() -> None:
+def test_options_that_match_our_behaviour_have_no_note() -> None:
     assert program("redirect_stderr=true", "killasgroup=yes", "stopasgroup=off", "priority=1").notes == (
         program("priority=1").notes
     )
 
 
-def test_a_key_nobody_knows_is_noted() -> None:
+def test_an_unknown_key_is_noted() -> None:
     assert notes(program("serverurl=AUTO", "colour=red"), "web") == [
-        "serverurl: not carried over, there is nothing like it here",
-        "colour: not carried over, there is nothing like it here",
+        "serverurl: not imported, there is no equivalent here",
+        "colour: not imported, there is no equivalent here",
     ]
 
 
@@ -118,12 +118,12 @@ def test_a_key_nobody_knows_is_noted() -> None:
         ("0%(process_num)03d", ["0000", "0001", "0002"]),
     ],
 )
-def test_the_number_of_a_process_stays_what_it_was(text: str, values: list[str]) -> None:
+def test_process_numbers_are_preserved(text: str, values: list[str]) -> None:
     found = only("numprocs=3", "process_name=%(process_num)d", f"environment=A={text}")
     assert [fill(found["environment"][0]["value"], index) for index in range(3)] == values
 
 
-def test_numbers_that_start_elsewhere_do_so_here() -> None:
+def test_the_start_of_the_numbers_is_preserved() -> None:
     found = only(
         "numprocs=2", "process_name=%(process_num)d", "numprocs_start=9", 'environment=A="90%(process_num)02d"'
     )
@@ -131,7 +131,7 @@ def test_numbers_that_start_elsewhere_do_so_here() -> None:
 
 
 @pytest.mark.parametrize("line", ["environment=A=w_%(process_num)02d", "directory=/srv/%(process_num)d"])
-def test_numbers_no_placeholder_can_stand_for_become_programs_of_their_own(line: str) -> None:
+def test_numbers_without_equivalent_placeholder_become_separate_programs(line: str) -> None:
     imported = program("numprocs=11", "process_name=%(program_name)s_%(process_num)02d", line)
     names = [found["name"] for found in imported.definitions]
     assert names == [f"web_{number:02d}" for number in range(11)]
@@ -142,19 +142,19 @@ def test_numbers_no_placeholder_can_stand_for_become_programs_of_their_own(line:
     assert mentions(imported, "", "[program:web] became 11 programs")
 
 
-def test_a_program_that_may_never_be_retried_is_not_retried_without_limit() -> None:
+def test_zero_retries_do_not_become_unlimited_restarts() -> None:
     imported = program("startretries=0")
     assert imported.definitions[0]["max_restarts"] == 1
     assert mentions(imported, "web", "0 became 1")
 
 
-def test_a_log_smaller_than_possible_is_made_as_small_as_possible() -> None:
+def test_a_too_small_log_size_is_raised_to_the_minimum() -> None:
     imported = program("stdout_logfile_maxbytes=10KB")
     assert imported.definitions[0]["log_max_bytes"] == 65536
-    assert mentions(imported, "web", "raised to 65536 bytes")
+    assert mentions(imported, "web", "raised to the minimum of 65536 bytes")
 
 
-def test_a_relative_folder_starts_from_the_file_or_is_noted() -> None:
+def test_a_relative_folder_is_resolved_from_the_file_or_noted() -> None:
     assert only("directory=app")["working_directory"] == "/etc/supervisor/conf.d/app"
     nowhere = program("directory=app", filename="x.conf")
     assert "working_directory" not in nowhere.definitions[0]
@@ -173,7 +173,7 @@ def test_an_upload_reads_no_file_of_this_machine() -> None:
     assert mentions(imported, "", "[include] conf.d/*.conf")
 
 
-def test_an_include_that_is_no_regular_file_is_noted(tmp_path: Path) -> None:
+def test_an_include_that_is_not_a_regular_file_is_noted(tmp_path: Path) -> None:
     (tmp_path / "folder.conf").mkdir()
     text = "[program:a]\ncommand=a\n[include]\nfiles=*.conf /dev/zero"
     imported = read(text, filename=str(tmp_path / "s.conf"))
@@ -185,20 +185,20 @@ def test_an_include_that_is_no_regular_file_is_noted(tmp_path: Path) -> None:
     ("lines", "line", "words"),
     [
         (["autostart=perhaps"], 3, "autostart: 'perhaps' is neither true nor false"),
-        (["; comment", "startsecs=soon"], 4, "startsecs: 'soon' is no number"),
+        (["; comment", "startsecs=soon"], 4, "startsecs: 'soon' is not a number"),
         (["numprocs=0"], 3, "numprocs"),
         (["numprocs=5000"], 3, "numprocs"),
         (["stopwaitsecs=-1"], 3, "stopwaitsecs"),
         (["exitcodes=0,256"], 3, "exitcodes"),
         (["autorestart=sometimes"], 3, "autorestart"),
-        (["stdout_logfile_maxbytes=5XB"], 3, "is no size"),
+        (["stdout_logfile_maxbytes=5XB"], 3, "is not a size"),
         (["umask=999"], 3, "umask"),
         (["environment=A"], 3, 'write KEY="value"'),
         (['environment=A="x'], 3, "environment"),
-        (["nonsense"], 3, "this is no key=value"),
+        (["nonsense"], 3, "expected key=value"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_line(lines: list[str], line: int, words: str) -> None:
+def test_an_invalid_value_is_refused_with_its_line(lines: list[str], line: int, words: str) -> None:
     with pytest.raises(FormatError, match=f"x.conf, line {line}: ") as refused:
         program(*lines)
     assert refused.value.line == line

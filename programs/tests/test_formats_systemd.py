@@ -1,4 +1,4 @@
-"""systemd's units become definitions that do the same."""
+"""systemd units: equivalent definitions."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ def test_a_unit_is_one_definition(sample: Imported) -> None:
     }
 
 
-def test_a_delay_that_grows_grows_here_too(sample: Imported) -> None:
+def test_a_growing_delay_becomes_a_backoff(sample: Imported) -> None:
     cache = definition(sample, "cache")
     assert cache["restart_policy"] == "always"
     assert (cache["backoff_initial"], cache["backoff_factor"], cache["backoff_max"]) == (0.1, 2.512, 10)
     assert cache["stop_ladder"] == [{"step": "signal:TERM", "seconds": 3600}]
 
 
-def test_no_key_goes_without_a_note(sample: Imported) -> None:
+def test_every_dropped_key_has_a_note(sample: Imported) -> None:
     for words in (
-        "EnvironmentFile=/srv/shop/none.env: not carried over, there is no such file",
+        "EnvironmentFile=/srv/shop/none.env: not imported, there is no such file",
         "Group=shop", "MemoryMax:", "SuccessExitStatus=SIGUSR1", "Type=notify", "Documentation=", "ExecStartPre=",
-        "ExecReload=", "ProtectSystem=strict: not carried over, the program runs without this protection",
+        "ExecReload=", "ProtectSystem=strict: not imported, the program runs without this protection",
         "NoNewPrivileges=yes", "After=network-online.target", "Wants=network-online.target",
     ):  # fmt: skip
         assert mentions(sample, "web", words), words
     assert notes(sample, "cache") == ["TimeoutStopSec=infinity: stopping waits one hour at most"]
 
 
-def test_the_shell_sees_the_words_systemd_would_give(tmp_path: Path) -> None:
+def test_the_shell_passes_the_same_words_as_systemd(tmp_path: Path) -> None:
     start = r"""printf '<%%s>' ${HOST}:1 "a b" $LIST 'x${HOST}' $$HOST "q\"d\\e" \x41 c;d `e` *"""
     command = only("Environment=HOST=h LIST='1 2'", start=start)["command"]
     script = f"HOST=h; LIST='1 2'; {command}"
@@ -91,19 +91,19 @@ def test_the_shell_sees_the_words_systemd_would_give(tmp_path: Path) -> None:
         (":/bin/a ${B} $$C", "/bin/a '${B}' '$$C'", ""),
     ],
 )
-def test_prefixes_of_a_command_are_taken_off(start: str, command: str, note: str) -> None:
+def test_prefixes_of_a_command_are_removed(start: str, command: str, note: str) -> None:
     imported = service(start=start)
     assert imported.definitions[0]["command"] == command
     assert mentions(imported, "a", note) if note else not imported.notes
 
 
-def test_several_commands_of_a_oneshot_run_after_each_other() -> None:
+def test_several_commands_of_a_oneshot_run_in_sequence() -> None:
     found = only("Type=oneshot", "ExecStart=/bin/b 'x y'", start="/bin/a ; /bin/c")
     assert (found["command"], found["shell"]) == ("/bin/a && /bin/c && /bin/b 'x y'", True)
     assert (found["restart_policy"], found["start_seconds"]) == ("never", 0)
 
 
-def test_a_restart_that_is_not_asked_for_does_not_happen() -> None:
+def test_the_default_is_no_restart() -> None:
     assert only()["restart_policy"] == "never"
 
 
@@ -150,7 +150,7 @@ def test_a_key_is_carried_over(line: str, expected: dict[str, Any]) -> None:
         "StartLimitInterval=infinity",
     ],
 )
-def test_what_has_no_counterpart_is_noted(line: str) -> None:
+def test_keys_without_equivalent_are_noted(line: str) -> None:
     assert mentions(service(line), "a", line.partition("=")[0]) or mentions(service(line), "a", "variable '1BAD'")
 
 
@@ -162,7 +162,7 @@ def test_an_environment_file_overrides_and_is_noted(tmp_path: Path) -> None:
         {"name": "C", "value": "3"},
         {"name": "B", "value": "x y"},
     ]
-    assert mentions(imported, "a", "later changes are not seen")
+    assert mentions(imported, "a", "later changes have no effect")
 
 
 def test_an_upload_reads_no_file_of_this_machine(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_an_upload_reads_no_file_of_this_machine(tmp_path: Path) -> None:
     assert mentions(imported, "a", "other files are not read here")
 
 
-def test_a_template_counts_its_instances() -> None:
+def test_a_template_becomes_instances() -> None:
     imported = read_samples("minecraft@.service")
     found = definition(imported, "minecraft")
     assert found["command"] == "/usr/bin/java -Xmx2G -jar server.jar --port '2556{instance}' nogui"
@@ -182,14 +182,14 @@ def test_a_template_counts_its_instances() -> None:
     assert mentions(imported, "minecraft", "a template: %i became {instance}")
 
 
-def test_an_instance_of_a_template_is_itself() -> None:
+def test_an_instance_of_a_template_keeps_its_name() -> None:
     found = only("WorkingDirectory=/srv/%i", start="/bin/a %i %p %N %n %%", name="web@8001.service")
     assert found["name"] == "web@8001"
     assert found["command"] == "/bin/a 8001 web web@8001 web@8001.service %"
     assert found["working_directory"] == "/srv/8001"
 
 
-def test_a_specifier_nobody_knows_is_noted() -> None:
+def test_an_unknown_specifier_is_noted() -> None:
     imported = service(start="/bin/a %H %t")
     assert imported.definitions[0]["command"] == "/bin/a %H %t"
     assert mentions(imported, "a", "%H:")
@@ -209,36 +209,36 @@ def test_the_output_of_systemctl_cat_is_several_units_with_their_drop_ins() -> N
     assert definition(imported, "a")["depends_on"] == [{"program": "b", "condition": "started"}]
 
 
-def test_a_circle_is_opened_in_favour_of_the_order() -> None:
+def test_order_wins_over_a_circular_requirement() -> None:
     wants = "[Unit]\nWants=b.service\n[Service]\nExecStart=/bin/a"
     after = "[Unit]\nAfter=a.service\n[Service]\nExecStart=/bin/b"
     imported = read_all([("a.service", wants), ("b.service", after)])
     assert "depends_on" not in definition(imported, "a")
     assert definition(imported, "b")["depends_on"] == [{"program": "a", "condition": "started"}]
-    assert mentions(imported, "a", "Wants=b.service: not carried over, it would close a circle")
+    assert mentions(imported, "a", "Wants=b.service: not imported, it would make the dependencies circular")
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("RestartSec=soon", "'soon' is no time"),
-        ("Nice=99", "is no number from -20 to 19"),
+        ("RestartSec=soon", "'soon' is not a time"),
+        ("Nice=99", "is not a number from -20 to 19"),
         ("UMask=rwx", "octal"),
-        ("LimitNOFILE=many", "is no size"),
-        ("Restart=maybe", "is none of"),
-        ("Environment='x", "a quote is not closed"),
-        ("SuccessExitStatus=999", "is no number"),
-        ("rubbish", "neither [Section] nor Key=value"),
+        ("LimitNOFILE=many", "is not a size"),
+        ("Restart=maybe", "is not one of"),
+        ("Environment='x", "unclosed quote"),
+        ("SuccessExitStatus=999", "is not a number"),
+        ("rubbish", "expected [Section] or Key=value"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_line(line: str, words: str) -> None:
+def test_an_invalid_value_is_refused_with_its_line(line: str, words: str) -> None:
     with pytest.raises(FormatError, match=r"a.service, line 4: ") as refused:
         service("# a comment", line)
     assert words in refused.value.message
 
 
 @pytest.mark.parametrize("text", ["[Unit]\nDescription=x", "[Service]\nType=simple", "[Timer]\nOnCalendar=daily"])
-def test_a_unit_that_starts_nothing_is_refused(text: str) -> None:
+def test_a_unit_without_exec_start_is_refused(text: str) -> None:
     with pytest.raises(FormatError, match="has no ExecStart"):
         read(text, filename="a.service")
 
@@ -248,12 +248,12 @@ def test_a_unit_without_a_name_is_refused() -> None:
         read("[Service]\nExecStart=/bin/a", filename="")
 
 
-def test_times_and_sizes_are_those_of_systemd() -> None:
+def test_times_and_sizes_are_parsed_like_in_systemd() -> None:
     assert [seconds(text) for text in ("90", "1min 30s", "1.5h", "500ms", "2d4h", "infinity")] == [
         90, 90, 5400, 0.5, 187_200, None,
     ]  # fmt: skip
     assert [size(text) for text in ("512", "1K", "1.5G", "infinity")] == [512, 1024, 1_610_612_736, None]
 
 
-def test_words_are_split_as_systemd_does() -> None:
+def test_words_are_split_like_in_systemd() -> None:
     assert split_words(r"""a "b c"  'd "e"' f\x20g \t h\;i "" """) == ["a", "b c", 'd "e"', "f g", "\t", "h;i", ""]

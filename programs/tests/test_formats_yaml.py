@@ -1,4 +1,4 @@
-"""Our own YAML: what is written is read again, values mean what their field says, and no secret is written."""
+"""The YAML format of the monitor: round trips, conversion by field type, and no exported secrets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from programs import definition as definitions
 from programs import services
+from programs.definition.conversion import definition_json
+from programs.definition.fields import FIELDS, defaults
 from programs.formats import FormatError, read, write_yaml
-from programs.formats.draft import DEFAULTS
-from programs.models import Host, Program
+from programs.models import Host
 
 from .samples import definition, mentions, read_samples
 
@@ -73,27 +73,21 @@ def one(text: str) -> dict[str, Any]:
 # --- Writing ---
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_an_export_can_be_imported() -> None:
     other = {"name": "db", "command": "./db"}
     assert read(write_yaml([FULL, other])).definitions == [FULL, other]
 
 
-def test_a_definition_names_every_field_there_is() -> None:
-    assert FULL.keys() == DEFAULTS.keys() == set(definitions.FIELDS)
+def test_the_sample_has_every_field() -> None:
+    assert FULL.keys() == set(FIELDS)
 
 
-def test_defaults_are_not_written_and_the_order_is_always_the_same() -> None:
-    shuffled = {**DEFAULTS, "nice": 3, "command": "x", "name": "web"}
+def test_defaults_are_left_out_and_the_order_is_stable() -> None:
+    shuffled = {**defaults(), "nice": 3, "command": "x", "name": "web"}
     assert yaml.safe_load(write_yaml([dict(reversed(shuffled.items()))])) == {
         "programs": [{"name": "web", "command": "x", "nice": 3}]
     }
     assert write_yaml([dict(reversed(FULL.items()))]) == write_yaml([FULL])
-
-
-def test_the_defaults_are_those_of_the_table() -> None:
-    program = Program(name="x", command="x")
-    for field in definitions.PLAIN_FIELDS[2:]:
-        assert getattr(program, field) == DEFAULTS[field], field
 
 
 @pytest.mark.parametrize(
@@ -105,7 +99,7 @@ def test_the_defaults_are_those_of_the_table() -> None:
         {"name": "TOKEN", "value": {"set": True}, "secret": True},
     ],
 )
-def test_a_secret_is_never_written(entry: dict[str, Any]) -> None:
+def test_a_secret_is_never_exported(entry: dict[str, Any]) -> None:
     text = write_yaml([{"name": "web", "command": "x", "environment": [entry]}])
     assert "s3cret" not in text
     assert yaml.safe_load(text)["programs"][0]["environment"] == [
@@ -113,24 +107,24 @@ def test_a_secret_is_never_written(entry: dict[str, Any]) -> None:
     ]
 
 
-def test_a_secret_that_is_read_says_that_its_value_is_missing() -> None:
+def test_a_missing_secret_value_is_noted() -> None:
     imported = read_samples("programs.yaml")
     assert definition(imported, "web")["environment"][3] == {
         "name": "API_TOKEN",
         "secret": True,
         "value": {"set": True},
     }
-    assert mentions(imported, "web", "variable API_TOKEN: its secret value is not in the file")
+    assert mentions(imported, "web", "variable API_TOKEN: its secret value isn't in the file")
 
 
-def test_nothing_can_be_written_too() -> None:
+def test_an_empty_export_can_be_imported() -> None:
     assert read(write_yaml([])).definitions == []
 
 
 # --- Reading ---
 
 
-def test_values_mean_what_their_field_says() -> None:
+def test_values_are_converted_by_field_type() -> None:
     web = definition(read_samples("programs.yaml"), "web")
     assert web["umask"] == "022"
     assert [entry["value"] for entry in web["environment"][:3]] == ["1", "off", "1.10"]
@@ -138,7 +132,7 @@ def test_values_mean_what_their_field_says() -> None:
     assert (web["scale_cpu_percent"], web["instances_max"]) == (70.5, 4)
 
 
-def test_an_anchor_may_hold_what_programs_share() -> None:
+def test_an_anchor_can_hold_shared_settings() -> None:
     db = definition(read_samples("programs.yaml"), "db")
     assert (db["working_directory"], db["max_restarts"], db["autostart"]) == ("/srv/app", 0, False)
 
@@ -151,33 +145,33 @@ def test_json_is_read_too() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("{name: a}", 2, "a program without command"),
+        ("{name: a}", 2, "a program is missing command"),
         ("{name: a, command: b, comand: c}", 2, "a program has no field 'comand'"),
         ("name: a\n  command: b\n  autostart: yes", 4, "'yes' is neither true nor false"),
-        ("name: a\n  command: b\n  nice: low", 4, "'low' is no whole number"),
-        ("name: a\n  command: b\n  max_restarts: 1.5", 4, "'1.5' is no whole number"),
-        ("name: a\n  command: b\n  start_seconds: .inf", 4, "is no number"),
-        ("name: a\n  command: b\n  tags: x", 4, "a list is expected here"),
-        ("name: a\n  command: [b]", 3, "a text is expected here"),
-        ("name: a\n  command: b\n  name: c", 4, "'name' stands twice"),
-        ("name: a\n  command: b\n  environment: {A: b}", 4, "a list is expected here"),
-        ("name: a\n  command: b\n  environment: [{name: A}]", 4, "an entry without value"),
+        ("name: a\n  command: b\n  nice: low", 4, "'low' is not a whole number"),
+        ("name: a\n  command: b\n  max_restarts: 1.5", 4, "'1.5' is not a whole number"),
+        ("name: a\n  command: b\n  start_seconds: .inf", 4, "is not a number"),
+        ("name: a\n  command: b\n  tags: x", 4, "expected a list"),
+        ("name: a\n  command: [b]", 3, "expected a text"),
+        ("name: a\n  command: b\n  name: c", 4, "duplicate key 'name'"),
+        ("name: a\n  command: b\n  environment: {A: b}", 4, "expected a list"),
+        ("name: a\n  command: b\n  environment: [{name: A}]", 4, "an entry is missing value"),
         ("name: a\n  command: b\n  environment: [{name: A, value: {get: x}}]", 4, "a value has no field 'get'"),
         (
             "name: a\n  command: b\n  environment: [{name: A, value: {set: false}}]",
             4,
-            "a value is a text, or {set: true}",
+            "a value must be a text, or {set: true}",
         ),
-        ("name: a\n  command: b\n  probes: [{kind: tcp}]", 4, "an entry without target"),
+        ("name: a\n  command: b\n  probes: [{kind: tcp}]", 4, "an entry is missing target"),
         ("name: a\n  command: b\n  stop_ladder: [signal:TERM]", 4, "an entry must be a mapping"),
         ("just text", 2, "a program must be a mapping"),
         ("name: a\n  command: b\n  [x]: c", 4, "a key must be a text"),
         ("name: a\n  command: b\n  <<: x", 4, "<< needs a mapping"),
-        ("name: a\n command: b", 3, "this is no YAML"),
-        ("name: *nobody", 2, "this is no YAML"),
+        ("name: a\n command: b", 3, "invalid YAML"),
+        ("name: *nobody", 2, "invalid YAML"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_line(text: str, line: int, words: str) -> None:
+def test_an_invalid_value_is_refused_with_its_line(text: str, line: int, words: str) -> None:
     with pytest.raises(FormatError, match=re.escape(words)) as refused:
         read(f"programs:\n- {text}", kind="yaml", filename="programs.yaml")
     assert refused.value.line == line
@@ -207,7 +201,7 @@ BOMB = "x-0: &a [x, x]\n" + "".join(
     ],
     ids=["bomb", "itself", "deep list", "deep mapping", "nul", "long"],
 )
-def test_a_file_made_to_do_harm_is_refused_at_once(text: str) -> None:
+def test_a_malicious_file_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
         read(text, kind="yaml")
 
@@ -216,12 +210,12 @@ def test_a_file_made_to_do_harm_is_refused_at_once(text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_what_the_monitor_shows_of_a_program_can_be_written_and_read() -> None:
+def test_the_json_of_a_saved_program_can_be_exported_and_imported() -> None:
     Host.objects.create(name="pc-2")
     environment = [*FULL["environment"], {"name": "TOKEN", "value": "s3cret", "secret": True}]
     services.save_definition({"name": "db", "command": "db", "host": "pc-2"}, actor="test")
     saved = services.save_definition({**FULL, "environment": environment}, actor="test")
-    text = write_yaml([definitions.as_json(saved.program)])
+    text = write_yaml([definition_json(saved.program)])
     (found,) = read(text).definitions
     assert found.pop("environment")[-1]["value"] == {"set": True}
     assert found == {name: value for name, value in FULL.items() if name != "environment"}

@@ -8,7 +8,7 @@ import pytest
 from core import key_rotation
 from core.secrets import keys_path
 from programs import services
-from programs.definition import environment_of
+from programs.definition.environment import environment_of
 from programs.key_rotation import environment_variables
 from programs.models import Program
 
@@ -23,11 +23,11 @@ def program(db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return services.save_definition(values, actor="alice").program
 
 
-def test_secret_variables_move_to_the_new_key(program: Program) -> None:
+def test_secret_variables_are_encrypted_with_the_new_key(program: Program) -> None:
     key_rotation.add_key()
-    [tally] = key_rotation.re_encrypt_all()
+    [count] = key_rotation.re_encrypt_all()
     key_rotation.keep_newest_key()
-    assert (tally.seen, tally.changed) == (1, 1)
+    assert (count.seen, count.changed) == (1, 1)
     again = Program.objects.get(pk=program.pk)
     assert environment_of(again) == {"TOKEN": "s3cret", "MODE": "prod"}
     assert again.revision > program.revision
@@ -38,14 +38,14 @@ def test_a_second_rotation_writes_nothing(program: Program) -> None:
     assert Program.objects.get(pk=program.pk).revision == program.revision
 
 
-def test_a_program_that_waits_for_its_end_is_not_forgotten(program: Program) -> None:
+def test_a_program_being_removed_is_rotated_too(program: Program) -> None:
     services.remove(program, actor="alice")
     key_rotation.add_key()
     assert key_rotation.re_encrypt_all()[0].changed == 1
 
 
-def test_a_lost_key_is_counted_and_the_value_kept(program: Program) -> None:
+def test_an_unreadable_value_is_counted_and_kept(program: Program) -> None:
     keys_path().unlink()
-    [tally] = key_rotation.check_all()
-    assert (tally.seen, tally.unreadable) == (1, 1)
+    [count] = key_rotation.check_all()
+    assert (count.seen, count.unreadable) == (1, 1)
     assert Program.objects.get(pk=program.pk).environment == program.environment

@@ -1,4 +1,4 @@
-"""Rotations that are killed: at every line of their code, and at random while a program writes."""
+"""Kills rotations at every line of their code, and at random while a program writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from .logs_rig import BLOCK, numbers, start_rotator, start_writer
 
 
 @pytest.mark.parametrize(("where", "lines"), [("disk", "first"), ("tmpfs", "again")])
-def test_a_rotation_killed_at_any_line_loses_and_doubles_nothing(tmp_path: Path, where: str, lines: str) -> None:
+def test_a_rotation_killed_at_any_line_neither_loses_nor_duplicates_lines(
+    tmp_path: Path, where: str, lines: str
+) -> None:
     directory = {"disk": str(tmp_path), "tmpfs": "/dev/shm"}[where]
     command = [sys.executable, "-m", "programs.tests.logs_rig", directory, lines]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -25,7 +27,7 @@ def test_a_rotation_killed_at_any_line_loses_and_doubles_nothing(tmp_path: Path,
     assert int(result.stdout) > 100
 
 
-def test_rotators_killed_at_random_under_a_writing_program_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_rotators_killed_at_random_neither_lose_nor_duplicate_lines(tmp_path: Path) -> None:
     log, chance, kills = LogFile(tmp_path, 0), random.Random(4), 0
     writer = start_writer(log, 60_000, per_write=20, pause=0.001)
     while writer.poll() is None or kills < 10:

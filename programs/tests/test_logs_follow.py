@@ -9,7 +9,7 @@ import pytest
 
 from programs.logs import follow as follow_module
 from programs.logs.archives import PIECE_BYTES
-from programs.logs.follow import BEHIND_BYTES, HOLD_SECONDS, Follower, follow
+from programs.logs.follow import MAX_LAG_BYTES, PARTIAL_LINE_SECONDS, Follower, follow
 from programs.logs.lines import Line
 from programs.logs.paths import LogFile
 from programs.logs.rotate import rotate
@@ -40,14 +40,14 @@ def drained(follower: Follower) -> list[str]:
     return found
 
 
-def test_following_begins_with_the_last_lines(log: LogFile) -> None:
+def test_following_starts_with_the_last_lines(log: LogFile) -> None:
     append(log, b"one\ntwo\nthree\n")
     assert drained(Follower(log, tail=2)) == ["two", "three"]
     assert drained(Follower(log, tail=99)) == ["one", "two", "three"]
     assert drained(Follower(log)) == []
 
 
-def test_new_lines_come_once_and_dated(log: LogFile) -> None:
+def test_new_lines_are_returned_once_with_a_time(log: LogFile) -> None:
     follower = Follower(log)
     append(log, b"before\n")
     assert drained(follower) == []
@@ -59,7 +59,7 @@ def test_new_lines_come_once_and_dated(log: LogFile) -> None:
     assert drained(follower) == ["c"]
 
 
-def test_a_log_that_does_not_exist_yet_is_waited_for(log: LogFile) -> None:
+def test_a_log_may_be_created_after_following_has_started(log: LogFile) -> None:
     follower = Follower(log, tail=10)
     assert drained(follower) == []
     append(log, b"born\n")
@@ -75,20 +75,20 @@ def test_an_unfinished_line_waits_for_its_newline(log: LogFile) -> None:
     assert drained(follower) == ["half and half"]
 
 
-def test_a_prompt_is_shown_after_a_moment(log: LogFile) -> None:
+def test_an_unfinished_line_is_returned_after_a_second(log: LogFile) -> None:
     clock = Clock()
     follower = Follower(log, clock=clock)
     drained(follower)
     append(log, b"Password: ")
     assert drained(follower) == []
-    clock.now += HOLD_SECONDS
+    clock.now += PARTIAL_LINE_SECONDS
     assert follower.has_news() and texts(follower.read_new()) == ["Password: "]
     assert not follower.has_news()
     append(log, b"\nwelcome\n")
     assert drained(follower) == ["", "welcome"]
 
 
-def test_a_progress_bar_that_never_rests_is_shown_all_the_same(log: LogFile) -> None:
+def test_a_progress_bar_that_never_pauses_is_returned_too(log: LogFile) -> None:
     clock = Clock()
     follower = Follower(log, clock=clock)
     drained(follower)
@@ -100,7 +100,7 @@ def test_a_progress_bar_that_never_rests_is_shown_all_the_same(log: LogFile) -> 
     assert len(shown) >= 2 and shown[0].startswith("0% 1% 2% ")
 
 
-def test_the_unfinished_line_at_the_start_is_shown_whole(log: LogFile) -> None:
+def test_a_line_unfinished_at_the_start_is_returned_complete(log: LogFile) -> None:
     append(log, b"old\nunfini")
     follower = Follower(log, clock=Clock())
     assert drained(follower) == []
@@ -108,7 +108,7 @@ def test_the_unfinished_line_at_the_start_is_shown_whole(log: LogFile) -> None:
     assert drained(follower) == ["unfinished"]
 
 
-def test_one_read_is_bounded_and_more_is_announced(log: LogFile) -> None:
+def test_one_read_is_bounded_and_has_news_reports_the_rest(log: LogFile) -> None:
     follower = Follower(log)
     drained(follower)
     append(log, numbered(range(10_000)))
@@ -117,19 +117,19 @@ def test_one_read_is_bounded_and_more_is_announced(log: LogFile) -> None:
     assert len(batch) + len(drained(follower)) == 10_000
 
 
-def test_who_falls_far_behind_skips_ahead_and_is_told(log: LogFile) -> None:
+def test_a_follower_far_behind_skips_ahead_and_reports_it(log: LogFile) -> None:
     follower = Follower(log)
     append(log, b"start\n")
     drained(follower)
-    data = numbered(range(BEHIND_BYTES // 60))
+    data = numbered(range(MAX_LAG_BYTES // 60))
     append(log, data)
     first, *lines = drained(follower)
     kept = sum(len(line) + 1 for line in lines)
     assert first == f"… {len(data) - kept:,} bytes skipped"
-    assert [int(line[1:8]) for line in lines] == list(range(BEHIND_BYTES // 60))[-len(lines) :]
+    assert [int(line[1:8]) for line in lines] == list(range(MAX_LAG_BYTES // 60))[-len(lines) :]
 
 
-def test_lines_dropped_before_they_were_seen_are_announced(log: LogFile) -> None:
+def test_lines_deleted_before_they_were_read_are_reported(log: LogFile) -> None:
     follower = Follower(log)
     append(log, b"start\n")
     drained(follower)
@@ -140,7 +140,7 @@ def test_lines_dropped_before_they_were_seen_are_announced(log: LogFile) -> None
     assert [int(line[1:8]) for line in lines] == list(range(3000))[-len(lines) :] and len(torn) < 70
 
 
-def test_a_log_that_its_program_cuts_is_followed_from_there(log: LogFile) -> None:
+def test_a_log_truncated_by_its_program_is_followed_on(log: LogFile) -> None:
     follower = Follower(log)
     append(log, b"long line before\n")
     drained(follower)
@@ -156,11 +156,11 @@ def test_a_replaced_live_file_is_followed(log: LogFile) -> None:
     drained(follower)
     log.live.unlink()
     assert drained(follower) == []
-    append(log, b"anew\n")
-    assert drained(follower) == ["anew"]
+    append(log, b"new\n")
+    assert drained(follower) == ["new"]
 
 
-def test_a_log_whose_every_byte_is_gone_is_waited_for(log: LogFile) -> None:
+def test_a_log_whose_files_were_all_deleted_is_reported_as_skipped(log: LogFile) -> None:
     follower = Follower(log)
     append(log, b"start\n")
     drained(follower)
@@ -171,7 +171,7 @@ def test_a_log_whose_every_byte_is_gone_is_waited_for(log: LogFile) -> None:
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_rotations_between_two_reads_hide_nothing(log: LogFile, compress: bool) -> None:
+def test_rotations_between_two_reads_skip_no_lines(log: LogFile, compress: bool) -> None:
     follower = Follower(log)
     found = drained(follower)
     for first in range(0, 9000, 900):
@@ -183,7 +183,7 @@ def test_rotations_between_two_reads_hide_nothing(log: LogFile, compress: bool) 
     assert [int(line[1:8]) for line in found] == list(range(9000))
 
 
-async def test_a_follower_keeps_up_with_a_program_and_a_rotator(log: LogFile) -> None:
+async def test_a_follower_keeps_up_with_a_writing_program_and_rotations(log: LogFile) -> None:
     append(log, b"")
     found: list[str] = []
     collecting = asyncio.create_task(collect(Follower(log), found, 40_000))
@@ -219,7 +219,7 @@ async def test_several_instances_are_followed_together(tmp_path: Path) -> None:
     await batches.aclose()
 
 
-async def test_a_new_line_is_seen_within_moments(log: LogFile) -> None:
+async def test_a_new_line_is_returned_within_ten_polls(log: LogFile) -> None:
     append(log, b"first\n")
     lines = Follower(log, tail=1).lines()
     assert texts(await anext(lines)) == ["first"]

@@ -4,9 +4,9 @@ import os
 import stat
 from pathlib import Path
 
-import pytest
-
 from programs.logs.paths import Kind, LogFile, open_for_program
+from programs.logs.reader import Reader
+from programs.logs.rotate import rotate
 
 from .logs_rig import append, numbered
 
@@ -16,14 +16,14 @@ def touch(log: LogFile, start: int, end: int, kind: Kind) -> None:
     log.archive(start, end, kind).path.write_bytes(b"")
 
 
-def test_what_a_program_writes_is_for_the_owner_alone(tmp_path: Path) -> None:
+def test_logs_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "7", 0)
     append(log, b"hello\n")
     assert stat.S_IMODE(log.directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(log.live.stat().st_mode) == 0o600
 
 
-def test_a_lax_umask_opens_nothing(tmp_path: Path) -> None:
+def test_a_permissive_umask_does_not_change_the_file_mode(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         append(LogFile(tmp_path / "7", 3), b"hello\n")
@@ -43,30 +43,52 @@ def test_the_descriptor_only_appends_and_is_not_inherited_by_accident(tmp_path: 
     assert log.live.read_bytes() == b"one\ntwo\n"
 
 
-def test_a_symbolic_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_a_log_is_replaced(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "0.log").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic link"):
-        open_for_program(LogFile(tmp_path, 0))
+    append(LogFile(tmp_path, 0), b"line\n")
+    assert (tmp_path / "0.log").read_bytes() == b"line\n"
     assert victim.read_text() == "precious"
 
 
-def test_archives_come_oldest_first_and_tell_their_offsets(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_a_log_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "7").symlink_to(tmp_path / "elsewhere")
+    append(LogFile(tmp_path / "7", 0), b"line\n")
+    assert (tmp_path / "7" / "0.log").read_bytes() == b"line\n"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_symbolic_link_to_another_file_is_neither_read_nor_rotated(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious\n" * 1000)
+    log = LogFile(tmp_path / "7", 0)
+    append(log, b"")
+    log.live.unlink()
+    log.live.symlink_to(victim)
+    log.archive(0, 9000, Kind.PLAIN).path.symlink_to(victim)
+    assert rotate(log, max_bytes=100, backups=1, compress=True) is None
+    with Reader(log) as reader:
+        assert (reader.start, reader.end, reader.after(0).data) == (0, 0, b"")
+    assert victim.read_bytes() == b"precious\n" * 1000
+
+
+def test_archives_are_sorted_by_offset(tmp_path: Path) -> None:
     log = LogFile(tmp_path, 0)
     for start, end in ((900, 1000), (0, 100), (100, 900)):
         touch(log, start, end, Kind.PLAIN)
     assert [(archive.start, archive.end) for archive in log.archives()] == [(0, 100), (100, 900), (900, 1000)]
 
 
-def test_archives_are_neither_unfinished_pieces_nor_discarded_ones(tmp_path: Path) -> None:
+def test_unfinished_and_discarded_files_are_not_archives(tmp_path: Path) -> None:
     log = LogFile(tmp_path, 0)
     for number, kind in enumerate(Kind):
         touch(log, number, number + 1, kind)
     assert [archive.kind for archive in log.archives()] == [Kind.PLAIN, Kind.COMPRESSED]
 
 
-def test_the_files_of_other_instances_and_of_strangers_are_left_alone(tmp_path: Path) -> None:
+def test_files_of_other_instances_and_foreign_files_are_ignored(tmp_path: Path) -> None:
     log = LogFile(tmp_path, 1)
     touch(LogFile(tmp_path, 11), 0, 1, Kind.PLAIN)
     for name in ("1.log.old", "1.log.1-2", "1.logs", "1.log.0000000000000000-0000000000000001.bak"):

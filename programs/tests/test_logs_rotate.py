@@ -1,4 +1,4 @@
-"""Rotation with real files and real writing processes, on whatever file system the tests run on and on tmpfs."""
+"""Rotation with real files and real writing processes, on the disk of the tests and on tmpfs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LINE = len(numbered([0]))
 
 @pytest.fixture(params=[None, "/dev/shm"], ids=["disk", "tmpfs"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogFile]:
-    """On tmpfs the head of a file cannot be cut off, only become a hole; most disks can do both."""
+    """tmpfs can only punch holes; most disks can also collapse a range."""
     with tempfile.TemporaryDirectory(dir=request.param or tmp_path) as directory:
         yield LogFile(Path(directory), 0)
 
 
-def test_a_small_log_is_left_alone(log: LogFile) -> None:
+def test_a_small_log_is_not_rotated(log: LogFile) -> None:
     assert rotate(log, max_bytes=BLOCK, backups=3, compress=True) is None
     append(log, b"x" * BLOCK)
     assert rotate(log, max_bytes=BLOCK, backups=3, compress=True) is None
@@ -55,7 +55,7 @@ def test_a_million_lines_survive_many_rotations_in_order(log: LogFile) -> None:
         ]
 
 
-def test_the_live_file_shrinks_and_offsets_stay(log: LogFile) -> None:
+def test_the_live_file_shrinks_and_offsets_do_not_change(log: LogFile) -> None:
     append(log, numbered(range(2000)))
     rotation = rotate(log, max_bytes=BLOCK, backups=9, compress=False)
     append(log, numbered(range(2000, 2100)))
@@ -67,7 +67,7 @@ def test_the_live_file_shrinks_and_offsets_stay(log: LogFile) -> None:
     assert numbers(log) == list(range(2100))
 
 
-def test_only_the_asked_number_of_archives_stays(log: LogFile) -> None:
+def test_at_most_the_given_number_of_archives_is_kept(log: LogFile) -> None:
     for first in range(0, 10_000, 1000):
         append(log, numbered(range(first, first + 1000)))
         rotate(log, max_bytes=BLOCK, backups=3, compress=False)
@@ -76,7 +76,7 @@ def test_only_the_asked_number_of_archives_stays(log: LogFile) -> None:
     assert kept == list(range(kept[0], 10_000)) and len(kept) > 3 * BLOCK // LINE
 
 
-def test_without_backups_the_oldest_part_is_dropped_and_offsets_stay(log: LogFile) -> None:
+def test_without_backups_the_oldest_part_is_deleted_and_offsets_do_not_change(log: LogFile) -> None:
     append(log, numbered(range(5000)))
     rotation = rotate(log, max_bytes=BLOCK, backups=0, compress=True)
     assert rotation and rotation.discarded == 5 * BLOCK and rotation.archived == 0
@@ -87,7 +87,7 @@ def test_without_backups_the_oldest_part_is_dropped_and_offsets_stay(log: LogFil
     assert kept == list(range(kept[0], 5000))
 
 
-def test_fewer_backups_than_before_drop_the_oldest(log: LogFile) -> None:
+def test_lowering_the_number_of_backups_deletes_the_oldest(log: LogFile) -> None:
     append(log, numbered(range(6000)))
     rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     append(log, numbered(range(6000, 8000)))
@@ -111,7 +111,7 @@ def test_compressed_archives_are_plain_gzip(log: LogFile) -> None:
     assert numbers(log) == list(range(30_000))
 
 
-def test_compressing_gives_way_to_a_flood_and_is_made_up_for_later(log: LogFile) -> None:
+def test_compression_is_postponed_during_a_flood(log: LogFile) -> None:
     append(log, numbered(range(20_000)))
     rotate(log, max_bytes=10 * BLOCK, backups=9, compress=False)
     (archive, *_) = log.archives()
@@ -123,7 +123,7 @@ def test_compressing_gives_way_to_a_flood_and_is_made_up_for_later(log: LogFile)
     assert numbers(log) == list(range(30_000))
 
 
-def test_a_flood_stays_within_its_share_of_the_disk(log: LogFile) -> None:
+def test_a_flood_stays_within_its_disk_limit(log: LogFile) -> None:
     limit, backups = 16 * BLOCK, 3
     writer, until = start_writer(log, 1_000_000_000, per_write=500), time.monotonic() + 1.5
     try:
@@ -135,7 +135,7 @@ def test_a_flood_stays_within_its_share_of_the_disk(log: LogFile) -> None:
     finally:
         writer.kill()
         writer.wait()
-    kept = numbers(log, first_is_torn=True)[:-1]  # the kill may have cut the last one
+    kept = numbers(log, first_is_torn=True)[:-1]  # the kill may have cut the last line
     assert kept == list(range(kept[0], kept[-1] + 1))
 
 
@@ -155,12 +155,12 @@ print(rotate(LogFile(Path(sys.argv[1]), 0), max_bytes=65536, backups=50, compres
 
 
 def rotate_without_room(log: LogFile, room: int) -> str:
-    """Rotate in a process that cannot make a file larger than `room` bytes."""
+    """Rotates in a process whose files cannot exceed `room` bytes."""
     command = [sys.executable, "-c", FULL_DISK, str(log.directory), str(room)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_where_there_is_no_room_archives_give_way_and_then_the_oldest_lines(log: LogFile) -> None:
+def test_a_full_disk_costs_first_archives_and_then_the_oldest_lines(log: LogFile) -> None:
     append(log, numbered(range(2000)))
     rotate(log, max_bytes=BLOCK, backups=50, compress=False)
     append(log, numbered(range(2000, 5000)))
@@ -172,16 +172,14 @@ def test_where_there_is_no_room_archives_give_way_and_then_the_oldest_lines(log:
     assert end_of(log) == 5000 * LINE
 
 
-def test_an_archive_that_cannot_be_compressed_stays_as_it_is(log: LogFile) -> None:
+def test_an_archive_that_cannot_be_compressed_stays_plain(log: LogFile) -> None:
     append(log, os.urandom(3 * BLOCK))
     rotate_without_room(log, BLOCK)  # enough for the archive, not for its gzip framing
     assert [a.kind for a in log.archives()] == [Kind.PLAIN, Kind.PLAIN]
     assert not list(log.directory.glob("*.part"))
 
 
-def test_where_nothing_else_works_the_rest_is_copied_to_the_front(
-    log: LogFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_fallocate_the_rest_is_copied_to_the_front(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystem, "_fallocate", None)
     for first in range(0, 6000, 1500):
         append(log, numbered(range(first, first + 1500)))
@@ -191,10 +189,10 @@ def test_where_nothing_else_works_the_rest_is_copied_to_the_front(
     assert numbers(log) == list(range(6000))
 
 
-def test_a_log_moved_to_another_file_system_goes_on(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_moved_to_another_file_system_is_rotated_on(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
     append(log, numbered(range(2000)))
     with monkeypatch.context() as patch:
-        patch.setattr(filesystem, "collapse", filesystem.punch)
+        patch.setattr(filesystem, "collapse_range", filesystem.punch_hole)
         rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     assert log.live.read_bytes().startswith(MAGIC)
     append(log, numbered(range(2000, 4000)))
@@ -203,14 +201,14 @@ def test_a_log_moved_to_another_file_system_goes_on(log: LogFile, monkeypatch: p
 
 
 @pytest.mark.parametrize("forged", [(0, 0), (5, 0), (0, 10**15), (10**15, 10**15)])
-def test_a_program_that_writes_a_stamp_itself_confuses_nobody(log: LogFile, forged: tuple[int, int]) -> None:
-    append(log, Stamp(*forged).encoded() + b"\n" + numbered(range(3000)))
+def test_a_forged_stamp_in_the_output_is_ignored(log: LogFile, forged: tuple[int, int]) -> None:
+    append(log, Stamp(*forged).to_bytes() + b"\n" + numbered(range(3000)))
     assert len(read(log, tail=5000)["lines"]) == 3001
     rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     assert [line["text"][1:8] for line in read(log, tail=3000)["lines"]] == [f"{n:07d}" for n in range(3000)]
 
 
-def test_a_program_that_cuts_its_own_log_does_no_harm(log: LogFile) -> None:
+def test_a_program_may_truncate_its_own_log(log: LogFile) -> None:
     append(log, numbered(range(3000)))
     rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     before = end_of(log)
@@ -221,7 +219,7 @@ def test_a_program_that_cuts_its_own_log_does_no_harm(log: LogFile) -> None:
     assert numbers(log)[-1999:] == list(range(3001, 5000))  # the first one continues the line cut in two
 
 
-def test_a_log_whose_live_file_was_deleted_begins_where_the_archives_end(log: LogFile) -> None:
+def test_after_the_live_file_was_deleted_the_log_continues_at_the_end_of_the_archives(log: LogFile) -> None:
     append(log, numbered(range(3000)))
     rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     log.live.unlink()
@@ -231,7 +229,7 @@ def test_a_log_whose_live_file_was_deleted_begins_where_the_archives_end(log: Lo
         assert reader.end == reader.live_start == log.archives()[-1].end
 
 
-def test_a_limit_below_one_block_of_the_disk_still_rotates(log: LogFile) -> None:
+def test_a_limit_below_one_disk_block_still_rotates(log: LogFile) -> None:
     append(log, numbered(range(3000)))
     for _ in range(20):
         rotate(log, max_bytes=100, backups=1000, compress=False)

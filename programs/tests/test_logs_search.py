@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from programs.logs import search
-from programs.logs.index import TimeIndex
+from programs.logs.index import TimeIndexWriter
 from programs.logs.lines import Lines
 from programs.logs.paths import LogFile
 from programs.logs.rotate import rotate
@@ -25,18 +25,18 @@ def log(tmp_path: Path) -> LogFile:
 
 @pytest.fixture
 def hour(log: LogFile) -> LogFile:
-    """A line a minute from noon to one: `minute 0` … `minute 59`."""
+    """One line per minute from 12:00 to 12:59: `minute 0` … `minute 59`."""
     write_minutes(log, range(60))
     return log
 
 
 def write_minutes(log: LogFile, minutes: range, text: str = "minute %d") -> None:
-    times = TimeIndex()
+    writer = TimeIndexWriter()
     for minute in minutes:
         append(log, (text % minute).encode() + b"\n")
         at = (NOON + timedelta(minutes=minute)).timestamp()
         os.utime(log.live, (at, at))
-        times.note([log], at)
+        writer.update([log], at)
 
 
 def texts(lines: Lines) -> list[str]:
@@ -51,7 +51,7 @@ def at(minute: float) -> datetime:
     return NOON + timedelta(minutes=minute)
 
 
-def test_the_answer_has_the_agreed_shape(hour: LogFile) -> None:
+def test_the_result_has_the_documented_shape(hour: LogFile) -> None:
     assert read(hour, tail=1) == {
         "lines": [{"time": "2025-06-15T12:59:00.000Z", "text": "minute 59"}],
         "truncated": True,
@@ -80,13 +80,13 @@ def test_an_unfinished_last_line_is_shown_too(log: LogFile) -> None:
     assert texts(read(log)) == ["done", "Password: "]
 
 
-def test_a_line_without_a_note_yet_has_the_time_of_the_last_write(log: LogFile) -> None:
+def test_a_line_without_index_entry_has_the_time_of_the_last_write(log: LogFile) -> None:
     append(log, b"just now\n")
     os.utime(log.live, (NOON.timestamp(), NOON.timestamp()))
     assert read(log)["lines"][0]["time"] == "2025-06-15T12:00:00.000Z"
 
 
-def test_what_nobody_noted_and_nobody_writes_any_more_has_no_time(log: LogFile) -> None:
+def test_lines_without_index_and_live_file_have_no_time(log: LogFile) -> None:
     append(log, numbered(range(3000)))
     rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     log.live.unlink()
@@ -107,13 +107,13 @@ def test_what_nobody_noted_and_nobody_writes_any_more_has_no_time(log: LogFile) 
         ("no such text", []),
     ],
 )
-def test_a_text_is_found_in_any_case_and_literally(log: LogFile, needle: str, found: list[str]) -> None:
+def test_search_is_literal_and_ignores_case(log: LogFile, needle: str, found: list[str]) -> None:
     lines = ["an error", "ÉRROR Error", "Straße", "\x1b[31mred\x1b[0m alert", "a .* b", "심각한 오류", "rest"]
     append(log, "\n".join(lines).encode() + b"\n")
     assert texts(read(log, q=needle)) == found
 
 
-def test_the_newest_matches_are_kept_and_more_are_announced(log: LogFile) -> None:
+def test_the_newest_matches_are_returned_and_more_are_reported_as_truncated(log: LogFile) -> None:
     append(log, numbered(range(4000)))
     rotate(log, max_bytes=BLOCK, backups=9, compress=True)
     found = read(log, q="#0001", tail=10)
@@ -121,7 +121,7 @@ def test_the_newest_matches_are_kept_and_more_are_announced(log: LogFile) -> Non
     assert read(log, q="#0001", tail=1000)["truncated"] is False
 
 
-def test_since_and_until_bound_the_times(hour: LogFile) -> None:
+def test_since_and_until_limit_the_times(hour: LogFile) -> None:
     assert minutes(read(hour, since=at(50))) == list(range(50, 60))
     assert minutes(read(hour, until=at(5.5))) == list(range(6))
     assert minutes(read(hour, since=at(9.5), until=at(12))) == [10, 11, 12]
@@ -129,7 +129,7 @@ def test_since_and_until_bound_the_times(hour: LogFile) -> None:
     assert minutes(read(hour, until=at(30), tail=2)) == [29, 30]
 
 
-def test_times_outside_the_log_find_all_or_nothing(hour: LogFile) -> None:
+def test_times_outside_the_log_match_all_or_nothing(hour: LogFile) -> None:
     assert minutes(read(hour, since=at(-500), until=at(500))) == list(range(60))
     assert texts(read(hour, since=at(500))) == [] == texts(read(hour, until=at(-500)))
     assert texts(read(hour, since=at(30), until=at(20))) == []
@@ -139,25 +139,25 @@ def test_a_time_without_a_zone_is_utc(hour: LogFile) -> None:
     assert minutes(read(hour, since=at(58).replace(tzinfo=None))) == [58, 59]
 
 
-def test_around_gives_as_many_lines_before_the_moment_as_after(hour: LogFile) -> None:
+def test_around_returns_as_many_lines_before_the_time_as_after_it(hour: LogFile) -> None:
     assert minutes(read(hour, around=at(30), tail=3)) == [27, 28, 29, 30, 31, 32]
     assert minutes(read(hour, around=at(0), tail=2)) == [0, 1]
     assert minutes(read(hour, around=at(500), tail=2)) == [58, 59]
     assert minutes(read(hour, around=at(30), tail=2, q="9")) == [19, 29, 39, 49]
 
 
-def test_a_line_that_was_half_written_at_the_moment_belongs_to_what_follows(log: LogFile) -> None:
-    times = TimeIndex()
+def test_a_line_half_written_at_the_time_counts_as_after_it(log: LogFile) -> None:
+    writer = TimeIndexWriter()
     for minute, data in enumerate((b"first\nsec", b"ond\nthird\n")):
         append(log, data)
         os.utime(log.live, (at(minute).timestamp(),) * 2)
-        times.note([log], at(minute).timestamp())
+        writer.update([log], at(minute).timestamp())
     assert texts(read(log, around=at(0.5), tail=1)) == ["first", "second"]
     assert texts(read(log, until=at(0.5))) == ["first"]
     assert texts(read(log, since=at(0.5))) == ["second", "third"]
 
 
-def test_times_and_texts_are_found_across_compressed_archives(log: LogFile) -> None:
+def test_search_reads_compressed_archives(log: LogFile) -> None:
     for minute in range(0, 60, 10):
         write_minutes(log, range(minute, minute + 10), "minute %d " + "x" * 2000)
         rotate(log, max_bytes=3 * 4096, backups=99, compress=True)
@@ -167,7 +167,7 @@ def test_times_and_texts_are_found_across_compressed_archives(log: LogFile) -> N
     assert minutes(read(log, q="MINUTE 2")) == [2, *range(20, 30)]
 
 
-def test_a_search_stops_after_its_share_of_work_and_says_so(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_stops_after_its_budget_and_reports_it(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
     append(log, b"needle\n" + b"x" * 5_000_000 + b"\nneedle\n")
     assert len(read(log, q="needle")["lines"]) == 2
     monkeypatch.setattr(search, "SCAN_BYTES", 1_000_000)
@@ -185,21 +185,21 @@ def test_lines_of_several_instances_are_merged_by_time(tmp_path: Path) -> None:
     assert "instance" not in read_program(tmp_path, [1])["lines"][0]
 
 
-def test_the_last_lines_of_a_crash_fit_their_card(log: LogFile) -> None:
+def test_the_last_lines_fit_the_given_size(log: LogFile) -> None:
     append(log, b"one\ntwo\nthree")
     assert [line["text"] for line in last_lines(log, 2, 1000)] == ["two", "three"]
     assert [line["text"] for line in last_lines(log, 9, 11)] == ["two", "three"]
     assert last_lines(log, 9, 3) == []
 
 
-def test_the_last_lines_are_those_before_the_successor_wrote(log: LogFile) -> None:
+def test_the_last_lines_end_where_the_crashed_process_stopped_writing(log: LogFile) -> None:
     append(log, b"working\nout of mem")
     end = log.live.stat().st_size
     append(log, b"starting again\n")
     assert [line["text"] for line in last_lines(log, 9, 1000, end=end)] == ["working", "out of mem"]
 
 
-def test_reading_while_a_program_writes_and_its_log_rotates_is_never_wrong(log: LogFile) -> None:
+def test_reading_during_writes_and_rotations_returns_consecutive_lines(log: LogFile) -> None:
     writer = start_writer(log, 100_000, per_write=20, pause=0.0002)
     rotator = start_rotator(log)
     try:

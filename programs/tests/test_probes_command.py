@@ -1,4 +1,4 @@
-"""Commands as probes, and their children."""
+"""Exec probes and the child processes of their commands."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from programs.probes import ProbeContext
 
-from .probes_rig import ask
+from .probes_rig import run_probe
 
 
-async def test_a_command_that_ends_with_0_is_well() -> None:
-    outcome = await ask("exec", "echo all is well")
-    assert (outcome.ok, outcome.detail) == (True, "all is well")
+async def test_exit_code_0_is_healthy() -> None:
+    result = await run_probe("exec", "echo all is well")
+    assert (result.ok, result.detail) == (True, "all is well")
 
 
 @pytest.mark.parametrize(
@@ -27,38 +27,40 @@ async def test_a_command_that_ends_with_0_is_well() -> None:
         ("false", "exit code 1"),
     ],
 )
-async def test_a_command_that_fails_says_how(command: str, detail: str) -> None:
-    outcome = await ask("exec", command)
-    assert (outcome.ok, outcome.detail) == (False, detail)
+async def test_a_failed_command_is_explained(command: str, detail: str) -> None:
+    result = await run_probe("exec", command)
+    assert (result.ok, result.detail) == (False, detail)
 
 
 @pytest.mark.parametrize("command", ["no-such-command-anywhere", "/", "/etc/passwd", "'unclosed"])
-async def test_a_command_that_cannot_run_is_a_failure_not_an_error(command: str) -> None:
-    assert not (await ask("exec", command)).ok
+async def test_a_command_that_cannot_start_is_a_failed_result(command: str) -> None:
+    assert not (await run_probe("exec", command)).ok
 
 
-async def test_a_command_runs_with_the_environment_and_folder_of_its_program(tmp_path: Path) -> None:
+async def test_a_command_runs_in_the_environment_and_folder_of_its_program(tmp_path: Path) -> None:
     context = ProbeContext(
         environment={"PATH": os.environ["PATH"], "PORT": "8101"}, working_directory=str(tmp_path)
     )
-    outcome = await ask("exec", "sh -c 'echo $PORT $HOME $(pwd -P)'", context=context)
-    assert outcome.detail == f"8101 {tmp_path.resolve()}"
+    result = await run_probe("exec", "sh -c 'echo $PORT $HOME $(pwd -P)'", context=context)
+    assert result.detail == f"8101 {tmp_path.resolve()}"
 
 
-async def test_what_no_database_and_no_terminal_may_be_given_is_left_out() -> None:
-    """PostgreSQL takes no NUL: the agent would set aside what it has to tell of the program's health."""
-    outcome = await ask("exec", r"printf 'a\000b \033[31mred\033[0m \377'")
-    assert outcome.detail == "ab red \N{REPLACEMENT CHARACTER}"
+async def test_control_characters_are_removed_from_the_output() -> None:
+    # PostgreSQL rejects NUL, so the agent could not store the health of the program.
+    result = await run_probe("exec", r"printf 'a\000b \033[31mred\033[0m \377'")
+    assert result.detail == "ab red \N{REPLACEMENT CHARACTER}"
 
 
-async def test_only_the_end_of_much_output_is_kept() -> None:
-    outcome = await ask("exec", "sh -c 'head -c 1000000 /dev/zero | tr \"\\0\" x; echo end; exit 1'", timeout=20)
-    assert outcome.detail.endswith("xxxend")
-    assert len(outcome.detail) < 600
+async def test_only_the_end_of_long_output_is_kept() -> None:
+    result = await run_probe(
+        "exec", "sh -c 'head -c 1000000 /dev/zero | tr \"\\0\" x; echo end; exit 1'", timeout=20
+    )
+    assert result.detail.endswith("xxxend")
+    assert len(result.detail) < 600
 
 
 async def gone(pid: int) -> bool:
-    """Whether the process has ended, within a few seconds."""
+    """Waits up to six seconds for the process to exit."""
     for _ in range(300):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return True
@@ -70,17 +72,17 @@ FORKS = "sh -c 'sleep 300 & echo $! > {file}; {then}'"
 
 
 @pytest.mark.parametrize(("then", "ok"), [("wait", False), ("exit 0", True), ('trap "" TERM; wait', False)])
-async def test_a_command_that_forks_leaves_nobody_behind(tmp_path: Path, then: str, ok: bool) -> None:
+async def test_children_of_a_command_are_killed(tmp_path: Path, then: str, ok: bool) -> None:
     file = tmp_path / "pid"
-    outcome = await ask("exec", FORKS.format(file=file, then=then), timeout=1.0)
-    assert outcome.ok is ok, outcome.detail
-    assert outcome.seconds < 5
+    result = await run_probe("exec", FORKS.format(file=file, then=then), timeout=1.0)
+    assert result.ok is ok, result.detail
+    assert result.seconds < 5
     assert await gone(int(file.read_text()))
 
 
-async def test_a_command_that_is_called_off_is_killed_with_its_children(tmp_path: Path) -> None:
+async def test_a_cancelled_command_is_killed_with_its_children(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    task = asyncio.create_task(ask("exec", FORKS.format(file=file, then="wait"), timeout=60))
+    task = asyncio.create_task(run_probe("exec", FORKS.format(file=file, then="wait"), timeout=60))
     while not file.exists() or not file.read_text():
         await asyncio.sleep(0.01)
     task.cancel()
@@ -89,11 +91,11 @@ async def test_a_command_that_is_called_off_is_killed_with_its_children(tmp_path
     assert await gone(int(file.read_text()))
 
 
-async def test_probing_again_and_again_leaves_no_descriptor_and_no_zombie() -> None:
+async def test_repeated_probes_leak_no_descriptors_or_zombies() -> None:
     me = psutil.Process()
-    await ask("exec", "true")
+    await run_probe("exec", "true")
     before = me.num_fds()
     for command in ["true", "false", "sleep 60", "no-such-command"] * 3:
-        await ask("exec", command, timeout=0.1)
+        await run_probe("exec", command, timeout=0.1)
     assert me.num_fds() <= before
     assert not [child for child in me.children() if child.status() == psutil.STATUS_ZOMBIE]

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "silences", status.AgentLiveness())
+def fresh_liveness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "agent_liveness", status.AgentLiveness())
 
 
 def one(program: Program) -> Any:
@@ -29,7 +29,7 @@ def one(program: Program) -> Any:
     return found
 
 
-def test_one_process_is_shown_with_everything_known_of_it() -> None:
+def test_the_status_has_all_fields_of_the_process() -> None:
     host()
     program = define(tags=["a", "b"])
     started = timezone.now() - timedelta(seconds=90)
@@ -45,7 +45,7 @@ def test_one_process_is_shown_with_everything_known_of_it() -> None:
     assert found["revision"] == found["processes"][0]["revision"]
 
 
-def test_several_processes_are_summed_and_the_one_in_trouble_speaks() -> None:
+def test_several_processes_are_summed_and_the_failing_one_gives_the_state() -> None:
     host()
     program = define(instances_min=3, instances_max=3)
     running(program, 0, pid=10, cpu_percent=1.5, memory_bytes=100, threads=1, restarts=1, health="healthy")
@@ -71,14 +71,14 @@ def test_a_program_without_a_process_is_stopped() -> None:
     assert (found["pid"], found["uptime_seconds"], found["cpu_percent"]) == (None, None, 0)
 
 
-def test_only_what_is_alive_has_an_uptime() -> None:
+def test_only_a_live_process_has_an_uptime() -> None:
     host()
     program = define()
     write(program, state="exited", pid=None, started_at=timezone.now() - timedelta(hours=1), exit_code=0)
     assert one(program)["uptime_seconds"] is None
 
 
-def test_programs_of_a_silent_agent_are_unknown() -> None:
+def test_programs_of_a_lost_agent_are_unknown() -> None:
     host(is_alive=False)
     program = define()
     running(program)
@@ -87,7 +87,7 @@ def test_programs_of_a_silent_agent_are_unknown() -> None:
     assert found["uptime_seconds"] is None
 
 
-def test_programs_of_each_host_go_by_its_own_agent() -> None:
+def test_the_state_depends_on_the_agent_of_the_host() -> None:
     host()
     other = host("other", is_alive=False, is_default=False)
     here, there = define("here"), define("there", host="other")
@@ -102,7 +102,7 @@ def test_without_any_host_everything_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 30])
-def test_all_programs_cost_two_queries_however_many_there_are(count: int, django_assert_num_queries: Any) -> None:
+def test_any_number_of_programs_takes_two_queries(count: int, django_assert_num_queries: Any) -> None:
     host()
     for number in range(count):
         running(define(f"p{number}"))
@@ -110,7 +110,7 @@ def test_all_programs_cost_two_queries_however_many_there_are(count: int, django
         assert len(status.report()["programs"]) == count
 
 
-def test_what_changed_costs_three_queries(django_assert_max_num_queries: Any) -> None:
+def test_changes_take_three_queries(django_assert_max_num_queries: Any) -> None:
     host()
     programs = [define(f"p{number}") for number in range(10)]
     since = Sequence.current()
@@ -129,14 +129,14 @@ def test_a_changed_definition_is_a_change() -> None:
     assert [found["tags"] for found in status.report(since)["programs"]] == [["new"]]
 
 
-def test_nothing_changed_is_an_empty_answer() -> None:
+def test_without_changes_the_report_is_empty() -> None:
     host()
     define()
     found = status.report(Sequence.current())
     assert (found["programs"], found["removed"], found["full"]) == ([], [], False)
 
 
-def test_a_removed_program_is_named_even_after_its_row_is_gone() -> None:
+def test_a_removed_program_is_reported_after_its_row_was_deleted() -> None:
     host()
     program = define()
     since = Sequence.current()
@@ -147,16 +147,16 @@ def test_a_removed_program_is_named_even_after_its_row_is_gone() -> None:
     assert (found["removed"], found["programs"], found["full"]) == ([program.pk], [], False)
 
 
-@pytest.mark.parametrize("distance", [1, -status.LONGEST_LOOK_BACK - 1])
-def test_a_revision_of_another_time_is_answered_with_everything(distance: int) -> None:
+@pytest.mark.parametrize("distance", [1, -status.MAX_LOOK_BACK - 1])
+def test_an_old_or_future_revision_gets_a_full_report(distance: int) -> None:
     host()
     define()
     with transaction.atomic():
-        Sequence.advance(by=status.LONGEST_LOOK_BACK + 5)
+        Sequence.advance(by=status.MAX_LOOK_BACK + 5)
     assert status.report(Sequence.current() + distance)["full"]
 
 
-def test_a_returned_agent_makes_everything_new() -> None:
+def test_a_started_agent_causes_a_full_report() -> None:
     host()
     running(define())
     since = Sequence.current()
@@ -167,7 +167,7 @@ def test_a_returned_agent_makes_everything_new() -> None:
     assert len(found["programs"]) == 1
 
 
-def test_an_agent_that_falls_silent_and_returns_is_told_without_any_revision() -> None:
+def test_losing_and_regaining_an_agent_is_reported_without_a_new_revision() -> None:
     here = host()
     running(define())
     since = status.report()["revision"]
@@ -182,12 +182,12 @@ def test_an_agent_that_falls_silent_and_returns_is_told_without_any_revision() -
     assert not status.report(since)["full"], here
 
 
-def test_what_is_remembered_is_never_shown_instead_of_what_is() -> None:
+def test_the_cache_never_returns_outdated_values() -> None:
     host()
     program = define()
     running(program, pid=1, started_at=timezone.now() - timedelta(seconds=5))
     first = one(program)
-    Process.objects.update(pid=2)  # without a revision: only the content tells
+    Process.objects.update(pid=2)  # without a new revision: only the content differs
     assert one(program)["pid"] == 2
     Process.objects.update(started_at=timezone.now() - timedelta(seconds=50))
     assert one(program)["uptime_seconds"] >= 50
@@ -196,22 +196,22 @@ def test_what_is_remembered_is_never_shown_instead_of_what_is() -> None:
     assert one(program)["state"] == "unknown"
 
 
-def test_memory_does_not_keep_programs_that_are_gone() -> None:
+def test_the_cache_drops_removed_programs() -> None:
     host()
     programs = [define(f"p{number}") for number in range(9)]
     status.report()
     for program in programs:
         services.remove(program, actor="x")
     status.report()
-    assert not status._memory
+    assert not status._cache
 
 
-def test_ids_beyond_any_database_are_just_not_there() -> None:
+def test_ids_out_of_range_are_not_found() -> None:
     assert status.one_program(2**63) is None
     assert status.one_program(-1) is None
 
 
-def test_the_columns_asked_for_by_name_exist() -> None:
+def test_the_queried_columns_exist() -> None:
     for model, columns in ((Program, status.PROGRAM_COLUMNS), (Process, status.PROCESS_COLUMNS)):
         known = {column.name for column in connection.introspection.get_table_description(
             connection.cursor(), model._meta.db_table
@@ -219,12 +219,12 @@ def test_the_columns_asked_for_by_name_exist() -> None:
         assert set(columns) <= known
 
 
-def test_times_of_either_database_are_shown_alike() -> None:
+def test_times_of_both_databases_are_formatted_alike() -> None:
     naive = datetime(2026, 11, 23, 1, 2, 3)  # noqa: DTZ001  (as SQLite gives it)
     assert iso(naive) == iso(naive.replace(tzinfo=UTC)) == "2026-11-23T01:02:03Z"
 
 
-def test_everything_at_once_is_put_together_once_for_a_revision(
+def test_a_full_report_is_built_once_per_revision(
     django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = timezone.now()

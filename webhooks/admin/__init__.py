@@ -1,5 +1,5 @@
-"""The admin of webhooks: endpoints, the log of deliveries, and silences."""
+"""The admin of webhooks: endpoints, the delivery log, and mutes."""
 
-from . import delivery, endpoint, mute
+from . import deliveries, endpoints, mutes
 
-__all__ = ["delivery", "endpoint", "mute"]
+__all__ = ["deliveries", "endpoints", "mutes"]

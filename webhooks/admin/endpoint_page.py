@@ -1,4 +1,4 @@
-"""What the page of one endpoint shows above its form."""
+"""Template context of an endpoint's page: header, figures, mutes and latest deliveries."""
 
 from __future__ import annotations
 
@@ -16,34 +16,40 @@ from webhooks.health import health_of
 from webhooks.models import WebhookEndpoint
 
 from . import field_labels
-from .columns import format_label, pending_text, share_text, slowest_text
-from .delivery import rows_of
-from .endpoint_status import current_mutes, mute_of_all, shown
+from .deliveries import table_rows
+from .endpoint_columns import (
+    current_mutes,
+    format_label,
+    health_strip,
+    mute_for_all_programs,
+    p95_text,
+    pending_text,
+    status_badge,
+    success_ratio_text,
+)
 from .form import GROUPS
-from .health_strip import strip
 
 LATEST = 20
 
 
 def context(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """Everything the page needs, in a fixed number of queries."""
     now = timezone.now()
     health = health_of(endpoint, now)
     mutes = selectors.current_mutes(now).filter(endpoint=endpoint)
     return {
         "endpoint": endpoint,
-        "shown": shown(endpoint, health, mute_of_all(endpoint, current_mutes(now), now)),
+        "shown": status_badge(endpoint, health, mute_for_all_programs(endpoint, current_mutes(now), now)),
         "format_label": format_label(endpoint.format),
-        "address": masked_address(endpoint),
+        "address": masked_url(endpoint),
         "health": health,
-        "share": share_text(health),
-        "slowest": slowest_text(health),
+        "share": success_ratio_text(health),
+        "slowest": p95_text(health),
         "waiting": pending_text(health),
-        "strip": strip(health.strip),
+        "strip": health_strip(health.strip),
         "mutes": list(mutes),
         "is_signed": is_signed(endpoint),
         "old_secret_works": bool(endpoint.old_secret_until and endpoint.old_secret_until > now),
-        "deliveries": rows_of(selectors.deliveries_with_attempts().filter(endpoint=endpoint)[:LATEST]),
+        "deliveries": table_rows(selectors.deliveries_with_attempts().filter(endpoint=endpoint)[:LATEST]),
     }
 
 
@@ -51,16 +57,16 @@ def is_signed(endpoint: WebhookEndpoint) -> bool:
     return endpoint.format in transports.kinds() and transports.get(endpoint.format).is_signed
 
 
-def masked_address(endpoint: WebhookEndpoint) -> str:
+def masked_url(endpoint: WebhookEndpoint) -> str:
     try:
         url = endpoint.url
     except SecretUnreadableError:
-        return _("cannot be read with the present keys: set it again")
+        return _("cannot be decrypted with the present keys: enter it again")
     return transports.get(endpoint.format).masked(url) if endpoint.format in transports.kinds() else MASK
 
 
 def settings_shown(endpoint: WebhookEndpoint) -> list[dict[str, Any]]:
-    """The settings in groups of label and value, for people who may not change them. Secrets are masked."""
+    """The settings as groups of labels and values, for people without the right to change them."""
     fields = {"target": _target, "programs": _programs, "format": lambda row: format_label(row.format)}
     fields |= {"ca_certificates": _certificates, "retry_schedule": _schedule, "max_age_seconds": _max_age}
     groups = []
@@ -79,7 +85,7 @@ def _plain(field: str) -> Any:
 
 
 def _target(endpoint: WebhookEndpoint) -> str:
-    lines = [masked_address(endpoint)]
+    lines = [masked_url(endpoint)]
     try:
         stored = endpoint.settings
     except SecretUnreadableError:
@@ -102,7 +108,7 @@ def _programs(endpoint: WebhookEndpoint) -> str:
 
 
 def _certificates(endpoint: WebhookEndpoint) -> str:
-    return _("given") if endpoint.ca_certificates else NOTHING
+    return _("set") if endpoint.ca_certificates else NOTHING
 
 
 def _schedule(endpoint: WebhookEndpoint) -> str:

@@ -1,4 +1,4 @@
-"""Labels and help texts of an endpoint: one sentence each that says what a value does."""
+"""Labels and help texts of the endpoint form."""
 
 from __future__ import annotations
 
@@ -7,51 +7,54 @@ from django.utils.translation import gettext_lazy as _
 LABELS = {
     "name": _("Name"),
     "format": _("Format"),
-    "target": _("Address and settings"),
-    "enabled": _("Send from now on"),
+    "target": _("URL and settings"),
+    "enabled": _("Enabled"),
     "events": _("Events"),
     "programs": _("Programs"),
     "tags": _("Tags"),
-    "min_severity": _("At least"),
+    "min_severity": _("Minimum severity"),
     "conditions": _("Conditions"),
-    "retry_schedule": _("Try again after"),
-    "timeout_seconds": _("Give up a try after"),
-    "max_concurrency": _("Messages at a time"),
-    "rate_per_second": _("Messages per second"),
-    "bundle_seconds": _("Bundle events within"),
-    "max_age_seconds": _("Too old after"),
+    "retry_schedule": _("Retry schedule"),
+    "timeout_seconds": _("Timeout"),
+    "max_concurrency": _("Concurrent requests"),
+    "rate_per_second": _("Rate limit"),
+    "bundle_seconds": _("Bundle events"),
+    "max_age_seconds": _("Maximum age"),
     "verify_tls": _("Verify certificates"),
-    "ca_certificates": _("Own authorities"),
+    "ca_certificates": _("Certificate authorities"),
 }
 
 HELP = {
-    "name": _("How it is called here and in the audit trail."),
-    "format": _("Discord, Slack, Teams and Telegram are for people; signed JSON and own templates for programs."),
-    "enabled": _("Otherwise nothing is sent until somebody switches it on."),
-    "events": _("What it is told of. A star stands for all of an area."),
-    "programs": _("Only events of these. With tags as well: of these and of those with a tag. Empty: of all."),
-    "tags": _("Only events of programs with one of these tags: web, prod."),
+    "name": _("Shown in lists and in the audit trail."),
+    "format": _("Discord, Slack, Teams and Telegram for people; signed JSON and templates for programs."),
+    "enabled": _("A disabled endpoint gets no deliveries until it is enabled."),
+    "events": _("Event types to send. A star matches all types of an area."),
+    "programs": _("Only events of these programs, in addition to programs with a tag below. Empty: all programs."),
+    "tags": _("Only events of programs with one of these tags. Example: web, prod."),
     "min_severity": _(
-        "Crashes and giving up are errors, backoff and failed health checks warnings; an alert is what its rule "
-        "says, and its end is information."
+        "Crashes and fatal programs are errors; backoff and failed health checks are warnings. Firing alerts have "
+        "the severity of their rule, resolved alerts are information."
     ),
     "conditions": _(
-        "For the finer points, as JSON. Only exit codes but 0: "
+        "Further conditions, as JSON. Example, only exit codes other than 0: "
         '{"attr": "data.exit_code", "op": "ne", "value": 0}. Several: {"and": [..., ...]}, "or", "not". '
-        "attr is a path into the event; op is one of eq ne gt gte lt lte in contains."
+        "attr is a path into the event. op is one of eq, ne, gt, gte, lt, lte, in, contains."
     ),
-    "retry_schedule": _("The pause before each further try: 30s, 5m, 2h, 1d. Empty: one try only."),
-    "timeout_seconds": _("Between 1 and 30 seconds for the whole exchange."),
-    "max_concurrency": _("1 to 10. With 1, a message waits for the answer to the one before."),
-    "rate_per_second": _("Never more than this; 0.5 is one in two seconds."),
-    "bundle_seconds": _("Events of this many seconds become one chat message. 0: each is told at once."),
+    "retry_schedule": _("Delay before each retry. Example: 30s, 5m, 2h, 1d. Empty: no retries."),
+    "timeout_seconds": _("For the whole request, 1 to 30 seconds."),
+    "max_concurrency": _("1 to 10. With 1, each message waits for the response to the previous one."),
+    "rate_per_second": _("Maximum messages per second. 0.5 is one every two seconds."),
+    "bundle_seconds": _(
+        "Combine the events of this many seconds into one chat message. 0: send each event at once."
+    ),
     "max_age_seconds": _(
-        "What could not be delivered by then is dropped: 6h, 1d. Empty: a day for chats, never for signed ones."
+        "Older events are not sent. Example: 6h, 1d. Empty: one day for chat formats, unlimited for signed ones."
     ),
     "verify_tls": _(
-        "Without it anybody on the way can read and change what is sent. Superusers alone may switch it off."
+        "Without verification, anyone on the network path can read and change messages. Only superusers may "
+        "disable it."
     ),
     "ca_certificates": _(
-        "Certificates in PEM that count instead of the system's, for a service with one of your own."
+        "Certificates in PEM format, used instead of the system's authorities. For services with a private CA."
     ),
 }

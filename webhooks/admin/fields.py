@@ -1,4 +1,4 @@
-"""Form fields for what endpoints hold: conditions, event types, and what is write-only."""
+"""Form fields of endpoints: conditions, event types, and write-only values."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from webhooks.services import SET
 
 
 class ConditionsField(forms.JSONField):
-    """Empty for no condition at all."""
-
     def __init__(self, **kwargs: Any) -> None:
         widget = UnfoldAdminTextareaWidget({"rows": 3, "spellcheck": "false", "class": "code"})
         super().__init__(required=False, widget=widget, **kwargs)
@@ -36,7 +34,7 @@ class ConditionsField(forms.JSONField):
         try:
             return {} if value in ("", None) else json.loads(value)
         except ValueError as error:
-            raise ValidationError(_("This is no JSON: %(error)s."), params={"error": error}) from error
+            raise ValidationError(_("Invalid JSON: %(error)s."), params={"error": error}) from error
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
@@ -69,15 +67,15 @@ KNOWN = frozenset(
 
 
 class PatternsWidget(forms.Widget):
-    """A box for each known type, grouped, and a line for patterns of one's own."""
+    """A checkbox for each known type, grouped, and a text field for other patterns."""
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
-        ticked = data.getlist(name) if hasattr(data, "getlist") else data.get(name, [])
+        checked = data.getlist(name) if hasattr(data, "getlist") else data.get(name, [])
         typed = re.split(r"[,\s]+", data.get(f"{name}-more", ""))
-        return list(dict.fromkeys(word for word in (*ticked, *typed) if word))
+        return list(dict.fromkeys(word for word in (*checked, *typed) if word))
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return False  # no box at all is an empty list
+        return False  # browsers omit unchecked boxes: that is an empty list
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         chosen = value if isinstance(value, list) else []
@@ -114,11 +112,12 @@ class PatternsField(forms.Field):
 
 
 def seal(name: str, value: str) -> str:
+    # With the name of the field: a sealed value must not be moved to a field that is shown.
     return secrets.encrypt(f"{name}\n{value}")
 
 
 def unseal(name: str, sealed: str) -> str:
-    """What `seal` was given for the same field; empty for anything else."""
+    """The value sealed for the same field; empty for anything else."""
     try:
         field, _line, value = secrets.decrypt(sealed).partition("\n")
     except secrets.SecretUnreadableError:
@@ -127,38 +126,40 @@ def unseal(name: str, sealed: str) -> str:
 
 
 class WriteOnly:
-    """For text widgets: what is stored is never sent to the browser, nor is what was just typed.
+    """Mixin for text widgets that never send their value to the browser, neither the stored nor a typed one.
 
-    Typed values that come back with a mistake elsewhere are carried along encrypted, so that nobody has to type
-    them again. `kept` says how what is stored is shown; empty when nothing is. `may_go`: it can be removed.
+    If the form has errors elsewhere, a typed value is carried along encrypted, so nobody has to type it again.
+    `stored_text`: how the stored value is shown; empty without one. `is_removable`: it can be removed.
     """
 
-    kept = ""
+    stored_text = ""
     hint = ""
-    may_go = False
+    is_removable = False
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         typed = data.get(name, "").strip() or unseal(name, data.get(f"{name}-sealed", ""))
-        if typed or not self.kept or (self.may_go and data.get(f"{name}-remove")):
+        if typed or not self.stored_text or (self.is_removable and data.get(f"{name}-remove")):
             return typed
         return SET
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         typed = value if isinstance(value, str) else ""
-        shown = {**(attrs or {}), "placeholder": self._placeholder(typed)}
-        parts: SafeString = super().render(name, "", shown, renderer)  # type: ignore[misc]  # of the widget it is mixed into
+        widget_attrs = {**(attrs or {}), "placeholder": self._placeholder(typed)}
+        parts: SafeString = super().render(name, "", widget_attrs, renderer)  # type: ignore[misc]  # of the widget
         if typed:
             parts += format_html('<input type="hidden" name="{}-sealed" value="{}">', name, seal(name, typed))
-        if self.kept and self.may_go:
-            label = _("Remove what is set")
+        if self.stored_text and self.is_removable:
+            label = _("Remove the stored value")
             box = '<label class="remove-secret"><input type="checkbox" name="{}-remove"> {}</label>'
             parts += format_html(box, name, label)
         return parts
 
     def _placeholder(self, typed: str) -> str:
         if typed:
-            return _("as you typed it; leave empty to keep it")
-        return _("set: %(kept)s (leave empty to keep it)") % {"kept": self.kept} if self.kept else self.hint
+            return _("kept as entered; leave empty to keep it")
+        if self.stored_text:
+            return _("set: %(stored)s (leave empty to keep it)") % {"stored": self.stored_text}
+        return self.hint
 
 
 class WriteOnlyInput(WriteOnly, UnfoldAdminTextInputWidget):

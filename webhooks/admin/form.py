@@ -1,8 +1,8 @@
-"""The form of an endpoint. What it accepts is what `services.save_endpoint` accepts: both ask model and format."""
+"""The endpoint form. Like `services.save_endpoint`, it uses the validators of model and format."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -11,22 +11,18 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from programs.forms.fields import DurationField, DurationsField, ProgramsField, UnitInput, WordsField
+from programs.forms.service_form import ServiceForm
 from programs.models import Program
 from webhooks import services, transports, validation
 from webhooks.models import WebhookEndpoint
 
 from . import field_labels
 from .fields import ConditionsField, PatternsField
-from .target_form import Stored, TargetField, TargetForm
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[WebhookEndpoint]
-else:
-    ModelForm = forms.ModelForm
+from .target_form import StoredTarget, TargetField, TargetForm
 
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (_("Where to"), ("name", "format", "target", "enabled", "seen")),
-    (_("What about"), ("events", "min_severity", "programs", "tags", "conditions")),
+    (_("Destination"), ("name", "format", "target", "enabled", "seen")),
+    (_("Events"), ("events", "min_severity", "programs", "tags", "conditions")),
     (
         _("Advanced"),
         (
@@ -36,11 +32,13 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     ),
 )
 OWN_FIELDS = (*services.PLAIN_FIELDS, *services.TLS_FIELDS)
-CHOOSE = "_choose"  # posted by the button that shows the fields of another format without a script
+CHOOSE = "_choose"  # posted by the button that shows the fields of another format without JavaScript
 
 
-class EndpointForm(ModelForm):
-    """Saving is the caller's, through the service, with `values` and `stored`."""
+class EndpointForm(ServiceForm[WebhookEndpoint]):
+    service_fields = OWN_FIELDS
+    labels = field_labels.LABELS
+    help_texts = field_labels.HELP
 
     format = forms.ChoiceField(widget=UnfoldAdminSelectWidget({"data-format-choice": ""}))
     target = TargetField(required=False)
@@ -50,13 +48,10 @@ class EndpointForm(ModelForm):
     conditions = ConditionsField()
     retry_schedule = DurationsField(required=False)
     max_age_seconds = DurationField(required=False)
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that was on the page
 
     class Meta:
         model = WebhookEndpoint
         fields = OWN_FIELDS
-        labels: ClassVar = field_labels.LABELS
-        help_texts: ClassVar = field_labels.HELP
         widgets: ClassVar = {
             "timeout_seconds": UnitInput("s"),
             "bundle_seconds": UnitInput("s"),
@@ -69,22 +64,18 @@ class EndpointForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            field.label = field_labels.LABELS.get(name, field.label)
-            field.help_text = field_labels.HELP.get(name, "")
-        if "target" in self.fields:  # readers get a form without fields
+        if "target" in self.fields:  # viewers get a form without fields
             self._prepare()
 
     def _prepare(self) -> None:
         self.fields["format"].choices = format_choices()  # type: ignore[attr-defined]
         target: Any = self.fields["target"].widget
         target.kind = self.instance.format
-        self.initial["seen"] = self.instance.revision
         if not self.instance.pk:
             self.initial = {**forms.model_to_dict(self.instance, OWN_FIELDS), **self.initial}
         else:
-            target.stored = Stored.of(self.instance)
-            self.fields.pop("enabled", None)  # switching on asks a question of its own
+            target.stored = StoredTarget.of(self.instance)
+            self.fields.pop("enabled", None)  # enabling has its own page, which asks about pending deliveries
             self._tell_of_the_gone()
 
     @property
@@ -93,27 +84,26 @@ class EndpointForm(ModelForm):
 
     def full_clean(self) -> None:
         super().full_clean()
-        if self.is_choosing:  # nothing was handed in yet
+        if self.is_choosing:  # the form was not submitted yet
             self._errors = forms.utils.ErrorDict()
             if isinstance(target := self["target"].data, TargetForm):
-                target.forgive()
+                target.clear_errors()
 
     def is_valid(self) -> bool:
         return super().is_valid() and not self.is_choosing
 
     def _gone(self) -> list[int]:
-        """Programs it was restricted to that are no more."""
         named = self.instance.programs if self.instance.pk else []
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
     def _tell_of_the_gone(self) -> None:
         if gone := len(self._gone()):
-            note = _("%(n)d of its programs were removed. Choose others, or it stays silent about programs.")
+            note = _("%(n)d of its programs were removed. Choose others, or no program events are sent.")
             field = self.fields["programs"]
             field.help_text = format_html('{}<span class="caution">{}</span>', field.help_text, note % {"n": gone})
 
     def clean_programs(self) -> list[int]:
-        """Nobody gets to hear of everything because the one program they cared for was removed."""
+        # An empty list would mean all programs: keep removed ones until others are chosen.
         chosen: list[int] = self.cleaned_data["programs"]
         return chosen or self._gone()
 
@@ -122,13 +112,8 @@ class EndpointForm(ModelForm):
         validation.known_events(patterns, self.initial.get("events") or [] if self.instance.pk else [])
         return patterns
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if self.instance.pk and cleaned.get("seen") is not None:
-            newest = WebhookEndpoint.objects.filter(pk=self.instance.pk).values_list("revision", flat=True).first()
-            if newest is not None and newest > cleaned["seen"]:
-                raise ValidationError(_("Somebody has changed this endpoint meanwhile. Reload the page first."))
-        return cleaned
+    def stale_error(self) -> ValidationError:
+        return ValidationError(_("This endpoint was changed in the meantime. Reload the page first."))
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the stubs leave out the hook
@@ -136,27 +121,19 @@ class EndpointForm(ModelForm):
             try:
                 services.check_tls(self.instance)
             except ValidationError as error:
-                for field, messages in error.message_dict.items():
-                    self.add_error(field if field in self.fields else None, messages)
+                self.add_errors(error.message_dict)
 
     def values(self) -> dict[str, Any]:
-        """What was given, as the service takes it."""
-        given = {name: self.cleaned_data[name] for name in OWN_FIELDS if name in self.cleaned_data}
-        return given | self.target_form().values()
+        return super().values() | self.target_form().values()
 
     def target_form(self) -> TargetForm:
-        """Of the chosen format; only of a form whose `target` is without errors."""
+        """The form of the chosen format; `target` must have no errors."""
         form = self.cleaned_data["target"]
         assert isinstance(form, TargetForm)  # noqa: S101  # the format was checked with it
         return form
 
-    def stored(self) -> WebhookEndpoint | None:
-        """The endpoint as the database knows it: this form has put its values on its own."""
-        return WebhookEndpoint.objects.get(pk=self.instance.pk) if self.instance.pk else None
-
 
 def format_choices() -> list[tuple[str, str]]:
-    """People's formats by name, then the others."""
     found = [transports.get(kind) for kind in transports.kinds()]
     found.sort(key=lambda transport: (not transport.is_chat, transport.label))
     return [(transport.kind, transport.label) for transport in found]

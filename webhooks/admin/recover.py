@@ -1,4 +1,4 @@
-"""Sending again what failed, and for the first time what was missed: counted first, done on a second press."""
+"""Recovery page: sends failed deliveries again, and events that were never sent. It counts first, then asks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.access import Role
-from core.access.guards import principal_of
+from core.access.permissions import principal_of
 from webhooks import services
 from webhooks.models import WebhookEndpoint
 
-from .endpoint_actions import EndpointVerbs
-from .responses import REFUSALS, guarded, page_of, words_of
+from .endpoint_actions import EndpointActions
+from .responses import REFUSALS, change_url, error_text, role_view
 
 SPANS = {
     "1": gettext_lazy("the last hour"),
@@ -37,10 +37,9 @@ EARLIEST = timedelta(days=366)
 
 
 class SinceForm(forms.Form):
-    """`since`: what counts is the moment, if one was given, else the span."""
-
+    # `moment` wins over `span`. Both are query parameters, so their names stay.
     span = forms.ChoiceField(
-        label=gettext_lazy("What happened in"),
+        label=gettext_lazy("Events of"),
         choices=list(SPANS.items()),
         required=False,
         initial="24",
@@ -53,70 +52,74 @@ class SinceForm(forms.Form):
     )
 
     def clean_moment(self) -> datetime | None:
-        return moment_of(self.cleaned_data["moment"])
+        return parse_since(self.cleaned_data["moment"])
 
     def since(self) -> datetime:
         given: datetime | None = self.cleaned_data["moment"]
         return given or timezone.now() - timedelta(hours=int(self.cleaned_data["span"] or 24))
 
 
-def moment_of(text: str) -> datetime | None:
-    """None for an empty text. Raises ValidationError for what is no moment, or too long ago."""
+def parse_since(text: str) -> datetime | None:
+    """None for an empty text. Raises ValidationError for an invalid time, or one more than a year ago."""
     if not text.strip():
         return None
-    wrong = ValidationError(_("Write a day and a time, such as 2026-01-31 18:00."))
+    invalid = ValidationError(_("Enter a date and time, such as 2026-01-31 18:00."))
     try:
         found = parse_datetime(text.strip())
         if found is None:
-            raise wrong
+            raise invalid
+        # The default time zone of forms is UTC.
         found = found if timezone.is_aware(found) else timezone.make_aware(found)
-        is_near = timezone.now() - EARLIEST < found
+        is_recent = timezone.now() - EARLIEST < found
     except (ValueError, OverflowError):
-        raise wrong from None
-    if not is_near:
-        raise ValidationError(_("That is too long ago."))
+        raise invalid from None
+    if not is_recent:
+        raise ValidationError(_("The time is more than a year ago."))
     return found
 
 
-class CatchingUp(EndpointVerbs):
-    """The page of both, and what its two buttons do."""
-
-    def catching_up_urls(self) -> list[URLPattern]:
-        view = guarded(self.admin_site, Role.OPERATE, self.catch_up_view)
+class RecoverPage(EndpointActions):
+    def recover_urls(self) -> list[URLPattern]:
+        view = role_view(self.admin_site, Role.OPERATE, self.recover_view)
         return [path("<int:object_id>/catch-up/", view, name="webhooks_endpoint_catch_up")]
 
-    def catch_up_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    def recover_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         endpoint = get_object_or_404(WebhookEndpoint, pk=object_id)
         if request.method == "POST":
-            return self._do(request, endpoint)
+            return self._recover(request, endpoint)
         form = SinceForm(request.GET if "span" in request.GET or "moment" in request.GET else None)
-        context = {"title": _("Catch up"), "endpoint": endpoint, "form": form, "back": page_of(endpoint)}
-        return self._page(request, "catch_up.html", context | _counted(endpoint, form))
+        context = {
+            "title": _("Recover deliveries"),
+            "endpoint": endpoint,
+            "form": form,
+            "back": change_url(endpoint),
+        }
+        return self._page(request, "catch_up.html", context | _counts(endpoint, form))
 
-    def _do(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-        """What was counted is done as of the same moment, whenever the second press comes."""
+    def _recover(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+        # The form posts the absolute time that was counted, so what is sent is what was counted.
         try:
-            since = moment_of(request.POST.get("since", ""))
+            since = parse_since(request.POST.get("since", ""))
         except ValidationError:
             since = None
-        verb = VERBS.get(request.POST.get("what", ""))
-        if since is None or verb is None:
-            messages.error(request, _("Choose what is to be sent."))
+        action = ACTIONS.get(request.POST.get("what", ""))
+        if since is None or action is None:
+            messages.error(request, _("Choose what to send."))
             return HttpResponseRedirect(request.path)
         try:
-            count = verb(endpoint, since=since, actor=principal_of(request))
+            count = action(endpoint, since=since, actor=principal_of(request))
         except REFUSALS as error:
-            messages.error(request, words_of(error))
-            return HttpResponseRedirect(page_of(endpoint))
-        text = ngettext("%(n)d message is on its way.", "%(n)d messages are on their way.", count)
+            messages.error(request, error_text(error))
+            return HttpResponseRedirect(change_url(endpoint))
+        text = ngettext("%(n)d delivery was queued.", "%(n)d deliveries were queued.", count)
         messages.success(request, text % {"n": count})
-        return HttpResponseRedirect(page_of(endpoint))
+        return HttpResponseRedirect(change_url(endpoint))
 
 
-VERBS = {"failed": services.recover, "missing": services.replay_missing}
+ACTIONS = {"failed": services.recover, "missing": services.replay_missing}
 
 
-def _counted(endpoint: WebhookEndpoint, form: SinceForm) -> dict[str, Any]:
+def _counts(endpoint: WebhookEndpoint, form: SinceForm) -> dict[str, Any]:
     if not form.is_bound or not form.is_valid():
         return {}
     since = form.since()
@@ -124,4 +127,4 @@ def _counted(endpoint: WebhookEndpoint, form: SinceForm) -> dict[str, Any]:
     try:
         return {**found, "missing": len(services.missing_since(endpoint, since))}
     except ValidationError as error:
-        return {**found, "too_many": words_of(error)}
+        return {**found, "too_many": error_text(error)}

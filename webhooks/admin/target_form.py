@@ -1,7 +1,7 @@
-"""Where an endpoint posts to: its address and what its format needs besides, made from the format's schema.
+"""URL and settings of an endpoint: form fields generated from the schema of its format.
 
-All formats are on the page, and all but the chosen one are switched off, so the choice needs no new page where
-there is a script, and a press of a button where there is none. A new format needs no change here.
+The page contains the fields of all formats, with all but the chosen one disabled. A script switches between them;
+a button does so without JavaScript. A new format needs no change here.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ Schema = Mapping[str, Any]
 URL = "url"
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 CORRECT = _("Please correct the marked fields.")
-FILL_IN = _("Fill in what this format needs.")
+FILL_IN = _("Fill in the fields of this format.")
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What an endpoint has by now, for the form of its own format. Never shown as it is."""
+class StoredTarget:
+    """The stored values, for the form of the endpoint's own format. Never shown unmasked."""
 
     kind: str = ""
     url: str = field(default="", repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, endpoint: WebhookEndpoint) -> Stored:
-        """Nothing, when the keys that it was encrypted with are gone: it can only be set anew."""
+    def of(cls, endpoint: WebhookEndpoint) -> StoredTarget:
         try:
             return cls(endpoint.format, endpoint.url, endpoint.settings)
-        except SecretUnreadableError:
+        except SecretUnreadableError:  # the keys are lost: it has to be entered again
             return cls()
 
 
 class TargetForm(forms.Form):
-    """The fields of one format. `values` is what the service takes, `clear` what the format works with."""
+    """The fields of one format. `values` is for the service, `resolved` for the format itself."""
 
-    def __init__(self, kind: str, stored: Stored, data: Any = None) -> None:
+    def __init__(self, kind: str, stored: StoredTarget, data: Any = None) -> None:
+        # No `required` attributes: those of hidden formats would block the submit button.
         super().__init__(data, prefix=kind, use_required_attribute=False)
         self.transport = transports.get(kind)
-        self.stored = stored if stored.kind == kind else Stored()
+        self.stored = stored if stored.kind == kind else StoredTarget()
         self.fields[URL] = _url_field(self)
         schema = self.transport.schema()
         example: Schema = next(iter(schema.get("examples", [])), {})
@@ -74,8 +74,7 @@ class TargetForm(forms.Form):
                 _show_stored(made, self.stored.settings[name])
             self.fields[name] = made
 
-    def forgive(self) -> None:
-        """Takes back what was found wrong."""
+    def clear_errors(self) -> None:
         self._errors = forms.utils.ErrorDict()
 
     @property
@@ -83,60 +82,59 @@ class TargetForm(forms.Form):
         return self.transport.kind
 
     def values(self) -> dict[str, Any]:
-        """`{"url", "settings"}`; `{"set": true}` stands for what is kept."""
+        """`{"url", "settings"}`, with `{"set": true}` for values to keep."""
         return {"url": self.cleaned_data[URL], "settings": self._settings()}
 
     def _settings(self) -> dict[str, Any]:
         return {name: value for name, value in self.cleaned_data.items() if name != URL and value is not None}
 
-    def clear(self) -> tuple[str, dict[str, Any]]:
-        """URL and settings with what is kept put in."""
+    def resolved(self) -> tuple[str, dict[str, Any]]:
         given, kept = self._settings(), self.stored.settings
         url = self.cleaned_data.get(URL)
         settings = {name: kept.get(name, "") if value == SET else value for name, value in given.items()}
         return (self.stored.url if url == SET else url or ""), settings
 
     def clean(self) -> dict[str, Any]:
-        """Asks the format itself; what it finds is told at the field it is about."""
         if MASK in str(self.cleaned_data.get(URL)):
-            self._tell(URL, [_("This address is blanked out; write it in full.")])
+            self._add_errors(URL, [_("This URL is masked. Enter the full URL.")])
         if not self.errors:
-            url, settings = self.clear()
+            url, settings = self.resolved()
             try:
                 self.transport.check(url, settings, Policy.from_settings())
             except SettingsError as error:
                 for name, texts in error.errors.items():
-                    self._tell(name, texts)
+                    self._add_errors(name, texts)
             except TemplateError as error:
-                self._tell(error.field, [str(error)])
+                self._add_errors(error.field, [str(error)])
             except RefusedError as error:
-                self._tell(URL, [str(error)])
+                self._add_errors(URL, [str(error)])
         return self.cleaned_data
 
-    def _tell(self, name: str, texts: list[Any]) -> None:
+    def _add_errors(self, name: str, texts: list[Any]) -> None:
         self.add_error(name if name in self.fields else None, texts)
 
 
 def _url_field(form: TargetForm) -> forms.Field:
     widget = WriteOnlyInput({**PLAIN, "inputmode": "url"})
     widget.hint = form.transport.url_hint
-    widget.kept = form.transport.masked(form.stored.url) if form.stored.url else ""
-    return WriteOnlyField(label=_("Address"), help_text=form.transport.url_help, widget=widget)
+    widget.stored_text = form.transport.masked(form.stored.url) if form.stored.url else ""
+    # Write-only: the URL may contain a token.
+    return WriteOnlyField(label=_("URL"), help_text=form.transport.url_help, widget=widget)
 
 
 def _show_stored(made: forms.Field, value: Any) -> None:
     if isinstance(made.widget, WriteOnlyArea):
-        made.widget.kept = MASK if value else ""
+        made.widget.stored_text = MASK if value else ""
     else:
         made.initial = value
 
 
-# --- From the schema of a setting to a field ------------------------------------------------------------
+# --- Fields from the schema -----------------------------------------------------------------------------
 
 
 def _secret(shape: Schema, required: bool, hint: str) -> forms.Field:
     widget = WriteOnlyArea({**PLAIN, "rows": 2, "class": "code"})
-    widget.hint, widget.may_go = hint, not required
+    widget.hint, widget.is_removable = hint, not required
     return WriteOnlyField(widget=widget, max_length=shape.get("maxLength"))
 
 
@@ -170,7 +168,7 @@ def _line(shape: Schema, required: bool, hint: str) -> forms.Field:
 
 
 Build = Callable[[Schema, bool, str], forms.Field]
-# The first that fits.
+# The first match counts.
 BUILDERS: tuple[tuple[Callable[[Schema], bool], Build], ...] = (
     (lambda shape: bool(shape.get("writeOnly")), _secret),
     (lambda shape: "enum" in shape, _choice),
@@ -191,27 +189,27 @@ def _field(shape: Schema, required: bool, *, hint: str) -> forms.Field:
     return made
 
 
-# --- All of it as one field of the endpoint's form ------------------------------------------------------
+# --- As one field of the endpoint's form ----------------------------------------------------------------
 
 
 class TargetWidget(forms.Widget):
-    """`stored` and `kind`, the format that a fresh page shows, are set by the form that it belongs to."""
+    """The endpoint's form sets `stored`, and `kind`: the format shown first."""
 
-    stored = Stored()
+    stored = StoredTarget()
     kind = ""
     _made: tuple[Any, TargetForm | None] = (None, None)
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> TargetForm | None:
-        """The same form each time it is asked for: judging one can take a second."""
+        # Cached: validating can take a second, and Django calls this several times.
         if self._made[0] is not data:
             self._made = (data, self._form(data))
         return self._made[1]
 
     def _form(self, data: Any) -> TargetForm | None:
-        """Without data when none of its fields were on the page: their format was chosen only now."""
         kind = data.get("format", "")
         if kind not in transports.kinds():
             return None
+        # None of its fields were submitted: the format was chosen only now.
         was_there = any(field.startswith(f"{kind}-") for field in data)
         return TargetForm(kind, self.stored, data if was_there else None)
 
@@ -221,10 +219,10 @@ class TargetWidget(forms.Widget):
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         given = value if isinstance(value, TargetForm) else None
         chosen = given.kind if given else self.kind
-        shown = [
+        all_forms = [
             given if given and given.kind == kind else TargetForm(kind, self.stored) for kind in transports.kinds()
         ]
-        context = {"forms": shown, "chosen": chosen, "id": (attrs or {}).get("id", "")}
+        context = {"forms": all_forms, "chosen": chosen, "id": (attrs or {}).get("id", "")}
         return render_to_string("admin/webhooks/widgets/target.html", context)
 
     def id_for_label(self, id_: str) -> str:
@@ -235,7 +233,7 @@ class TargetField(forms.Field):
     widget = TargetWidget
 
     def clean(self, value: Any) -> TargetForm | None:
-        """The valid form. Raises ValidationError; the fields themselves show the details."""
+        # The fields themselves show the details.
         if isinstance(value, TargetForm) and not value.is_valid():
             raise ValidationError(CORRECT if value.is_bound else FILL_IN)
         return value if isinstance(value, TargetForm) else None

@@ -1,4 +1,4 @@
-"""The formats there are, and what a message in one of them would look like."""
+"""Message formats and previews."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.secrets import SecretUnreadableError
 from programs.models import ProgramEvent
 from webhooks import services, transports
 from webhooks.models import WebhookEndpoint
-from webhooks.previews import Preview, preview
+from webhooks.previews import PreviewJson, preview
 from webhooks.schemas import EventIn, FormatsOut, PreviewIn, PreviewOut
 
 from .endpoints import endpoint_or_404
@@ -24,7 +24,7 @@ router = Router()
 
 @router.get("/webhooks/formats", auth=auth.READ, response=FormatsOut)
 def list_formats(request: HttpRequest) -> dict[str, Any]:
-    """Every format with the JSON Schema of its settings."""
+    """All formats with the JSON Schema of their settings."""
     return {"items": [_format(transports.get(kind)) for kind in transports.kinds()]}
 
 
@@ -34,8 +34,8 @@ def _format(transport: Any) -> dict[str, Any]:
 
 
 @router.post("/webhooks/{int:webhook_id}/preview", auth=auth.OPERATE, response=PreviewOut)
-def preview_webhook(request: HttpRequest, webhook_id: int, body: EventIn) -> Preview:
-    """What this endpoint would be sent about the last event, or about the one that is named. Nothing is sent."""
+def preview_webhook(request: HttpRequest, webhook_id: int, body: EventIn) -> PreviewJson:
+    """The request that this endpoint would get for the last event, or for the given one. Nothing is sent."""
     endpoint = endpoint_or_404(webhook_id)
     try:
         url, settings = endpoint.url, endpoint.settings
@@ -45,12 +45,13 @@ def preview_webhook(request: HttpRequest, webhook_id: int, body: EventIn) -> Pre
 
 
 @router.post("/webhooks/preview", auth=auth.ADMIN, response=PreviewOut)
-def preview_values(request: HttpRequest, body: PreviewIn) -> Preview:
-    """The same for values that are not saved."""
+def preview_values(request: HttpRequest, body: PreviewIn) -> PreviewJson:
+    """Like the preview of an endpoint, for unsaved values."""
     stored = endpoint_or_404(body.webhook) if body.webhook else WebhookEndpoint()
     values = body.model_dump()
     url, settings = values["url"], values["settings"]
     try:
+        # The masked URL stands for the stored one.
         if url == services.SET or MASK in url:
             url = stored.url
         kept = {name: stored.settings.get(name, "") for name, value in settings.items() if value == services.SET}
@@ -64,5 +65,5 @@ def _event(uid: str | None) -> ProgramEvent | None:
         return None
     found = ProgramEvent.objects.filter(uid=uid).select_related("program__host").first()
     if found is None:
-        raise Http404("There is no such event.")
+        raise Http404("Event not found.")
     return found

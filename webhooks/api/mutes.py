@@ -1,4 +1,4 @@
-"""`/webhooks/mutes`: silence for a while, and maintenance windows. For operators."""
+"""`/webhooks/mutes`: mutes and maintenance windows. Changes are for operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from programs.models import Program
 from programs.schemas import PageOut
 from webhooks import selectors, services
@@ -23,34 +23,35 @@ from webhooks.serializers import mute_json
 router = Router()
 FIELDS = tuple(MuteOut.model_fields)
 ORDER = {"id": "id", "starts_at": "starts_at", "ends_at": "ends_at"}
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 def mute_or_404(mute_id: int) -> WebhookMute:
-    found = selectors.mutes().filter(pk=mute_id).first() if 0 < mute_id <= LARGEST_ID else None
+    # SQLite raises an error for larger numbers.
+    found = selectors.mutes().filter(pk=mute_id).first() if 0 < mute_id <= MAX_ID else None
     if found is None:
-        raise Http404(f"There is no mute {mute_id}.")
+        raise Http404(f"Mute {mute_id} not found.")
     return found
 
 
 @router.get("/webhooks/mutes", auth=auth.READ, response=PageOut)
-def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> Page:
-    """The newest first. `search` looks at the reason."""
-    columns, fields = listing.order(ORDER, "-starts_at"), listing.chosen_fields(FIELDS)
+def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> ListPage:
+    """Newest first. `search` matches the reason."""
+    columns, fields = listing.order(ORDER, "-starts_at"), listing.selected_fields(FIELDS)
     now = timezone.now()
     found = selectors.mutes()
     if listing.current is not None:
-        is_over = Q(ends_at__lte=now)
-        found = found.exclude(is_over) if listing.current else found.filter(is_over)
+        has_ended = Q(ends_at__lte=now)
+        found = found.exclude(has_ended) if listing.current else found.filter(has_ended)
     if listing.search:
         found = found.filter(reason__icontains=listing.search)
     rows, count = listing.rows(found.order_by(*columns, "-id"))
-    return listing.answer([mute_json(row, now) for row in rows], count, fields)
+    return listing.page_response([mute_json(row, now) for row in rows], count, fields)
 
 
 @router.post("/webhooks/mutes", auth=auth.OPERATE, response={201: MuteOut})
 def create_mute(request: AuthedRequest, response: HttpResponse, body: MuteChangesIn) -> Status[dict[str, Any]]:
-    """What happens meanwhile is kept as a cancelled delivery, and can be sent after all with `replay`."""
+    """Events during a mute get a cancelled delivery, and can be sent later with `replay`."""
     made = services.mute(actor=request.auth, **_values(body))
     response["Location"] = f"{request.path}/{made.pk}"
     return Status(201, mute_json(made, timezone.now()))
@@ -63,7 +64,7 @@ def get_mute(request: HttpRequest, mute_id: int) -> dict[str, Any]:
 
 @router.patch("/webhooks/mutes/{int:mute_id}", auth=auth.OPERATE, response=MuteOut)
 def change_mute(request: AuthedRequest, mute_id: int, body: MuteChangesIn) -> dict[str, Any]:
-    """Changes the given fields, for the events from now on."""
+    """Changes the given fields, for events from now on."""
     values = _values(body)
     if "starts_at" in values and values["starts_at"] is None:
         values["starts_at"] = timezone.now()
@@ -71,22 +72,21 @@ def change_mute(request: AuthedRequest, mute_id: int, body: MuteChangesIn) -> di
 
 
 @router.delete("/webhooks/mutes/{int:mute_id}", auth=auth.OPERATE, response={204: None})
-def lift_mute(request: AuthedRequest, mute_id: int) -> Status[None]:
+def remove_mute(request: AuthedRequest, mute_id: int) -> Status[None]:
     services.unmute(mute_or_404(mute_id), actor=request.auth)
     return Status(204, None)
 
 
 def _values(body: MuteChangesIn) -> dict[str, Any]:
-    """What was given, as the service takes it. Raises ValidationError for what is not there."""
     given = body.model_dump(exclude_unset=True)
     if "webhook" in given:
-        given["endpoint"] = _named(WebhookEndpoint, given.pop("webhook"), "webhook")
+        given["endpoint"] = _by_id(WebhookEndpoint, given.pop("webhook"), "webhook")
     if "program" in given:
-        given["program"] = _named(Program, given["program"], "program")
+        given["program"] = _by_id(Program, given["program"], "program")
     return given
 
 
-def _named(model: Any, pk: int | None, field: str) -> Any:
+def _by_id(model: Any, pk: int | None, field: str) -> Any:
     if pk is None:
         return None
     found = model.objects.filter(pk=pk).first()

@@ -1,1 +1,1 @@
-"""`manage.py webhook`: a module for each group of subcommands, listed in `registry`."""
+"""The subcommands of `manage.py webhook`, one module for each group."""

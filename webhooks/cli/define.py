@@ -17,7 +17,7 @@ from programs.models import ProgramEvent
 from webhooks import services
 from webhooks.serializers import endpoint_json
 
-from .selection import add_endpoint, one
+from .selection import add_endpoint, find_endpoint
 
 EXPECTED = 'one endpoint, {"name": …, "url": …}'
 REPEATED = {"event": "events", "tag": "tags"}
@@ -26,37 +26,52 @@ REPEATED = {"event": "events", "tag": "tags"}
 class Add(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog = (
-            "The address is a credential that others see in the list of processes: - takes it from stdin, and "
-            "--url-env from this command's environment."
+            "The URL is a credential, and other users can see it in the process list. Use - to read it from "
+            "stdin, or --url-env to read it from the environment."
         )
-        parser.add_argument("name", nargs="?", metavar="NAME", help="how it is called")
-        parser.add_argument("url", nargs="?", metavar="URL", help="where to send; - is the next line of stdin")
-        parser.add_argument("--url-env", metavar="VARIABLE", help="take the address from this variable")
+        parser.add_argument("name", nargs="?", metavar="NAME", help="name of the endpoint")
+        parser.add_argument("url", nargs="?", metavar="URL", help="where to send; - reads a line from stdin")
+        parser.add_argument("--url-env", metavar="VARIABLE", help="read the URL from this environment variable")
         parser.add_argument("--format", help="standard, discord, slack, teams, telegram, apprise or template")
         parser.add_argument(
-            "--set", action="append", type=_pair, default=[], metavar="NAME=VALUE", help="a setting"
+            "--set",
+            action="append",
+            type=_pair,
+            default=[],
+            metavar="NAME=VALUE",
+            help="a setting of the format (repeatable)",
         )
-        parser.add_argument("--event", action="append", metavar="TYPE", help="program.crashed, program.* or *")
-        parser.add_argument("--program", action="append", metavar="NAME", help="only about this one (repeatable)")
-        parser.add_argument("--tag", action="append", metavar="TAG", help="only about programs with it")
+        parser.add_argument(
+            "--event", action="append", metavar="TYPE", help="program.crashed, program.* or * (repeatable)"
+        )
+        parser.add_argument(
+            "--program", action="append", metavar="NAME", help="only events of this program (repeatable)"
+        )
+        parser.add_argument(
+            "--tag", action="append", metavar="TAG", help="only events of programs with this tag (repeatable)"
+        )
         parser.add_argument("--min-severity", choices=ProgramEvent.Severity.values)
-        parser.add_argument("--bundle-seconds", type=float, metavar="S", help="one message for all within so long")
-        parser.add_argument("--json", metavar="FILE", help="the endpoint as in the API, - for stdin; options win")
+        parser.add_argument(
+            "--bundle-seconds", type=float, metavar="S", help="combine the events of S seconds into one message"
+        )
+        parser.add_argument(
+            "--json", metavar="FILE", help="read the endpoint as in the API, - for stdin; options override it"
+        )
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
         given = json_object(options.json, terminal, EXPECTED) if options.json is not None else {}
         values = given | _from_options(options, terminal)
         if missing := [name for name in ("name", "url") if name not in values]:
-            raise UsageError(f"A {' and a '.join(missing)} must be given.\n")
+            raise UsageError(f"Missing: {' and '.join(missing)}.\n")
         saved = services.save_endpoint(values, actor=command_actor())
-        shown = endpoint_json(saved.endpoint, timezone.now())
+        found = endpoint_json(saved.endpoint, timezone.now())
         if options.json is not None:
-            terminal.json(shown | ({"secret": saved.secret} if saved.secret else {}))
+            terminal.json(found | ({"secret": saved.secret} if saved.secret else {}))
             return Exit.DONE
         terminal.say(
-            f"{saved.endpoint.name}: defined (id {saved.endpoint.pk}); try it: webhook test {saved.endpoint.pk}"
+            f"{saved.endpoint.name}: added (id {saved.endpoint.pk}). To test it: webhook test {saved.endpoint.pk}"
         )
-        _tell_secret(saved.secret, terminal)
+        _print_secret(saved.secret, terminal)
         return Exit.DONE
 
 
@@ -79,7 +94,7 @@ def _from_options(options: Options, terminal: Terminal) -> dict[str, Any]:
 def _url(options: Options, terminal: Terminal) -> str | None:
     if options.url_env is not None:
         if options.url_env not in os.environ:
-            raise FailedError(f"There is no variable {options.url_env} in this command's environment.")
+            raise FailedError(f"The environment variable {options.url_env} is not set.")
         return os.environ[options.url_env]
     if options.url == "-":
         return terminal.stdin.readline().strip()
@@ -88,35 +103,38 @@ def _url(options: Options, terminal: Terminal) -> str | None:
 
 
 def _value(text: str) -> str | bool:
+    # Settings such as silent_below_error are booleans.
     return {"true": True, "false": False}.get(text, text)
 
 
 def _program(name: str) -> int:
-    from programs.cli.selection import one as one_program
+    # Imported here: most calls have no --program.
+    from programs.cli.selection import find_program as one_program
 
     return one_program(name).pk
 
 
-def _tell_secret(secret: str, terminal: Terminal) -> None:
+def _print_secret(secret: str, terminal: Terminal) -> None:
     if secret:
-        terminal.warn("Its secret, which is not shown again:")
+        # On stderr: scripts read the secret alone from stdout.
+        terminal.warn("Signing secret, not shown again:")
         terminal.say(secret)
 
 
 class Enable(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_endpoint(parser)
-        waiting = parser.add_mutually_exclusive_group()
-        waiting.add_argument("--resume", action="store_true", default=None, help="send what has waited since")
-        waiting.add_argument("--cancel", action="store_false", dest="resume", help="or cancel it")
+        pending = parser.add_mutually_exclusive_group()
+        pending.add_argument("--resume", action="store_true", default=None, help="send pending deliveries")
+        pending.add_argument("--cancel", action="store_false", dest="resume", help="cancel pending deliveries")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         if endpoint.enabled:
-            terminal.say(f"{endpoint.name}: already on")
+            terminal.say(f"{endpoint.name}: already enabled")
             return Exit.DONE
         services.save_endpoint({"enabled": True}, actor=command_actor(), endpoint=endpoint, resume=options.resume)
-        terminal.say(f"{endpoint.name}: on")
+        terminal.say(f"{endpoint.name}: enabled")
         return Exit.DONE
 
 
@@ -125,9 +143,9 @@ class Disable(Subcommand):
         add_endpoint(parser)
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         services.save_endpoint({"enabled": False}, actor=command_actor(), endpoint=endpoint)
-        terminal.say(f"{endpoint.name}: off")
+        terminal.say(f"{endpoint.name}: disabled")
         return Exit.DONE
 
 
@@ -136,22 +154,22 @@ class Rotate(Subcommand):
         add_endpoint(parser)
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
-        _tell_secret(services.rotate_secret(endpoint, actor=command_actor()), terminal)
+        endpoint = find_endpoint(options.name)
+        _print_secret(services.rotate_secret(endpoint, actor=command_actor()), terminal)
         return Exit.DONE
 
 
 class Remove(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_endpoint(parser)
-        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        endpoint = one(options.name)
+        endpoint = find_endpoint(options.name)
         if not options.yes:
             if not terminal.is_interactive:
-                raise FailedError(f"This removes {endpoint.name} with its log; say --yes to do it.")
-            if not terminal.confirms(f"Remove {endpoint.name} with its log of deliveries? [y/N] "):
+                raise FailedError(f"This removes {endpoint.name} and its deliveries. Confirm with --yes.")
+            if not terminal.confirms(f"Remove {endpoint.name} and its deliveries? [y/N] "):
                 raise FailedError("Nothing was removed.")
         services.remove_endpoint(endpoint, actor=command_actor())
         terminal.say(f"{endpoint.name}: removed")

@@ -1,4 +1,4 @@
-"""Which endpoint is meant: by name or id; a name wins over an id of the same digits."""
+"""Finds endpoints by name or id, mutes by id, deliveries by id. A name wins over an id with the same digits."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute
 from webhooks.selectors import deliveries_with_attempts
 
 M = TypeVar("M", bound=Model)
-LONGEST_NUMBER = 19  # digits that any database's ids hold
+MAX_DIGITS = 19  # of ids in any database
 
 
 def add_endpoint(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="an endpoint's name or id")
+    parser.add_argument("name", metavar="NAME", help="name or id of an endpoint")
 
 
-def one(name: str) -> WebhookEndpoint:
+def find_endpoint(name: str) -> WebhookEndpoint:
     """Raises FailedError."""
-    found = WebhookEndpoint.objects.filter(name=name).first() or _numbered(WebhookEndpoint, name)
+    found = WebhookEndpoint.objects.filter(name=name).first() or _by_id(WebhookEndpoint, name)
     if found is None:
         known = WebhookEndpoint.objects.values_list("name", flat=True)
         raise FailedError(f"There is no webhook {name}.{did_you_mean(name, known)}")
     return found
 
 
-def one_mute(number: str) -> WebhookMute:
+def find_mute(number: str) -> WebhookMute:
     """Raises FailedError."""
-    found = _numbered(WebhookMute, number)
+    found = _by_id(WebhookMute, number)
     if found is None:
-        raise FailedError(f"There is no mute {number}; `webhook mutes` lists them.")
+        raise FailedError(f"There is no mute {number}. To list mutes: webhook mutes")
     return found
 
 
-def named_deliveries(ids: list[str]) -> list[WebhookDelivery]:
-    """In that order. Raises FailedError for one that is not there: half of a list is never acted upon."""
+def find_deliveries(ids: list[str]) -> list[WebhookDelivery]:
+    """In that order. Raises FailedError if any of them does not exist."""
     found = {row.pk: row for row in deliveries_with_attempts().filter(pk__in=ids)}
+    # All or none: half of a list is never sent.
     if missing := [each for each in ids if each not in found]:
         raise FailedError("\n".join(f"There is no delivery {each}." for each in missing))
     return [found[each] for each in dict.fromkeys(ids)]
 
 
-def _numbered(model: type[M], text: str) -> M | None:
-    is_number = text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER
+def _by_id(model: type[M], text: str) -> M | None:
+    is_number = text.isascii() and text.isdigit() and len(text) < MAX_DIGITS
     return model._default_manager.filter(pk=int(text)).first() if is_number else None

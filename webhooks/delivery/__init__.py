@@ -1,1 +1,1 @@
-"""Sends what is due: claims, sends side by side, writes down, goes on while there is more, and ends."""
+"""Sending: the agent queues a job when a delivery is due (`pump`); the job (`worker`) claims and sends."""

@@ -1,7 +1,8 @@
-"""When an endpoint that fails is left alone, and when it is switched off. Pure.
+"""Circuit breaker of an endpoint, and when an endpoint that keeps failing is disabled. Pure.
 
-After five connections in a row that came to nothing, one delivery a minute is tried; the others wait without using
-up their tries. After five days without success the endpoint is switched off, unless there was little to fail.
+After five failed connections in a row the circuit opens: one delivery a minute is sent as a probe, and the others
+wait without using up their attempts. After five days without a success the endpoint is disabled, unless only a few
+deliveries failed.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-OPENS_AFTER = 5
-PROBE_EVERY = timedelta(seconds=60)
-GIVE_UP_AFTER = timedelta(days=5)
-FEWEST_FAILED = 10
-SPREAD_OVER = timedelta(hours=12)
+FAILURE_THRESHOLD = 5
+PROBE_INTERVAL = timedelta(seconds=60)
+DISABLE_AFTER = timedelta(days=5)
+MIN_FAILED_MESSAGES = 10
+MIN_FAILING_TIME = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
-class Health:
-    """`failed_messages` counts the deliveries whose first try failed since the last success."""
+class CircuitState:
+    """`failed_messages`: deliveries since the last success whose first attempt failed."""
 
     connect_failures: int = 0
     paused_until: datetime | None = None
@@ -28,36 +29,40 @@ class Health:
 
     @property
     def is_open(self) -> bool:
-        return self.connect_failures >= OPENS_AFTER
+        return self.connect_failures >= FAILURE_THRESHOLD
 
-    def succeeded(self, now: datetime) -> Health:
-        return Health(paused_until=self.paused_until if not self.is_open else None, last_success_at=now)
+    def succeeded(self, now: datetime) -> CircuitState:
+        # A pause that the receiver asked for (Retry-After) outlasts the success of a request sent before it.
+        return CircuitState(paused_until=self.paused_until if not self.is_open else None, last_success_at=now)
 
-    def answered(self) -> Health:
-        """Any answer proves the connection."""
+    def responded(self) -> CircuitState:
+        """Any response closes the circuit, even an error: the connection works."""
         return (
             replace(self, connect_failures=0, paused_until=None)
             if self.is_open
             else replace(self, connect_failures=0)
         )
 
-    def failed(self, now: datetime, *, is_first_try: bool) -> Health:
+    def failed(self, now: datetime, *, is_first_attempt: bool) -> CircuitState:
         return replace(
-            self, failing_since=self.failing_since or now, failed_messages=self.failed_messages + is_first_try
+            self,
+            failing_since=self.failing_since or now,
+            failed_messages=self.failed_messages + is_first_attempt,
         )
 
-    def not_reached(self, now: datetime) -> Health:
+    def connect_failed(self, now: datetime) -> CircuitState:
         failures = self.connect_failures + 1
-        paused = now + PROBE_EVERY if failures >= OPENS_AFTER else self.paused_until
+        paused = now + PROBE_INTERVAL if failures >= FAILURE_THRESHOLD else self.paused_until
         return replace(self, connect_failures=failures, paused_until=paused)
 
-    def throttled(self, until: datetime) -> Health:
+    def throttled(self, until: datetime) -> CircuitState:
         return replace(self, paused_until=max(until, self.paused_until or until))
 
-    def is_hopeless(self, now: datetime, enabled_at: datetime) -> bool:
+    def should_disable(self, now: datetime, enabled_at: datetime) -> bool:
         return (
-            now - max(self.last_success_at or enabled_at, enabled_at) >= GIVE_UP_AFTER
-            and self.failed_messages >= FEWEST_FAILED
+            now - max(self.last_success_at or enabled_at, enabled_at) >= DISABLE_AFTER
+            and self.failed_messages >= MIN_FAILED_MESSAGES
             and self.failing_since is not None
-            and now - self.failing_since >= SPREAD_OVER
+            # A receiver that restarts can fail ten deliveries within a minute.
+            and now - self.failing_since >= MIN_FAILING_TIME
         )

@@ -1,6 +1,6 @@
-"""Sees to it that of each job one is queued and one is at work, at most; a job that died loses its place.
+"""Job locks: at most one job of a name is queued and at most one runs. The lock of a crashed job expires.
 
-Two senders of one lane would do no harm (rows are claimed), but each counts an endpoint's rate for itself.
+Two workers of one queue would be safe, since deliveries are leased, but each counts an endpoint's rate separately.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from django_q.tasks import async_task
 from core import bulk_sql
 from webhooks.models import JobTicket
 
-HOLD = timedelta(seconds=4)  # renewed with every round of a sender, which are a second apart at most
-QUEUE_PATIENCE = timedelta(seconds=5)
-LATEST_ROWS = 20
+HOLD_TIME = timedelta(seconds=4)  # a worker renews its lock at least once a second
+START_TIMEOUT = timedelta(seconds=5)
+RECENT_ROWS = 20
 RENEW = f"UPDATE {JobTicket._meta.db_table} SET held_until = %s WHERE name = %s AND holder = %s"  # noqa: S608
 
 enqueue: Callable[..., str] = async_task
 
 
-def bell(name: str) -> str:
-    """Where the job at work hears that there is more."""
+def wakeup_channel(name: str) -> str:
     return f"job-{name}"
 
 
@@ -34,61 +33,63 @@ def is_held(name: str, now: datetime) -> bool:
 
 
 def queue_once(name: str, job: str, now: datetime, *arguments: str) -> bool:
-    """Queues `job(*arguments)` unless it waits in the queue or is at work; whether it did."""
+    """Queues `job(*arguments)` unless it is queued or running already. Returns whether it was queued."""
     if not _may_queue(name, now):
         return False
     JobTicket.objects.get_or_create(name=name)
     with transaction.atomic():
         # Nobody waits here for a host that is cut off while it queues the job.
-        if not list(_free(name, now).select_for_update(skip_locked=True)):  # somebody else was faster
+        if not list(_idle(name, now).select_for_update(skip_locked=True)):  # another process was faster
             return False
-        _free(name, now).update(queued_at=now)
+        _idle(name, now).update(queued_at=now)
+        # save=False: nobody reads the results, which would fill the database.
         task = enqueue(job, *arguments, task_name=f"webhooks.{name}", save=False)
-        JobTicket.objects.filter(name=name).update(queue_row=_row_of(task))
+        JobTicket.objects.filter(name=name).update(queue_row=_queue_row(task))
     return True
 
 
 def _may_queue(name: str, now: datetime) -> bool:
-    """Only looks: most of the time the answer is no, and then nothing need be locked."""
+    # Only reads: the answer is mostly no, and then no row need be locked.
     if not JobTicket.objects.filter(name=name).exists():
         return True
-    return any(not _waits(row, now) for row in _free(name, now).values_list("queue_row", flat=True))
+    return any(not _is_in_queue(row, now) for row in _idle(name, now).values_list("queue_row", flat=True))
 
 
-def _free(name: str, now: datetime) -> QuerySet[JobTicket]:
+def _idle(name: str, now: datetime) -> QuerySet[JobTicket]:
     not_held = Q(held_until=None) | Q(held_until__lte=now)
-    not_queued = Q(queued_at=None) | Q(queued_at__lte=now - QUEUE_PATIENCE)
+    not_queued = Q(queued_at=None) | Q(queued_at__lte=now - START_TIMEOUT)
     return JobTicket.objects.filter(not_held & not_queued, name=name)
 
 
-def _waits(row: int | None, now: datetime) -> bool:
-    """Whether the job still lies in the queue. One that was fetched and never began went down with its worker."""
+def _is_in_queue(row: int | None, now: datetime) -> bool:
+    # A fetched job that never started was lost with its worker process: its `lock` lies in the future.
     return row is not None and OrmQ.objects.filter(pk=row, lock__lte=now).exists()
 
 
-def _row_of(task: str) -> int | None:
-    newest = OrmQ.objects.order_by("-pk")[:LATEST_ROWS]
+def _queue_row(task: str) -> int | None:
+    newest = OrmQ.objects.order_by("-pk")[:RECENT_ROWS]
     return next((row.pk for row in newest if row.task["id"] == task), None)
 
 
-def take(name: str, holder: str, now: datetime) -> bool:
-    """The job begins. False when another one is at work."""
+def acquire(name: str, holder: str, now: datetime) -> bool:
+    """Called by the job when it starts. False when another one holds the lock."""
     JobTicket.objects.get_or_create(name=name)
     JobTicket.objects.filter(name=name).update(queued_at=None, queue_row=None)
+    # The conditional update is the lock: of two jobs only one changes the row.
     free = Q(held_until=None) | Q(held_until__lte=now)
-    return bool(JobTicket.objects.filter(free, name=name).update(holder=holder, held_until=now + HOLD))
+    return bool(JobTicket.objects.filter(free, name=name).update(holder=holder, held_until=now + HOLD_TIME))
 
 
 def renew(name: str, holder: str, now: datetime) -> bool:
-    """False when somebody else has it by now."""
-    return bool(bulk_sql.change(RENEW, [now + HOLD, name, holder]))
+    """False when the lock expired and another job took it."""
+    return bool(bulk_sql.execute(RENEW, [now + HOLD_TIME, name, holder]))
 
 
-def give_back(name: str, holder: str) -> None:
+def release(name: str, holder: str) -> None:
     JobTicket.objects.filter(name=name, holder=holder).update(holder="", held_until=None)
 
 
-def bring_forward(by: timedelta) -> None:
-    """Jobs hold and wait until a moment that much earlier. What lies in the queue can be fetched at once."""
+def shift_timestamps(by: timedelta) -> None:
+    """Moves the timestamps of locks and queued jobs back, after the clock was set back by that much."""
     JobTicket.objects.update(held_until=F("held_until") - by, queued_at=F("queued_at") - by)
     OrmQ.objects.update(lock=F("lock") - by)

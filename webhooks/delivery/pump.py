@@ -1,7 +1,7 @@
-"""The agent's part: it looks when something is to be sent and queues the job that does it. It sends nothing.
+"""The pump: a service of the agent that queues the sending job when a delivery is due. It sends nothing itself.
 
-Woken by the outbox's doorbell, and looking once a second anyway: a lost job, a wedged cluster or a killed worker
-delays a delivery, and loses none.
+The outbox's doorbell wakes it up, and it checks once a second anyway: a lost job, a stuck cluster or a killed
+worker delays deliveries but loses none.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ from core import doorbell
 from webhooks.outbox import writer
 
 from . import job_locks, send_slots
-from .send_slots import Lane, next_moment
+from .send_slots import SendQueue, next_send_at
 
 log = structlog.get_logger(__name__)
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 PRUNE_SECONDS = 3600.0
-SHORTEST_WAIT = 0.01
-CLOCK_SLACK = timedelta(seconds=5)  # clocks are corrected all the time, by less
+MIN_WAIT = 0.01
+CLOCK_TOLERANCE = timedelta(seconds=5)  # time synchronization corrects clocks all the time, by less
 
 
 class Pump:
-    """A service of the agent. `look(now)` does what is due and says how long there is nothing to do."""
-
     def __init__(self) -> None:
-        self._asked: dict[str, datetime] = {}
-        self._clock: datetime | None = None  # what the clock showed when the monotonic one stood at zero
+        self._queued_at: dict[str, datetime] = {}
+        self._boot_time: datetime | None = None  # wall clock minus monotonic clock, to notice a clock set back
+        self._released_at = -CHECK_SECONDS
+        # One thread of its own: database connections are bound to threads.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
 
     async def run(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         stopping = asyncio.create_task(stop.wait())
         try:
-            async with doorbell.listen(writer.BELL) as rung:
+            async with doorbell.listen(writer.WAKEUP_CHANNEL) as rung:
                 while not stop.is_set():
+                    # Before the check: a ring during the check must not be lost.
                     rung.clear()
-                    pause = await loop.run_in_executor(self._thread, self._look_safely)
+                    pause = await loop.run_in_executor(self._thread, self._check_safely)
                     waiting = asyncio.create_task(rung.wait())
                     await asyncio.wait({waiting, stopping}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                     waiting.cancel()
@@ -53,61 +54,71 @@ class Pump:
             await loop.run_in_executor(self._thread, _disconnect)
             self._thread.shutdown()
 
-    def _look_safely(self) -> float:
+    def _check_safely(self) -> float:
         close_old_connections()
         try:
-            return self.look(timezone.now())
+            return self.check(timezone.now())
         except DatabaseError as error:
             log.warning("webhooks.no_database", error=str(error))
             connection.close()
-            return LOOK_SECONDS
+            return CHECK_SECONDS
 
-    def look(self, now: datetime) -> float:
-        """Queues what is due; seconds until the next look."""
-        self._notice_clock(now)
-        self._now_and_then("deadman", _deadman_seconds(), now)
-        self._now_and_then("prune", PRUNE_SECONDS, now)
-        pauses = [self._look_at(lane, now) for lane in Lane]
-        return max(SHORTEST_WAIT, min(LOOK_SECONDS, *pauses))
+    def check(self, now: datetime) -> float:
+        """Queues the jobs that are due; returns the seconds until the next check."""
+        self._handle_clock_change(now)
+        self._release_withheld(now)
+        self._queue_periodically("deadman", _deadman_seconds(), now)
+        self._queue_periodically("prune", PRUNE_SECONDS, now)
+        pauses = [self._check_queue(queue, now) for queue in SendQueue]
+        return max(MIN_WAIT, min(CHECK_SECONDS, *pauses))
 
-    def _notice_clock(self, now: datetime) -> None:
-        """Where the clock was set back by an hour, what waits would wait an hour more, and so would leases.
+    def _handle_clock_change(self, now: datetime) -> None:
+        """When the clock is set back by an hour, due times and leases would otherwise lie an hour further ahead.
 
-        Forward is no trouble: what comes early comes all the same, and a machine that slept has really slept.
+        A clock set forward needs nothing: deliveries become due early, and after a suspend the time really passed.
         """
-        clock = now - timedelta(seconds=time.monotonic())
-        back = self._clock - clock if self._clock else timedelta()
-        if back > CLOCK_SLACK:
+        boot_time = now - timedelta(seconds=time.monotonic())
+        back = self._boot_time - boot_time if self._boot_time else timedelta()
+        if back > CLOCK_TOLERANCE:
             log.warning("webhooks.clock_set_back", seconds=round(back.total_seconds(), 1))
-            send_slots.bring_forward(back)
-        self._clock = clock
+            send_slots.shift_timestamps(back)
+        self._boot_time = boot_time
 
-    def _look_at(self, lane: str, now: datetime) -> float:
-        soonest = next_moment(lane, now)
-        if soonest is None:
-            return LOOK_SECONDS
-        if soonest > now:
-            return (soonest - now).total_seconds()
-        if job_locks.is_held(lane, now):
-            doorbell.ring(job_locks.bell(lane))
+    def _release_withheld(self, now: datetime) -> None:
+        # Not with each doorbell: a mute ends only by time or by a person.
+        if time.monotonic() - self._released_at < CHECK_SECONDS:
+            return
+        self._released_at = time.monotonic()
+        if released := writer.release_withheld(now):
+            log.info("webhooks.released_after_mute", deliveries=released)
+
+    def _check_queue(self, queue: str, now: datetime) -> float:
+        next_at = next_send_at(queue, now)
+        if next_at is None:
+            return CHECK_SECONDS
+        if next_at > now:
+            return (next_at - now).total_seconds()
+        # A running worker may be waiting for its next check: wake it up.
+        if job_locks.is_held(queue, now):
+            doorbell.ring(job_locks.wakeup_channel(queue))
         else:
-            job_locks.queue_once(lane, "webhooks.tasks.drain", now, lane)
-        return LOOK_SECONDS
+            job_locks.queue_once(queue, "webhooks.tasks.drain", now, queue)
+        return CHECK_SECONDS
 
-    def _now_and_then(self, job: str, every: float | None, now: datetime) -> None:
+    def _queue_periodically(self, job: str, every: float | None, now: datetime) -> None:
+        # A time in the future dates from before the clock was set back.
         if every is None or (
-            job in self._asked and timedelta() <= now - self._asked[job] < timedelta(seconds=every)
+            job in self._queued_at and timedelta() <= now - self._queued_at[job] < timedelta(seconds=every)
         ):
             return
-        self._asked[job] = now
+        self._queued_at[job] = now
         job_locks.queue_once(job, f"webhooks.tasks.{job}", now)
 
 
 def _disconnect() -> None:
-    """`connection` is another one in each thread: it must be looked up in the one that used it."""
+    # `connection` is thread-local: close the one of the thread that calls this.
     connection.close()
 
 
 def _deadman_seconds() -> float | None:
-    """How often to ping; None when there is no URL to ping."""
     return max(1.0, settings.DEADMAN_SECONDS) if settings.DEADMAN_URL else None

@@ -1,4 +1,4 @@
-"""What an answer means for a delivery: the table that docs/webhooks.md shows, as data."""
+"""What a response means for a delivery: the table of docs/webhooks.md as data. Pure."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ ABORT_HEADER, ABORT_VALUE = "webhook-delivery", "abort-message"
 THROTTLING = frozenset({429, 503})
 
 
-class Verdict(StrEnum):
+class DeliveryVerdict(StrEnum):
     DELIVERED = "delivered"
     RETRY = "retry"
-    THROTTLED = "throttled"  # retry, and the whole endpoint waits as long as it asked
-    GONE = "gone"  # the endpoint is switched off, its pending deliveries are cancelled
-    REFUSED = "refused"  # no further try of this delivery
-    BLOCKED = "blocked"  # cannot be sent as it is set up
+    THROTTLED = "throttled"  # retry, and pause the whole endpoint for as long as the receiver asked
+    GONE = "gone"  # disable the endpoint and cancel its pending deliveries
+    REFUSED = "refused"  # no further attempt of this delivery
+    BLOCKED = "blocked"  # cannot be sent with the present settings
 
 
-# First row that fits. Redirects are never followed, and other 4xx may be a receiver in the middle of a deployment.
-STATUSES: tuple[tuple[range, Verdict], ...] = (
-    (range(200, 300), Verdict.DELIVERED),
-    (range(410, 411), Verdict.GONE),
-    (range(600), Verdict.RETRY),
+# The first match counts. Redirects are never followed. Other 4xx are retried: the receiver may be in the middle of
+# a deployment.
+STATUSES: tuple[tuple[range, DeliveryVerdict], ...] = (
+    (range(200, 300), DeliveryVerdict.DELIVERED),
+    (range(410, 411), DeliveryVerdict.GONE),
+    (range(600), DeliveryVerdict.RETRY),
 )
 
 
-def of_answer(status: int, headers: Mapping[str, str], *, permanent: bool = False) -> Verdict:
-    """`headers` has lower-case names; `permanent`: the format knows this answer as final."""
-    if headers.get(ABORT_HEADER, "").strip().lower() == ABORT_VALUE:
-        return Verdict.DELIVERED if 200 <= status < 300 else Verdict.REFUSED
+def classify_response(status: int, headers: Mapping[str, str], *, permanent: bool = False) -> DeliveryVerdict:
+    """`headers` has lower-case names; `permanent`: the format knows that a retry cannot help."""
+    verdict = next((verdict for statuses, verdict in STATUSES if status in statuses), DeliveryVerdict.RETRY)
+    # Success, and 410 for the whole endpoint, say more than anything about this delivery alone.
+    if verdict is not DeliveryVerdict.RETRY:
+        return verdict
+    if ABORT_VALUE in (value.strip().lower() for value in headers.get(ABORT_HEADER, "").split(",")):
+        return DeliveryVerdict.REFUSED
     if status in THROTTLING and "retry-after" in headers:
-        return Verdict.THROTTLED
-    verdict = next((verdict for statuses, verdict in STATUSES if status in statuses), Verdict.RETRY)
-    return Verdict.REFUSED if permanent and verdict is not Verdict.DELIVERED else verdict
+        return DeliveryVerdict.THROTTLED
+    return DeliveryVerdict.REFUSED if permanent else verdict

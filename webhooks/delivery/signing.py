@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0: who receives can prove that we sent these bytes, and when.
+"""Signatures of Standard Webhooks 1.0: they prove to the receiver that we sent these bytes, and when.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
-FEWEST_BYTES, MOST_BYTES = 24, 64
+MIN_BYTES, MAX_BYTES = 24, 64
 
 
 def new_secret() -> str:
@@ -28,12 +28,12 @@ def check_secret(secret: str) -> None:
         length = len(_key(secret))
     except binascii.Error as error:
         raise ValueError("A secret is whsec_ followed by base64.") from error
-    if not secret.startswith(PREFIX) or not FEWEST_BYTES <= length <= MOST_BYTES:
-        raise ValueError(f"A secret is whsec_ followed by base64 of {FEWEST_BYTES} to {MOST_BYTES} bytes.")
+    if not secret.startswith(PREFIX) or not MIN_BYTES <= length <= MAX_BYTES:
+        raise ValueError(f"A secret is whsec_ followed by base64 of {MIN_BYTES} to {MAX_BYTES} bytes.")
 
 
-def headers(message_id: str, timestamp: int, body: bytes, keys: Iterable[str]) -> dict[str, str]:
-    """The three headers. `timestamp` is the moment of this try in unix seconds; one signature for each secret."""
+def signature_headers(message_id: str, timestamp: int, body: bytes, keys: Iterable[str]) -> dict[str, str]:
+    """The three headers. `timestamp`: start of this attempt in unix seconds. One signature for each secret."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
@@ -46,6 +46,7 @@ def _sign(message_id: str, timestamp: int, body: bytes, secret: str) -> str:
     return "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
 
 
+# Cached: the same few secrets sign every message.
 @lru_cache(maxsize=256)
 def _key(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(PREFIX), validate=True)

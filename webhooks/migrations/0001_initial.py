@@ -3,7 +3,6 @@
 import django.db.models.deletion
 import django.utils.timezone
 import programs.validation
-import webhooks.defaults
 import webhooks.models
 import webhooks.validation
 from django.db import migrations, models
@@ -40,17 +39,17 @@ class Migration(migrations.Migration):
                 ('encrypted_old_secret', models.TextField(blank=True, editable=False)),
                 ('old_secret_until', models.DateTimeField(editable=False, null=True)),
                 ('encrypted_settings', models.TextField(blank=True, editable=False)),
-                ('events', models.JSONField(default=webhooks.defaults.events, validators=[webhooks.validation.event_patterns])),
+                ('events', models.JSONField(default=webhooks.models.default_events, validators=[webhooks.validation.event_patterns])),
                 ('programs', models.JSONField(blank=True, default=list, validators=[webhooks.validation.program_ids])),
                 ('tags', models.JSONField(blank=True, default=list, validators=[programs.validation.tags])),
                 ('min_severity', models.CharField(choices=[('info', 'Info'), ('warning', 'Warning'), ('error', 'Error')], default='info', max_length=10)),
                 ('conditions', models.JSONField(blank=True, default=dict, validators=[webhooks.validation.conditions])),
-                ('retry_schedule', models.JSONField(blank=True, default=webhooks.defaults.retry_schedule, validators=[webhooks.validation.retry_schedule])),
+                ('retry_schedule', models.JSONField(blank=True, default=webhooks.models.default_retry_schedule, validators=[webhooks.validation.retry_schedule])),
                 ('timeout_seconds', models.FloatField(default=15, validators=[webhooks.validation.timeout])),
                 ('max_concurrency', models.PositiveSmallIntegerField(default=4, validators=[webhooks.validation.concurrency])),
                 ('rate_per_second', models.FloatField(default=10, validators=[webhooks.validation.rate])),
                 ('bundle_seconds', models.FloatField(default=0, validators=[webhooks.validation.bundle])),
-                ('max_age_seconds', models.PositiveIntegerField(blank=True, help_text='Empty: as the format says.', null=True)),
+                ('max_age_seconds', models.PositiveIntegerField(blank=True, help_text='Empty: the default of the format.', null=True)),
                 ('disabled_reason', models.CharField(blank=True, editable=False, max_length=300)),
                 ('connect_failures', models.PositiveIntegerField(default=0, editable=False)),
                 ('paused_until', models.DateTimeField(editable=False, null=True)),
@@ -71,15 +70,15 @@ class Migration(migrations.Migration):
             name='WebhookDelivery',
             fields=[
                 ('id', models.CharField(default=webhooks.models.message_id, editable=False, max_length=40, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('delivered', 'Delivered'), ('failed', 'Failed: the receiver said not to try again'), ('exhausted', 'Given up after all tries'), ('cancelled', 'Cancelled'), ('blocked', 'Blocked: cannot be sent as it is set up'), ('expired', 'Expired: too old to be of use'), ('dead', 'Dead: it ended its sender three times')], default='pending', max_length=10)),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('delivered', 'Delivered'), ('failed', 'Failed: the receiver refused it permanently'), ('exhausted', 'Exhausted: all attempts failed'), ('cancelled', 'Cancelled'), ('blocked', 'Blocked: cannot be sent with these settings'), ('expired', 'Expired: too old to be sent'), ('dead', 'Dead: its worker crashed three times')], default='pending', max_length=10)),
                 ('reason', models.CharField(blank=True, max_length=300)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('next_attempt_at', models.DateTimeField(null=True)),
-                ('next_trigger', models.CharField(choices=[('event', 'Event'), ('retry', 'Retry'), ('manual', 'By hand'), ('test', 'Test')], default='event', max_length=10)),
+                ('next_trigger', models.CharField(choices=[('event', 'Event'), ('retry', 'Retry'), ('manual', 'Manual'), ('test', 'Test')], default='event', max_length=10)),
                 ('lease_until', models.DateTimeField(null=True)),
-                ('attempt_count', models.PositiveIntegerField(default=0, help_text='All tries ever; counted before sending.')),
-                ('round_count', models.PositiveIntegerField(default=0, help_text='Tries since the schedule began anew.')),
+                ('attempt_count', models.PositiveIntegerField(default=0, help_text='All attempts, counted before sending.')),
+                ('round_count', models.PositiveIntegerField(default=0, help_text='Attempts since the retry schedule last started.')),
                 ('crash_count', models.PositiveSmallIntegerField(default=0)),
                 ('event', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='programs.programevent')),
                 ('endpoint', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='webhooks.webhookendpoint')),
@@ -94,9 +93,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('starts_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('ends_at', models.DateTimeField(blank=True, help_text='Empty: until somebody lifts it.', null=True)),
-                ('cron', models.CharField(blank=True, help_text='Maintenance begins at these moments', max_length=100, validators=[programs.validation.cron])),
-                ('cron_seconds', models.PositiveIntegerField(default=3600, help_text='and lasts this long.')),
+                ('ends_at', models.DateTimeField(blank=True, help_text='Empty: until someone removes the mute.', null=True)),
+                ('cron', models.CharField(blank=True, help_text='When maintenance windows start', max_length=100, validators=[programs.validation.cron])),
+                ('cron_seconds', models.PositiveIntegerField(default=3600, help_text='How long each window lasts, in seconds.')),
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('actor', models.CharField(blank=True, editable=False, max_length=150)),
                 ('endpoint', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='mutes', to='webhooks.webhookendpoint')),
@@ -111,14 +110,14 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
-                ('trigger', models.CharField(choices=[('event', 'Event'), ('retry', 'Retry'), ('manual', 'By hand'), ('test', 'Test')], max_length=10)),
+                ('trigger', models.CharField(choices=[('event', 'Event'), ('retry', 'Retry'), ('manual', 'Manual'), ('test', 'Test')], max_length=10)),
                 ('started_at', models.DateTimeField()),
                 ('duration_ms', models.PositiveIntegerField(null=True)),
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('error_class', models.CharField(blank=True, max_length=20)),
                 ('error', models.CharField(blank=True, max_length=500)),
-                ('response', models.TextField(blank=True, help_text='The first 4 KiB of the answer.')),
-                ('peer', models.CharField(blank=True, help_text='The address that was dialled.', max_length=60)),
+                ('response', models.TextField(blank=True, help_text='The first 4 KiB of the response.')),
+                ('peer', models.CharField(blank=True, help_text='IP address of the receiver.', max_length=60)),
                 ('delivery', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='webhooks.webhookdelivery')),
             ],
             options={

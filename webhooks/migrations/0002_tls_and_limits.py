@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='webhookendpoint',
             name='ca_certificates',
-            field=models.TextField(blank=True, help_text="In PEM; they count instead of the system's authorities.", validators=[webhooks.validation.certificates]),
+            field=models.TextField(blank=True, help_text="In PEM format. They replace the system's certificate authorities.", validators=[webhooks.validation.certificates]),
         ),
         migrations.AddField(
             model_name='webhookendpoint',
@@ -24,11 +24,11 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='webhookendpoint',
             name='max_age_seconds',
-            field=models.PositiveIntegerField(blank=True, help_text='Empty: as the format says.', null=True, validators=[webhooks.validation.max_age]),
+            field=models.PositiveIntegerField(blank=True, help_text='Empty: the default of the format.', null=True, validators=[webhooks.validation.max_age]),
         ),
         migrations.AlterField(
             model_name='webhookmute',
             name='cron_seconds',
-            field=models.PositiveIntegerField(default=3600, help_text='and lasts this long.', validators=[webhooks.validation.window]),
+            field=models.PositiveIntegerField(default=3600, help_text='How long each window lasts, in seconds.', validators=[webhooks.validation.window]),
         ),
     ]

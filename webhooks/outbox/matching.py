@@ -1,7 +1,8 @@
-"""Which endpoints want an event, and which are silent now. Pure: it knows no tables."""
+"""Which endpoints get an event: subscriptions (types, severity, programs, tags, conditions) and mutes. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,16 +12,34 @@ from cronsim import CronSim
 
 from core.timeformat import local_time
 
-from .conditions import holds
-from .patterns import matches
+from .conditions import evaluate
 
 SEVERITIES = {"info": 0, "warning": 1, "error": 2}
-NEVER_DELIVERED = frozenset({"webhook.test"})  # goes to the tested endpoint alone
+NEVER_MATCHED = frozenset({"webhook.test"})  # goes to the tested endpoint only
+MAX_PATTERN_LENGTH = 40
+_PATTERN = re.compile(r"\*|[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)*(\.\*)?")
+
+
+# --- Event types ----------------------------------------------------------------------------------------
+
+
+def is_pattern(value: object) -> bool:
+    """`program.crashed`: that type. `program.*`: all types of the area. `*`: everything."""
+    return isinstance(value, str) and len(value) <= MAX_PATTERN_LENGTH and _PATTERN.fullmatch(value) is not None
+
+
+def matches_pattern(pattern: str, event_type: str) -> bool:
+    if pattern.endswith("*"):
+        return event_type.startswith(pattern[:-1])
+    return event_type == pattern
+
+
+# --- Subscriptions --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Target:
-    """What an endpoint wants to hear. Programs and tags add up; with neither it is everything."""
+class Subscription:
+    """The events of an endpoint. Programs and tags add up; without either, events of all programs match."""
 
     id: int
     patterns: tuple[str, ...]
@@ -32,8 +51,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The event, as far as matching looks at it. `as_json` is called only when conditions ask for it."""
+class MatchableEvent:
+    """`as_json` is called only if there are conditions to evaluate: it is slow."""
 
     type: str
     severity: str
@@ -42,23 +61,26 @@ class Subject:
     as_json: Callable[[], Mapping[str, Any]]
 
 
-def wants(target: Target, subject: Subject) -> bool:
-    if subject.type in NEVER_DELIVERED or SEVERITIES[subject.severity] < SEVERITIES[target.min_severity]:
+def matches(subscription: Subscription, event: MatchableEvent) -> bool:
+    if event.type in NEVER_MATCHED or SEVERITIES[event.severity] < SEVERITIES[subscription.min_severity]:
         return False
-    if not any(matches(pattern, subject.type) for pattern in target.patterns):
+    if not any(matches_pattern(pattern, event.type) for pattern in subscription.patterns):
         return False
-    if (target.programs or target.tags) and not _is_about(target, subject):
+    if (subscription.programs or subscription.tags) and not _matches_program(subscription, event):
         return False
-    return not target.conditions or holds(target.conditions, subject.as_json())
+    return not subscription.conditions or evaluate(subscription.conditions, event.as_json())
 
 
-def _is_about(target: Target, subject: Subject) -> bool:
-    return subject.program in target.programs or not target.tags.isdisjoint(subject.tags)
+def _matches_program(subscription: Subscription, event: MatchableEvent) -> bool:
+    return event.program in subscription.programs or not subscription.tags.isdisjoint(event.tags)
+
+
+# --- Mutes ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Mute:
-    """Silence of `endpoint` (None: all) about `program` (None: all, and the monitor's own events)."""
+class MuteRule:
+    """Mutes `endpoint` (None: all) for events of `program` (None: all, and the monitor's own events)."""
 
     endpoint: int | None
     program: int | None
@@ -68,7 +90,7 @@ class Mute:
     cron_length: timedelta = timedelta(hours=1)
     reason: str = ""
 
-    def covers(self, endpoint: int, program: int | None, at: datetime) -> bool:
+    def applies(self, endpoint: int, program: int | None, at: datetime) -> bool:
         if self.endpoint not in (None, endpoint) or self.program not in (None, program):
             return False
         return self.is_active(at)
@@ -79,9 +101,13 @@ class Mute:
     def _in_window(self, at: datetime) -> bool:
         if not self.cron:
             return True
-        began = next(CronSim(self.cron, local_time(at - self.cron_length)))
-        return bool(began.astimezone(UTC) <= at)
+        for start in CronSim(self.cron, local_time(at - self.cron_length)):
+            # In the repeated hour of autumn the first start can lie before the time asked for.
+            since = at - start.astimezone(UTC)
+            if since < self.cron_length:
+                return since >= timedelta()
+        return False
 
 
-def silenced_by(mutes: Iterable[Mute], endpoint: int, program: int | None, at: datetime) -> Mute | None:
-    return next((mute for mute in mutes if mute.covers(endpoint, program, at)), None)
+def active_mute(mutes: Iterable[MuteRule], endpoint: int, program: int | None, at: datetime) -> MuteRule | None:
+    return next((mute for mute in mutes if mute.applies(endpoint, program, at)), None)

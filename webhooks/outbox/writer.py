@@ -1,13 +1,13 @@
-"""From an event to its delivery rows, inside the transaction that writes the event.
+"""Writes the deliveries of an event, in the transaction that writes the event (transactional outbox).
 
-What endpoints want is kept in memory, compiled; each transaction asks once whether it is still true, so a start
-storm of hundreds of events in one transaction costs no query more for each. An event that is written while an
-endpoint changes goes by the endpoint as it was. A removal waits for such events (see `_kept`).
+Subscriptions are kept in memory. Each transaction checks once whether they are up to date, so hundreds of events
+in one transaction cost no further queries. An event that is written while an endpoint changes uses the old
+subscription. The removal of an endpoint waits for such events (see `_without_removed`).
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -20,60 +20,64 @@ from programs import events
 from programs.models import ProgramEvent
 from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute, message_id
 
-from .matching import Mute, Subject, Target, silenced_by, wants
+from . import lasting
+from .matching import MatchableEvent, MuteRule, Subscription, active_mute, matches
 
-BELL = "outbox"
+WAKEUP_CHANNEL = "outbox"
 State, Trigger = WebhookDelivery.State, WebhookDelivery.Trigger
 Version = tuple[int, int, int]
 COLUMNS = (
     "id", "endpoint_id", "event_id", "state", "reason", "created_at", "finished_at", "next_attempt_at",
-    "next_trigger", "attempt_count", "round_count", "crash_count",
+    "next_trigger", "attempt_count", "round_count", "crash_count", "withheld",
 )  # fmt: skip
-LATEST_NEWS = timedelta(days=1)  # the agent writes what happened while there was no database, when there is one
+MAX_EVENT_DELAY = timedelta(days=1)  # the agent writes late what happened while the database was unavailable
 PRESENT = f"SELECT id FROM {WebhookEndpoint._meta.db_table} WHERE id IN ({{ids}}) ORDER BY id FOR KEY SHARE"  # noqa: S608
-NOTHING: tuple[Version, tuple[Target, ...]] = ((-1, -1, -1), ())
+NOT_LOADED: tuple[Version, tuple[Subscription, ...]] = ((-1, -1, -1), ())
 
-_compiled = NOTHING  # as it was committed, shared by all threads
+_subscriptions = NOT_LOADED  # the committed state, shared by all threads
 
 
 class _Routes:
-    """What one transaction knows of endpoints and mutes.
+    """Subscriptions and mutes as one transaction sees them.
 
-    It lives among the transaction's on-commit callbacks, so it is gone when the transaction is, however that
-    ends; when it commits, the outbox is rung once for everything that was put in.
+    Kept among the transaction's on-commit callbacks: it disappears with the transaction, however that ends. On
+    commit it wakes up the pump once for all deliveries written.
     """
 
     def __init__(self, *, is_changed: bool) -> None:
-        """`is_changed`: by this transaction itself, so nobody else may believe it yet."""
-        self.has_work = False
-        self.targets = _compile() if is_changed else _targets()
-        self.targets = _kept(self.targets)
-        self.mutes = _mutes() if self.targets else ()
+        """`is_changed`: by this transaction, so other threads must not see it before the commit."""
+        self.has_deliveries = False
+        self.subscriptions = _load_subscriptions() if is_changed else _current_subscriptions()
+        self.subscriptions = _without_removed(self.subscriptions)
+        # Without endpoints the mutes do not matter: this saves a query.
+        self.mutes = _load_mutes() if self.subscriptions else ()
 
     def __call__(self) -> None:
-        if self.has_work:
-            ring(BELL)
+        if self.has_deliveries:
+            ring(WAKEUP_CHANNEL)
 
 
-def fan_out(*, event: ProgramEvent, **kwargs: Any) -> None:
-    """Receives `event_recorded`: one row for each endpoint that wants the event, none for the others."""
+def write_deliveries(*, event: ProgramEvent, **kwargs: Any) -> None:
+    """Receiver of `event_recorded`: writes a row for each endpoint whose subscription matches."""
     routes = _routes()
-    if not routes.targets:
+    if not routes.subscriptions:
         return
-    about = subject(event)
-    found = [_row(target, event, routes.mutes) for target in routes.targets if wants(target, about)]
-    if found:
-        bulk_sql.insert(WebhookDelivery, COLUMNS, found)
-        routes.has_work = True
+    matchable = matchable_event(event)
+    rows = [_row(each, event, routes.mutes) for each in routes.subscriptions if matches(each, matchable)]
+    if rows:
+        # Raw SQL: this runs with every event, in the transaction of the agent.
+        bulk_sql.insert(WebhookDelivery, COLUMNS, rows)
+        routes.has_deliveries = True
 
 
-def forget() -> None:
-    """To be called after a change of endpoints or mutes: later events of this transaction must see it."""
+def invalidate_routes() -> None:
+    """Call it after changing endpoints or mutes: later events of this transaction must see the change."""
     transaction.on_commit(_Routes(is_changed=True))
 
 
 def _routes() -> _Routes:
-    """The newest of this transaction; Django drops those of savepoints that were rolled back."""
+    # The newest of this transaction. Django drops those of savepoints that were rolled back.
+    # A local cache would outlive a rollback.
     for _, callback, *_ in reversed(connection.run_on_commit):
         if isinstance(callback, _Routes):
             return callback
@@ -82,49 +86,72 @@ def _routes() -> _Routes:
     return routes
 
 
-def subject(event: ProgramEvent) -> Subject:
+def matchable_event(event: ProgramEvent) -> MatchableEvent:
     tags = frozenset(event.program.tags) if event.program else frozenset()
-    return Subject(event.type, events.weight(event), event.program_id, tags, lambda: events.as_json(event))
+    return MatchableEvent(event.type, events.weight(event), event.program_id, tags, lambda: events.as_json(event))
 
 
-def _row(target: Target, event: ProgramEvent, mutes: tuple[Mute, ...]) -> tuple[Any, ...]:
-    now = timezone.now()
-    if mute := silenced_by(mutes, target.id, event.program_id, event.timestamp):
+def _row(subscription: Subscription, event: ProgramEvent, mutes: tuple[MuteRule, ...]) -> tuple[Any, ...]:
+    now, withheld = timezone.now(), None
+    begin_was_withheld = lasting.drop_withheld_begin(event, subscription.id)
+    if mute := active_mute(mutes, subscription.id, event.program_id, event.timestamp):
         reason = f"muted: {mute.reason}" if mute.reason else "muted"
-        fate: tuple[Any, ...] = (State.CANCELLED, reason, now, now, None)
+        state: tuple[Any, ...] = (State.CANCELLED, reason, now, now, None)
+        withheld = None if begin_was_withheld else lasting.withhold(event, subscription.id)
+    elif begin_was_withheld:
+        state = (State.CANCELLED, "its beginning was muted", now, now, None)
     else:
-        fate = (State.PENDING, "", now, None, now + target.bundle)
-    return (message_id(), target.id, event.pk, *fate, Trigger.EVENT, 0, 0, 0)
+        # Due only after the bundle time, so that later events can join.
+        state = (State.PENDING, "", now, None, now + subscription.bundle)
+    return (message_id(), subscription.id, event.pk, *state, Trigger.EVENT, 0, 0, 0, withheld)
 
 
-def _targets() -> tuple[Target, ...]:
-    """Enabled endpoints. Every change gives an endpoint a higher revision, and a removal changes the count."""
-    global _compiled
+def release_withheld(now: datetime) -> int:
+    """After the end of a mute: makes what it withheld due if it still holds; returns how many deliveries."""
+    found = WebhookDelivery.objects.filter(withheld__isnull=False).select_related("event", "endpoint")
+    mutes = _load_mutes() if found else ()
+    released = 0
+    for row in found:
+        if active_mute(mutes, row.endpoint_id, row.event.program_id, now):
+            continue
+        # Conditional: its end may be written, or a person may send it, at the same time.
+        mine = WebhookDelivery.objects.filter(pk=row.pk, withheld=row.withheld)
+        if row.endpoint.enabled and not lasting.is_over(row.event):
+            due = {"state": State.PENDING, "reason": "", "finished_at": None, "next_attempt_at": now}
+            released += mine.update(withheld=None, age_from=now, **due)
+        else:
+            mine.update(withheld=None)
+    return released
+
+
+def _current_subscriptions() -> tuple[Subscription, ...]:
+    global _subscriptions
+    # Every change gives an endpoint a higher revision; a removal changes count and sum.
     found = WebhookEndpoint.objects.aggregate(count=Count("pk"), keys=Sum("pk"), newest=Max("revision"))
     version = (found["count"], found["keys"] or 0, found["newest"] or 0)
-    if _compiled[0] != version:
-        _compiled = (version, _compile())
-    return _compiled[1]
+    if _subscriptions[0] != version:
+        _subscriptions = (version, _load_subscriptions())
+    return _subscriptions[1]
 
 
-def _kept(targets: tuple[Target, ...]) -> tuple[Target, ...]:
-    """Those that are not being removed. PostgreSQL removes none of them before this transaction has ended.
+def _without_removed(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+    """Those whose endpoint exists. On PostgreSQL none of them can be removed before this transaction has ended.
 
-    FOR KEY SHARE excludes removals alone: neither other events nor changes of the endpoint wait for it.
+    FOR KEY SHARE blocks removals alone: neither other events nor changes of the endpoint wait for it.
     """
-    if not targets or connection.vendor != "postgresql":
-        return targets
-    ids = [target.id for target in targets]
-    found = {row[0] for row in bulk_sql.fetch(PRESENT.format(ids=bulk_sql.places(ids)), ids)}
-    return tuple(target for target in targets if target.id in found)
+    if not subscriptions or connection.vendor != "postgresql":
+        return subscriptions
+    ids = [each.id for each in subscriptions]
+    found = {row[0] for row in bulk_sql.fetch(PRESENT.format(ids=bulk_sql.placeholders(ids)), ids)}
+    return tuple(each for each in subscriptions if each.id in found)
 
 
-def _compile() -> tuple[Target, ...]:
-    return tuple(map(target_of, WebhookEndpoint.objects.filter(enabled=True).order_by("pk")))
+def _load_subscriptions() -> tuple[Subscription, ...]:
+    return tuple(map(subscription_of, WebhookEndpoint.objects.filter(enabled=True).order_by("pk")))
 
 
-def target_of(endpoint: WebhookEndpoint) -> Target:
-    return Target(
+def subscription_of(endpoint: WebhookEndpoint) -> Subscription:
+    return Subscription(
         id=endpoint.pk,
         patterns=tuple(endpoint.events),
         programs=frozenset(endpoint.programs),
@@ -135,13 +162,13 @@ def target_of(endpoint: WebhookEndpoint) -> Target:
     )
 
 
-def _mutes() -> tuple[Mute, ...]:
-    current = WebhookMute.objects.filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now() - LATEST_NEWS))
-    return tuple(map(mute_of, current))
+def _load_mutes() -> tuple[MuteRule, ...]:
+    current = WebhookMute.objects.filter(Q(ends_at=None) | Q(ends_at__gt=timezone.now() - MAX_EVENT_DELAY))
+    return tuple(map(mute_rule, current))
 
 
-def mute_of(row: WebhookMute) -> Mute:
-    return Mute(
+def mute_rule(row: WebhookMute) -> MuteRule:
+    return MuteRule(
         endpoint=row.endpoint_id,
         program=row.program_id,
         starts_at=row.starts_at,

@@ -1,24 +1,25 @@
-"""The verbs of webhooks: what people, the API, the admin and commands ask for.
+"""Actions on endpoints, mutes and deliveries, for the API, the admin and the commands.
 
-Each change of an endpoint first advances the counter that every event advances too, so that no event in the middle
-of being written still sees the endpoint as it was. Nothing here sends anything.
+Each change of an endpoint first advances the sequence that every event advances too: no event can be written in
+between with the old subscriptions. Nothing here sends anything.
 """
 
-from .actors import SENDER, Actor
 from .endpoints import (
     FIELDS,
     OLD_SECRET_FOR,
     PLAIN_FIELDS,
     SET,
+    SYSTEM_ACTOR,
     TLS_FIELDS,
-    Saved,
+    Actor,
+    SavedEndpoint,
     check_tls,
+    disable_endpoint,
     remove_endpoint,
     rotate_secret,
     save_endpoint,
-    switch_off,
 )
-from .mutes import UNBOUND, change_mute, mute, unmute
+from .mutes import UNBOUNDED, change_mute, mute, unmute
 from .sending import (
     failed_since,
     missing_since,
@@ -32,14 +33,15 @@ __all__ = [
     "FIELDS",
     "OLD_SECRET_FOR",
     "PLAIN_FIELDS",
-    "SENDER",
     "SET",
+    "SYSTEM_ACTOR",
     "TLS_FIELDS",
-    "UNBOUND",
+    "UNBOUNDED",
     "Actor",
-    "Saved",
+    "SavedEndpoint",
     "change_mute",
     "check_tls",
+    "disable_endpoint",
     "failed_since",
     "missing_since",
     "mute",
@@ -50,6 +52,5 @@ __all__ = [
     "rotate_secret",
     "save_endpoint",
     "send_test",
-    "switch_off",
     "unmute",
 ]

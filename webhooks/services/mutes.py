@@ -1,4 +1,4 @@
-"""Mutes and maintenance windows."""
+"""Creates, changes and removes mutes and maintenance windows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from programs.models import Program
 from webhooks.models import WebhookEndpoint, WebhookMute
 from webhooks.outbox import writer
 
-from .actors import Actor, name_of
+from .endpoints import Actor, name_of
 
 FIELDS = ("endpoint", "program", "starts_at", "ends_at", "cron", "cron_seconds", "reason")
-UNBOUND = (
-    "This silences every webhook about everything until it is lifted: say that it is meant, or give an endpoint, "
-    "a program, an end or windows."
+UNBOUNDED = (
+    "This mutes all webhooks for all events until the mute is removed. Confirm it with “everything”, or set an "
+    "endpoint, a program, an end or maintenance windows."
 )
 
 
@@ -37,9 +37,11 @@ def mute(
     reason: str = "",
     everything: bool = False,
 ) -> WebhookMute:
-    """Silence from `starts_at` (now) to `ends_at` (until lifted), with `cron` only for so long after each of its
-    moments. No endpoint means all, no program means everything. Raises ValidationError, also for one without any
-    bound that does not say `everything`: to leave something out by mistake would hide what matters most."""
+    """Mutes from `starts_at` (default: now) to `ends_at` (None: until removed); with `cron` only in windows of
+    `cron_seconds`. No endpoint means all, no program means all events.
+
+    Raises ValidationError, also for a mute without any limit unless `everything` confirms it.
+    """
     row = WebhookMute(
         endpoint=endpoint,
         program=program,
@@ -50,46 +52,45 @@ def mute(
         reason=reason,
         actor=name_of(actor),
     )
-    return _save(row, actor, "webhook.muted", must_be_bound=not everything)
+    return _save(row, actor, "webhook.muted", must_be_limited=not everything)
 
 
 def change_mute(row: WebhookMute, values: Mapping[str, Any], *, actor: Actor) -> WebhookMute:
-    """Changes the given FIELDS, as `mute` takes them. Events that came before stay as they were decided. Raises
-    ValidationError."""
-    was_bound = _is_bound(row)
+    """Changes the given FIELDS, for events from now on. Raises ValidationError."""
+    was_limited = _is_limited(row)
     for name in FIELDS:
         if name in values:
             setattr(row, name, values[name])
-    must_be_bound = was_bound and not values.get("everything")
-    return _save(row, actor, "webhook.mute_changed", must_be_bound=must_be_bound)
+    must_be_limited = was_limited and not values.get("everything")
+    return _save(row, actor, "webhook.mute_changed", must_be_limited=must_be_limited)
 
 
-def _is_bound(row: WebhookMute) -> bool:
+def _is_limited(row: WebhookMute) -> bool:
     return bool(row.endpoint_id or row.program_id or row.ends_at or row.cron)
 
 
-def _save(row: WebhookMute, actor: Actor, action: str, *, must_be_bound: bool) -> WebhookMute:
+def _save(row: WebhookMute, actor: Actor, action: str, *, must_be_limited: bool) -> WebhookMute:
     if row.ends_at is not None and row.ends_at <= row.starts_at:
-        raise ValidationError({"ends_at": "The end must come after the beginning."})
+        raise ValidationError({"ends_at": "The end must be after the start."})
     row.full_clean()
-    if must_be_bound and not _is_bound(row):
-        raise ValidationError({"everything": UNBOUND})
+    if must_be_limited and not _is_limited(row):
+        raise ValidationError({"everything": UNBOUNDED})
     with transaction.atomic():
         lock_changes()
         row.save()
-        writer.forget()
-        audit(actor, action, str(row), data=_shown(row))
+        writer.invalidate_routes()
+        audit(actor, action, str(row), data=_audit_data(row))
     return row
 
 
 def unmute(row: WebhookMute, *, actor: Actor) -> None:
     with transaction.atomic():
         lock_changes()
-        shown = _shown(row)
+        data = _audit_data(row)
         row.delete()
-        writer.forget()
-        audit(actor, "webhook.unmuted", row.reason, data=shown)
+        writer.invalidate_routes()
+        audit(actor, "webhook.unmuted", row.reason, data=data)
 
 
-def _shown(row: WebhookMute) -> dict[str, Any]:
+def _audit_data(row: WebhookMute) -> dict[str, Any]:
     return {"endpoint": row.endpoint_id, "program": row.program_id, "ends_at": row.ends_at, "cron": row.cron}

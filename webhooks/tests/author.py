@@ -1,4 +1,4 @@
-"""Somebody who changes a program through the API again and again, whatever becomes of the server meanwhile."""
+"""Changes a program with the API again and again, even while the server is killed and restarted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PAUSE = 0.02  # seconds
 
 
 class Author:
-    """`acknowledged` is what the server said it had done; of a change cut off by its end nobody knows."""
+    """`acknowledged`: changes confirmed by the server. Whether interrupted ones were made is unknown."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.acknowledged: list[str] = []
-        self.refused: list[tuple[int, bytes]] = []  # status and body of what should not have been answered
+        self.refused: list[tuple[int, bytes]] = []  # status and body of unexpected responses
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 

@@ -1,4 +1,4 @@
-"""Fixtures that start the real thing."""
+"""Fixtures: a real receiver, tables visible to all threads, and real processes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from webhooks.outbox.writer import NOTHING
+from webhooks.outbox.writer import NOT_LOADED
 
 from .receiver import Receiver
 from .stack import Stack
 
 
 @pytest.fixture(autouse=True)
-def forget_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rolled back test leaves keys and revisions to be used again, which committed rows never do."""
-    monkeypatch.setattr("webhooks.outbox.writer._compiled", NOTHING)
+def reset_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A rolled back test frees keys and revisions for reuse, which would make the cache look up to date.
+    monkeypatch.setattr("webhooks.outbox.writer._subscriptions", NOT_LOADED)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def outbox(transactional_db: None, tmp_path: Path, settings: Any) -> None:
-    """Tables that the sender's own thread sees too, and doorbells of this test alone."""
+    """Committed rows, visible to the worker's database thread, and doorbells of this test only."""
     settings.DATA_DIR = tmp_path
     settings.RUN_DIR = tmp_path / "run"
     tmp_path.chmod(0o700)

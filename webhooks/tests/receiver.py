@@ -1,4 +1,4 @@
-"""Receivers of webhooks as they are found in the world: real HTTP servers that answer, refuse, hang and drip."""
+"""Real HTTP servers that receive webhooks: they answer, refuse, hang, or send a byte a second."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Received:
 
 
 def status(code: int, text: str = "", **headers: str) -> Answer:
-    """`status(429, Retry_After="7")`: that answer, at once."""
+    """`status(429, Retry_After="7")`"""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -43,13 +43,12 @@ def status(code: int, text: str = "", **headers: str) -> Answer:
 
 
 async def hang(request: web.Request) -> web.StreamResponse:
-    """Takes the request and never answers."""
     await asyncio.sleep(3600)
     raise AssertionError
 
 
 async def drip(request: web.Request) -> web.StreamResponse:
-    """A byte a second, for ever: every single read is in time."""
+    """A byte a second, forever: every single read is in time."""
     response = web.StreamResponse()
     await response.prepare(request)
     while True:
@@ -58,7 +57,7 @@ async def drip(request: web.Request) -> web.StreamResponse:
 
 
 class Receiver:
-    """A server in a thread. Each path answers with its script, one answer after the other; the last one stays."""
+    """A server in a thread. Each path has a script of answers; the last one repeats."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -84,7 +83,7 @@ class Receiver:
         return [one for one in self.received if one.path == path]
 
     def script(self, path: str, *answers: Answer | int) -> str:
-        """Lays down what `path` answers; returns its URL."""
+        """Sets the answers of `path`; returns its URL."""
         self.scripts[path] = [status(answer) if isinstance(answer, int) else answer for answer in answers]
         return self.url(path)
 

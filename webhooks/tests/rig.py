@@ -1,4 +1,4 @@
-"""Endpoints, events and the sender, driven by hand: no agent, no queue, and the clock turned by changing rows."""
+"""Endpoints, events and the worker without agent and queue. Time passes by changing timestamps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.models import number_on_commit
 from programs import events, services
 from programs.models import Program, ProgramEvent
 from webhooks import services as webhooks
-from webhooks.delivery.send_slots import Lane
+from webhooks.delivery.send_slots import SendQueue
 from webhooks.delivery.worker import drain
 from webhooks.models import JobTicket, WebhookDelivery, WebhookEndpoint
 
@@ -21,7 +21,7 @@ SCHEDULE = [60, 600, 3600]
 
 
 def endpoint(url: str = "http://127.0.0.1:9/", name: str = "ops", **values: Any) -> WebhookEndpoint:
-    """A saved endpoint that wants all events and is not held back by its rate."""
+    """A saved endpoint for all events, with a rate limit that is never reached."""
     given = {"events": ["*"], "rate_per_second": 1000, "retry_schedule": SCHEDULE, "timeout_seconds": 5, **values}
     return webhooks.save_endpoint({"name": name, "url": url, **given}, actor="tester").endpoint
 
@@ -30,25 +30,26 @@ def program(name: str = "web", **fields: Any) -> Program:
     return services.save_definition({"name": name, "command": "sleep 9", **fields}, actor="tester").program
 
 
-def happen(type_: str = "program.crashed", about: Program | None = None, **data: Any) -> ProgramEvent:
+def record_event(type_: str = "program.crashed", about: Program | None = None, **data: Any) -> ProgramEvent:
     with transaction.atomic():
         event = events.record(type_, program=about, process_index=0 if about else None, data=data)
         number_on_commit(event, "seq")
     return event
 
 
-def send(lane: str = Lane.REGULAR) -> None:
-    """Runs the job as the queue would, to its end."""
-    asyncio.run(drain(lane))
+def send(queue: str = SendQueue.REGULAR) -> None:
+    """Runs the job as the queue would, until it stops."""
+    asyncio.run(drain(queue))
 
 
 def pass_time(seconds: float) -> None:
-    """Everything that waits for a moment comes that much nearer; what happened is that much longer ago."""
+    """Moves all timestamps back."""
     step = timedelta(seconds=seconds)
     WebhookDelivery.objects.update(
         next_attempt_at=F("next_attempt_at") - step,
         lease_until=F("lease_until") - step,
         created_at=F("created_at") - step,
+        age_from=F("age_from") - step,
     )
     WebhookEndpoint.objects.update(
         paused_until=F("paused_until") - step,
@@ -66,5 +67,14 @@ def only_delivery() -> WebhookDelivery:
 
 
 def attempts(delivery: WebhookDelivery) -> list[tuple[int, str, int | None, str]]:
-    """(number, trigger, status, error class) of every try."""
+    """(number, trigger, status, error class) of every attempt."""
     return list(delivery.attempts.values_list("number", "trigger", "status", "error_class"))
+
+
+def finished(state: str, **columns: Any) -> WebhookDelivery:
+    record_event("agent.started")
+    delivery = WebhookDelivery.objects.latest("event__seq")
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        state=state, next_attempt_at=None, round_count=9, crash_count=3, **columns
+    )
+    return delivery

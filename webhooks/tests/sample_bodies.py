@@ -1,4 +1,4 @@
-"""Delivered bodies for tests of formats: one as it comes, one as bad as it can come."""
+"""Payloads for tests of formats: a typical one, and the worst possible one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CRASH: dict[str, Any] = {
         "link": LINK,
     },
 }
-# Every text is as long as it can be, and written against every markup at once.
+# Attacks every markup at once.
 HOSTILE = (
     '<@everyone> <!channel> [x](http://e.example) **b** _i_ ~s~ `c` ```f``` & "q" \\ $NAME {{DATE()}} 🟢é'
     "\n\r\x1b[31m\x00"
@@ -60,7 +60,7 @@ def worst_body() -> dict[str, Any]:
     return {**CRASH, "data": data}
 
 
-def told(**changes: Any) -> dict[str, Any]:
-    """The crash with other values in its `data`; None leaves one out."""
+def crash_body(**changes: Any) -> dict[str, Any]:
+    """CRASH with other values in its `data`; None removes one."""
     data = {**CRASH["data"], **changes}
     return {**CRASH, "data": {key: value for key, value in data.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""The processes of an installation on the test's database, each of which can be killed and started again."""
+"""The processes of an installation on the test's database. Each can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from core.tests.databases import url_of_this_database
-from core.tests.http_rig import free_port
+from core.tests.http_server import free_port
 from programs.models import ProgramEvent
 from programs.tests.actors import MANAGE, AgentBox, end, end_all
 
@@ -22,7 +22,7 @@ CLUSTER = 5  # main process, two workers, two helpers
 
 
 class Stack:
-    """`agent`, `jobs`, and `web`, through whose API an `author` changes a program again and again."""
+    """`agent`, `jobs` and `web`; an `author` changes a program with the API of `web`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,22 +47,22 @@ class Stack:
         if name == "web":
             arguments += ["--bind", f"127.0.0.1:{self.author.port}"]
             environment = environment | {"MONITOR_APPS": ""}
-            self.heard = len(self.author.acknowledged)
+            self.acknowledged_before = len(self.author.acknowledged)
         with (self.folder / f"{name}.out").open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, *arguments], env=environment, cwd=MANAGE.parent, stdout=output, stderr=output
             )
 
     def is_at_work(self, name: str) -> bool:
-        """Whether it has come so far that killing it interrupts something."""
+        """Whether it has started so far that killing it interrupts work."""
         if name == "agent":
             return started_agents() > self.agents
         if name == "web":
-            return len(self.author.acknowledged) > self.heard
+            return len(self.author.acknowledged) > self.acknowledged_before
         return len(psutil.Process(self.processes[name].pid).children(recursive=True)) >= CLUSTER
 
     def kill(self, name: str) -> None:
-        """SIGKILL, for jobs to any one of its processes: guard, cluster, or a worker in the middle of sending."""
+        """SIGKILL. For jobs, to a random one of its processes: guard, cluster or worker."""
         if name == "agent":
             self.agent.kill()
             return
@@ -74,12 +74,12 @@ class Stack:
             self.processes[name].wait()
 
     def renew_jobs(self) -> None:
-        """A cluster that stands still since one of its workers was killed heals by itself, but takes its time."""
+        # A cluster that hangs after one of its workers was killed recovers by itself, but slowly.
         self.processes["jobs"].kill()
         self.processes["jobs"].wait()
         self.start("jobs")
 
-    def revive(self) -> None:
+    def restart_killed(self) -> None:
         for name, process in list(self.processes.items()):
             if process.poll() is not None:
                 self.start(name)

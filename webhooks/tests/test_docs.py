@@ -1,4 +1,4 @@
-"""What the guide promises, tried: the code people copy from it must do what it says."""
+"""Runs the code of the guide, and checks that its commands exist."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ VERIFIERS = [in_python, *([in_node] if shutil.which("node") else [])]
 
 
 @pytest.mark.parametrize("verify", VERIFIERS)
-def test_the_verifier_of_the_guide_accepts_ours_and_nothing_else(verify: Verify) -> None:
+def test_the_verifiers_of_the_guide_accept_only_our_signatures(verify: Verify) -> None:
     now = int(time.time())
     other = signing.new_secret()
-    headers = signing.headers("msg_1", now, BODY, [other, SECRET])
+    headers = signing.signature_headers("msg_1", now, BODY, [other, SECRET])
     verify(SECRET, headers, BODY)
     verify(other, headers, BODY)
     for secret, given, body in (
@@ -59,12 +59,12 @@ def test_the_verifier_of_the_guide_accepts_ours_and_nothing_else(verify: Verify)
         (SECRET, headers, BODY + b" "),
         (SECRET, {**headers, "webhook-id": "msg_2"}, BODY),
         (SECRET, {**headers, "webhook-signature": "v1,"}, BODY),
-        (SECRET, signing.headers("msg_1", now - 400, BODY, [SECRET]), BODY),
+        (SECRET, signing.signature_headers("msg_1", now - 400, BODY, [SECRET]), BODY),
     ):
         with pytest.raises(ValueError):
             verify(secret, given, body)
 
 
-def test_every_command_of_the_guide_is_one() -> None:
+def test_every_command_in_the_guide_exists() -> None:
     named = set(re.findall(r"manage\.py webhook (\w+)", GUIDE))
     assert named and named <= SUBCOMMANDS.keys()

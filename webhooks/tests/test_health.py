@@ -1,4 +1,4 @@
-"""Delivery health: shares, percentiles, what waits, and the strip of hours."""
+"""Delivery health: success ratio, p95, pending deliveries, counts by hour."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from webhooks import health
-from webhooks.health import Condition, health_of, health_of_many
+from webhooks.health import EndpointCondition, health_of, health_of_many
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
-from .rig import endpoint, happen
+from .rig import endpoint, record_event
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 4, 12, 20, tzinfo=UTC)
@@ -24,10 +24,10 @@ def delivery(
     duration_ms: int | None = None,
     **more: Any,
 ) -> WebhookDelivery:
-    """Written as the outbox and the sender would."""
+    """As outbox and worker would write it."""
     at = NOW - timedelta(hours=hours_ago)
     made = WebhookDelivery.objects.create(
-        endpoint=row, event=happen("agent.started"), state=state, created_at=at, **more
+        endpoint=row, event=record_event("agent.started"), state=state, created_at=at, **more
     )
     if duration_ms is not None:
         WebhookAttempt.objects.create(
@@ -38,19 +38,19 @@ def delivery(
 
 @pytest.fixture
 def row() -> WebhookEndpoint:
-    """Hears of nothing by itself."""
+    """An endpoint that matches none of the events of these tests."""
     return endpoint(events=["plugin.succeeded"])
 
 
-def test_an_endpoint_that_was_never_used_is_idle_and_has_no_figures(row: WebhookEndpoint) -> None:
+def test_an_unused_endpoint_is_idle_and_has_no_figures(row: WebhookEndpoint) -> None:
     found = health_of(row, NOW)
-    assert (found.condition, found.success_ratio, found.duration_ms_p95) == (Condition.IDLE, None, None)
+    assert (found.condition, found.success_ratio, found.duration_ms_p95) == (EndpointCondition.IDLE, None, None)
     assert found.oldest_pending_seconds is None
     assert set(found.counts) == set(WebhookDelivery.State.values) and not any(found.counts.values())
     assert len(found.strip) == 24
 
 
-def test_the_success_share_leaves_out_what_waits_what_was_muted_and_tests(row: WebhookEndpoint) -> None:
+def test_the_success_ratio_ignores_pending_muted_and_test_deliveries(row: WebhookEndpoint) -> None:
     for state in ("delivered", "delivered", "delivered", "exhausted", "pending", "cancelled"):
         delivery(row, state)
     delivery(row, "failed", next_trigger="test")
@@ -58,13 +58,13 @@ def test_the_success_share_leaves_out_what_waits_what_was_muted_and_tests(row: W
 
 
 @pytest.mark.parametrize("state", [state.value for state in health.FAILED])
-def test_every_way_to_end_undelivered_counts_as_failed(row: WebhookEndpoint, state: str) -> None:
+def test_every_undelivered_final_state_counts_as_failed(row: WebhookEndpoint, state: str) -> None:
     delivery(row, state)
     found = health_of(row, NOW)
     assert (found.success_ratio, found.strip[-1].failed, found.counts[state]) == (0.0, 1, 1)
 
 
-def test_the_strip_has_each_delivery_in_the_hour_of_its_event(row: WebhookEndpoint) -> None:
+def test_each_delivery_is_counted_in_its_hour(row: WebhookEndpoint) -> None:
     for hours_ago in (0, 0.3, 1, 23.2):
         delivery(row, hours_ago=hours_ago)
     delivery(row, "pending", hours_ago=1)
@@ -77,7 +77,7 @@ def test_the_strip_has_each_delivery_in_the_hour_of_its_event(row: WebhookEndpoi
     assert strip[-1].start == datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-def test_the_percentile_is_of_tries_with_a_duration_and_of_each_endpoint_alone(row: WebhookEndpoint) -> None:
+def test_p95_is_computed_for_each_endpoint_from_attempts_with_a_duration(row: WebhookEndpoint) -> None:
     other = endpoint(name="other", events=["plugin.succeeded"])
     for duration in range(1, 101):
         delivery(row, duration_ms=duration * 10)
@@ -87,7 +87,7 @@ def test_the_percentile_is_of_tries_with_a_duration_and_of_each_endpoint_alone(r
     assert (found[row.pk].duration_ms_p95, found[other.pk].duration_ms_p95) == (950, 7)
 
 
-def test_what_waits_is_counted_however_old_it_is(row: WebhookEndpoint) -> None:
+def test_pending_deliveries_are_counted_however_old(row: WebhookEndpoint) -> None:
     delivery(row, "pending", hours_ago=30)
     delivery(row, "pending", hours_ago=1)
     found = health_of(row, NOW)
@@ -98,17 +98,17 @@ def test_what_waits_is_counted_however_old_it_is(row: WebhookEndpoint) -> None:
 @pytest.mark.parametrize(
     ("columns", "condition"),
     [
-        ({"last_success_at": NOW}, Condition.OK),
-        ({"last_success_at": NOW, "failing_since": NOW}, Condition.FAILING),
-        ({"last_error": "the template has no such word"}, Condition.FAILING),
-        ({"paused_until": NOW + timedelta(seconds=9)}, Condition.WAITING),
-        ({"paused_until": NOW - timedelta(seconds=9), "last_success_at": NOW}, Condition.OK),
-        ({"connect_failures": 5, "paused_until": NOW + timedelta(seconds=9)}, Condition.OPEN),
-        ({"connect_failures": 5, "enabled": False}, Condition.OFF),
+        ({"last_success_at": NOW}, EndpointCondition.OK),
+        ({"last_success_at": NOW, "failing_since": NOW}, EndpointCondition.FAILING),
+        ({"last_error": "the template has no such word"}, EndpointCondition.FAILING),
+        ({"paused_until": NOW + timedelta(seconds=9)}, EndpointCondition.WAITING),
+        ({"paused_until": NOW - timedelta(seconds=9), "last_success_at": NOW}, EndpointCondition.OK),
+        ({"connect_failures": 5, "paused_until": NOW + timedelta(seconds=9)}, EndpointCondition.OPEN),
+        ({"connect_failures": 5, "enabled": False}, EndpointCondition.OFF),
     ],
 )
-def test_an_endpoint_is_told_in_one_word(
-    row: WebhookEndpoint, columns: dict[str, Any], condition: Condition
+def test_the_condition_of_an_endpoint(
+    row: WebhookEndpoint, columns: dict[str, Any], condition: EndpointCondition
 ) -> None:
     for name, value in columns.items():
         setattr(row, name, value)

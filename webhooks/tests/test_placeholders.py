@@ -10,7 +10,7 @@ from webhooks.placeholders import (
     IN_URL,
     NAMES,
     PLAIN,
-    Context,
+    EscapeContext,
     TemplateError,
     fill,
     values_of,
@@ -42,28 +42,28 @@ def test_placeholders_are_replaced_and_other_dollars_stay(template: str, filled:
 
 
 @pytest.mark.parametrize("template", ["$NOPE", "$NAMEX", "${NAME_}", "$NAME_JSON_JSON", "$JSON", "$_JSON $NO"])
-def test_an_unknown_name_is_an_error_that_lists_the_known_ones(template: str) -> None:
-    with pytest.raises(TemplateError, match=r"is no placeholder; there are \$NAME, "):
+def test_an_unknown_placeholder_is_an_error_that_lists_the_known_ones(template: str) -> None:
+    with pytest.raises(TemplateError, match=r"is not a placeholder. Use one of \$NAME, "):
         fill(template, VALUES, PLAIN)
 
 
-def test_a_value_is_never_taken_for_a_template() -> None:
+def test_values_are_never_expanded_again() -> None:
     values = dict.fromkeys(NAMES, "$HOST ${SUMMARY} {{7*7}} {% x %} %(a)s {0}")
     assert fill("<$NAME>", values, PLAIN) == "<$HOST ${SUMMARY} {{7*7}} {% x %} %(a)s {0}>"
 
 
-def test_what_an_event_lacks_is_empty_or_null() -> None:
+def test_missing_values_are_empty_or_null() -> None:
     values = values_of({"type": "agent.lost", "data": {"program": None, "process": "odd"}})
     assert fill("<$NAME$PID>$NAME_JSON", values, PLAIN) == "<>null"
 
 
-def test_a_text_inside_json_stays_a_text() -> None:
+def test_text_inside_json_is_escaped() -> None:
     values = dict.fromkeys(NAMES, HOSTILE)
     filled = fill('{"a": "$NAME!", "b": $NAME_JSON}', values, IN_JSON)
     assert json.loads(filled) == {"a": f"{HOSTILE}!", "b": HOSTILE}
 
 
-def test_the_whole_body_is_one_value() -> None:
+def test_the_whole_payload_is_one_value() -> None:
     assert json.loads(fill("$BODY_JSON", VALUES, IN_JSON)) == CRASH
     assert json.loads(json.loads(fill('"$BODY"', VALUES, IN_JSON))) == CRASH
 
@@ -75,9 +75,9 @@ def test_the_whole_body_is_one_value() -> None:
         (IN_HEADER, "a b/?&=# é"),
     ],
 )
-def test_a_value_cannot_leave_its_place(context: Context, filled: str) -> None:
+def test_values_are_escaped_for_urls_and_headers(context: EscapeContext, filled: str) -> None:
     assert fill("$NAME", {"NAME": "a b/?&=#\r\né"}, context) == filled
 
 
-def test_a_header_holds_characters_beyond_latin_1_as_references() -> None:
+def test_headers_have_character_references_beyond_latin_1() -> None:
     assert fill("$NAME", {"NAME": "🟢 ok\x85\x00"}, IN_HEADER) == "&#128994; ok"

@@ -1,11 +1,10 @@
-"""The kinds of message an endpoint can get. Each is a folder here; adding one touches no other file.
+"""The message formats. Each is a folder here; adding one touches no other file.
 
     transport = get("discord")
     request = transport.render(body, url, settings)
     response = await transport.send(client, request, deadline=15)
 
-`body` is the delivered body of docs/webhook-formats.md. What its `data` may hold besides: `incident`
-(`log_lines`), `restarts_last_hour`, `link`, `late_seconds`; formats say what is there and are silent on the rest.
+`body` is the payload of an event, see docs/webhook-formats.md; late messages have `late_seconds` in its `data`.
 """
 
 from __future__ import annotations
@@ -23,32 +22,36 @@ if TYPE_CHECKING:
 
 __all__ = ["TemplateError", "UnknownKindError", "get", "kinds", "preview"]
 
-NOWHERE = "https://example.invalid/"
+EXAMPLE_URL = "https://example.invalid/"
 
 
 class UnknownKindError(LookupError):
-    """There is no folder of that name."""
+    pass
 
 
 @cache
 def kinds() -> tuple[str, ...]:
-    """The names of all kinds, in alphabetical order. Loads none of them."""
+    # Does not import the formats: most processes need only one of them.
     return tuple(sorted(module.name for module in iter_modules(__path__) if module.ispkg))
 
 
 def get(kind: str) -> Transport[Any]:
     """Raises UnknownKindError."""
     if kind not in kinds():
-        raise UnknownKindError(f"{kind!r} is no format; there are {', '.join(kinds())}.")
+        raise UnknownKindError(f"{kind!r} is not a format. Use one of {', '.join(kinds())}.")
     transport: Transport[Any] = import_module(f"{__name__}.{kind}.transport").TRANSPORT
     return transport
 
 
-def preview(kind: str, settings: Mapping[str, Any], body: Mapping[str, Any], url: str = NOWHERE) -> dict[str, Any]:
-    """What would be sent: `{"method", "url" (masked), "headers", "body" (text)}`; values of secret settings
-    are blanked. Raises UnknownKindError, TemplateError, SettingsError.
+def preview(
+    kind: str, settings: Mapping[str, Any], body: Mapping[str, Any], url: str = EXAMPLE_URL
+) -> dict[str, Any]:
+    """`{"method", "url", "headers", "body"}` as text, with URL and secret settings masked.
+
+    Raises UnknownKindError, TemplateError, SettingsError.
     """
-    from .preview import shown
+    # Imported here: Apprise's child process loads this package without pydantic.
+    from .base import masked_request
 
     transport = get(kind)
-    return shown(transport, transport.render(body, url, settings), settings)
+    return masked_request(transport, transport.render(body, url, settings), settings)

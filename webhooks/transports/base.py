@@ -1,4 +1,4 @@
-"""What every kind of transport has. A kind is a folder here whose `transport.py` holds a `TRANSPORT`."""
+"""Base class of the formats. Each format is a folder here whose `transport.py` defines `TRANSPORT`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.http import OutgoingRequest, OutgoingResponse, Policy, check_url, masked_url
+from core.masking import masked
+from core.secrets import mask
 from webhooks.placeholders import TemplateError
-
-if TYPE_CHECKING:
-    from core.http import Client
 
 Body = Mapping[str, Any]
 JSON = "application/json"
-# What pydantic says of these is meant for programmers.
-PLAIN_WORDS = {
-    "string_pattern_mismatch": "This is not of the form that is needed here.",
-    "missing": "This is needed.",
-    "extra_forbidden": "There is no such setting.",
+# Replaces messages of pydantic that are written for programmers.
+ERROR_TEXTS = {
+    "string_pattern_mismatch": "This does not have the required format.",
+    "missing": "This field is required.",
+    "extra_forbidden": "Unknown setting.",
 }
-SHORTEST_SECRET = 4  # to blank shorter ones would make a text unreadable
+MIN_SECRET_LENGTH = 4  # masking shorter ones would make a text unreadable
 
-# A setting that is encrypted at rest and never shown again.
+# A setting that is never shown again.
 Secret = Annotated[str, Field(json_schema_extra={"format": "password", "writeOnly": True})]
 
 
 class TransportSettings(BaseModel):
-    """The settings of a kind; unknown ones are refused. Titles and descriptions become those of the form."""
+    """Settings of a format. Unknown ones are refused. Titles and descriptions are shown in the form."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
 
 
 class SettingsError(ValueError):
-    """Settings that do not fit. `errors`: field → sentences; the field is empty for the whole."""
+    """`errors`: field → messages; the field is empty for errors of the whole."""
 
     def __init__(self, errors: dict[str, list[str]]) -> None:
         super().__init__("; ".join(f"{name}: {' '.join(texts)}".strip(": ") for name, texts in errors.items()))
@@ -48,12 +47,12 @@ S = TypeVar("S", bound=TransportSettings)
 
 
 class Transport(ABC, Generic[S]):
-    """How events become requests of one kind, and what the answers of its service mean.
+    """Renders events as requests of one format, and interprets the responses of its service.
 
-    `is_chat`: read by people, so late messages expire and many can be bundled. `is_signed`: Standard Webhooks
-    headers are added to what `render` returns. `dials_itself`: not through our client, so an endpoint's own
-    certificates mean nothing to it. `url_hint` is how its URLs look, `url_help` a sentence on where to get one.
-    Stateless: one instance serves all endpoints.
+    `is_chat`: read by people, so late messages expire and events can be bundled. `is_signed`: Standard Webhooks
+    headers are added to the rendered request. `uses_own_client`: sends without our HTTP client, so TLS settings of
+    the endpoint do not apply. `url_hint`: example URL; `url_help`: where to get one. Stateless: one instance for
+    all endpoints.
     """
 
     kind: ClassVar[str]
@@ -62,7 +61,7 @@ class Transport(ABC, Generic[S]):
     url_help: ClassVar[str] = ""
     is_chat: ClassVar[bool] = True
     is_signed: ClassVar[bool] = False
-    dials_itself: ClassVar[bool] = False
+    uses_own_client: ClassVar[bool] = False
     Settings: type[S]
 
     def schema(self) -> dict[str, Any]:
@@ -74,11 +73,11 @@ class Transport(ABC, Generic[S]):
         return frozenset(name for name, field in properties.items() if field.get("writeOnly"))
 
     def secret_texts(self, settings: Mapping[str, Any]) -> list[str]:
-        """What must not be shown of these settings: secret ones, and the values in their `Name: value` lines."""
+        # Also the values of `Name: value` lines: a response may repeat only those.
         whole = [str(settings[name]) for name in self.secret_fields() if settings.get(name)]
         values = [line.partition(":")[2].strip() for text in whole for line in text.splitlines()]
-        words = [value.rpartition(" ")[2] for value in values]
-        return [text for text in {*whole, *values, *words} if len(text) >= SHORTEST_SECRET]
+        tokens = [value.rpartition(" ")[2] for value in values]  # without "Bearer"
+        return [text for text in {*whole, *values, *tokens} if len(text) >= MIN_SECRET_LENGTH]
 
     def parse(self, given: Mapping[str, Any]) -> S:
         """Raises SettingsError."""
@@ -88,32 +87,45 @@ class Transport(ABC, Generic[S]):
             raise SettingsError(_texts(error)) from error
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
-        """Before an endpoint is saved. Raises SettingsError, TemplateError or RefusedError (the URL)."""
+        """Called before an endpoint is saved. Raises SettingsError, TemplateError, RefusedError (the URL)."""
         self.parse(settings)
         check_url(url, policy)
 
     def masked(self, url: str) -> str:
-        """The URL as people may see it."""
         return masked_url(url)
 
     @abstractmethod
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
-        """The request that tells of one event. Raises TemplateError, SettingsError."""
+        """Raises TemplateError, SettingsError."""
 
     def render_bundle(self, bodies: Sequence[Body], url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
-        """One request that tells of several events, oldest first. Raises TemplateError unless `is_chat`."""
-        raise TemplateError(f"{self.label} messages are sent one by one.")
+        """One request for several events, oldest first. Raises TemplateError unless `is_chat`."""
+        raise TemplateError(f"{self.label} messages cannot be bundled.")
+
+    def count_fitting(self, bodies: Sequence[Body]) -> int:
+        """How many of `bodies`, from the first on, one message of `render_bundle` shows in full; at least one."""
+        low, high = 1, len(bodies)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.fits(bodies[:middle]):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        return False
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
-        """Hands a rendered request over, within `deadline` seconds. Raises RefusedError, TransportError."""
+        """Sends a rendered request within `deadline` seconds. Raises RefusedError, TransportError."""
         return await client.send(request, deadline=deadline)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
-        """Whether trying again can never help, because the service says that the address is no more."""
+        """Whether a retry cannot help, because the service says that the URL is no longer valid."""
         return False
 
     def rate_limited(self, response: OutgoingResponse) -> float | None:
-        """Seconds to wait that the answer names in the service's own way (not Retry-After), or None."""
+        """Seconds to wait, if the response contains them in the service's own way (not as Retry-After)."""
         return None
 
 
@@ -121,14 +133,31 @@ def _texts(error: ValidationError) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         field = str(item["loc"][0]) if item["loc"] else ""
-        text = PLAIN_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
+        # pydantic adds this prefix to errors of our own validators.
+        text = ERROR_TEXTS.get(item["type"], item["msg"].removeprefix("Value error, "))
         found.setdefault(field, []).append(text)
     return found
 
 
 def json_bytes(value: Any) -> bytes:
-    """JSON in UTF-8. Texts that UTF-8 cannot hold (half of an emoji), or huge numbers, take the slow way."""
     try:
         return orjson.dumps(value, default=str)
-    except TypeError:
+    except TypeError:  # lone surrogates or integers over 64 bits, which orjson refuses
         return json.dumps(value, default=str, separators=(",", ":")).encode()
+
+
+def masked_request(
+    transport: Transport[Any], request: OutgoingRequest, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    hidden = transport.secret_texts(settings)
+    headers = {name: mask(value, hidden) for name, value in request.headers.items()}
+    return {
+        "method": request.method,
+        "url": transport.masked(request.url),
+        "headers": masked(headers),
+        "body": mask(request.body.decode(errors="replace"), hidden),
+    }
+
+
+if TYPE_CHECKING:
+    from core.http import Client

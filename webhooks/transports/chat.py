@@ -1,50 +1,60 @@
-"""What all chat services have in common: events become a card, many become a digest, both posted as JSON."""
+"""Base class of the chat formats: one event becomes a card, several become a digest, both posted as JSON."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from core.http import OutgoingRequest
 
 from .base import JSON, Body, S, Transport, json_bytes
-from .message import Digest, Message, digest_of, message_of
+from .message import MAX_DIGEST_LINE, Digest, EventMessage, build_digest, build_message, cut, length
 
 
 class ChatTransport(Transport[S]):
     is_chat = True
 
     @abstractmethod
-    def card(self, message: Message, settings: S) -> dict[str, Any]:
-        """The JSON that shows one event."""
+    def card(self, message: EventMessage, settings: S) -> dict[str, Any]:
+        """The JSON for one event."""
 
     @abstractmethod
     def digest(self, digest: Digest, settings: S) -> dict[str, Any]:
-        """The JSON that shows many."""
+        """The JSON for several events."""
+
+    digest_room: ClassVar[int]  # how long the lines of a digest may be together
+
+    @abstractmethod
+    def escape_line(self, line: str) -> str:
+        """A line of a digest."""
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        lines = [self.escape_line(cut(line, MAX_DIGEST_LINE)) for line in build_digest(bodies).lines]
+        return length("\n".join(lines)) <= self.digest_room
 
     def address(self, url: str, settings: S) -> str:
-        """Where it is posted, when that is not the URL itself."""
         return url
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         parsed = self.parse(settings)
-        return self._posted(self.card(message_of(body), parsed), url, parsed)
+        return self._post_request(self.card(build_message(body), parsed), url, parsed)
 
     def render_bundle(self, bodies: Sequence[Body], url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         if len(bodies) == 1:
             return self.render(bodies[0], url, settings)
         parsed = self.parse(settings)
-        return self._posted(self.digest(digest_of(bodies), parsed), url, parsed)
+        return self._post_request(self.digest(build_digest(bodies), parsed), url, parsed)
 
-    def _posted(self, payload: dict[str, Any], url: str, settings: S) -> OutgoingRequest:
+    def _post_request(self, payload: dict[str, Any], url: str, settings: S) -> OutgoingRequest:
         return OutgoingRequest("POST", self.address(url, settings), {"Content-Type": JSON}, json_bytes(payload))
 
 
-def answer_json(body_head: bytes) -> dict[str, Any]:
-    """The answer's JSON object, empty when it is none (or longer than what is kept)."""
+def response_json(body_head: bytes) -> dict[str, Any]:
+    """Empty if the response is not a JSON object, or was cut off."""
     try:
         found = orjson.loads(body_head)
     except orjson.JSONDecodeError:
@@ -52,6 +62,10 @@ def answer_json(body_head: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def seconds_of(value: Any) -> float | None:
-    """A sensible number of seconds to wait, or None."""
-    return float(value) if type(value) in (int, float) and 0 < value <= 86_400 else None
+def parse_seconds(value: Any) -> float | None:
+    """Seconds from a number or its text; None for anything else, and for infinity."""
+    try:
+        seconds = float(value) if type(value) in (int, float, str) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None

@@ -1,10 +1,10 @@
-"""What a person wants to know of an event, or of many: taken out of delivered bodies, before any format."""
+"""Turns payloads into messages for people, independent of the format: headline, facts, log lines, digests."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,15 +14,51 @@ from core.timeformat import in_utc
 from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
 
-from .text_limits import cut
-
-LONGEST_TEXT = 500
-MOST_LOG_LINES = 10
-MOST_DIGEST_LINES = 15
+CUT = "…"
 
 
-class Tone(StrEnum):
-    """How bad it is; formats choose colours by it. In rising order of badness."""
+def length(text: str) -> int:
+    """In UTF-16 units, as chat services count: an emoji takes two."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def cut(text: str, limit: int) -> str:
+    """Truncates `text` to `limit` including a final `…`."""
+    if length(text) <= limit:
+        return text
+    head = text[: max(limit - 1, 0)]
+    # Characters outside the BMP count twice.
+    while head and length(head) > limit - 1:
+        head = head[:-1]
+    return head + CUT if limit > 0 else ""
+
+
+def last_lines(lines: Sequence[str], limit: int, escape: Callable[[str], str] = str, longest: int = 300) -> str:
+    """As many of the last lines as fit into `limit` after escaping; each is first cut to `longest`."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        escaped = escape(cut(line, longest))
+        limit -= length(escaped) + 1
+        if limit < -1:
+            break
+        kept.append(escaped)
+    return "\n".join(reversed(kept))
+
+
+MAX_TEXT = 500
+MAX_LOG_LINES = 10
+MAX_DIGEST_LINE = 600
+# What differs between two events that say the same.
+COUNTERS = frozenset(
+    {
+        "pid", "uptime_seconds", "delay_seconds", "restarts", "restarts_last_hour", "window_seconds", "attempt",
+        "seconds", "log_lines",
+    }
+)  # fmt: skip
+
+
+class MessageTone(StrEnum):
+    """Severity of a message; formats choose colours by it. In ascending order."""
 
     GOOD = "good"
     INFO = "info"
@@ -30,21 +66,21 @@ class Tone(StrEnum):
     ERROR = "error"
 
 
-SIGNS = {Tone.GOOD: "🟢", Tone.INFO: "🔵", Tone.WARNING: "🟠", Tone.ERROR: "🔴"}
-GOOD_NEWS = frozenset({"program.running", "program.healthy", "alert.resolved", "plugin.succeeded"})
+SIGNS = {MessageTone.GOOD: "🟢", MessageTone.INFO: "🔵", MessageTone.WARNING: "🟠", MessageTone.ERROR: "🔴"}
+GOOD_EVENTS = frozenset({"program.running", "program.healthy", "alert.resolved", "plugin.succeeded"})
 
 
 @dataclass(frozen=True)
-class Message:
-    """One event in words. Texts are single lines without control characters, safe to escape for any format.
+class EventMessage:
+    """All texts are single lines without control characters, but not escaped.
 
-    `facts` are (label, value) in the order they are shown. `link` is an http(s) URL or empty.
+    `facts`: (label, value) in display order. `link`: an http(s) URL or empty.
     """
 
-    tone: Tone
+    tone: MessageTone
     headline: str
     type: str
-    moment: datetime | None
+    timestamp: datetime | None
     meaning: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     log_lines: tuple[str, ...] = ()
@@ -58,9 +94,9 @@ class Message:
 
 @dataclass(frozen=True)
 class Digest:
-    """Many events in one message: a headline, and a line for each kind of event of each program."""
+    """Several events in one message, with a line for each; equal ones share a line that counts them."""
 
-    tone: Tone
+    tone: MessageTone
     headline: str
     lines: tuple[str, ...]
 
@@ -69,120 +105,137 @@ class Digest:
         return SIGNS[self.tone]
 
 
-def message_of(body: Mapping[str, Any]) -> Message:
-    """From a delivered body. What is missing, or of another shape than expected, is left out."""
+def build_message(body: Mapping[str, Any]) -> EventMessage:
+    """Leaves out what is missing or has an unexpected type."""
     data = _mapping(body.get("data"))
     event, process = _mapping(data.get("event")), _mapping(data.get("process"))
-    told = {**_mapping(event.get("data")), **process}
-    kind, moment = _line(body.get("type")), _moment(body.get("timestamp"))
-    meaning = _line(told.get("meaning"))
-    headline = _line(data.get("summary")) or kind or "An event"
-    return Message(
+    details = {**_mapping(event.get("data")), **process}
+    kind, timestamp = _line(body.get("type")), _timestamp(body.get("timestamp"))
+    meaning = _line(details.get("meaning"))
+    headline = _line(data.get("summary")) or kind or "Event"
+    return EventMessage(
         tone=_tone(kind, event.get("severity")),
         headline=headline,
         type=kind,
-        moment=moment,
+        timestamp=timestamp,
         meaning=meaning if meaning not in headline else "",
-        facts=tuple(_facts(data, event, told, moment)),
-        log_lines=tuple(_log_lines(told.get("log_lines"))),
+        facts=tuple(_facts(data, event, details, timestamp)),
+        log_lines=tuple(_log_lines(details.get("log_lines"))),
         link=_link(data.get("link")),
         program=_line(_mapping(data.get("program")).get("name")),
     )
 
 
-def digest_of(bodies: Iterable[Mapping[str, Any]]) -> Digest:
-    """Events of one program and type become one line that says how many there were."""
-    messages = [message_of(body) for body in bodies]
-    groups: dict[tuple[str, str], list[Message]] = {}
-    for message in messages:
-        groups.setdefault((message.program, message.type), []).append(message)
-    lines = [_group_line(group) for group in groups.values()]
-    hidden = len(lines) - MOST_DIGEST_LINES
-    if hidden > 0:
-        lines = [*lines[:MOST_DIGEST_LINES], f"… and {hidden} more kinds of event"]
+def build_digest(bodies: Sequence[Mapping[str, Any]]) -> Digest:
+    messages = [build_message(body) for body in bodies]
+    groups: dict[str, list[EventMessage]] = {}
+    for body, message in zip(bodies, _with_instances(bodies, messages), strict=True):
+        groups.setdefault(_identity(body, message), []).append(message)
     programs = len({message.program for message in messages if message.program})
     about = f" of {programs} programs" if programs > 1 else ""
     return Digest(
-        tone=max((message.tone for message in messages), key=list(Tone).index, default=Tone.INFO),
+        tone=max((message.tone for message in messages), key=list(MessageTone).index, default=MessageTone.INFO),
         headline=f"{len(messages)} events{about}{_span(messages)}",
-        lines=tuple(lines),
+        lines=tuple(map(_group_line, groups.values())),
     )
 
 
-def _group_line(group: Sequence[Message]) -> str:
-    worst = max(group, key=lambda message: list(Tone).index(message.tone))
+def _identity(body: Mapping[str, Any], message: EventMessage) -> str:
+    """Equal for events that say the same apart from times and counters, which alone may share a line."""
+    data = _mapping(body.get("data"))
+    event, process = _mapping(data.get("event")), _mapping(data.get("process"))
+    details = {**_mapping(event.get("data")), **process}
+    facts = {name: value for name, value in details.items() if name not in COUNTERS}
+    return repr(
+        (message.type, message.tone, data.get("program"), data.get("host"), sorted(facts.items(), key=str))
+    )
+
+
+def _with_instances(
+    bodies: Sequence[Mapping[str, Any]], messages: Sequence[EventMessage]
+) -> Iterable[EventMessage]:
+    """Names the instance in the headlines of programs of which the bundle has several."""
+    indexes = [_number(_mapping(_mapping(body.get("data")).get("process")).get("index")) for body in bodies]
+    several = {message.program for message, index in zip(messages, indexes, strict=True) if index not in (None, 0)}
+    for message, index in zip(messages, indexes, strict=True):
+        name = "" if index is None or message.program not in several else f"instance {index:g}"
+        is_missing = name and name not in message.headline
+        yield replace(message, headline=f"{message.headline} ({name})") if is_missing else message
+
+
+def _group_line(group: Sequence[EventMessage]) -> str:
+    last = group[-1]
     times = f" ({len(group)} times)" if len(group) > 1 else ""
-    return f"{worst.sign} {_clock(group[-1].moment)} {group[-1].headline}{times}".replace("  ", " ")
+    return f"{last.sign} {_clock_time(last.timestamp)} {last.headline}{times}".replace("  ", " ")
 
 
-def _span(messages: Sequence[Message]) -> str:
-    moments = [message.moment for message in messages if message.moment]
-    if not moments or max(moments) == min(moments):
+def _span(messages: Sequence[EventMessage]) -> str:
+    times = [message.timestamp for message in messages if message.timestamp]
+    if not times or max(times) == min(times):
         return ""
-    return f" within {duration((max(moments) - min(moments)).total_seconds())}"
+    return f" within {duration((max(times) - min(times)).total_seconds())}"
 
 
-def _clock(moment: datetime | None) -> str:
-    return f"{moment:%H:%M:%S}" if moment else ""
+def _clock_time(at: datetime | None) -> str:
+    return f"{at:%H:%M:%S}" if at else ""
 
 
-# --- Out of the body ------------------------------------------------------------------------------------
+# --- Parts of the payload -------------------------------------------------------------------------------
 
 
 def _facts(
-    data: Mapping[str, Any], event: Mapping[str, Any], told: Mapping[str, Any], moment: datetime | None
+    data: Mapping[str, Any], event: Mapping[str, Any], details: Mapping[str, Any], timestamp: datetime | None
 ) -> Iterable[tuple[str, str]]:
-    """What is known, in the order in which people ask."""
-    uptime, restarts = _number(told.get("uptime_seconds")), _number(told.get("restarts_last_hour"))
+    uptime, restarts = _number(details.get("uptime_seconds")), _number(details.get("restarts_last_hour"))
     actor, late = _line(event.get("actor")), _number(data.get("late_seconds"))
     found = (
-        ("Program", _program(data, told)),
+        ("Program", _program(data, details)),
         ("Host", _line(data.get("host"))),
-        *_of_alert(event, told),
-        ("Ended with", _ending(told)),
+        *_alert_facts(event, details),
+        ("Exited with", _exit_text(details)),
         ("Uptime before", duration(uptime) if uptime is not None else ""),
         ("Restarts in the last hour", f"{restarts:g}" if restarts is not None else ""),
         ("By", actor if actor != "agent" else ""),
-        ("When", f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""),
+        ("When", f"{timestamp:%Y-%m-%d %H:%M:%S} UTC" if timestamp else ""),
         ("Delivered", f"late by {duration(late)}" if late else ""),
     )
     return ((label, value) for label, value in found if value)
 
 
-def _of_alert(event: Mapping[str, Any], told: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """What an event about an alert rule tells."""
+def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if not str(event.get("type", "")).startswith("alert."):
         return ()
-    limit, seconds = _amount(told, "threshold"), _number(told.get("seconds"))
+    limit, seconds = _amount(details, "threshold"), _number(details.get("seconds"))
     return (
-        ("Rule", _line(told.get("rule"))),
-        (_line(told.get("measure")) or "Value", _amount(told, "value")),
-        ("Highest, lowest", " / ".join(filter(None, (_amount(told, "highest"), _amount(told, "lowest"))))),
-        ("Threshold", f"{_line(told.get('condition'))} {limit}".strip() if limit else ""),
+        ("Rule", _line(details.get("rule"))),
+        (_line(details.get("measure")) or "Value", _amount(details, "value")),
+        ("Highest, lowest", " / ".join(filter(None, (_amount(details, "highest"), _amount(details, "lowest"))))),
+        ("Threshold", f"{_line(details.get('condition'))} {limit}".strip() if limit else ""),
         ("Lasted", duration(seconds) if seconds is not None else ""),
     )
 
 
-def _amount(told: Mapping[str, Any], name: str) -> str:
-    value = _number(told.get(name))
-    return "" if value is None else quantity(value, _line(told.get("unit")))
+def _amount(details: Mapping[str, Any], name: str) -> str:
+    value = _number(details.get(name))
+    return "" if value is None else quantity(value, _line(details.get("unit")))
 
 
-def _ending(told: Mapping[str, Any]) -> str:
-    code = _number(told.get("exit_code"))
-    return _line(told.get("exit_signal")) or (f"exit code {code:.0f}" if code is not None else "")
+def _exit_text(details: Mapping[str, Any]) -> str:
+    code = _number(details.get("exit_code"))
+    return _line(details.get("exit_signal")) or (f"exit code {code:.0f}" if code is not None else "")
 
 
-def _program(data: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+def _program(data: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     name = _line(_mapping(data.get("program")).get("name"))
-    index = _number(told.get("index"))
+    index = _number(details.get("index"))
     return f"{name} (instance {index:g})" if name and index else name
 
 
-def _tone(kind: str, severity: Any) -> Tone:
-    if severity in (Tone.WARNING, Tone.ERROR):
-        return Tone(severity)
-    return Tone.GOOD if kind in GOOD_NEWS else Tone.INFO
+def _tone(kind: str, severity: Any) -> MessageTone:
+    # Events have no severity for good news: it depends on the type.
+    if severity in (MessageTone.WARNING, MessageTone.ERROR):
+        return MessageTone(severity)
+    return MessageTone.GOOD if kind in GOOD_EVENTS else MessageTone.INFO
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -190,13 +243,14 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
+    # Not bool, and neither infinity nor NaN.
     return value if type(value) in (int, float) and abs(value) < 10**15 else None
 
 
 def _line(value: Any) -> str:
-    """One printable line, with what looks like a secret blanked."""
+    """One printable line, with likely secrets masked."""
     text = _encodable(value) if isinstance(value, str) else ""
-    return cut(mask_text(" ".join(printable(CONTROL.sub("", text)).split())), LONGEST_TEXT)
+    return cut(mask_text(" ".join(printable(CONTROL.sub("", text)).split())), MAX_TEXT)
 
 
 def _log_lines(value: Any) -> list[str]:
@@ -205,8 +259,8 @@ def _log_lines(value: Any) -> list[str]:
         if _is_list(value)
         else []
     )
-    kept = [_log_line(text) for text in texts if isinstance(text, str)]
-    return [line for line in kept if line][-MOST_LOG_LINES:]
+    lines = [_log_line(text) for text in texts if isinstance(text, str)]
+    return [line for line in lines if line][-MAX_LOG_LINES:]
 
 
 def _log_line(text: str) -> str:
@@ -214,7 +268,7 @@ def _log_line(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """With `?` for halves of characters, which JSON can hold and UTF-8 cannot."""
+    # Lone surrogates, valid in JSON but not in UTF-8, become `?`.
     return text.encode(errors="replace").decode()
 
 
@@ -223,12 +277,12 @@ def _is_list(value: Any) -> bool:
 
 
 def _link(value: Any) -> str:
+    # No `javascript:` URLs, and no characters that could end an attribute or a Markdown link.
     return value if isinstance(value, str) and re.fullmatch(r"https?://[^\s<>\"'|\\^`{}]+", value) else ""
 
 
-def _moment(value: Any) -> datetime | None:
+def _timestamp(value: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value)
+        return in_utc(datetime.fromisoformat(value))
     except (TypeError, ValueError):
         return None
-    return in_utc(moment)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from metrics.tests.writing import Writer, writer
+from metrics.tests.fake_writer import Writer, writer
 from programs.tests.conftest import agent, box
 
-from .rig import Agent
+from .factories import FakeAgent
 
-__all__ = ["agent", "box", "looking", "writer"]
+__all__ = ["agent", "box", "fake_agent", "writer"]
 
 
 @pytest.fixture
-def looking(writer: Writer) -> Agent:
-    return Agent(writer)
+def fake_agent(writer: Writer) -> FakeAgent:
+    return FakeAgent(writer)

@@ -1,4 +1,4 @@
-"""`manage.py alert`: rules from a terminal."""
+"""`manage.py alert`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from core.models import AuditEntry
 from metrics.alerts.models import AlertRule
 from metrics.management.commands.alert import SUBCOMMANDS
 from metrics.storage.tiers import RAW
-from metrics.tests.history import used
+from metrics.tests.history import store_usage
 from programs.tests.program_command import Done, command
 
-from .rig import alert, program, rule, watched
+from .factories import alert, program, record_host, rule
 
 pytestmark = pytest.mark.django_db
 GIGABYTE = 1024**3
@@ -26,12 +26,12 @@ def run(*words: str, answers: str | None = None) -> Done:
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
-def test_every_subcommand_can_be_loaded_and_explains_itself(name: str) -> None:
+def test_every_subcommand_loads_and_has_help(name: str) -> None:
     assert isinstance(SUBCOMMANDS[name].load(), Subcommand)
     assert SUBCOMMANDS[name].help
 
 
-def test_a_rule_is_defined_in_one_line() -> None:
+def test_a_rule_is_created_with_options() -> None:
     web = program("web")
     done = run(
         *("add", "leak", "memory_bytes", "above", "1.5GB", "--clear", "1GB", "--window", "10m"),
@@ -48,7 +48,7 @@ def test_a_rule_is_defined_in_one_line() -> None:
     ("typed", "level"),
     [("90", 90), ("90%", 90), ("512B", 512), ("10 MB/s", 10 * 1024**2), ("2gb", 2 * GIGABYTE), ("0.5kb", 512)],
 )
-def test_levels_may_have_a_unit(typed: str, level: float) -> None:
+def test_thresholds_may_have_a_unit(typed: str, level: float) -> None:
     assert run("add", "x", "threads", "above", typed).code == 0
     assert AlertRule.objects.get().threshold == level
 
@@ -58,8 +58,8 @@ def test_levels_may_have_a_unit(typed: str, level: float) -> None:
     [
         (("add", "x", "warmth", "above", "5"), 2, "invalid choice"),
         (("add", "x", "threads", "beside", "5"), 2, "invalid choice"),
-        (("add", "x", "threads", "above", "much"), 2, "no level"),
-        (("add", "x", "threads", "above", "5", "--window", "soon"), 2, "no span"),
+        (("add", "x", "threads", "above", "much"), 2, "not a value"),
+        (("add", "x", "threads", "above", "5", "--window", "soon"), 2, "isn't a duration"),
         (("add", "x", "threads", "above", "5", "--window", "1s"), 1, "between 10"),
         (("add", "x", "threads", "above", "5", "--clear", "9"), 1, "above the threshold (5)"),
         (("add", "hot", "threads", "above", "5"), 1, "already exists"),
@@ -70,24 +70,24 @@ def test_levels_may_have_a_unit(typed: str, level: float) -> None:
         (("firing", "-n", "0"), 2, "from 1 to 1000"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_sentence(words: tuple[str, ...], code: int, said: str) -> None:
+def test_invalid_arguments_are_explained(words: tuple[str, ...], code: int, said: str) -> None:
     rule("hot")
     done = run(*words)
     assert (done.code, said in done.err) == (code, True), done.err
 
 
-def test_a_rule_is_switched_and_removed() -> None:
+def test_a_rule_is_disabled_enabled_and_removed() -> None:
     made = rule("hot")
-    assert run("disable", "hot").lines == ["hot: off"]
-    assert run("disable", str(made.pk)).lines == ["hot: already off"]
-    assert run("enable", "hot").lines == ["hot: on"]
+    assert run("disable", "hot").lines == ["hot: disabled"]
+    assert run("disable", str(made.pk)).lines == ["hot: already disabled"]
+    assert run("enable", "hot").lines == ["hot: enabled"]
     assert run("remove", "hot").code == 1
     assert run("remove", "hot", answers="n\n").code == 1
     assert run("remove", "hot", "--yes").lines == ["hot: removed"]
     assert not AlertRule.objects.exists()
 
 
-def test_rules_are_listed_with_what_fires() -> None:
+def test_rules_are_listed_with_their_firing_alerts() -> None:
     web = program()
     made = rule("hot", tags=["front"], programs=[web.pk, 4711])
     alert(made, web)
@@ -99,12 +99,12 @@ def test_rules_are_listed_with_what_fires() -> None:
     assert [each["firing"] for each in json.loads(run("list", "--json").out)] == [1, 0]
 
 
-def test_without_rules_it_says_how_to_make_one() -> None:
+def test_an_empty_list_explains_how_to_add_a_rule() -> None:
     assert "alert add" in run("list").err
-    assert run("firing").err.strip() == "Nothing fires."
+    assert run("firing").err.strip() == "No alert is firing."
 
 
-def test_alerts_that_last_are_listed_and_with_all_the_others() -> None:
+def test_firing_alerts_are_listed_and_with_all_also_resolved_ones() -> None:
     made, web = rule("hot"), program("web")
     alert(made, web, age=75)
     alert(rule("leak", metric="memory_bytes"), web, age=7200, lasted=3600, value=2 * GIGABYTE)
@@ -115,12 +115,12 @@ def test_alerts_that_last_are_listed_and_with_all_the_others() -> None:
     assert len(json.loads(run("firing", "--all", "--json").out)) == 2
 
 
-def test_a_rule_is_tried_against_the_past() -> None:
+def test_a_rule_is_backtested() -> None:
     start = int(time.time()) // 60 * 60 - 900
-    watched(start, start + 600)
+    record_host(start, start + 600)
     web = program("web")
     for number in range(60):
-        used(RAW, web, start + 10 * number, cpu=95 if number < 30 else 5)
+        store_usage(RAW, web, start + 10 * number, cpu=95 if number < 30 else 5)
     rule("hot")
     done = run("backtest", "hot", "--hours", "2")
     assert (done.code, done.err.strip()) == (0, "It would have fired 1 time, for 1 of 1 program.")

@@ -1,4 +1,4 @@
-"""`/metrics/alerts`: rules, alerts, and a rule against the past."""
+"""`/metrics/alerts`: rules, alerts and backtests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from core.models import AuditEntry
 from metrics.alerts import schemas, services
 from metrics.alerts.models import Alert, AlertRule
 from metrics.storage.tiers import RAW
-from metrics.tests.history import used
+from metrics.tests.history import store_usage
 from programs.models import Program
 from programs.tests.api_rig import Api
 
-from .rig import alert, program, rule, watched
+from .factories import alert, program, record_host, rule
 
 pytestmark = pytest.mark.django_db
 RULES = "/metrics/alerts/rules"
@@ -42,7 +42,7 @@ def fields_of(body: Any) -> set[str]:
 # --- Rules ------------------------------------------------------------------------------------------------
 
 
-def test_three_fields_are_enough_and_the_rest_has_its_defaults(api: Api) -> None:
+def test_a_rule_needs_three_fields_and_has_defaults_for_the_rest(api: Api) -> None:
     answer = api.send("POST", RULES, HOT)
     shown = answer.json()
     assert (answer.status_code, answer["Location"]) == (201, f"/api{RULES}/{shown['id']}")
@@ -61,7 +61,7 @@ def test_the_defaults_of_the_api_are_those_of_the_model() -> None:
             assert by_schema[name] == getattr(AlertRule(), name), name
 
 
-def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
+def test_every_field_is_accepted_and_returned(api: Api) -> None:
     given = {
         "name": "leak", "description": "Tell the night shift.", "enabled": False, "programs": [program().pk],
         "tags": ["front"], "metric": "memory_bytes", "condition": "below", "threshold": 1.5e9,
@@ -101,7 +101,7 @@ def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
         ({"temperature": 5}, "temperature"),
     ],
 )
-def test_what_makes_no_sense_is_refused_at_its_field(api: Api, change: dict[str, Any], field: str) -> None:
+def test_invalid_values_are_refused_by_field(api: Api, change: dict[str, Any], field: str) -> None:
     status, body = api("POST", RULES, {**HOT, **change})
     assert status == 422
     assert {each.split(".")[0] for each in fields_of(body)} == {field}
@@ -110,13 +110,13 @@ def test_what_makes_no_sense_is_refused_at_its_field(api: Api, change: dict[str,
     assert api.get(f"{RULES}/{existing['id']}") == existing
 
 
-def test_a_name_is_given_once(api: Api) -> None:
+def test_a_name_is_unique(api: Api) -> None:
     create(api)
     status, body = api("POST", RULES, HOT)
     assert (status, fields_of(body)) == (422, {"name"})
 
 
-def test_patch_changes_what_is_given_and_put_the_whole(api: Api) -> None:
+def test_patch_changes_given_fields_and_put_replaces_the_rule(api: Api) -> None:
     shown = create(api, severity="error", clear_threshold=50)
     path = f"{RULES}/{shown['id']}"
     status, patched = api("PATCH", path, {"threshold": 95})
@@ -126,7 +126,7 @@ def test_patch_changes_what_is_given_and_put_the_whole(api: Api) -> None:
     assert (status, put["severity"], put["clear_threshold"], put["name"]) == (200, "warning", None, "other")
 
 
-def test_a_program_that_was_removed_since_may_stay_in_a_rule(api: Api) -> None:
+def test_a_removed_program_may_stay_in_a_rule(api: Api) -> None:
     one, two = program("one"), program("two")
     shown = create(api, programs=[one.pk])
     Program.objects.filter(pk=one.pk).delete()
@@ -135,7 +135,7 @@ def test_a_program_that_was_removed_since_may_stay_in_a_rule(api: Api) -> None:
     assert api("PATCH", path, {"programs": [two.pk, 4711]})[0] == 422
 
 
-def test_removing_a_rule_leaves_its_alerts(api: Api) -> None:
+def test_removing_a_rule_keeps_its_alerts(api: Api) -> None:
     hot = rule()
     alert(hot, program(), lasted=10)
     assert api("DELETE", f"{RULES}/{hot.pk}")[0] == 204
@@ -143,7 +143,7 @@ def test_removing_a_rule_leaves_its_alerts(api: Api) -> None:
     assert api.get("/metrics/alerts")["items"][0]["rule"] == {"id": None, "name": "hot"}
 
 
-def test_who_did_what_is_in_the_audit(api: Api) -> None:
+def test_changes_are_audited(api: Api) -> None:
     shown = create(api)
     api("PATCH", f"{RULES}/{shown['id']}", {"threshold": 95})
     api("DELETE", f"{RULES}/{shown['id']}")
@@ -154,7 +154,7 @@ def test_who_did_what_is_in_the_audit(api: Api) -> None:
     assert found[1].data["fields"] == ["threshold"]
 
 
-def test_rules_are_listed_with_how_many_of_their_alerts_last(api: Api, django_assert_max_num_queries: Any) -> None:
+def test_rules_are_listed_with_their_number_of_firing_alerts(api: Api, django_assert_max_num_queries: Any) -> None:
     one, two = rule("one"), rule("two", metric="threads", enabled=False)
     for number in range(3):
         alert(one, program(f"p{number}"))
@@ -214,21 +214,21 @@ def test_alerts_are_found_newest_first(api: Api, query: str, expected: list[str]
 
 
 @pytest.mark.parametrize("query", ["state=open", "rule=x", "since=yesterday", "severity=grave", "mood=bad"])
-def test_a_filter_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
+def test_an_invalid_filter_is_refused(api: Api, query: str) -> None:
     assert api("GET", f"/metrics/alerts?{query}")[0] == 422
 
 
-def test_history_keeps_its_addresses(api: Api) -> None:
+def test_alert_routes_do_not_shadow_metric_routes(api: Api) -> None:
     web = program()
     assert "series" in api.get(f"/metrics/{web.pk}")
     assert "programs" in api.get("/metrics/query")
 
 
-# --- The past ---------------------------------------------------------------------------------------------
+# --- Backtest ---------------------------------------------------------------------------------------------
 
 
 def past(minutes: int = 10) -> int:
-    """When a minute began that lies so far back."""
+    """The start of the minute that many minutes ago."""
     now = int(time.time())
     return now - now % 60 - 60 * minutes
 
@@ -236,15 +236,15 @@ def past(minutes: int = 10) -> int:
 @pytest.fixture
 def hot_history() -> int:
     start = past()
-    watched(start, start + 300)
+    record_host(start, start + 300)
     web = program()
     for number in range(30):
-        used(RAW, web, start + 10 * number, cpu=95 if number < 15 else 5)
+        store_usage(RAW, web, start + 10 * number, cpu=95 if number < 15 else 5)
     return start
 
 
 @pytest.mark.parametrize("is_saved", [True, False])
-def test_a_rule_is_tried_against_the_past(hot_history: int, is_saved: bool) -> None:
+def test_a_rule_is_backtested(hot_history: int, is_saved: bool) -> None:
     tried = rule().pk if is_saved else {"metric": "cpu_percent", "threshold": 90, "window_seconds": 60}
     body = {"rule": tried, "start": hot_history, "end": hot_history + 300}
     status, found = Api(Role.READ)("POST", "/metrics/alerts/backtest", body)
@@ -258,7 +258,7 @@ def test_a_rule_is_tried_against_the_past(hot_history: int, is_saved: bool) -> N
     assert not Alert.objects.exists()
 
 
-def test_without_a_time_it_is_the_last_day(api: Api) -> None:
+def test_the_default_backtest_is_the_last_day(api: Api) -> None:
     status, found = api("POST", "/metrics/alerts/backtest", {"rule": {"metric": "threads", "threshold": 1}})
     length = datetime.fromisoformat(found["end"]) - datetime.fromisoformat(found["start"])
     assert (status, found["programs"], found["judged"]) == (200, [], 0)
@@ -277,9 +277,7 @@ def test_without_a_time_it_is_the_last_day(api: Api) -> None:
         ({"rule": {"metric": "cpu_percent", "threshold": 90}, "start": 5, "end": 5}, 422, "end"),
     ],
 )
-def test_a_backtest_that_makes_no_sense_is_refused(
-    api: Api, body: dict[str, Any], status: int, field: str
-) -> None:
+def test_an_invalid_backtest_is_refused(api: Api, body: dict[str, Any], status: int, field: str) -> None:
     got, answer = api("POST", "/metrics/alerts/backtest", body)
     assert got == status
     if field:
@@ -291,9 +289,9 @@ def test_the_name_of_a_draft_may_be_taken(api: Api) -> None:
     assert api("POST", "/metrics/alerts/backtest", {"rule": HOT})[0] == 200
 
 
-def test_too_much_is_refused_in_words(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.alerts.backtest.MOST_READ", 100)
+def test_a_backtest_beyond_the_limit_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metrics.alerts.backtest.MAX_POINTS_READ", 100)
     program()
     status, body = api("POST", "/metrics/alerts/backtest", {"rule": {"metric": "threads", "threshold": 1}})
     assert (status, fields_of(body)) == (422, {"hours"})
-    assert "100 may be" in str(body["errors"])
+    assert "limit of 100" in str(body["errors"])

@@ -1,4 +1,4 @@
-"""Every operation about alerts with every caller, and made-up bodies. A new one has to be entered here."""
+"""Every alert operation with every role, and random bodies. New operations must be listed here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metrics.alerts import schemas
 from metrics.alerts.models import AlertRule
 from programs.tests.api_rig import Api, person, token
 
-from .rig import rule
+from .factories import rule
 
 pytestmark = pytest.mark.django_db
 READ, OPERATE, ADMIN = Role.READ, Role.OPERATE, Role.ADMIN
@@ -46,7 +46,7 @@ few = settings(
 )
 
 
-def test_every_operation_has_its_line() -> None:
+def test_every_operation_is_listed_here() -> None:
     paths: dict[str, Any] = Api(READ).get("/openapi.json")["paths"]
     found = {
         (method.upper(), path.removeprefix("/api"))
@@ -88,7 +88,7 @@ def bodies(model: Any) -> st.SearchStrategy[dict[str, Any]]:
         ("POST", "/backtest", schemas.BacktestIn),
     ],
 )
-def test_made_up_bodies_are_taken_or_refused_in_words(method: str, path: str, model: Any) -> None:
+def test_random_bodies_are_accepted_or_refused_with_a_reason(method: str, path: str, model: Any) -> None:
     api, filled = Api(ADMIN), f"{ALERTS}{path.format(rule=rule().pk)}"
 
     @few
@@ -103,7 +103,7 @@ def test_made_up_bodies_are_taken_or_refused_in_words(method: str, path: str, mo
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "1" + "0" * 400, "-" + "9" * 30])
 @pytest.mark.parametrize("field", ["threshold", "clear_threshold", "window_seconds"])
-def test_numbers_beyond_all_measure_are_refused(number: str, field: str) -> None:
+def test_huge_numbers_are_refused(number: str, field: str) -> None:
     text = f'{{"name": "x", "metric": "threads", "threshold": 5, "{field}": {number}}}'
     answer = Api(ADMIN).client.post(f"/api{ALERTS}/rules", text, content_type="application/json")
     assert answer.status_code in (400, 422)

@@ -1,4 +1,4 @@
-"""When the agent looks: once for each interval, whatever went wrong the last time."""
+"""The alert service evaluates each interval once, also after errors."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from metrics.alerts.service import Watch
+from metrics.alerts.service import AlertService
 from programs.models import Host
 
 
-class Watcher(Watch):
-    """Its recorder says what `recorded` holds; each look is noted, and goes wrong as `faults` say."""
+class RecordingService(AlertService):
+    """Records evaluations instead of doing them, and raises `errors` one by one."""
 
     def __init__(self) -> None:
-        super().__init__(Host(pk=1), lambda work: None, lambda: self.recorded)
-        self.recorded = 100
-        self.looks: list[int] = []
-        self.faults: list[Exception] = []
+        super().__init__(Host(pk=1), lambda work: None, lambda: self.recorded_until)
+        self.recorded_until = 100
+        self.evaluated: list[int] = []
+        self.errors: list[Exception] = []
 
-    def look(self, end: int) -> None:
-        self.looks.append(end)
-        if self.faults:
-            raise self.faults.pop(0)
+    def evaluate(self, end: int) -> None:
+        self.evaluated.append(end)
+        if self.errors:
+            raise self.errors.pop(0)
 
 
 @pytest.fixture
-def watcher(settings: Any) -> Watcher:
+def service(settings: Any) -> RecordingService:
     settings.SAMPLE_SECONDS = 0.005
-    return Watcher()
+    return RecordingService()
 
 
-async def running(watcher: Watcher, until: Callable[[], bool]) -> None:
+async def run_until(service: RecordingService, until: Callable[[], bool]) -> None:
     stop = asyncio.Event()
-    service = asyncio.create_task(watcher.run(stop))
+    task = asyncio.create_task(service.run(stop))
     async with asyncio.timeout(30):
         while not until():
             await asyncio.sleep(0.005)
     stop.set()
-    await service
+    await task
 
 
-async def test_it_looks_once_at_each_interval(watcher: Watcher) -> None:
-    await running(watcher, lambda: bool(watcher.looks))
-    watcher.recorded = 110
-    await running(watcher, lambda: len(watcher.looks) > 1)
+async def test_each_interval_is_evaluated_once(service: RecordingService) -> None:
+    await run_until(service, lambda: bool(service.evaluated))
+    service.recorded_until = 110
+    await run_until(service, lambda: len(service.evaluated) > 1)
     await asyncio.sleep(0.03)
-    assert watcher.looks == [100, 110]
+    assert service.evaluated == [100, 110]
 
 
-async def test_without_a_database_it_tries_again(watcher: Watcher) -> None:
-    watcher.faults = [OperationalError("locked"), InterfaceError("connection closed")]
-    await running(watcher, lambda: len(watcher.looks) == 3)
-    assert watcher.looks == [100, 100, 100]
+async def test_a_database_outage_is_retried(service: RecordingService) -> None:
+    service.errors = [OperationalError("locked"), InterfaceError("connection closed")]
+    await run_until(service, lambda: len(service.evaluated) == 3)
+    assert service.evaluated == [100, 100, 100]
 
 
-async def test_a_fault_of_ours_does_not_end_it(watcher: Watcher) -> None:
-    watcher.faults = [ValueError("boom")]
-    await running(watcher, lambda: bool(watcher.looks))
-    watcher.recorded = 110
-    await running(watcher, lambda: len(watcher.looks) == 2)
-    assert watcher.looks == [100, 110]
+async def test_an_unexpected_error_does_not_stop_the_service(service: RecordingService) -> None:
+    service.errors = [ValueError("boom")]
+    await run_until(service, lambda: bool(service.evaluated))
+    service.recorded_until = 110
+    await run_until(service, lambda: len(service.evaluated) == 2)
+    assert service.evaluated == [100, 110]
 
 
-async def test_a_clock_that_was_set_back_does_not_stop_it(watcher: Watcher) -> None:
-    await running(watcher, lambda: bool(watcher.looks))
-    watcher.recorded = 40
-    await running(watcher, lambda: len(watcher.looks) == 2)
-    assert watcher.looks == [100, 40]
+async def test_a_clock_set_back_does_not_stop_the_service(service: RecordingService) -> None:
+    await run_until(service, lambda: bool(service.evaluated))
+    service.recorded_until = 40
+    await run_until(service, lambda: len(service.evaluated) == 2)
+    assert service.evaluated == [100, 40]

@@ -1,4 +1,4 @@
-"""`manage.py metrics export|import`: history to a file and back."""
+"""`manage.py metrics export|import`: exports the history to a file, and imports it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import io
 import sys
 import time
+import zlib
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from datetime import datetime
@@ -20,55 +21,63 @@ from core.cli.time_parsing import moment
 from metrics.storage import export, importing
 from programs.models import Program
 
-STDIO = "-"
-TOLD_EVERY_SECONDS = 0.2
+PIPE = "-"
+PROGRESS_SECONDS = 0.2
 
 
 class Command(BaseCommand):
-    help = "Writes the history of programs to a file, or takes it in from one."
+    help = "Exports the history of programs to a file, or imports it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True)
-        out = verbs.add_parser("export", help="write rows as lines of JSON or CSV")
-        out.add_argument("--tier", default="all", help="raw, minute, ten_minutes, hour, day; with commas, or all")
-        out.add_argument("--program", action="append", default=[], metavar="NAME", help="only this; repeatable")
+        subcommands = parser.add_subparsers(dest="subcommand", required=True)
+        out = subcommands.add_parser("export", help="write rows as JSON lines or CSV")
+        out.add_argument(
+            "--tier", default="all", help="raw, minute, ten_minutes, hour, day; comma-separated, or all"
+        )
+        out.add_argument(
+            "--program", action="append", default=[], metavar="NAME", help="only this program (repeatable)"
+        )
         out.add_argument("--since", type=moment, metavar="WHEN", help="2h (ago), 12:30, or an ISO date or time")
-        out.add_argument("--until", type=moment, metavar="WHEN", help="likewise")
-        into = verbs.add_parser("import", help="add rows that an export wrote; those that are there stay")
-        for verb in (out, into):
-            verb.add_argument(
-                "file", metavar="FILE", help=f"ends in .jsonl or .csv, then maybe .gz; {STDIO} for a pipe"
+        out.add_argument("--until", type=moment, metavar="WHEN", help="same formats as --since")
+        into = subcommands.add_parser("import", help="add rows of an export; existing rows stay")
+        for subcommand in (out, into):
+            subcommand.add_argument(
+                "file", metavar="FILE", help=f".jsonl or .csv, optionally with .gz; {PIPE} for a pipe"
             )
-            verb.add_argument("--format", choices=list(export.FORMATS), help="when the name does not tell")
-            verb.add_argument("--quiet", action="store_true", help="show no progress")
+            subcommand.add_argument(
+                "--format", choices=list(export.FORMATS), help="if the file name has no .jsonl or .csv"
+            )
+            subcommand.add_argument("--quiet", action="store_true", help="hide the progress")
 
-    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+    def handle(self, *args: Any, subcommand: str, **options: Any) -> None:
         self.progress = Progress(self.stderr, is_shown=sys.stderr.isatty() and not options["quiet"])
         try:
-            VERBS[verb](self, options)
+            SUBCOMMANDS[subcommand](self, options)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages), returncode=2) from error
         except UsageError as error:
             raise CommandError(str(error), returncode=2) from error
-        except (OSError, EOFError, UnicodeDecodeError, importing.MalformedError) as error:
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{options['file']}: not a text in UTF-8: {error}") from error
+        except (OSError, EOFError, zlib.error, importing.MalformedError) as error:
             self.progress.end()
             raise CommandError(f"{options['file']}: {error}") from error
 
     def export(self, options: dict[str, Any]) -> None:
-        selected = export.Selection(
-            tiers=export.tiers_named(options["tier"]),
+        selection = export.ExportSelection(
+            tiers=export.parse_tiers(options["tier"]),
             start=_unix(options["since"], 0),
             end=_unix(options["until"], int(time.time()) + 1),
             ids=_ids(options["program"]),
         )
-        written, rows = export.format_named(_format(options)), 0
+        format_, rows = export.format_by_name(_format(options)), 0
         with ExitStack() as stack:
-            out = stack.enter_context(Destination(options["file"]))
-            out.write(written.head())
-            for batch in export.batches(selected):
-                out.write(written.lines(batch.records))
+            out = stack.enter_context(ExportFile(options["file"]))
+            out.write(format_.head())
+            for batch in export.batches(selection):
+                out.write(format_.lines(batch.records))
                 rows += len(batch.records)
-                self.progress.tell(f"{batch.done:4.0%}  {rows:,} rows")
+                self.progress.show(f"{batch.done:4.0%}  {rows:,} rows")
         self.progress.end()
         self.stderr.write(f"{rows:,} rows")
 
@@ -76,30 +85,38 @@ class Command(BaseCommand):
         name = options["file"]
         reader = importing.READERS[_format(options)]
         with ExitStack() as stack:
-            raw: IO[bytes] = sys.stdin.buffer if name == STDIO else stack.enter_context(Path(name).open("rb"))
-            size = 0 if name == STDIO else Path(name).stat().st_size
+            raw: IO[bytes] = sys.stdin.buffer if name == PIPE else stack.enter_context(Path(name).open("rb"))
+            size = 0 if name == PIPE else Path(name).stat().st_size
             packed = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw
             text = io.TextIOWrapper(packed, encoding="utf-8", newline="")
 
-            def told(rows: int) -> None:
+            def report_progress(rows: int) -> None:
                 share = f"{raw.tell() / size:4.0%}  " if size else ""
-                self.progress.tell(f"{share}{rows:,} rows")
+                self.progress.show(f"{share}{rows:,} rows")
 
-            outcome = importing.take_in(reader(text), told)
+            result = importing.ImportResult()
+            try:
+                importing.import_rows(reader(text), report_progress, result)
+            finally:
+                self._report(result)
+
+    def _report(self, result: importing.ImportResult) -> None:
         self.progress.end()
-        self.stderr.write(f"{outcome.rows:,} rows taken in")
-        for unknown, rows in sorted(outcome.unknown.items()):
-            self.stderr.write(f"{rows:,} rows left out: there is no program {unknown!r}")
+        self.stderr.write(f"{result.rows:,} rows imported")
+        if result.existing:
+            self.stderr.write(f"{result.existing:,} rows skipped: they are recorded already")
+        for unknown, rows in sorted(result.unknown.items()):
+            self.stderr.write(f"{rows:,} rows skipped: there is no program {unknown!r}")
 
 
-VERBS = {"export": Command.export, "import": Command.import_}
+SUBCOMMANDS = {"export": Command.export, "import": Command.import_}
 
 
-class Destination:
-    """A file that appears under its name only once it is whole, or stdout."""
+class ExportFile:
+    """A file that gets its name only when it is complete, or stdout."""
 
     def __init__(self, name: str) -> None:
-        self._path = None if name == STDIO else Path(name)
+        self._path = None if name == PIPE else Path(name)
         self._is_packed = name.endswith(".gz")
 
     def __enter__(self) -> IO[bytes]:
@@ -122,21 +139,21 @@ class Destination:
 
 
 class Progress:
-    """One line on a terminal, written over again and again; nothing in a pipe or a file."""
+    """A progress line that is overwritten; only on a terminal."""
 
     def __init__(self, stream: Any, *, is_shown: bool) -> None:
         self._stream, self._is_shown = stream, is_shown
-        self._told_at = 0.0
+        self._shown_at = 0.0
 
-    def tell(self, text: str) -> None:
-        if self._is_shown and time.monotonic() - self._told_at > TOLD_EVERY_SECONDS:
-            self._told_at = time.monotonic()
+    def show(self, text: str) -> None:
+        if self._is_shown and time.monotonic() - self._shown_at > PROGRESS_SECONDS:
+            self._shown_at = time.monotonic()
             self._stream.write(f"\r{text}\x1b[K", ending="")
             self._stream.flush()
 
     def end(self) -> None:
-        if self._is_shown and self._told_at:
-            self._told_at = 0.0
+        if self._is_shown and self._shown_at:
+            self._shown_at = 0.0
             self._stream.write("\r\x1b[K", ending="")
 
 
@@ -145,9 +162,7 @@ def _format(options: dict[str, Any]) -> str:
     suffix = Path(options["file"].removesuffix(".gz")).suffix.removeprefix(".")
     found: str = options["format"] or (suffix if suffix in export.FORMATS else "")
     if not found:
-        raise UsageError(
-            f"{options['file']} does not tell the format; say --format {' or '.join(export.FORMATS)}."
-        )
+        raise UsageError(f"{options['file']} has no known suffix. Use --format {' or '.join(export.FORMATS)}.")
     return found
 
 

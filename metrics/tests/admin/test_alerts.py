@@ -6,7 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from metrics.alerts.models import Alert, AlertRule
-from metrics.alerts.tests.rig import alert, rule
+from metrics.alerts.tests.factories import alert, rule
 from programs.models import Program
 from programs.tests.admin.conftest import MakeProgram
 
@@ -15,21 +15,21 @@ LIST = "/admin/metrics/alert/"
 
 @pytest.fixture
 def two(program: MakeProgram) -> tuple[Alert, Alert]:
-    """One that lasts, about web, and an older one that is over, about db."""
+    """A firing alert of web, and an older resolved one of db."""
     hot = rule("hot", severity="error")
     leak = rule("leak", metric="memory_bytes", threshold=1024**3)
-    lasting = alert(hot, program("web"), age=75)
-    over = alert(
+    firing = alert(hot, program("web"), age=75)
+    resolved = alert(
         leak, program("db"), age=90_000, lasted=3600, value=2 * 1024**3, lowest=1024**3, highest=3 * 1024**3
     )
-    return lasting, over
+    return firing, resolved
 
 
 def found(client: Client, query: str) -> list[str]:
     return [row.program_name for row in client.get(LIST + query).context["cl"].result_list]
 
 
-def test_the_list_says_what_lasts_and_what_it_saw(viewer: Client, two: tuple[Alert, Alert]) -> None:
+def test_the_list_shows_state_and_value(viewer: Client, two: tuple[Alert, Alert]) -> None:
     text = viewer.get(LIST).content.decode()
     for wanted in ("firing", "CPU 95 % (above 90 %)", "Memory 2.0 GB (above 1.0 GB)", "1h", "recovered"):
         assert wanted in text
@@ -53,11 +53,11 @@ def test_the_list_says_what_lasts_and_what_it_saw(viewer: Client, two: tuple[Ale
 def test_alerts_are_found_newest_first(
     viewer: Client, two: tuple[Alert, Alert], query: str, expected: list[str]
 ) -> None:
-    lasting, over = two
-    assert found(viewer, query.format(rule=lasting.rule_id, db=over.program_id)) == expected
+    firing, resolved = two
+    assert found(viewer, query.format(rule=firing.rule_id, db=resolved.program_id)) == expected
 
 
-def test_pages_are_never_counted_and_cost_the_same(viewer: Client, two: tuple[Alert, Alert]) -> None:
+def test_pages_are_not_counted_and_need_the_same_queries(viewer: Client, two: tuple[Alert, Alert]) -> None:
     viewer.get(LIST)
     with CaptureQueriesContext(connection) as few:
         viewer.get(LIST)
@@ -67,10 +67,12 @@ def test_pages_are_never_counted_and_cost_the_same(viewer: Client, two: tuple[Al
         viewer.get(LIST)
     assert len(few) == len(many)
     asked = [query["sql"] for query in many if "metrics_alert" in query["sql"] and "COUNT" in query["sql"]]
-    assert all("resolved_at" in sql for sql in asked)  # the badge of the side bar, by its index
+    assert all("resolved_at" in sql for sql in asked)  # the side bar's badge, which uses the index
 
 
-def test_an_alert_is_understood_when_rule_and_program_are_gone(viewer: Client, two: tuple[Alert, Alert]) -> None:
+def test_an_alert_stays_readable_after_rule_and_program_are_removed(
+    viewer: Client, two: tuple[Alert, Alert]
+) -> None:
     AlertRule.objects.all().delete()
     Program.objects.all().delete()
     text = viewer.get(f"{LIST}{two[1].pk}/change/").content.decode()
@@ -78,20 +80,20 @@ def test_an_alert_is_understood_when_rule_and_program_are_gone(viewer: Client, t
         assert wanted in text
 
 
-def test_nobody_edits_them(admin: Client, two: tuple[Alert, Alert]) -> None:
+def test_alerts_are_read_only(admin: Client, two: tuple[Alert, Alert]) -> None:
     assert admin.get(f"{LIST}add/").status_code == 403
     assert admin.post(f"{LIST}{two[0].pk}/change/", {"value": "1"}).status_code == 403
     assert admin.post(f"{LIST}{two[0].pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-def test_a_program_s_page_names_the_alerts_that_last(viewer: Client, two: tuple[Alert, Alert]) -> None:
+def test_a_program_page_shows_its_firing_alerts(viewer: Client, two: tuple[Alert, Alert]) -> None:
     page = "/admin/programs/program/{}/change/"
     text = viewer.get(page.format(two[0].program_id)).content.decode()
     assert "CPU 95 % (above 90 %), for 1m 15s" in text
     assert "Memory 2.0 GB" not in viewer.get(page.format(two[1].program_id)).content.decode().split("</header>")[0]
 
 
-def test_of_many_alerts_a_program_s_page_names_five(viewer: Client, program: MakeProgram) -> None:
+def test_a_program_page_shows_at_most_five_alerts(viewer: Client, program: MakeProgram) -> None:
     web = program("web")
     for number in range(7):
         alert(rule(f"r{number}"), web)
@@ -100,7 +102,7 @@ def test_of_many_alerts_a_program_s_page_names_five(viewer: Client, program: Mak
     assert "and more alerts" in notices[-1]
 
 
-def test_the_front_page_and_the_side_bar_tell_of_them(viewer: Client, two: tuple[Alert, Alert]) -> None:
+def test_the_front_page_and_the_side_bar_show_firing_alerts(viewer: Client, two: tuple[Alert, Alert]) -> None:
     page = viewer.get("/admin/")
     assert [row["words"] for row in page.context["lasting_alerts"]] == ["CPU 95 % (above 90 %)"]
     entries = [item for group in page.context["sidebar_navigation"] for item in group["items"]]

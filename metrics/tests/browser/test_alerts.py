@@ -1,4 +1,4 @@
-"""Alert rules before a real monitor: typed, tried against the past, saved, and firing."""
+"""Alert rules in a browser: entered, backtested, saved and firing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 RULES, ALERTS = "/admin/metrics/alertrule/", "/admin/metrics/alert/"
 
 
-def test_a_rule_is_typed_tried_and_saved_and_its_alert_seen(stack: Stack, visit: Visit) -> None:
+def test_a_rule_is_entered_backtested_and_saved_and_fires(stack: Stack, visit: Visit) -> None:
     page = visit("admin", RULES + "add/")
     threshold = page.locator("div:has(> [name=threshold])")
     expect(threshold).to_contain_text("%")
@@ -35,12 +35,12 @@ def test_a_rule_is_typed_tried_and_saved_and_its_alert_seen(stack: Stack, visit:
     expect(page.locator(".program-head .notice")).to_contain_text("it runs")
 
 
-def test_pages_fit_a_telephone_and_every_control_has_a_name(stack: Stack, visit: Visit) -> None:
+def test_pages_fit_a_phone_and_every_control_has_a_name(stack: Stack, visit: Visit) -> None:
     page = visit("admin", RULES + "add/", width=390)
-    page.locator("[name=name]").fill("for the telephone")
+    page.locator("[name=name]").fill("for the phone")
     page.locator("[name=threshold]").fill("5000")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#result_list")).to_contain_text("for the telephone")
+    expect(page.locator("#result_list")).to_contain_text("for the phone")
     made = stack.sql("SELECT max(id) FROM metrics_alertrule")[0][0]
     for path in (RULES, f"{RULES}add/", f"{RULES}{made}/change/", f"{RULES}{made}/try/", ALERTS):
         page.goto(path)

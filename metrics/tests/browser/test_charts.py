@@ -1,4 +1,4 @@
-"""Charts and sparklines before a real monitor that samples real programs."""
+"""Charts and sparklines in a browser, with a monitor that samples real programs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def page_of(stack: Stack, name: str, query: str = "") -> str:
 
 
 def drawn(page: Page) -> list[dict[str, float]]:
-    """The averages that the chart of CPU shows."""
+    """The averages in the CPU chart."""
     points: list[dict[str, float]] = page.locator(CPU).evaluate(DRAWN)
     return points
 
 
 def frames(page: Page) -> list[tuple[str, Any]]:
-    """Whatever sockets of charts receive from now on, with their addresses."""
+    """The messages that chart websockets receive from now on, with their URLs."""
     seen: list[tuple[str, Any]] = []
 
     def note(opened: WebSocket) -> None:
@@ -46,7 +46,7 @@ def frames(page: Page) -> list[tuple[str, Any]]:
     return seen
 
 
-def test_a_viewer_sees_the_chart_of_a_running_program_go_on_without_polling(stack: Stack, visit: Visit) -> None:
+def test_a_chart_of_a_running_program_updates_without_polling(stack: Stack, visit: Visit) -> None:
     page = visit("read", LIST)
     received, asked = frames(page), []
     page.on("request", lambda request: asked.append(request.url) if "/api/metrics/" in request.url else None)
@@ -60,7 +60,7 @@ def test_a_viewer_sees_the_chart_of_a_running_program_go_on_without_polling(stac
     assert len(asked) == 1
 
 
-def test_another_range_is_shown_and_stands_in_the_address(stack: Stack, visit: Visit) -> None:
+def test_another_range_is_shown_and_stored_in_the_url(stack: Stack, visit: Visit) -> None:
     page = visit("read", page_of(stack, "ticker"))
     expect(page.get_by_role("button", name="1 h", exact=True)).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="7 d").click()
@@ -74,7 +74,7 @@ def test_another_range_is_shown_and_stands_in_the_address(stack: Stack, visit: V
     expect(page.locator(CPU)).to_be_hidden()
 
 
-def test_a_crash_is_marked_the_moment_it_happens(stack: Stack, visit: Visit) -> None:
+def test_a_crash_is_marked_at_once(stack: Stack, visit: Visit) -> None:
     page = visit("read", page_of(stack, "ticker"))
     expect(page.locator(LIVE)).to_have_text("Live")
     os.killpg(stack.pid_of("ticker"), signal.SIGKILL)
@@ -85,7 +85,7 @@ def test_a_crash_is_marked_the_moment_it_happens(stack: Stack, visit: Visit) -> 
     expect(marks).to_contain_text("crashed")
 
 
-def test_after_a_loss_it_goes_on_from_the_newest_point(stack: Stack, visit: Visit) -> None:
+def test_a_lost_connection_resumes_from_the_newest_point(stack: Stack, visit: Visit) -> None:
     page = visit("read", LIST)
     received = frames(page)
     page.goto(page_of(stack, "ticker"))
@@ -102,7 +102,7 @@ def test_after_a_loss_it_goes_on_from_the_newest_point(stack: Stack, visit: Visi
     assert (message["type"], message["start"]) == ("history", since)
 
 
-def test_an_error_is_said_and_can_be_tried_again(stack: Stack, visit: Visit) -> None:
+def test_an_error_is_shown_and_can_be_retried(stack: Stack, visit: Visit) -> None:
     page = visit("read", page_of(stack, "ticker"))
     expect(page.locator(LIVE)).to_have_text("Live")
     page.evaluate("() => { window.kept = fetch; window.fetch = () => Promise.reject(new Error('no answer')); }")
@@ -113,7 +113,7 @@ def test_an_error_is_said_and_can_be_tried_again(stack: Stack, visit: Visit) -> 
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_the_arrow_keys_read_the_points_out(stack: Stack, visit: Visit) -> None:
+def test_the_arrow_keys_move_through_the_points(stack: Stack, visit: Visit) -> None:
     page = visit("read", page_of(stack, "ticker"))
     wait_for(lambda: page.locator(LIVE).inner_text() == "Live" and len(drawn(page)) > 0, PATIENCE)
     canvas = page.locator(f"{CPU} canvas")
@@ -123,7 +123,7 @@ def test_the_arrow_keys_read_the_points_out(stack: Stack, visit: Visit) -> None:
     expect(page.locator("[data-charts-said]")).to_have_text(re.compile(r"\d\d:\d\d:\d\d, average [\d.]+ %"))
 
 
-def test_the_list_shows_the_last_hour_and_goes_on_with_it(stack: Stack, visit: Visit) -> None:
+def test_the_list_shows_live_sparklines(stack: Stack, visit: Visit) -> None:
     page = visit("read", LIST)
     line = page.locator(f'[data-sparkline="{stack.id_of("ticker")}"]')
     expect(line).to_have_attribute("title", re.compile("CPU: average .*; memory: average"))
@@ -132,7 +132,7 @@ def test_the_list_shows_the_last_hour_and_goes_on_with_it(stack: Stack, visit: V
     assert (line.locator("path").get_attribute("d") or "").startswith("M")
 
 
-def test_the_front_page_shows_the_machine(visit: Visit) -> None:
+def test_the_front_page_shows_the_host(visit: Visit) -> None:
     page = visit("read", "/admin/")
     expect(page.locator(LIVE)).to_have_text("Live")
     expect(page.locator(f"{CPU} [data-chart-summary]")).to_have_text(SUMMARY, timeout=PATIENCE * 1000)
@@ -141,7 +141,7 @@ def test_the_front_page_shows_the_machine(visit: Visit) -> None:
     expect(network.locator("[data-chart-summary]")).to_contain_text("Received")
 
 
-def test_charts_fit_a_telephone(stack: Stack, visit: Visit) -> None:
+def test_charts_fit_a_phone(stack: Stack, visit: Visit) -> None:
     page = visit("read", LIST, width=390)
     for path in (LIST, page_of(stack, "ticker", "?show=storage"), "/admin/", "/admin/metrics/recordedprogram/"):
         page.goto(path)

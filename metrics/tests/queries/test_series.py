@@ -1,4 +1,4 @@
-"""Charts: which tier, which step, and that the numbers are those that were recorded."""
+"""Series: the choice of tier and step, and exact aggregates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from django.core.exceptions import ValidationError
 
 from metrics.models import OpenPeriod
 from metrics.queries import series
-from metrics.queries.measures import OF_HOSTS, OF_PROGRAMS, OneHost, Programs
+from metrics.queries.measures import HOST_MEASURES, PROGRAM_MEASURES, HostSource, ProgramSource
 from metrics.queries.series import Series
 from metrics.storage import histogram
 from metrics.storage.tiers import DAY, HOUR, MINUTE, RAW, TEN_MINUTES, Tier
-from metrics.tests.history import MIDNIGHT, NOON, host_used, steadily, used
+from metrics.tests.history import MIDNIGHT, NOON, store_host_usage, store_usage, store_usage_rows
 from programs.hosts import this_host
 from programs.models import Program
 from programs.tests.api_rig import define
@@ -25,9 +25,11 @@ HOURS = 3600
 
 def read(program: Program, start: int, end: int, step: int | None, aggregates: str = "avg") -> Series:
     names = ["cpu_percent", "memory_bytes"]
-    chosen = series.choose(OF_PROGRAMS, names, aggregates.split(","))
-    asked = series.plan(start, end, step=step, now=NOW)
-    return series.series(Programs([program.pk]), asked, chosen, NOW).get(program.pk) or series.empty(chosen)
+    selection = series.select_aggregates(PROGRAM_MEASURES, names, aggregates.split(","))
+    plan = series.plan_series(start, end, step=step, now=NOW)
+    return series.read_series(ProgramSource([program.pk]), plan, selection, NOW).get(
+        program.pk
+    ) or series.empty_series(selection)
 
 
 # --- Which tier and step --------------------------------------------------------------------------------
@@ -37,40 +39,40 @@ def read(program: Program, start: int, end: int, step: int | None, aggregates: s
     ("hours", "step", "tier"),
     [(0.25, 10, RAW), (1, 10, RAW), (24, 300, MINUTE), (168, 1800, TEN_MINUTES), (24 * 30, 2 * HOURS, HOUR)],
 )
-def test_it_chooses_step_and_tier_for_a_range(hours: float, step: int, tier: Tier) -> None:
-    found = series.plan(NOW - int(hours * HOURS), NOW, step=None, now=NOW)
+def test_step_and_tier_are_chosen_by_the_range(hours: float, step: int, tier: Tier) -> None:
+    found = series.plan_series(NOW - int(hours * HOURS), NOW, step=None, now=NOW)
     assert (found.step, found.tier) == (step, tier)
     assert found.points <= series.AUTO_POINTS
 
 
 @pytest.mark.parametrize("hours", [0.01, 0.3, 1, 5, 24, 100, 168, 24 * 90, 24 * 399, 24 * 365 * 50])
 @pytest.mark.parametrize("owners", [1, 7, 100, 1000, 100_000])
-def test_it_never_plans_more_points_than_may_be(hours: float, owners: int) -> None:
-    found = series.plan(NOW - int(hours * HOURS), NOW, step=None, now=NOW, owners=owners)
+def test_a_plan_never_exceeds_the_point_limit(hours: float, owners: int) -> None:
+    found = series.plan_series(NOW - int(hours * HOURS), NOW, step=None, now=NOW, owners=owners)
     assert found.points <= series.AUTO_POINTS
     assert found.points * owners <= max(series.MAX_POINTS_OF_ALL, 2 * owners)
     assert found.start % found.step == 0 and found.step % found.tier.width == 0
 
 
-def test_a_step_finer_than_what_is_kept_becomes_what_is_kept() -> None:
-    found = series.plan(NOW - 48 * HOURS, NOW - 47 * HOURS, step=10, now=NOW)
+def test_a_step_finer_than_the_stored_rows_becomes_their_width() -> None:
+    found = series.plan_series(NOW - 48 * HOURS, NOW - 47 * HOURS, step=10, now=NOW)
     assert (found.step, found.tier) == (60, MINUTE)
 
 
-def test_a_step_between_two_widths_becomes_a_multiple() -> None:
-    assert series.plan(NOW - HOURS, NOW, step=90, now=NOW).step == 120
+def test_a_step_is_rounded_up_to_a_multiple_of_the_row_width() -> None:
+    assert series.plan_series(NOW - HOURS, NOW, step=90, now=NOW).step == 120
 
 
 def test_too_many_points_are_refused_with_a_step_that_fits() -> None:
-    with pytest.raises(ValidationError, match="take 303 seconds or more") as refused:
-        series.plan(NOW - 168 * HOURS, NOW, step=60, now=NOW)
+    with pytest.raises(ValidationError, match="step of at least 303") as refused:
+        series.plan_series(NOW - 168 * HOURS, NOW, step=60, now=NOW)
     assert "step" in refused.value.message_dict
-    assert series.plan(NOW - 168 * HOURS, NOW, step=303, now=NOW).points <= series.MAX_POINTS
+    assert series.plan_series(NOW - 168 * HOURS, NOW, step=303, now=NOW).points <= series.MAX_POINTS
 
 
 def test_an_end_before_the_start_is_refused() -> None:
-    with pytest.raises(ValidationError, match="after the start"):
-        series.plan(NOW, NOW, step=None, now=NOW)
+    with pytest.raises(ValidationError, match="after start"):
+        series.plan_series(NOW, NOW, step=None, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +84,9 @@ def test_an_end_before_the_start_is_refused() -> None:
         (["cpu_ms); DROP TABLE x"], ["avg"], "metrics"),
     ],
 )
-def test_what_is_not_measured_is_refused(names: list[str], aggregates: list[str], field: str) -> None:
+def test_unknown_measures_and_aggregates_are_refused(names: list[str], aggregates: list[str], field: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        series.choose(OF_PROGRAMS, names, aggregates)
+        series.select_aggregates(PROGRAM_MEASURES, names, aggregates)
     assert list(refused.value.message_dict) == [field]
 
 
@@ -93,8 +95,8 @@ def test_what_is_not_measured_is_refused(names: list[str], aggregates: list[str]
 
 def test_aggregates_are_exact_over_rows_of_unequal_weight() -> None:
     program = define()
-    used(RAW, program, NOON, cpu=10, memory=1000, count=5)
-    used(RAW, program, NOON + 10, cpu=70, memory=4000, count=1, covered_ms=2000, cpu_ms=1400)
+    store_usage(RAW, program, NOON, cpu=10, memory=1000, count=5)
+    store_usage(RAW, program, NOON + 10, cpu=70, memory=4000, count=1, covered_ms=2000, cpu_ms=1400)
     found = read(program, NOON, NOON + 30, 30, "avg,min,max,last")
     # 1 s of CPU in 10 s, 1.4 s in 2 s.
     assert {name: points[0][1] for name, points in found["cpu_percent"].items()} == {
@@ -113,58 +115,58 @@ def test_aggregates_are_exact_over_rows_of_unequal_weight() -> None:
 
 def test_a_time_without_rows_has_no_point() -> None:
     program = define()
-    steadily(MINUTE, program, [NOON, NOON + 180])
+    store_usage_rows(MINUTE, program, [NOON, NOON + 180])
     found = read(program, NOON, NOON + 240, 60)
     assert [at for at, _ in found["cpu_percent"]["avg"]] == [NOON, NOON + 180]
 
 
 def test_a_first_sample_that_covers_no_time_has_memory_but_no_cpu() -> None:
     program = define()
-    used(RAW, program, NOON, covered_ms=0, cpu_ms=0)
+    store_usage(RAW, program, NOON, covered_ms=0, cpu_ms=0)
     found = read(program, NOON, NOON + 10, 10)
     assert (found["cpu_percent"]["avg"], len(found["memory_bytes"]["avg"])) == ([], 1)
 
 
-def test_the_present_is_read_from_finer_rows_and_nothing_counts_twice() -> None:
+def test_recent_time_is_read_from_finer_rows_without_counting_twice() -> None:
     program = define()
-    steadily(RAW, program, range(NOON, NOON + 120, 10), cpu=50)
-    used(MINUTE, program, NOON, cpu=50)  # built already, and the points are still there
+    store_usage_rows(RAW, program, range(NOON, NOON + 120, 10), cpu=50)
+    store_usage(MINUTE, program, NOON, cpu=50)  # already rolled up, while the points still exist
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON + 60)
     found = read(program, NOON, NOON + 120, 120, "avg,last")
     assert found["cpu_percent"] == {"avg": [[NOON, 50.0]], "last": [[NOON, 50.0]]}
 
 
-def test_the_last_value_is_that_of_the_newest_row_whatever_the_tier() -> None:
+def test_the_last_value_is_that_of_the_newest_row_of_any_tier() -> None:
     program = define()
-    used(MINUTE, program, NOON, cpu_last=100)
-    used(RAW, program, NOON + 60, cpu_last=200)
-    used(RAW, program, NOON + 70, cpu_last=300)
+    store_usage(MINUTE, program, NOON, cpu_last=100)
+    store_usage(RAW, program, NOON + 60, cpu_last=200)
+    store_usage(RAW, program, NOON + 70, cpu_last=300)
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON + 60)
     assert read(program, NOON, NOON + 120, 120, "last")["cpu_percent"]["last"] == [[NOON, 3.0]]
 
 
-def test_rows_of_other_programs_and_times_do_not_count() -> None:
+def test_rows_of_other_programs_and_times_are_ignored() -> None:
     web, db = define("web"), define("db")
-    used(MINUTE, web, NOON, cpu=10)
-    used(MINUTE, web, NOON + 60, cpu=99)
-    used(MINUTE, db, NOON, cpu=99)
+    store_usage(MINUTE, web, NOON, cpu=10)
+    store_usage(MINUTE, web, NOON + 60, cpu=99)
+    store_usage(MINUTE, db, NOON, cpu=99)
     assert read(web, NOON, NOON + 60, 60)["cpu_percent"]["avg"] == [[NOON, 10.0]]
 
 
-def test_the_95th_percentile_comes_from_what_was_recorded() -> None:
+def test_the_95th_percentile_of_recorded_points() -> None:
     program = define()
     for number in range(60):
-        used(RAW, program, NOON + 10 * number, cpu=90 if number >= 54 else 10, memory=1_000_000)
+        store_usage(RAW, program, NOON + 10 * number, cpu=90 if number >= 54 else 10, memory=1_000_000)
     OpenPeriod.objects.create(host=this_host(), tier="raw", period=NOON)
     found = read(program, NOON, NOON + 600, 600, "p95")
     assert found["cpu_percent"]["p95"][0][1] == pytest.approx(90, rel=0.05)
-    assert found["memory_bytes"]["p95"] == [[NOON, 1_000_000]]  # held between lowest and highest
+    assert found["memory_bytes"]["p95"] == [[NOON, 1_000_000]]  # clamped to minimum and maximum
 
 
-def test_percentiles_of_coarse_rows_add_up() -> None:
+def test_percentiles_of_coarse_rows_merge_their_histograms() -> None:
     program = define()
     blob = histogram.encode({histogram.CPU.bin_of(1000): 54, histogram.CPU.bin_of(9000): 6})
-    steadily(TEN_MINUTES, program, [NOON, NOON + 600], cpu_histogram=blob, cpu_min=1000, cpu_max=9500)
+    store_usage_rows(TEN_MINUTES, program, [NOON, NOON + 600], cpu_histogram=blob, cpu_min=1000, cpu_max=9500)
     found = read(program, NOON, NOON + 1200, 1200, "p50,p95")
     assert found["cpu_percent"]["p50"][0][1] == pytest.approx(10, rel=0.05)
     assert found["cpu_percent"]["p95"][0][1] == pytest.approx(90, rel=0.05)
@@ -174,33 +176,33 @@ def test_percentiles_of_coarse_rows_add_up() -> None:
 def test_every_tier_gives_the_same_numbers(tier: Tier) -> None:
     program = define()
     start = MIDNIGHT - 40 * 86_400
-    steadily(tier, program, range(start, start + 3 * tier.width, tier.width), cpu=25, memory=4096)
-    chosen = series.choose(OF_PROGRAMS, ["cpu_percent", "memory_bytes"], ["avg", "p95"])
-    asked = series.Plan(start, start + 3 * tier.width, tier.width, tier)
-    found = series.series(Programs([program.pk]), asked, chosen, start)[program.pk]
+    store_usage_rows(tier, program, range(start, start + 3 * tier.width, tier.width), cpu=25, memory=4096)
+    selection = series.select_aggregates(PROGRAM_MEASURES, ["cpu_percent", "memory_bytes"], ["avg", "p95"])
+    plan = series.SeriesPlan(start, start + 3 * tier.width, tier.width, tier)
+    found = series.read_series(ProgramSource([program.pk]), plan, selection, start)[program.pk]
     expected = [[start + number * tier.width, 25.0] for number in range(3)]
     assert found["cpu_percent"] == {"avg": expected, "p95": expected}
 
 
-def test_many_programs_cost_as_many_queries_as_one(django_assert_num_queries: Any) -> None:
+def test_the_number_of_queries_does_not_grow_with_programs(django_assert_num_queries: Any) -> None:
     programs = [define(f"p{number}") for number in range(12)]
     for program in programs:
-        steadily(MINUTE, program, range(NOON, NOON + 600, 60))
-    chosen = series.choose(OF_PROGRAMS, ["cpu_percent"], ["avg", "last"])
-    asked = series.plan(NOON, NOON + 600, step=60, now=NOW)
+        store_usage_rows(MINUTE, program, range(NOON, NOON + 600, 60))
+    selection = series.select_aggregates(PROGRAM_MEASURES, ["cpu_percent"], ["avg", "last"])
+    plan = series.plan_series(NOON, NOON + 600, step=60, now=NOW)
     for ids in (None, [programs[0].pk], [program.pk for program in programs]):
-        with django_assert_num_queries(2):  # what is built, and the points
-            found = series.series(Programs(ids), asked, chosen, NOW)
+        with django_assert_num_queries(2):  # open periods, and the rows
+            found = series.read_series(ProgramSource(ids), plan, selection, NOW)
         assert set(found) == set(ids or [program.pk for program in programs])
 
 
-def test_many_periods_times_programs_are_read_as_one_stretch() -> None:
+def test_many_periods_and_programs_are_read_as_one_range() -> None:
     programs = [define(f"p{number}") for number in range(8)]
     for program in programs:
-        used(MINUTE, program, NOON)
+        store_usage(MINUTE, program, NOON)
     ids = [programs[0].pk, *range(10_000, 10_400)]
-    asked = series.plan(NOON - 24 * HOURS, NOON + 600, step=60, now=NOW)
-    found = series.series(Programs(ids), asked, {"cpu_percent": ["avg"]}, NOW)
+    plan = series.plan_series(NOON - 24 * HOURS, NOON + 600, step=60, now=NOW)
+    found = series.read_series(ProgramSource(ids), plan, {"cpu_percent": ["avg"]}, NOW)
     assert found == {programs[0].pk: {"cpu_percent": {"avg": [[NOON, 10.0]]}}}
 
 
@@ -209,21 +211,23 @@ def test_many_periods_times_programs_are_read_as_one_stretch() -> None:
 
 def test_a_host_has_gauges_and_rates() -> None:
     host = this_host()
-    host_used(host, RAW, NOON, cpu_percent=10, cpu_percent_max=15)
-    host_used(host, RAW, NOON + 10, cpu_percent=30, cpu_percent_max=40)
-    chosen = series.choose(OF_HOSTS, ["cpu_percent", "network_sent_bytes_per_second"], ["avg", "max"])
-    asked = series.plan(NOON, NOON + 60, step=60, now=NOW)
-    assert series.series(OneHost(host.pk), asked, chosen, NOW)[host.pk] == {
+    store_host_usage(host, RAW, NOON, cpu_percent=10, cpu_percent_max=15)
+    store_host_usage(host, RAW, NOON + 10, cpu_percent=30, cpu_percent_max=40)
+    selection = series.select_aggregates(
+        HOST_MEASURES, ["cpu_percent", "network_sent_bytes_per_second"], ["avg", "max"]
+    )
+    plan = series.plan_series(NOON, NOON + 60, step=60, now=NOW)
+    assert series.read_series(HostSource(host.pk), plan, selection, NOW)[host.pk] == {
         "cpu_percent": {"avg": [[NOON, 20.0]], "max": [[NOON, 40.0]]},
         "network_sent_bytes_per_second": {"avg": [[NOON, 400.0]]},
     }
 
 
-def test_a_host_is_read_finer_where_its_coarse_rows_end() -> None:
+def test_host_rows_not_rolled_up_yet_are_read_from_the_finer_tier() -> None:
     host = this_host()
-    host_used(host, MINUTE, NOON, cpu_percent=10)
+    store_host_usage(host, MINUTE, NOON, cpu_percent=10)
     for number in range(12):
-        host_used(host, RAW, NOON + 10 * number, cpu_percent=10 if number < 6 else 40)
-    asked = series.plan(NOON, NOON + 120, step=60, now=NOW)
-    found = series.series(OneHost(host.pk), asked, {"cpu_percent": ["avg"]}, NOW)
+        store_host_usage(host, RAW, NOON + 10 * number, cpu_percent=10 if number < 6 else 40)
+    plan = series.plan_series(NOON, NOON + 120, step=60, now=NOW)
+    found = series.read_series(HostSource(host.pk), plan, {"cpu_percent": ["avg"]}, NOW)
     assert found[host.pk]["cpu_percent"]["avg"] == [[NOON, 10.0], [NOON + 60, 40.0]]

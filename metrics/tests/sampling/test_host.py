@@ -1,4 +1,4 @@
-"""The machine's own use, against what psutil says about it."""
+"""Host usage, compared with psutil."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import psutil
 import pytest
 
 from metrics.models import HostUsage
-from metrics.sampling.host import HostMeter, merged_rows
+from metrics.sampling.host import HostMeter, merge_host_rows
 from metrics.tests.storage.test_recorder import host_row
 
 
-def test_the_first_look_has_nothing_to_compare_with() -> None:
+def test_the_first_read_returns_none() -> None:
     assert HostMeter().read() is None
 
 
-def test_a_row_says_what_the_machine_did_since_the_last_look(tmp_path: Path, settings: Any) -> None:
+def test_a_row_covers_the_time_since_the_previous_read(tmp_path: Path, settings: Any) -> None:
     settings.DATA_DIR = tmp_path
     meter = HostMeter()
     meter.read()
@@ -36,7 +36,7 @@ def test_a_row_says_what_the_machine_did_since_the_last_look(tmp_path: Path, set
     assert row.disk_total == psutil.disk_usage(str(tmp_path)).total
 
 
-def test_traffic_on_loopback_is_no_traffic() -> None:
+def test_loopback_traffic_is_not_counted() -> None:
     meter = HostMeter()
     meter.read()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -47,25 +47,25 @@ def test_traffic_on_loopback_is_no_traffic() -> None:
     assert row.network_sent_bytes < 5_000_000
 
 
-def test_rows_are_averaged_by_the_points_they_stand_for() -> None:
+def test_averages_are_weighted_by_the_points_in_each_row() -> None:
     three, one = host_row(20.0), host_row(60.0)
     three.count, three.load_1, one.load_1 = 3, None, 2.0
-    merged = merged_rows([three, one])
+    merged = merge_host_rows([three, one])
     assert merged is not None
     assert (merged.count, merged.cpu_percent, merged.cpu_percent_max, merged.cores) == (4, 30.0, 60.0, [30.0])
     assert (merged.load_1, merged.disk_read_bytes) == (2.0, 2)
 
 
-def test_a_machine_whose_cores_changed_is_merged_as_far_as_they_go() -> None:
+def test_rows_with_different_core_counts_keep_the_common_cores() -> None:
     one, two = host_row(10.0), host_row(20.0)
     two.cores = [20.0, 80.0]
-    merged = merged_rows([one, two])
+    merged = merge_host_rows([one, two])
     assert merged is not None
     assert merged.cores == [15.0]
 
 
-def test_no_rows_are_no_row() -> None:
-    assert merged_rows([]) is None
+def test_merging_no_rows_gives_none() -> None:
+    assert merge_host_rows([]) is None
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Ticks keep their distance from the first one, and say how late they were."""
+"""Ticks keep a fixed rate and report their lag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metrics.sampling.ticker import Rhythm
+from metrics.sampling.ticker import SamplingTicker
 
 
 class Clock:
@@ -23,31 +23,31 @@ def clock(settings: Any) -> Clock:
     return Clock()
 
 
-def tick(rhythm: Rhythm, clock: Clock, at: float, work: float = 0.1) -> None:
+def tick(ticker: SamplingTicker, clock: Clock, at: float, work: float = 0.1) -> None:
     clock.now = at
-    with rhythm.tick():
+    with ticker.tick():
         clock.now += work
 
 
-def test_small_delays_do_not_add_up(clock: Clock) -> None:
-    rhythm = Rhythm(clock)
+def test_small_delays_do_not_accumulate(clock: Clock) -> None:
+    ticker = SamplingTicker(clock)
     for _ in range(1000):
-        tick(rhythm, clock, rhythm.next_at + 0.03)
-    assert rhythm.next_at == 1000.0 + 2000.0
-    assert rhythm.missed == 0
+        tick(ticker, clock, ticker.next_at + 0.03)
+    assert ticker.next_at == 1000.0 + 2000.0
+    assert ticker.missed == 0
 
 
-def test_it_says_how_late_and_how_long_ticks_were(clock: Clock) -> None:
-    rhythm = Rhythm(clock)
-    tick(rhythm, clock, 1000.0)
-    tick(rhythm, clock, 1002.5, work=0.4)
-    tick(rhythm, clock, 1004.0)
-    assert (rhythm.ticks, rhythm.lag, rhythm.worst_lag) == (3, 0.0, 0.5)
-    assert rhythm.duration == pytest.approx(0.1)
+def test_it_reports_lag_and_duration(clock: Clock) -> None:
+    ticker = SamplingTicker(clock)
+    tick(ticker, clock, 1000.0)
+    tick(ticker, clock, 1002.5, work=0.4)
+    tick(ticker, clock, 1004.0)
+    assert (ticker.ticks, ticker.lag, ticker.worst_lag) == (3, 0.0, 0.5)
+    assert ticker.duration == pytest.approx(0.1)
 
 
-def test_missed_ticks_are_left_out_and_the_rhythm_stays(clock: Clock) -> None:
-    rhythm = Rhythm(clock)
-    tick(rhythm, clock, 1000.0, work=7.0)
-    tick(rhythm, clock, 1007.0)
-    assert (rhythm.missed, rhythm.next_at) == (2, 1008.0)
+def test_missed_ticks_are_skipped_and_the_schedule_stays(clock: Clock) -> None:
+    ticker = SamplingTicker(clock)
+    tick(ticker, clock, 1000.0, work=7.0)
+    tick(ticker, clock, 1007.0)
+    assert (ticker.missed, ticker.next_at) == (2, 1008.0)

@@ -1,4 +1,4 @@
-"""Rows as lines: all of them once, in a fixed shape, without keeping what was sent."""
+"""The export: every row once, in a fixed format, in constant memory."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from django.db import connection
 
 from metrics.models import ResourceUsageMinute
 from metrics.storage import export
-from metrics.storage.export import Csv, Gzip, JsonLines, Record, Selection
+from metrics.storage.export import CsvFormat, ExportRecord, ExportSelection, Gzip, JsonLinesFormat
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS
-from metrics.tests.history import NOON, steadily, used
+from metrics.tests.history import NOON, store_usage, store_usage_rows
 from programs.models import Program
 from programs.tests.api_rig import define
 
 pytestmark = pytest.mark.django_db
 
 
-def records(**options: Any) -> list[Record]:
-    selected = Selection(**{"tiers": [MINUTE], "start": 0, "end": NOON * 2, **options})
+def records(**options: Any) -> list[ExportRecord]:
+    selected = ExportSelection(**{"tiers": [MINUTE], "start": 0, "end": NOON * 2, **options})
     return [record for batch in export.batches(selected) for record in batch.records]
 
 
 def many_minutes(program: Program, count: int) -> None:
-    """Cloned by the database, since thousands of inserts would take longer than the test."""
-    used(MINUTE, program, NOON)
+    """Copies rows in SQL, because thousands of inserts would take longer than the test."""
+    store_usage(MINUTE, program, NOON)
     row = ResourceUsageMinute.objects.get()
     fields = [field.attname for field in row._meta.concrete_fields if field.name != "pk"]
     clones = []
@@ -51,9 +51,9 @@ def _remove_everything() -> int:
         connection.close()
 
 
-def test_a_row_has_the_shape_that_scripts_rely_on() -> None:
-    used(MINUTE, define("web"), NOON, cpu=12.5, memory=4096, cpu_min=100, cpu_max=5000, memory_max=8192)
-    (line,) = JsonLines().lines(records()).splitlines()
+def test_a_record_has_the_documented_fields() -> None:
+    store_usage(MINUTE, define("web"), NOON, cpu=12.5, memory=4096, cpu_min=100, cpu_max=5000, memory_max=8192)
+    (line,) = JsonLinesFormat().lines(records()).splitlines()
     assert json.loads(line) == {
         "program": "web",
         "timestamp": "2024-10-04T12:00:00Z",
@@ -68,16 +68,16 @@ def test_a_row_has_the_shape_that_scripts_rely_on() -> None:
     }
 
 
-def test_csv_has_the_same_columns_and_survives_strange_names() -> None:
+def test_csv_has_the_same_columns_and_escapes_names() -> None:
     for name in ('a, "b"', "=1+1", "한글"):
-        used(MINUTE, define(name), NOON)
-    text = (Csv().head() + Csv().lines(records())).decode()
+        store_usage(MINUTE, define(name), NOON)
+    text = (CsvFormat().head() + CsvFormat().lines(records())).decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert tuple(rows[0]) == export.FIELDS
     assert [row["program"] for row in rows] == ['a, "b"', "'=1+1", "한글"]
 
 
-def test_every_row_comes_once_across_batches() -> None:
+def test_every_row_is_exported_once_across_batches() -> None:
     program = define()
     many_minutes(program, 2 * export.BATCH + 7)
     for ids in (None, [program.pk]):
@@ -86,61 +86,61 @@ def test_every_row_comes_once_across_batches() -> None:
         assert stamps == sorted(stamps)
 
 
-def test_batches_hold_a_thousand_rows_at_most_and_say_how_far_they_are() -> None:
+def test_batches_have_at_most_a_thousand_rows_and_report_progress() -> None:
     program = define()
     many_minutes(program, 2 * export.BATCH)
-    found = list(export.batches(Selection([MINUTE], 0, NOON * 2, [program.pk])))
+    found = list(export.batches(ExportSelection([MINUTE], 0, NOON * 2, [program.pk])))
     assert max(len(batch.records) for batch in found) <= export.BATCH
     done = [batch.done for batch in found]
     assert done == sorted(done) and 0 < done[0] < done[-1] <= 1
 
 
-def test_it_is_filtered_by_program_range_and_tier() -> None:
+def test_an_export_is_filtered_by_program_range_and_tier() -> None:
     web, db = define("web"), define("db")
-    steadily(MINUTE, web, [NOON, NOON + 60, NOON + 120])
-    used(MINUTE, db, NOON)
-    used(HOUR, db, NOON)
+    store_usage_rows(MINUTE, web, [NOON, NOON + 60, NOON + 120])
+    store_usage(MINUTE, db, NOON)
+    store_usage(HOUR, db, NOON)
     assert len(records()) == 4
     assert [record[0] for record in records(ids=[db.pk])] == ["db"]
     assert len(records(start=NOON + 60, end=NOON + 120)) == 1
     assert [record[2] for record in records(tiers=TIERS, ids=[db.pk])] == ["minute", "hour"]
 
 
-def test_nothing_stored_and_an_empty_range_give_nothing() -> None:
+def test_an_empty_table_or_range_gives_nothing() -> None:
     assert records() == []
-    used(MINUTE, define(), NOON)
+    store_usage(MINUTE, define(), NOON)
     assert records(start=NOON + 1, end=NOON) == records(start=NOON * 3, end=NOON * 4) == []
 
 
-def test_rows_of_programs_that_are_gone_are_left_out() -> None:
-    used(MINUTE, 4711, NOON)
-    used(MINUTE, define("web"), NOON)
+def test_rows_of_removed_programs_are_left_out() -> None:
+    store_usage(MINUTE, 4711, NOON)
+    store_usage(MINUTE, define("web"), NOON)
     assert [record[0] for record in records()] == ["web"]
 
 
-def test_a_row_of_a_first_sample_has_no_average_of_cpu() -> None:
-    used(RAW, define(), NOON, covered_ms=0, cpu_ms=0)
+def test_a_first_sample_has_no_cpu_average() -> None:
+    store_usage(RAW, define(), NOON, covered_ms=0, cpu_ms=0)
     assert records(tiers=[RAW])[0][4] is None
 
 
 @pytest.mark.parametrize("text", ["", ",", "week", "minute,week", "RAW"])
 def test_an_unknown_tier_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
-        export.tiers_named(text)
+        export.parse_tiers(text)
 
 
-def test_gzip_holds_the_same_bytes() -> None:
+def test_gzip_contains_the_same_bytes() -> None:
     many_minutes(define(), 1500)
-    selected = Selection([MINUTE], 0, NOON * 2)
-    plain = b"".join(export.chunks(selected, JsonLines()))
-    packed = b"".join(export.chunks(selected, JsonLines(), Gzip()))
+    selected = ExportSelection([MINUTE], 0, NOON * 2)
+    plain = b"".join(export.chunks(selected, JsonLinesFormat()))
+    packed = b"".join(export.chunks(selected, JsonLinesFormat(), Gzip()))
     assert gzip.decompress(packed) == plain
     assert len(packed) < len(plain) / 5
 
 
-def test_memory_does_not_grow_with_the_length() -> None:
+def test_memory_does_not_grow_with_the_export() -> None:
     many_minutes(define(), 20 * export.BATCH)
-    pieces = export.chunks(Selection([MINUTE], 0, NOON * 2), JsonLines())
+    pieces = export.chunks(ExportSelection([MINUTE], 0, NOON * 2), JsonLinesFormat())
     tracemalloc.start()
     sent = sum(len(piece) for piece in islice(pieces, 6))
     early = tracemalloc.get_traced_memory()[1]
@@ -153,12 +153,28 @@ def test_memory_does_not_grow_with_the_length() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_reader_who_stops_holds_up_no_writer() -> None:
+def test_a_stalled_client_does_not_block_writers() -> None:
     program = define()
     many_minutes(program, 1200)
-    pieces = export.chunks(Selection([MINUTE], 0, NOON * 2), JsonLines())
+    pieces = export.chunks(ExportSelection([MINUTE], 0, NOON * 2), JsonLinesFormat())
     next(pieces), next(pieces)
     assert not connection.in_atomic_block
     with ThreadPoolExecutor(1) as other:
         assert other.submit(_remove_everything).result(timeout=60) > 0
-    assert list(pieces) == []
+    assert b"".join(pieces) == b""
+
+
+def test_an_absurd_range_is_skipped_where_nothing_is_stored() -> None:
+    program, centuries = define("web"), 16_000_000_000
+    store_usage_rows(RAW, program, [NOON, NOON + centuries])
+    selected = ExportSelection([RAW], 0, 1 << 40, [program.pk])
+    found = list(islice(export.batches(selected), 20))
+    assert [len(batch.records) for batch in found if batch.records] == [1, 1]
+    assert len(found) < 10
+
+
+def test_a_search_without_rows_can_be_stopped_between_batches() -> None:
+    # One program of two is exported: each part of the other's rows is a batch of its own.
+    many_minutes(define("other"), 20)
+    first = next(export.batches(ExportSelection([MINUTE], 0, NOON * 2, [define("web").pk])))
+    assert first.records == []

@@ -1,4 +1,4 @@
-"""Percentiles of long ranges, from a few bytes a row."""
+"""Histograms and the percentiles computed from them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections import Counter
 
 import pytest
 
-from metrics.storage.histogram import CPU, MEMORY, Counts, Scale, add, encode, percentiles
+from metrics.storage.histogram import CPU, MEMORY, Counts, HistogramScale, add, encode, percentiles
 
 
-def percentile(counts: Counts, share: float, scale: Scale) -> float | None:
+def percentile(counts: Counts, share: float, scale: HistogramScale) -> float | None:
     return next(iter(percentiles([encode(counts)], [share], scale)), None)
 
 
 @pytest.mark.parametrize(("scale", "lowest", "highest"), [(CPU, 10, 2_500_000), (MEMORY, 1 << 16, 1 << 43)])
-def test_a_percentile_is_within_four_percent_of_the_true_one(scale: Scale, lowest: int, highest: int) -> None:
+def test_a_percentile_is_within_four_percent_of_the_exact_one(
+    scale: HistogramScale, lowest: int, highest: int
+) -> None:
     dice = random.Random(1)
     values = sorted(dice.uniform(lowest, highest) ** dice.uniform(0.5, 1) + lowest for _ in range(5000))
     counts = Counter(scale.bin_of(value) for value in values)
@@ -24,7 +26,7 @@ def test_a_percentile_is_within_four_percent_of_the_true_one(scale: Scale, lowes
         assert percentile(counts, share, scale) == pytest.approx(true, rel=0.04)
 
 
-def test_histograms_add_up_to_that_of_all_values() -> None:
+def test_merged_histograms_equal_that_of_all_values() -> None:
     first, second = Counter({1: 2, 7: 1}), Counter({7: 5, 255: 1})
     counts: dict[int, int] = {}
     for stored in (encode(first), encode(second), b""):
@@ -32,7 +34,7 @@ def test_histograms_add_up_to_that_of_all_values() -> None:
     assert counts == first + second
 
 
-def test_percentiles_are_those_of_all_histograms_together() -> None:
+def test_percentiles_are_computed_over_all_histograms() -> None:
     dice = random.Random(2)
     parts = [Counter(dice.randint(0, 255) for _ in range(dice.randint(0, 50))) for _ in range(40)]
     whole = encode(sum(parts, Counter()))
@@ -40,11 +42,11 @@ def test_percentiles_are_those_of_all_histograms_together() -> None:
     assert percentiles(map(encode, parts), shares, MEMORY) == percentiles([whole], shares, MEMORY)
 
 
-def test_a_histogram_takes_four_bytes_for_each_bin_that_was_hit() -> None:
+def test_a_histogram_takes_four_bytes_per_non_empty_bin() -> None:
     assert len(encode(Counter(CPU.bin_of(100) for _ in range(8640)))) == 4
 
 
-def test_values_outside_the_scale_go_to_its_ends() -> None:
+def test_values_outside_the_scale_go_to_the_first_and_last_bin() -> None:
     assert CPU.bin_of(0) == CPU.bin_of(9) == 0
     assert MEMORY.bin_of(1 << 60) == 255
     assert percentile({0: 5}, 0.95, CPU) == 0.0

@@ -1,4 +1,4 @@
-"""The coarse tiers say what the points say, whatever happened while they were built."""
+"""Rolled-up rows equal the aggregated points, whatever interrupts the roll-up."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from metrics.storage import histogram, rollup, values
 from metrics.storage.histogram import CPU, MEMORY
 from metrics.storage.recorder import Recorder
 from metrics.storage.tiers import COARSER, DAY, HOUR, MINUTE, TEN_MINUTES, Tier
+from metrics.tests.fake_writer import Writer, programs, usage_sample
 from metrics.tests.storage.test_recorder import host_row
-from metrics.tests.writing import Writer, programs, used
 from programs.hosts import this_host
 from programs.models import Host
 
@@ -24,21 +24,21 @@ DAY_START = 20_800 * 86_400
 
 
 def make(writer: Writer) -> Recorder:
-    writer.waiting.clear()  # a killed agent takes what waits along
+    writer.waiting.clear()  # what a killed agent had queued is lost
     return Recorder(this_host().pk, writer.put_batch)
 
 
 def expected(tier: Tier, before: int) -> dict[tuple[int, int], dict[str, Any]]:
-    """What the rows of `tier` that end before that moment must be, straight from the points."""
+    """The rows of `tier` that end before `before`, computed from the points."""
     buckets: dict[tuple[int, int], list[ResourceUsage]] = {}
     for point in ResourceUsage.objects.order_by("timestamp"):
         bucket = point.timestamp - point.timestamp % tier.seconds
         if bucket + tier.seconds <= before:
             buckets.setdefault((point.program_id, bucket), []).append(point)
-    return {key: together(points) for key, points in buckets.items()}
+    return {key: merged(points) for key, points in buckets.items()}
 
 
-def together(points: list[ResourceUsage]) -> dict[str, Any]:
+def merged(points: list[ResourceUsage]) -> dict[str, Any]:
     def each(name: str) -> list[Any]:
         return [value for point in points if (value := getattr(point, name)) is not None]
 
@@ -81,13 +81,13 @@ def check(tiers: Iterable[Tier], now: int) -> None:
 
 
 def any_use(dice: random.Random, seconds: float = 10.0) -> Any:
-    return used(
+    return usage_sample(
         dice.choice([0.0, 3.0, dice.uniform(0, 200)]), dice.randrange(1, 1 << 33), seconds,
         open_files=dice.randrange(9), read_bytes=dice.choice([None, 5]) if seconds else None,
     )  # fmt: skip
 
 
-def test_the_end_of_a_day_makes_exact_tiers(writer: Writer, settings: Any) -> None:
+def test_all_tiers_are_exact_at_the_end_of_a_day(writer: Writer, settings: Any) -> None:
     settings.RECORD_SECONDS = 60
     dice, ids, target = random.Random(1), programs(2), make(writer)
     for minute in range(22 * 60 + 30, 25 * 60):
@@ -99,8 +99,8 @@ def test_the_end_of_a_day_makes_exact_tiers(writer: Writer, settings: Any) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(writer: Writer, seed: int) -> None:
-    """It dies between two transactions at random; what was committed must come out right in every tier."""
+def test_an_agent_killed_at_any_time_neither_loses_nor_duplicates(writer: Writer, seed: int) -> None:
+    # It dies between two random transactions; what was committed must be exact in every tier.
     dice, ids, target = random.Random(seed), programs(3), make(writer)
     now = DAY_START + 3600 * 5 - 600
     for _ in range(150):
@@ -120,7 +120,7 @@ def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(writer: Writer,
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_clock_changes_either_way_leave_the_tiers_exact(writer: Writer, seed: int) -> None:
+def test_clock_changes_leave_the_tiers_exact(writer: Writer, seed: int) -> None:
     dice, ids, target = random.Random(seed), programs(2), make(writer)
     now = latest = DAY_START + 7200
     for _ in range(200):
@@ -133,9 +133,9 @@ def test_clock_changes_either_way_leave_the_tiers_exact(writer: Writer, seed: in
     check([MINUTE, TEN_MINUTES, HOUR], latest + 3600)
 
 
-def test_a_transaction_that_fails_is_done_again(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_transaction_is_repeated(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     dice, ids, target = random.Random(1), programs(3), make(writer)
-    monkeypatch.setattr(rollup, "SLICE", 1)
+    monkeypatch.setattr(rollup, "SLICE_PROGRAMS", 1)
     write, failures = values.replace_rows, iter([True, False, True, False] * 5)
 
     def flaky(*arguments: Any) -> None:
@@ -156,16 +156,16 @@ def test_a_transaction_that_fails_is_done_again(writer: Writer, monkeypatch: pyt
     check([MINUTE], DAY_START + 130)
 
 
-def test_work_is_cut_into_slices(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollup, "SLICE", 2)
+def test_a_roll_up_is_done_in_slices(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollup, "SLICE_PROGRAMS", 2)
     ids, target = programs(5), make(writer)
-    target.add(DAY_START, DAY_START + 10, dict.fromkeys(ids, used()))
+    target.add(DAY_START, DAY_START + 10, dict.fromkeys(ids, usage_sample()))
     target.add(DAY_START + 60, DAY_START + 70, {})
     assert writer.drain() == 1 + 3
     assert ResourceUsageMinute.objects.count() == 5
 
 
-def test_a_minute_that_was_only_half_seen_is_read_from_the_table(writer: Writer) -> None:
+def test_a_partly_streamed_minute_is_read_from_the_table(writer: Writer) -> None:
     dice, ids = random.Random(1), programs(2)
     for number in range(6):
         target = make(writer)
@@ -176,12 +176,12 @@ def test_a_minute_that_was_only_half_seen_is_read_from_the_table(writer: Writer)
     check([MINUTE], DAY_START + 60)
 
 
-def test_an_agent_finishes_what_one_that_is_silent_left(writer: Writer) -> None:
+def test_an_agent_finishes_the_periods_of_a_host_without_heartbeat(writer: Writer) -> None:
     (program,) = programs()
     long_ago = timezone.now() - timedelta(hours=1)
-    silent = Host.objects.create(name="silent", heartbeat_at=long_ago, is_default=True)
-    target = Recorder(silent.pk, writer.put_batch)
-    target.add(DAY_START, DAY_START + 10, {program: used()})
+    lost = Host.objects.create(name="lost", heartbeat_at=long_ago, is_default=True)
+    target = Recorder(lost.pk, writer.put_batch)
+    target.add(DAY_START, DAY_START + 10, {program: usage_sample()})
     writer.drain()
     assert not ResourceUsageMinute.objects.exists()
     another = make(writer)
@@ -190,10 +190,10 @@ def test_an_agent_finishes_what_one_that_is_silent_left(writer: Writer) -> None:
     assert ResourceUsageMinute.objects.get().program_id == program
 
 
-def test_another_hosts_programs_are_left_to_its_agent(writer: Writer) -> None:
+def test_programs_of_another_host_are_left_to_its_agent(writer: Writer) -> None:
     (ours, theirs), target = programs(2), make(writer)
     other = Host.objects.create(name="other", heartbeat_at=timezone.now())
-    target.add(DAY_START, DAY_START + 10, {ours: used(), theirs: used()})
+    target.add(DAY_START, DAY_START + 10, {ours: usage_sample(), theirs: usage_sample()})
     writer.drain()
     program = ResourceUsage.objects.filter(program=theirs).get().program
     program.host = other
@@ -204,7 +204,7 @@ def test_another_hosts_programs_are_left_to_its_agent(writer: Writer) -> None:
     assert ResourceUsageMinute.objects.get().program_id == ours
 
 
-def test_the_host_goes_up_the_tiers_too(writer: Writer) -> None:
+def test_host_rows_are_rolled_up_too(writer: Writer) -> None:
     target = make(writer)
     for number, percent in enumerate([10.0, 20.0, 60.0]):
         target.add_host(DAY_START + 600 * number, host_row(percent), vitals=None)
@@ -216,9 +216,9 @@ def test_the_host_goes_up_the_tiers_too(writer: Writer) -> None:
     assert row.cores == [30.0]
 
 
-def test_the_coarsest_tier_needs_no_mark(writer: Writer) -> None:
+def test_the_coarsest_tier_has_no_open_periods(writer: Writer) -> None:
     (program,), target = programs(), make(writer)
-    target.add(DAY_START, DAY_START + 10, {program: used()})
+    target.add(DAY_START, DAY_START + 10, {program: usage_sample()})
     target.add(DAY_START + 86_400, DAY_START + 86_410, {})
     writer.drain()
     assert ResourceUsageDay.objects.get().timestamp == DAY_START

@@ -1,4 +1,4 @@
-"""Which rows to read for a range, so that each moment counts exactly once."""
+"""Segments: which tiers to read for a range, so that every second counts exactly once."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 
 from metrics.models import OpenPeriod
 from metrics.storage import tiers
-from metrics.storage.tiers import DAY, FOREVER, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, Segment
+from metrics.storage.tiers import DAY, FOREVER, HOUR, MINUTE, RAW, TEN_MINUTES, TIERS, TierSegment
 from programs.hosts import this_host
 
 MIDNIGHT = 20_000 * 86_400
 EVERYTHING = dict.fromkeys(TIERS, FOREVER)
 
 
-def test_the_rows_of_a_tier_are_the_periods_of_the_one_below() -> None:
+def test_the_row_width_of_a_tier_is_the_period_of_the_finer_one() -> None:
     for fine, coarse in tiers.COARSER.items():
         assert fine.period_seconds == coarse.seconds
 
 
-def test_periods_cover_a_range_from_its_first_to_its_last_moment() -> None:
+def test_periods_cover_a_range_from_its_first_to_its_last_second() -> None:
     assert list(RAW.periods(119, 241)) == [60, 120, 180, 240]
     assert list(RAW.periods(120, 240)) == [120, 180]
     assert list(HOUR.periods(MIDNIGHT + 5, MIDNIGHT + 6)) == [MIDNIGHT]
@@ -29,16 +29,16 @@ def test_periods_cover_a_range_from_its_first_to_its_last_moment() -> None:
 
 def test_a_range_of_whole_buckets_is_read_from_one_tier() -> None:
     end = MIDNIGHT + 7 * 86_400
-    assert tiers.segments(MIDNIGHT, end, HOUR, EVERYTHING, end) == [Segment(HOUR, MIDNIGHT, end)]
+    assert tiers.segments(MIDNIGHT, end, HOUR, EVERYTHING, end) == [TierSegment(HOUR, MIDNIGHT, end)]
 
 
-def test_ragged_edges_are_read_from_finer_tiers() -> None:
+def test_incomplete_buckets_at_the_edges_are_read_from_finer_tiers() -> None:
     start, end = MIDNIGHT - 3600 - 600, MIDNIGHT + 86_400 + 60
     assert tiers.segments(start, end, DAY, EVERYTHING, end) == [
-        Segment(TEN_MINUTES, start, start + 600),
-        Segment(HOUR, MIDNIGHT - 3600, MIDNIGHT),
-        Segment(DAY, MIDNIGHT, MIDNIGHT + 86_400),
-        Segment(MINUTE, MIDNIGHT + 86_400, end),
+        TierSegment(TEN_MINUTES, start, start + 600),
+        TierSegment(HOUR, MIDNIGHT - 3600, MIDNIGHT),
+        TierSegment(DAY, MIDNIGHT, MIDNIGHT + 86_400),
+        TierSegment(MINUTE, MIDNIGHT + 86_400, end),
     ]
 
 
@@ -53,30 +53,30 @@ def test_segments_join_without_gap_or_overlap(tier: tiers.Tier, start: int, end:
     assert all(s.start % s.tier.seconds == s.end % s.tier.seconds == 0 for s in found if s.tier is not RAW)
 
 
-def test_what_is_not_built_yet_is_read_from_the_tier_that_has_it() -> None:
+def test_buckets_not_rolled_up_yet_are_read_from_finer_tiers() -> None:
     now = MIDNIGHT + 4 * 3600 + 25 * 60 + 30
     marks = [("raw", now - 30), ("minute", now - 330), ("ten_minutes", now - 1530), ("hour", MIDNIGHT)]
     complete = tiers.complete_until(marks)
     assert tiers.segments(MIDNIGHT, now, HOUR, complete, now) == [
-        Segment(HOUR, MIDNIGHT, MIDNIGHT + 4 * 3600),
-        Segment(TEN_MINUTES, now - 1530, now - 330),
-        Segment(MINUTE, now - 330, now - 30),
-        Segment(RAW, now - 30, now),
+        TierSegment(HOUR, MIDNIGHT, MIDNIGHT + 4 * 3600),
+        TierSegment(TEN_MINUTES, now - 1530, now - 330),
+        TierSegment(MINUTE, now - 330, now - 30),
+        TierSegment(RAW, now - 30, now),
     ]
 
 
-def test_a_start_that_finer_tiers_have_forgotten_takes_the_whole_first_bucket(settings: Any) -> None:
+def test_a_start_older_than_the_finer_tier_takes_the_whole_first_bucket(settings: Any) -> None:
     settings.MINUTE_DAYS, settings.RAW_HOURS = 2, 1
     start, end = MIDNIGHT + 100, MIDNIGHT + 86_400 * 30
-    assert tiers.segments(start, end, HOUR, EVERYTHING, end)[0] == Segment(HOUR, MIDNIGHT, end)
+    assert tiers.segments(start, end, HOUR, EVERYTHING, end)[0] == TierSegment(HOUR, MIDNIGHT, end)
 
 
-def test_an_empty_range_needs_nothing() -> None:
+def test_an_empty_range_has_no_segments() -> None:
     assert tiers.segments(MIDNIGHT, MIDNIGHT, DAY, EVERYTHING, MIDNIGHT) == []
 
 
 @pytest.mark.django_db
-def test_completeness_follows_the_oldest_open_period() -> None:
+def test_a_tier_is_complete_up_to_the_oldest_open_period() -> None:
     host = this_host()
     assert tiers.complete_until()[DAY] == FOREVER
     OpenPeriod.objects.create(host=host, tier="minute", period=MIDNIGHT + 5400)

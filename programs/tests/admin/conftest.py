@@ -1,4 +1,4 @@
-"""People with roles before the admin, and programs in any state without an agent."""
+"""Clients with roles, and programs in any state without an agent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIST = "/admin/programs/program/"
 
 @pytest.fixture
 def visitor(db: None) -> Callable[..., Client]:
-    """`visitor(Role.READ)` is a browser of somebody with that role."""
+    """`visitor(Role.READ)` is the client of a user with that role."""
 
     def make(role: Role, **how: Any) -> Client:
         user = User.objects.create_user(f"{role}-person")
@@ -51,7 +51,7 @@ def viewer(visitor: Callable[..., Client]) -> Client:
 
 @pytest.fixture
 def host(db: None) -> Host:
-    """This host, with an agent that was heard just now."""
+    """This host, with a recent heartbeat."""
     host = hosts.this_host()
     host.heartbeat_at = timezone.now()
     host.save()

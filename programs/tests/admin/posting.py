@@ -1,4 +1,4 @@
-"""What a browser posts of a form."""
+"""The data that a browser posts for a form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from programs.forms import ProgramForm
 
 
 def filled(**changes: Any) -> dict[str, Any]:
-    """What is posted for a new program, with `changes`; None leaves a field out."""
+    """The data for a new program with `changes`; None removes a field."""
     posted = {**what_is_posted(ProgramForm()), "name": "web", "command": "sleep 60", **changes}
     return {name: value for name, value in posted.items() if value is not None}
 
 
 def what_is_posted(form: ProgramForm) -> dict[str, str]:
-    """The names and values that a browser would send back of the rendered form, untouched."""
+    """The names and values of the rendered, unchanged form."""
     reader = Reader()
     reader.feed("".join(str(form[name]) for name in form.fields))
     return reader.posted

@@ -18,7 +18,7 @@ PAGE = LIST + "adopt/"
 
 @pytest.fixture
 def stray() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that nobody looks after."""
+    """A process that is not supervised."""
     with subprocess.Popen(["/bin/sh", "-c", "exec sleep 4321"], start_new_session=True) as process:
         yield process
         process.kill()
@@ -43,9 +43,7 @@ def test_it_suggests_a_name(command: str, name: str) -> None:
     assert suggested_name(candidate(command)) == name
 
 
-def test_an_administrator_adopts_a_process_that_goes_on(
-    admin: Client, host: Host, stray: subprocess.Popen[bytes]
-) -> None:
+def test_an_adopted_process_keeps_running(admin: Client, host: Host, stray: subprocess.Popen[bytes]) -> None:
     page = admin.get(f"{PAGE}{stray.pid}/").content.decode()
     assert "sleep 4321" in page
     answer = admin.post(f"{PAGE}{stray.pid}/", {"name": "sleeper", "restart_policy": "always"})
@@ -56,7 +54,7 @@ def test_an_administrator_adopts_a_process_that_goes_on(
     assert stray.poll() is None
 
 
-def test_a_refused_name_is_told_at_the_name_and_nothing_is_made(
+def test_an_invalid_name_is_reported_and_creates_nothing(
     admin: Client, program: MakeProgram, stray: subprocess.Popen[bytes]
 ) -> None:
     program("web")
@@ -75,11 +73,13 @@ def test_the_list_can_be_searched(admin: Client, host: Host, stray: subprocess.P
     assert found("no such process anywhere") == set()
 
 
-def test_a_process_that_has_ended_is_not_found(admin: Client, host: Host) -> None:
+def test_an_exited_process_is_not_found(admin: Client, host: Host) -> None:
     assert admin.get(f"{PAGE}999999999/").status_code == 404
 
 
-def test_others_see_no_command_lines(operator: Client, viewer: Client, stray: subprocess.Popen[bytes]) -> None:
+def test_only_administrators_see_command_lines(
+    operator: Client, viewer: Client, stray: subprocess.Popen[bytes]
+) -> None:
     for client in (operator, viewer):
         assert client.get(PAGE).status_code == 403
         assert client.post(f"{PAGE}{stray.pid}/", {"name": "x", "restart_policy": "never"}).status_code == 403

@@ -1,4 +1,4 @@
-"""Numbers, values and warnings as people read them."""
+"""Texts of numbers, values, events and warnings in the admin."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from programs.admin.event_text import event_text
 from programs.admin.history import value_text
 from programs.events import TYPES
-from programs.formatting import bytes_text, duration_text, ending_text, percent_text
-from programs.forms import cautions
+from programs.formatting import bytes_text, duration_text, exit_text, percent_text
+from programs.forms import definition_warnings
 from programs.models import Program, ProgramEvent
 
 
@@ -48,7 +48,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_no_event_is_without_words(type_: str) -> None:
+def test_every_event_type_has_a_text(type_: str) -> None:
     text = event_text(ProgramEvent(type=type_, program_name="web" if type_.startswith("program.") else ""))
     assert text not in ("", type_)
     assert "None" not in text
@@ -57,23 +57,27 @@ def test_no_event_is_without_words(type_: str) -> None:
 @pytest.mark.parametrize(
     ("type_", "data", "text"),
     [
-        ("agent.started", {"host": "nas", "adopted": 2}, "The agent on nas started; 2 programs went on running"),
-        ("agent.lost", {"host": "nas", "silent_seconds": 30.0}, "The agent on nas is silent for 30 s"),
-        ("webhook.disabled", {"webhook": "ops", "reason": "410"}, "Webhook ops was switched off: 410"),
-        ("webhook.test", {"webhook": "ops"}, "This is a test of the webhook ops"),
+        ("agent.started", {"host": "nas", "adopted": 2}, "The agent on nas started; 2 programs kept running"),
+        (
+            "agent.lost",
+            {"host": "nas", "silent_seconds": 30.0},
+            "The agent on nas sends no heartbeat; the last one was 30 s ago",
+        ),
+        ("webhook.disabled", {"webhook": "ops", "reason": "410"}, "Webhook ops was disabled: 410"),
+        ("webhook.test", {"webhook": "ops"}, "Test message of webhook ops"),
         ("program.created", {}, "web was created"),
         ("program.adopted", {"pid": 7}, "process 7"),
         ("program.scaled", {"from": 1, "to": 3}, "1 → 3"),
         ("program.healthy", {"detail": "answered 200"}, "answered 200"),
     ],
 )
-def test_an_event_is_told_in_few_words(type_: str, data: dict[str, Any], text: str) -> None:
+def test_the_text_of_an_event_is_short(type_: str, data: dict[str, Any], text: str) -> None:
     assert event_text(ProgramEvent(type=type_, program_name="web", data=data)) == text
 
 
-def test_percentages_and_endings() -> None:
+def test_percentages_and_exits() -> None:
     assert (percent_text(3.14159), percent_text(412.5)) == ("3.1 %", "412 %")
-    assert (ending_text(3, None), ending_text(None, "SIGKILL"), ending_text(None, None)) == (
+    assert (exit_text(3, None), exit_text(None, "SIGKILL"), exit_text(None, None)) == (
         "exit code 3",
         "ended by SIGKILL",
         "",
@@ -115,31 +119,33 @@ def test_values_of_a_definition(value: Any, text: str) -> None:
         ({"command": "sleep 1 | cat", "shell": True}, None),
         ({"command": "sleep 100 &", "shell": True}, "ends with"),
         ({"command": "a && b &&", "shell": True}, None),
-        ({"command": "sleep \u201c1\u201d"}, "easily mistaken"),
-        ({"command": "sleep\u00a01", "shell": True}, "easily mistaken"),
+        ({"command": "sleep \u201c1\u201d"}, "looks like another"),
+        ({"command": "sleep\u00a01", "shell": True}, "looks like another"),
         ({"command": "'unclosed"}, None),
-        ({"command": "run-{instance}"}, "“run-0” is not found"),
+        ({"command": "run-{instance}"}, "“run-0” was not found"),
     ],
 )
-def test_cautions_about_commands(fields: dict[str, Any], words: str | None) -> None:
-    said = cautions(Program(name="x", **fields)).get("command", [])
+def test_warnings_about_commands(fields: dict[str, Any], words: str | None) -> None:
+    said = definition_warnings(Program(name="x", **fields)).get("command", [])
     assert (words in " ".join(said)) if words else said == []
 
 
 @pytest.mark.django_db
-def test_a_caution_looks_where_the_program_would(tmp_path: Path) -> None:
+def test_warnings_use_the_folder_and_path_of_the_program(tmp_path: Path) -> None:
     script = tmp_path / "run.sh"
     script.write_text("#!/bin/sh\n")
     one = Program(name="x", command="./run.sh", working_directory=str(tmp_path))
-    assert "not found" in str(cautions(one))
+    assert "not found" in str(definition_warnings(one))
     script.chmod(0o755)
-    assert "command" not in cautions(one)
+    assert "command" not in definition_warnings(one)
     path = Program(name="x", command="run.sh", environment=[{"name": "PATH", "value": str(tmp_path)}])
-    assert "command" not in cautions(path)
+    assert "command" not in definition_warnings(path)
 
 
 @pytest.mark.django_db
-def test_running_as_root_and_restarting_for_ever_are_pointed_out() -> None:
-    found = cautions(Program(name="x", command="sleep 1", user="root", restart_policy="always", max_restarts=0))
+def test_running_as_root_and_restarting_for_ever_cause_warnings() -> None:
+    found = definition_warnings(
+        Program(name="x", command="sleep 1", user="root", restart_policy="always", max_restarts=0)
+    )
     assert "as root" in found["user"][0]
-    assert "for ever" in found["restart_policy"][0]
+    assert "without end" in found["restart_policy"][0]

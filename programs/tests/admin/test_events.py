@@ -46,7 +46,7 @@ def types(client: Client, query: str) -> list[str]:
     return [event.type for event in client.get(EVENTS + query).context["cl"].result_list]
 
 
-def test_events_tell_in_words_what_happened(viewer: Client, program: MakeProgram) -> None:
+def test_events_are_shown_as_text(viewer: Client, program: MakeProgram) -> None:
     web = program("web")
     services.save_definition({"command": "sleep 61"}, program=web, actor="alice")
     happened("program.crashed", web, data={"meaning": "exit code <3>", "uptime_seconds": 75})
@@ -61,7 +61,7 @@ def test_events_tell_in_words_what_happened(viewer: Client, program: MakeProgram
     for wanted in (
         "exit code &lt;3&gt; (after 1m 15s)",
         "say &lt;hi&gt;",
-        "signal:TERM, after 0.2 s, its tree was killed",
+        "signal:TERM, after 0.2 s, its process tree was killed",
         "http http://127.0.0.1:1/: connection refused",
         "Command",
         "leak: Memory 2.0 MB (above 1.0 MB)",
@@ -70,7 +70,7 @@ def test_events_tell_in_words_what_happened(viewer: Client, program: MakeProgram
         assert wanted in text
 
 
-def test_events_are_found_by_type_severity_program_and_time(viewer: Client, program: MakeProgram) -> None:
+def test_events_can_be_filtered_by_type_severity_program_and_time(viewer: Client, program: MakeProgram) -> None:
     web, other = program("web"), program("other")
     happened("program.fatal", web)
     happened("program.fatal", other, at=timezone.now() - timedelta(days=3))
@@ -85,9 +85,7 @@ def test_events_are_found_by_type_severity_program_and_time(viewer: Client, prog
 @pytest.mark.parametrize(
     "query", ["?program=x", "?program=²", "?program=" + "9" * 5000, "?type=%27", "?p=99", "?since=%01", "?e=1"]
 )
-def test_nonsense_in_the_address_finds_nothing_worse_than_nothing(
-    viewer: Client, program: MakeProgram, query: str
-) -> None:
+def test_invalid_parameters_cause_no_error(viewer: Client, program: MakeProgram, query: str) -> None:
     program("web")
     assert viewer.get(EVENTS + query).status_code in (200, 302)
 
@@ -109,7 +107,7 @@ def test_an_event_of_a_removed_program_keeps_its_name(viewer: Client, program: M
     assert "web" in viewer.get(EVENTS).content.decode()
 
 
-def test_nobody_edits_records(admin: Client, program: MakeProgram) -> None:
+def test_events_incidents_and_hosts_are_read_only(admin: Client, program: MakeProgram) -> None:
     incident = crashed(program("web"))
     addresses = {EVENTS: incident.event.pk, INCIDENTS: incident.pk, HOSTS: Host.objects.get().pk}
     for address, pk in addresses.items():
@@ -120,7 +118,7 @@ def test_nobody_edits_records(admin: Client, program: MakeProgram) -> None:
     assert Incident.objects.get().meaning == "killed by <SIGSEGV>"
 
 
-def test_an_incident_explains_why_it_stopped(viewer: Client, program: MakeProgram) -> None:
+def test_an_incident_shows_log_changes_and_metrics(viewer: Client, program: MakeProgram) -> None:
     web = program("web")
     change = {"number": 2, "actor": "alice", "at": timezone.now().isoformat(), "changes": {"command": ["a", "b"]}}
     crashed(web)
@@ -141,23 +139,23 @@ def test_an_incident_explains_why_it_stopped(viewer: Client, program: MakeProgra
         assert wanted in text
 
 
-def test_an_incident_says_what_was_used_before_it(viewer: Client, program: MakeProgram) -> None:
+def test_an_incident_summarises_the_metrics_before_it(viewer: Client, program: MakeProgram) -> None:
     series = {
         "cpu_percent": [[1795670410, 0.5], [1795670420, 88.5], [1795670430, 3.0]],
         "memory_bytes": [[1795670410, 12_001_280], [1795670420, 12_582_912]],
     }
     one = crashed(program("web"), metrics_before=series)
     text = viewer.get(f"{INCIDENTS}{one.pk}/change/").content.decode()
-    assert "<dd>88.5 % at most, 3.0 % at last</dd>" in text
-    assert "<dd>12.0 MB at most, 12.0 MB at last</dd>" in text
+    assert "<dd>max 88.5 %, last 3.0 %</dd>" in text
+    assert "<dd>max 12.0 MB, last 12.0 MB</dd>" in text
     assert "1795670410" not in text
 
 
-def test_an_incident_that_is_gone_is_not_found(viewer: Client, db: None) -> None:
+def test_a_missing_incident_is_not_found(viewer: Client, db: None) -> None:
     assert viewer.get(f"{INCIDENTS}1/change/").status_code == 302
 
 
-def test_hosts_tell_whose_agent_is_silent(viewer: Client, host: Host) -> None:
+def test_hosts_show_which_agents_are_alive(viewer: Client, host: Host) -> None:
     Host.objects.create(name="far", heartbeat_at=timezone.now() - timedelta(hours=1))
     Host.objects.create(name="new")
     text = viewer.get(HOSTS).content.decode()

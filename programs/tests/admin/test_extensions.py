@@ -1,4 +1,4 @@
-"""What other apps add to the pages of programs; here by a test instead of an app."""
+"""Columns and panels that other apps add to the pages of programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Letters:
         return f"{program.name} has {found} letters"
 
 
-def test_a_column_stands_where_it_asked_to_and_shows_what_it_loaded(
+def test_an_added_column_has_its_place_and_its_data(
     viewer: Client, program: MakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extensions, "columns", [Letters()])
@@ -39,7 +39,7 @@ def test_a_column_stands_where_it_asked_to_and_shows_what_it_loaded(
     assert "monitor/letters.js" in text
 
 
-def test_a_panel_stands_on_the_page_of_each_program(
+def test_an_added_panel_is_on_the_page_of_a_program(
     viewer: Client, program: MakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extensions, "panels", ["admin/programs/program/restart_now.html"])
@@ -47,7 +47,7 @@ def test_a_panel_stands_on_the_page_of_each_program(
     assert f'formaction="{LIST}{web.pk}/restart/"' in viewer.get(f"{LIST}{web.pk}/change/").content.decode()
 
 
-def test_without_any_the_page_is_there_all_the_same(
+def test_pages_work_without_extensions(
     viewer: Client, program: MakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extensions, "panels", [])

@@ -19,7 +19,9 @@ def names(client: Client, query: str = "") -> list[str]:
     return [row.name for row in client.get(LIST + query).context["cl"].result_list]
 
 
-def test_it_asks_the_database_as_often_for_100_programs_as_for_5(admin: Client, program: MakeProgram) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_programs(
+    admin: Client, program: MakeProgram
+) -> None:
     for number in range(5):
         program(f"p{number}", State.RUNNING, tags=["a"])
     admin.get(LIST)
@@ -35,7 +37,7 @@ def test_it_asks_the_database_as_often_for_100_programs_as_for_5(admin: Client, 
     assert len(few) == len(many) <= 15
 
 
-def test_a_row_shows_what_the_program_does_and_why_it_is_not_fine(admin: Client, program: MakeProgram) -> None:
+def test_a_row_shows_the_status_and_the_reason_of_a_problem(admin: Client, program: MakeProgram) -> None:
     program(
         "web", State.RUNNING, cpu_percent=12.34, memory_bytes=1536 * 1024, restarts=3, description="<b>shop</b>"
     )
@@ -71,14 +73,14 @@ def test_filters_and_search_find(admin: Client, program: MakeProgram, query: str
     assert names(admin, query) == found
 
 
-def test_programs_of_a_silent_host_are_unknown(admin: Client, program: MakeProgram, host: Host) -> None:
+def test_programs_of_a_lost_agent_are_unknown(admin: Client, program: MakeProgram, host: Host) -> None:
     program("web", State.RUNNING)
     Host.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     assert names(admin, "?state=unknown") == ["web"]
     assert names(admin, "?state=running") == []
     text = admin.get(LIST).content.decode()
     assert 'data-state="unknown"' in text
-    assert "the agent of testhost is silent" in text
+    assert "the agent of testhost sends no heartbeat" in text
 
 
 def test_it_sorts_by_what_the_processes_use(admin: Client, program: MakeProgram) -> None:
@@ -95,7 +97,7 @@ def test_it_counts_programs_by_state(admin: Client, program: MakeProgram) -> Non
     assert (counts[State.RUNNING], counts[State.FATAL], counts[State.STOPPED]) == (2, 1, 0)
 
 
-def test_a_viewer_sees_the_list_and_nothing_to_press(viewer: Client, program: MakeProgram) -> None:
+def test_a_viewer_sees_no_buttons(viewer: Client, program: MakeProgram) -> None:
     program("web", State.RUNNING)
     text = viewer.get(LIST).content.decode()
     assert "web" in text
@@ -103,7 +105,7 @@ def test_a_viewer_sees_the_list_and_nothing_to_press(viewer: Client, program: Ma
         assert forbidden not in text
 
 
-def test_an_operator_sees_buttons_but_may_not_define(operator: Client, program: MakeProgram) -> None:
+def test_an_operator_sees_buttons_but_cannot_add_programs(operator: Client, program: MakeProgram) -> None:
     program("web", State.RUNNING)
     text = operator.get(LIST).content.decode()
     assert "/stop/" in text
@@ -111,7 +113,7 @@ def test_an_operator_sees_buttons_but_may_not_define(operator: Client, program: 
     assert "delete_selected" not in text
 
 
-def test_only_verbs_that_make_sense_can_be_pressed(operator: Client, program: MakeProgram) -> None:
+def test_impossible_actions_are_disabled(operator: Client, program: MakeProgram) -> None:
     web = program("web", State.RUNNING)
     page = operator.get(LIST).content.decode()
     start = page.split(f'formaction="{LIST}{web.pk}/start/"')[1].split(">")[0]
@@ -120,6 +122,6 @@ def test_only_verbs_that_make_sense_can_be_pressed(operator: Client, program: Ma
     assert "disabled" not in stop
 
 
-def test_an_empty_list_says_how_to_begin(admin: Client, viewer: Client, host: Host) -> None:
+def test_an_empty_list_explains_how_to_start(admin: Client, viewer: Client, host: Host) -> None:
     assert f'href="{LIST}adopt/"' in admin.get(LIST).content.decode().split("No programs yet")[1]
     assert "An administrator can add the first program." in viewer.get(LIST).content.decode()

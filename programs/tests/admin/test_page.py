@@ -24,14 +24,16 @@ def page(client: Client, pk: int, name: str = "change", **query: Any) -> str:
     return answer.content.decode()
 
 
-def test_it_shows_the_figures_the_processes_and_why_it_ended(admin: Client, program: MakeProgram) -> None:
+def test_it_shows_status_processes_and_exit(admin: Client, program: MakeProgram) -> None:
     web = program("web", State.FATAL, reason="gave up", exit_signal="SIGSEGV", restarts=7)
     text = page(admin, web.pk)
     for wanted in ('data-state="fatal"', "gave up", "ended by SIGSEGV", "program.created", 'data-live="uptime"'):
         assert wanted in text
 
 
-def test_it_asks_as_often_for_50_processes_as_for_1(admin: Client, program: MakeProgram) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_processes(
+    admin: Client, program: MakeProgram
+) -> None:
     web = program("web", State.RUNNING, instances_max=50)
     page(admin, web.pk)
     with CaptureQueriesContext(connection) as one:
@@ -44,7 +46,7 @@ def test_it_asks_as_often_for_50_processes_as_for_1(admin: Client, program: Make
 
 
 @pytest.mark.parametrize(("stdin", "has_console"), [("console", True), ("null", False)])
-def test_the_console_is_for_programs_that_have_one(
+def test_only_programs_with_a_console_show_it(
     operator: Client, viewer: Client, program: MakeProgram, stdin: str, has_console: bool
 ) -> None:
     web = program("web", State.RUNNING, stdin=stdin)
@@ -52,7 +54,7 @@ def test_the_console_is_for_programs_that_have_one(
     assert "data-console" not in page(viewer, web.pk)
 
 
-def test_it_says_what_waits_for_a_restart_until_there_was_one(operator: Client, program: MakeProgram) -> None:
+def test_changes_pending_a_restart_are_listed(operator: Client, program: MakeProgram) -> None:
     web = program("web", State.RUNNING)
     services.save_definition({"command": "sleep 61", "tags": ["x"]}, program=web, actor="test")
     assert "Changed since the last start: Command." in page(operator, web.pk)
@@ -60,7 +62,7 @@ def test_it_says_what_waits_for_a_restart_until_there_was_one(operator: Client, 
     assert "next restart" not in page(operator, web.pk)
 
 
-def test_a_viewer_reads_everything_but_secrets_and_presses_nothing(viewer: Client, program: MakeProgram) -> None:
+def test_a_viewer_sees_no_secrets_and_no_buttons(viewer: Client, program: MakeProgram) -> None:
     hidden = [{"name": "TOKEN", "value": "s3cret", "secret": True}, {"name": "MODE", "value": "prod"}]
     web = program("web", State.RUNNING, environment=hidden, probes=[{"kind": "tcp", "target": "127.0.0.1:1"}])
     text = page(viewer, web.pk)
@@ -71,7 +73,7 @@ def test_a_viewer_reads_everything_but_secrets_and_presses_nothing(viewer: Clien
         assert forbidden not in text
 
 
-def test_the_history_says_who_changed_what(viewer: Client, program: MakeProgram) -> None:
+def test_the_history_shows_who_changed_what(viewer: Client, program: MakeProgram) -> None:
     web = program("web", environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
     changes: dict[str, Any] = {"command": "sleep <61>", "autostart": False, "depends_on": []}
     changes["environment"] = [{"name": "TOKEN", "value": "n3wer", "secret": True}]
@@ -93,14 +95,14 @@ def test_the_history_says_who_changed_what(viewer: Client, program: MakeProgram)
 
 @pytest.mark.parametrize("name", ["change", "history", "activity"])
 def test_an_account_that_has_lost_its_role_sees_nothing(program: MakeProgram, name: str) -> None:
-    """Its group may have lost the right while the account kept the entry to the admin site."""
+    """The account can still enter the admin site, but its group has lost the permission."""
     web = program("web")
     client = Client()
     client.force_login(User.objects.create_user("former", is_staff=True))
     assert client.get(f"{LIST}{web.pk}/{name}/").status_code == 403
 
 
-def test_the_history_comes_in_pages(admin: Client, program: MakeProgram) -> None:
+def test_the_history_is_paginated(admin: Client, program: MakeProgram) -> None:
     web = program("web")
     for number in range(30):
         services.save_definition({"description": f"text {number}"}, program=web, actor="test")
@@ -110,7 +112,7 @@ def test_the_history_comes_in_pages(admin: Client, program: MakeProgram) -> None
     assert "Created." in second
 
 
-def test_the_activity_can_be_fetched_alone(viewer: Client, program: MakeProgram) -> None:
+def test_the_activity_can_be_fetched_separately(viewer: Client, program: MakeProgram) -> None:
     web = program("web")
     text = page(viewer, web.pk, "activity")
     assert "program.created" in text
@@ -118,7 +120,7 @@ def test_the_activity_can_be_fetched_alone(viewer: Client, program: MakeProgram)
 
 
 @pytest.mark.parametrize("name", ["change", "history", "activity"])
-def test_a_program_that_is_gone_has_no_page(admin: Client, program: MakeProgram, name: str) -> None:
+def test_a_removed_program_has_no_page(admin: Client, program: MakeProgram, name: str) -> None:
     web = program("web")
     services.remove(web, actor="test")
     assert admin.get(f"{LIST}{web.pk}/{name}/").status_code in (302, 404)
@@ -126,20 +128,20 @@ def test_a_program_that_is_gone_has_no_page(admin: Client, program: MakeProgram,
 
 
 @pytest.mark.parametrize("name", ["change", "history", "activity"])
-def test_a_stranger_sees_no_page(client: Client, program: MakeProgram, name: str) -> None:
+def test_an_anonymous_user_is_sent_to_the_login(client: Client, program: MakeProgram, name: str) -> None:
     answer = client.get(f"{LIST}{program().pk}/{name}/")
     assert answer.headers["Location"].startswith("/admin/login/")
 
 
 def crumbs(text: str) -> list[str]:
-    """The path at the top of a page, without the arrows between."""
+    """The breadcrumbs of a page."""
     found = re.findall(
         r'<(?:a href="[^"]*"|span)\s+class="[^"]*align-middle[^"]*tracking-tight"\s*>([^<]+)</', text
     )
     return [html.unescape(each).strip() for each in found]
 
 
-def test_the_path_calls_a_program_by_its_name_and_no_area_twice(admin: Client, program: MakeProgram) -> None:
+def test_the_breadcrumbs_name_the_program_and_no_section_twice(admin: Client, program: MakeProgram) -> None:
     redis = program("redis")
     assert crumbs(page(admin, redis.pk)) == ["Programs", "redis"]
     assert crumbs(admin.get(LIST).content.decode()) == ["Programs"]

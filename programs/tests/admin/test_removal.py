@@ -13,7 +13,9 @@ from programs.states import State
 from .conftest import LIST, MakeProgram
 
 
-def test_deleting_asks_first_and_then_leaves_the_rest_to_the_agent(admin: Client, program: MakeProgram) -> None:
+def test_deleting_asks_for_confirmation_and_leaves_the_rest_to_the_agent(
+    admin: Client, program: MakeProgram
+) -> None:
     web = program("web", State.RUNNING)
     page = admin.get(f"{LIST}{web.pk}/delete/")
     assert "web" in page.content.decode()
@@ -24,19 +26,17 @@ def test_deleting_asks_first_and_then_leaves_the_rest_to_the_agent(admin: Client
     assert ProgramEvent.objects.filter(type="program.removed", actor="admin-person").exists()
 
 
-def test_a_program_that_others_need_stays(admin: Client, program: MakeProgram) -> None:
+def test_a_program_with_dependents_cannot_be_deleted(admin: Client, program: MakeProgram) -> None:
     db = program("db")
     program("web", depends_on=[{"program": "db"}])
     page = admin.get(f"{LIST}{db.pk}/delete/").content.decode()
-    assert "web needs db" in page
+    assert "web depends on db" in page
     assert 'name="post"' not in page
     admin.post(f"{LIST}{db.pk}/delete/", {"post": "yes"})
     assert Program.objects.count() == 2
 
 
-def test_somebody_who_came_to_need_it_meanwhile_is_named(
-    admin: Client, program: MakeProgram, monkeypatch: Any
-) -> None:
+def test_a_new_dependent_is_named_in_the_error(admin: Client, program: MakeProgram, monkeypatch: Any) -> None:
     db = program("db")
 
     def refuse(program: Program, *, actor: str) -> None:
@@ -48,12 +48,12 @@ def test_somebody_who_came_to_need_it_meanwhile_is_named(
     assert "db is needed by web." in [str(message) for message in get_messages(answer.wsgi_request)]
 
 
-def test_programs_that_need_each_other_can_go_together(admin: Client, program: MakeProgram) -> None:
+def test_programs_that_depend_on_each_other_can_be_deleted_together(admin: Client, program: MakeProgram) -> None:
     a, b, c = program("a"), program("b"), program("c")
     services.save_definition({"depends_on": [{"program": "a"}]}, program=b, actor="test")
     services.save_definition({"depends_on": [{"program": "b"}, {"program": "a"}]}, program=c, actor="test")
     form = {"action": "delete_selected", "_selected_action": [a.pk, b.pk, c.pk]}
-    assert "a: it is stopped first" in admin.post(LIST, form).content.decode()
+    assert "a (is stopped first" in admin.post(LIST, form).content.decode()
     admin.post(LIST, {**form, "post": "yes"})
     assert not Program.objects.exists()
 

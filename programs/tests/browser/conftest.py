@@ -1,4 +1,4 @@
-"""Chromium before a running monitor. It lives for one module: its event loop must be gone after."""
+"""Chromium with a running monitor. Both live for one module, because later tests need their own event loop."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def passes() -> dict[str, Any]:
-    """Cookies of those who have logged in."""
+    """Cookies by role, so that each role logs in once."""
     return {}
 
 
 @pytest.fixture
 def visit(stack: Stack, chromium: Browser, passes: dict[str, Any]) -> Iterator[Visit]:
-    """`visit("operate", "/admin/…")`: a page as seen by somebody with that role. It may not report any error."""
+    """`visit("operate", "/admin/…")` opens a page with that role; the test fails if the page reports errors."""
     complaints: list[str] = []
     contexts = []
     expect.set_options(timeout=60_000)

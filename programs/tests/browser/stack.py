@@ -1,4 +1,4 @@
-"""A whole monitor in a folder of its own: real agent, real web server, real programs."""
+"""A complete monitor in a temporary folder, with agent, web server and programs."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Stack:
         wait_for(lambda: self.sql("SELECT count(*) FROM programs_process WHERE state = 'running'") == [(2,)])
 
     def start_web(self, port: int) -> None:
-        endpoint = f"tcp:port={port}:interface=127.0.0.1"
-        self._parts["web"] = self._popen("-m", "daphne", "-e", endpoint, "monitor_site.asgi:application")
+        self._parts["web"] = self._popen(
+            str(settings.BASE_DIR / "manage.py"), "web", "--bind", f"127.0.0.1:{port}"
+        )
         self.port = port
         wait_for(lambda: is_listening(port))
 
     def kill_web(self) -> None:
-        """Ends it the hard way."""
         self._parts["web"].kill()
         self._parts.pop("web").communicate()
 

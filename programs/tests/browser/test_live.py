@@ -24,7 +24,7 @@ def live(page: Page, name: str, program_id: int) -> Any:
     return page.locator(f'[data-live="{name}"][data-program="{program_id}"]')
 
 
-def test_the_list_shows_a_restart_without_being_reloaded(stack: Stack, visit: Visit) -> None:
+def test_the_list_shows_a_restart_without_reload(stack: Stack, visit: Visit) -> None:
     page = visit("read", LIST)
     ticker = stack.id_of("ticker")
     expect(page.locator("[data-connection]")).to_have_text("Live")
@@ -36,7 +36,7 @@ def test_the_list_shows_a_restart_without_being_reloaded(stack: Stack, visit: Vi
     assert page.evaluate("window.isStillHere")
 
 
-def test_a_button_acts_and_the_page_stays(stack: Stack, visit: Visit) -> None:
+def test_a_button_acts_without_leaving_the_page(stack: Stack, visit: Visit) -> None:
     page = visit("operate", LIST)
     echo = stack.id_of("echo")
     stop, start = (page.locator(f'[data-verb="{verb}"][data-program="{echo}"]') for verb in ("stop", "start"))
@@ -50,7 +50,7 @@ def test_a_button_acts_and_the_page_stays(stack: Stack, visit: Visit) -> None:
     expect(start).to_be_disabled()
 
 
-def test_log_lines_come_in_can_be_paused_and_searched(stack: Stack, visit: Visit) -> None:
+def test_log_lines_are_live_and_can_be_paused_and_searched(stack: Stack, visit: Visit) -> None:
     page = visit("read", f"{LIST}{stack.id_of('ticker')}/change/")
     lines = page.locator(".log-line")
     expect(lines.first).to_contain_text("tick")
@@ -77,7 +77,7 @@ def test_a_line_typed_into_the_console_reaches_the_program(stack: Stack, visit: 
     expect(page.locator("[data-activity]")).to_contain_text("program.input")
 
 
-def test_a_viewer_has_nothing_to_press(stack: Stack, visit: Visit) -> None:
+def test_a_viewer_sees_no_buttons(stack: Stack, visit: Visit) -> None:
     page = visit("read", f"{LIST}{stack.id_of('echo')}/change/")
     expect(page.locator("[data-connection]")).to_have_text("Live")
     for button in ("Stop", "Start", "Restart", "Kill", "Send", "Save"):
@@ -86,7 +86,7 @@ def test_a_viewer_has_nothing_to_press(stack: Stack, visit: Visit) -> None:
     expect(page.get_by_text("read line; while true").last).to_be_visible()
 
 
-def test_it_comes_back_when_the_web_server_does(stack: Stack, visit: Visit) -> None:
+def test_the_page_reconnects_after_a_restart_of_the_web_server(stack: Stack, visit: Visit) -> None:
     page = visit("read", LIST)
     connection = page.locator("[data-connection]")
     expect(connection).to_have_text("Live")
@@ -96,7 +96,7 @@ def test_it_comes_back_when_the_web_server_does(stack: Stack, visit: Visit) -> N
     expect(connection).to_have_text("Live")
 
 
-def test_rows_are_added_moved_and_removed_and_mistakes_come_back_to_them(stack: Stack, visit: Visit) -> None:
+def test_rows_can_be_added_moved_and_removed_and_show_errors(stack: Stack, visit: Visit) -> None:
     page = visit("admin", f"{LIST}{stack.id_of('ticker')}/change/#settings")
     page.get_by_role("button", name="Add a variable").click()
     page.locator("[name=environment-0-name]").fill("1WRONG")
@@ -104,15 +104,15 @@ def test_rows_are_added_moved_and_removed_and_mistakes_come_back_to_them(stack: 
     page.locator("[name=stop_ladder-1-argument]").fill("INT")
     page.get_by_role("button", name="Move up").last.click()
     page.get_by_role("button", name="Save and continue editing").click()
-    expect(page.locator(".row-error")).to_contain_text("is no variable name")
+    expect(page.locator(".row-error")).to_contain_text("isn't a variable name")
     page.locator('[data-rows="environment"]').get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Save and continue editing").click()
-    expect(page.get_by_text("In effect now: Stop ladder.")).to_be_visible()
+    expect(page.get_by_text("In effect now: Stop steps.")).to_be_visible()
     ladder = stack.sql("SELECT stop_ladder FROM programs_program WHERE name = 'ticker'")[0][0]
     assert ladder.index("signal:INT") < ladder.index("signal:TERM")
 
 
-def test_pages_fit_a_telephone_and_every_control_has_a_name(stack: Stack, visit: Visit) -> None:
+def test_pages_fit_a_phone_and_every_control_has_a_name(stack: Stack, visit: Visit) -> None:
     page = visit("admin", LIST, width=390)
     own = f"{LIST}{stack.id_of('echo')}/"
     for path in (LIST, f"{own}change/", f"{own}change/?#settings", f"{own}history/", f"{LIST}adopt/"):
@@ -122,7 +122,7 @@ def test_pages_fit_a_telephone_and_every_control_has_a_name(stack: Stack, visit:
         assert nameless == [], path
 
 
-def test_every_button_of_a_row_is_in_sight_on_a_small_laptop(stack: Stack, visit: Visit) -> None:
+def test_all_buttons_of_a_row_are_visible_on_a_small_laptop(stack: Stack, visit: Visit) -> None:
     page = visit("operate", LIST, width=1280)
     page.evaluate(
         """() => {
@@ -137,13 +137,13 @@ def test_every_button_of_a_row_is_in_sight_on_a_small_laptop(stack: Stack, visit
     assert table <= 1280
 
 
-def test_a_command_of_thousands_of_characters_leaves_the_buttons_in_sight(stack: Stack, visit: Visit) -> None:
+def test_a_very_long_command_does_not_hide_the_buttons(stack: Stack, visit: Visit) -> None:
     page = visit("operate", f"{LIST}{stack.id_of('echo')}/change/")
     page.locator("code.command").first.evaluate("code => { code.textContent = 'x'.repeat(10000); }")
     expect(page.locator('[data-verb="stop"]').first).to_be_in_viewport(timeout=5000)
 
 
-def test_the_browser_writes_numbers_as_the_server_does(visit: Visit) -> None:
+def test_the_browser_formats_numbers_like_the_server(visit: Visit) -> None:
     page = visit("read", LIST)
     numbers = [0, 1, 59, 60, 99.95, 1023, 1536, 3600, 86_399, 86_430, 90_061, 10**7, 10**12]
     written = page.evaluate(

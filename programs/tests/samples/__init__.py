@@ -1,4 +1,4 @@
-"""Files as other tools' users have them."""
+"""Sample files of other tools."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def notes(imported: Imported, program: str) -> list[str]:
 
 
 def mentions(imported: Imported, program: str, words: str) -> bool:
-    """Whether a note about the program holds the words."""
+    """Whether a note about the program contains the words."""
     return any(words in message for message in notes(imported, program))

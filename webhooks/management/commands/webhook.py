@@ -1,4 +1,4 @@
-"""`manage.py webhook …`: endpoints and their deliveries from a terminal or a script; see `webhooks.cli`."""
+"""`manage.py webhook …`: manages endpoints and deliveries; the subcommands are in `webhooks.cli`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from core.cli.subcommand import Entry
 
 _entry = partial(Entry, "webhooks.cli")
 
-# A new subcommand is a class in a module of `webhooks.cli` and a line here.
+# To add a subcommand, write a class in a module of `webhooks.cli` and add a line here.
 SUBCOMMANDS: dict[str, Entry] = {
-    "list": _entry("show:List", "all endpoints and how their deliveries do"),
-    "show": _entry("show:Show", "one endpoint, with the health of its deliveries"),
-    "add": _entry("define:Add", "define an endpoint; its signing secret is printed once"),
-    "enable": _entry("define:Enable", "switch an endpoint on again"),
-    "disable": _entry("define:Disable", "switch an endpoint off"),
-    "rotate": _entry("define:Rotate", "print a new signing secret; the old one signs too for a day"),
-    "remove": _entry("define:Remove", "forget an endpoint with its log"),
-    "preview": _entry("show:Preview", "what an endpoint would be sent, without sending it"),
-    "test": _entry("sending:Test", "send a test and wait for the answer"),
-    "deliveries": _entry("show:Deliveries", "what was sent and what came of it, newest first"),
-    "redeliver": _entry("sending:Redeliver", "send deliveries again, with the same ids"),
-    "recover": _entry("sending:Recover", "send again what failed, or with --missing what was never sent"),
-    "mutes": _entry("mutes:Mutes", "who is silent, and until when"),
-    "mute": _entry("mutes:Mute", "silence an endpoint, a program or everything for a while"),
-    "unmute": _entry("mutes:Unmute", "end a silence"),
+    "list": _entry("show:List", "list endpoints with their delivery health"),
+    "show": _entry("show:Show", "show an endpoint with its delivery health"),
+    "add": _entry("define:Add", "add an endpoint; prints its signing secret once"),
+    "enable": _entry("define:Enable", "enable an endpoint"),
+    "disable": _entry("define:Disable", "disable an endpoint"),
+    "rotate": _entry("define:Rotate", "create a new signing secret; the old one stays valid for 24 hours"),
+    "remove": _entry("define:Remove", "remove an endpoint and its deliveries"),
+    "preview": _entry("show:Preview", "show the request for an event without sending it"),
+    "test": _entry("sending:Test", "send a test event and wait for the response"),
+    "deliveries": _entry("show:Deliveries", "list deliveries with their results, newest first"),
+    "redeliver": _entry("sending:Redeliver", "send deliveries again with the same ids"),
+    "recover": _entry(
+        "sending:Recover", "send failed deliveries again, or with --missing events that were never sent"
+    ),
+    "mutes": _entry("mutes:Mutes", "list mutes"),
+    "mute": _entry("mutes:Mute", "mute an endpoint, a program or everything"),
+    "unmute": _entry("mutes:Unmute", "remove a mute"),
 }
 
 
 class Command(SubcommandsCommand):
-    help = "Defines, tests and mutes webhooks, and sends again. Exit codes: 0 done, 1 failed, 2 usage."
+    help = "Manages webhook endpoints, deliveries and mutes. Exit codes: 0 done, 1 failed, 2 usage."
     subcommands = SUBCOMMANDS

@@ -1,4 +1,4 @@
-"""People with roles before the admin, and endpoints with a past."""
+"""Clients with roles, and endpoints with deliveries."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def ops(db: None) -> WebhookEndpoint:
 
 @pytest.fixture
 def delivery(ops: WebhookEndpoint) -> MakeDelivery:
-    """`delivery(State.FAILED, status=500, error="answered 500")`: a delivery with one try, or none if pending."""
+    """`delivery(State.FAILED, status=500)` has one attempt, a pending one none."""
 
     def make(state: str = State.DELIVERED, *, at: datetime | None = None, **attempt: Any) -> WebhookDelivery:
-        event = rig.happen("program.crashed", exit_code=3)
+        event = rig.record_event("program.crashed", exit_code=3)
         row, _created = WebhookDelivery.objects.update_or_create(
             endpoint=ops, event=event, defaults={"state": state, "created_at": at or timezone.now()}
         )
@@ -56,7 +56,7 @@ def delivery(ops: WebhookEndpoint) -> MakeDelivery:
 
 
 class Posted(HTMLParser):
-    """The names and values that a browser would send back of the form on a page, untouched."""
+    """The names and values that a browser would submit for an unchanged form."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -104,16 +104,16 @@ class Posted(HTMLParser):
 
 
 def form_of(client: Client, address: str) -> dict[str, Any]:
-    """What is posted of the endpoint's form at `address`."""
+    """The values of the endpoint's form at `address`."""
     page = client.get(address).content.decode()
     form = page.split('id="webhookendpoint_form"')[1].split("</form>")[0]
     return dict(Posted(form).values)
 
 
 def filled(**changes: Any) -> dict[str, Any]:
-    """What is posted of a new endpoint by a person who typed what is needed.
+    """The values of a new endpoint's form with the required fields filled in.
 
-    `telegram__url` is the address of that format; None leaves a field out.
+    `telegram__url` is the URL field of that format; None leaves a field out.
     """
     kind = changes.get("format", "standard")
     form = EndpointForm(instance=WebhookEndpoint(format=kind if kind in transports.kinds() else "standard"))
@@ -126,7 +126,6 @@ def filled(**changes: Any) -> dict[str, Any]:
 
 
 def bound(**changes: Any) -> EndpointForm:
-    """The form with that."""
     data = QueryDict(mutable=True)
     for name, value in filled(**changes).items():
         data.setlist(name, value if isinstance(value, list) else [value])
@@ -134,7 +133,7 @@ def bound(**changes: Any) -> EndpointForm:
 
 
 def errors_of(form: EndpointForm) -> dict[str, str]:
-    """Field → what is said there: those of the endpoint, and of the format as `target-…`."""
+    """Field → errors; fields of the format as `target-…`."""
     found = {name: " ".join(map(str, texts)) for name, texts in form.errors.items()}
     target = form["target"].data
     if isinstance(target, TargetForm):

@@ -24,9 +24,7 @@ def page_of(row: WebhookDelivery) -> str:
     return f"{LOG}{row.pk}/change/"
 
 
-def test_the_log_is_never_counted_and_asks_as_often_for_many_as_for_one(
-    viewer: Client, delivery: MakeDelivery
-) -> None:
+def test_the_log_takes_constant_queries_and_no_count(viewer: Client, delivery: MakeDelivery) -> None:
     delivery()
     viewer.get(LOG)
     with CaptureQueriesContext(connection) as few:
@@ -41,13 +39,15 @@ def test_the_log_is_never_counted_and_asks_as_often_for_many_as_for_one(
     assert len(found(viewer, "?p=2")) == 11
 
 
-def test_it_is_found_by_endpoint_state_event_program_and_time(viewer: Client, delivery: MakeDelivery) -> None:
+def test_the_log_is_filtered_by_endpoint_state_event_program_and_time(
+    viewer: Client, delivery: MakeDelivery
+) -> None:
     failed = delivery(State.EXHAUSTED, status=500)
     old = delivery(at=timezone.now() - timedelta(days=3))
     web = rig.program("web")
-    about = rig.happen("program.fatal", web).deliveries.get()
+    about = rig.record_event("program.fatal", web).deliveries.get()
     other = rig.endpoint(HOOK, "other")
-    elsewhere = rig.happen("program.started").deliveries.get(endpoint=other)
+    elsewhere = rig.record_event("program.started").deliveries.get(endpoint=other)
     assert found(viewer, f"?endpoint={other.pk}") == {elsewhere.pk}
     assert found(viewer, "?state__exact=exhausted") == {failed.pk}
     assert found(viewer, "?type=program.fatal") == {about.pk}
@@ -60,14 +60,12 @@ def test_it_is_found_by_endpoint_state_event_program_and_time(viewer: Client, de
 @pytest.mark.parametrize(
     "query", ["?endpoint=x", "?endpoint=" + "9" * 5000, "?state__exact=%27", "?since=%00", "?p=99"]
 )
-def test_nonsense_in_the_address_finds_nothing_worse_than_nothing(
-    viewer: Client, delivery: MakeDelivery, query: str
-) -> None:
+def test_invalid_filters_cause_no_server_error(viewer: Client, delivery: MakeDelivery, query: str) -> None:
     delivery()
     assert viewer.get(LOG + query).status_code in (200, 302, 400)
 
 
-def test_the_page_tells_of_every_try(viewer: Client, delivery: MakeDelivery) -> None:
+def test_the_page_shows_every_attempt(viewer: Client, delivery: MakeDelivery) -> None:
     row = delivery(
         State.PENDING,
         status=500,
@@ -83,24 +81,24 @@ def test_the_page_tells_of_every_try(viewer: Client, delivery: MakeDelivery) -> 
         trigger="retry",
         started_at=timezone.now(),
         error_class="timeout",
-        error="No whole answer within 15 s.",
+        error="No complete response within 15 s.",
     )
     page = text_of(viewer.get(page_of(row)))
     for wanted in (
         *("Attempt 1", "Attempt 2", "Retry", "35 ms", "127.0.0.1", "Next attempt:", later.isoformat()[:19]),
         "answered &lt;500&gt;",
-        "too slow: No whole answer within 15 s.",
+        "timeout: No complete response within 15 s.",
         "&lt;script&gt;alert(1)&lt;/script&gt;",
     ):
         assert wanted in page
     assert "alert(1)</script>" not in page
 
 
-def test_the_page_leads_to_program_and_event_even_when_the_program_is_gone(
+def test_the_page_links_to_program_and_event_even_if_the_program_was_removed(
     viewer: Client, ops: WebhookEndpoint
 ) -> None:
     web = rig.program("web")
-    row = rig.happen("program.crashed", web).deliveries.get()
+    row = rig.record_event("program.crashed", web).deliveries.get()
     page = text_of(viewer.get(page_of(row)))
     assert f"/admin/programs/program/{web.pk}/change/" in page
     assert f"/admin/programs/programevent/{row.event_id}/change/" in page
@@ -108,15 +106,15 @@ def test_the_page_leads_to_program_and_event_even_when_the_program_is_gone(
     assert "web" in text_of(viewer.get(page_of(row)))
 
 
-def test_what_nobody_sends_says_why(viewer: Client, delivery: MakeDelivery) -> None:
+def test_an_unsent_delivery_shows_the_reason(viewer: Client, delivery: MakeDelivery) -> None:
     row = delivery(State.PENDING, at=timezone.now() - timedelta(minutes=2))
     WebhookDelivery.objects.update(next_attempt_at=timezone.now() - timedelta(minutes=1))
-    assert "are the agent and the jobs running?" in text_of(viewer.get(page_of(row)))
+    assert "Are the agent and the jobs running?" in text_of(viewer.get(page_of(row)))
     WebhookEndpoint.objects.update(enabled=False)
-    assert "The endpoint is switched off." in text_of(viewer.get(page_of(row)))
+    assert "The endpoint is disabled." in text_of(viewer.get(page_of(row)))
 
 
-def test_an_operator_sends_it_again_and_a_viewer_does_not(
+def test_operators_can_redeliver_and_viewers_cannot(
     operator: Client, viewer: Client, delivery: MakeDelivery
 ) -> None:
     row = delivery(State.EXHAUSTED, status=500)
@@ -130,7 +128,7 @@ def test_an_operator_sends_it_again_and_a_viewer_does_not(
     assert (after.pk, after.state, after.next_trigger) == (row.pk, State.PENDING, "manual")
 
 
-def test_nobody_edits_the_log(admin: Client, delivery: MakeDelivery) -> None:
+def test_the_log_cannot_be_edited(admin: Client, delivery: MakeDelivery) -> None:
     row = delivery()
     assert admin.get(LOG + "add/").status_code == 403
     assert admin.post(f"{LOG}{row.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -139,6 +137,6 @@ def test_nobody_edits_the_log(admin: Client, delivery: MakeDelivery) -> None:
 
 
 @pytest.mark.parametrize("address", ["nothing/change/", "nothing/progress/", "nothing/redeliver/"])
-def test_what_is_not_there_is_not_found(operator: Client, address: str) -> None:
+def test_unknown_deliveries_are_not_found(operator: Client, address: str) -> None:
     answer: Any = operator.post(LOG + address) if "redeliver" in address else operator.get(LOG + address)
     assert answer.status_code in (302, 404)

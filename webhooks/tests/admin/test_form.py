@@ -30,7 +30,7 @@ def page_of(endpoint: WebhookEndpoint) -> str:
     return f"{LIST}{endpoint.pk}/change/"
 
 
-def test_an_endpoint_is_made_and_its_secret_shown_once(admin: Client) -> None:
+def test_an_endpoint_is_created_and_its_secret_shown_once(admin: Client) -> None:
     answer = admin.post(ADD, filled())
     made = WebhookEndpoint.objects.get()
     assert (made.name, made.url, made.events, made.enabled) == ("chat", HOOK, ["program.*"], True)
@@ -40,7 +40,7 @@ def test_an_endpoint_is_made_and_its_secret_shown_once(admin: Client) -> None:
     assert made.secret not in text_of(admin.get(page_of(made)))
 
 
-def test_a_chat_needs_no_secret_and_leads_on_as_usual(admin: Client) -> None:
+def test_a_chat_endpoint_has_no_secret_page(admin: Client) -> None:
     posted = filled(format="telegram", telegram__url=BOT, telegram__chat_id="-100123")
     assert admin.post(ADD, posted).status_code == 302
     made = WebhookEndpoint.objects.get()
@@ -49,7 +49,7 @@ def test_a_chat_needs_no_secret_and_leads_on_as_usual(admin: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", transports.kinds())
-def test_only_the_fields_of_the_chosen_format_are_on_and_all_of_its_schema(kind: str) -> None:
+def test_only_the_fields_of_the_chosen_format_are_enabled(kind: str) -> None:
     form = bound(format=kind, standard__url=None, _choose="1")
     on = {name for name in Posted(str(form["target"])).values if not name.endswith("-sealed")}
     properties = transports.get(kind).schema().get("properties", {})
@@ -58,7 +58,7 @@ def test_only_the_fields_of_the_chosen_format_are_on_and_all_of_its_schema(kind:
     assert all(f'name="{kind}-{name}"' in str(form["target"]) for name in properties)
 
 
-def test_choosing_a_format_without_a_script_keeps_what_was_typed_and_complains_of_nothing(admin: Client) -> None:
+def test_choosing_a_format_without_javascript_keeps_values_and_shows_no_errors(admin: Client) -> None:
     answer = admin.post(ADD, filled(name="ops room", format="telegram", _choose="1"))
     page = text_of(answer)
     assert 'value="ops room"' in page
@@ -67,7 +67,7 @@ def test_choosing_a_format_without_a_script_keeps_what_was_typed_and_complains_o
     assert not WebhookEndpoint.objects.exists()
 
 
-def test_a_folder_alone_makes_a_format_with_its_own_fields(
+def test_a_new_format_folder_gets_its_form_fields(
     admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "pigeon"
@@ -101,7 +101,7 @@ def test_a_folder_alone_makes_a_format_with_its_own_fields(
         (
             {"format": "telegram", "telegram__url": BOT, "telegram__chat_id": "my chat"},
             "target-chat_id",
-            "not of the form",
+            "required format",
         ),
         (
             {"format": "telegram", "telegram__url": "https://api.telegram.org/x", "telegram__chat_id": "1"},
@@ -111,52 +111,63 @@ def test_a_folder_alone_makes_a_format_with_its_own_fields(
         (
             {"format": "template", "template__url": HOOK, "template__body": '{"a": $NOPE}'},
             "target-body",
-            "no placeholder",
+            "not a placeholder",
         ),
         (
             {"format": "template", "template__url": HOOK, "template__headers": "nonsense"},
             "target-headers",
             "no colon",
         ),
-        ({"format": "template", "template__url": "http://$NAME/"}, "target-url", "yourself"),
-        ({"format": "apprise", "apprise__url": "gopher://x"}, "target-url", "none of the services"),
+        (
+            {"format": "template", "template__url": "http://$NAME/"},
+            "target-url",
+            "Placeholders are not allowed there",
+        ),
+        ({"format": "apprise", "apprise__url": "gopher://x"}, "target-url", "not a supported service"),
         ({"events": [], "events__more": ""}, "events", "required"),
-        ({"events__more": "program.c*"}, "events", "no event type"),
+        ({"events__more": "program.c*"}, "events", "not an event type"),
         ({"events__more": "progam.crashed"}, "events", "Did you mean program.crashed?"),
         ({"events__more": "agents.*"}, "events", "Did you mean agent.*?"),
-        ({"tags": 'a"b'}, "tags", "no tag"),
-        ({"conditions": "{oops"}, "conditions", "no JSON"),
+        ({"tags": 'a"b'}, "tags", "1 to 50 characters"),
+        ({"conditions": "{oops"}, "conditions", "Invalid JSON"),
         ({"conditions": '{"attr": "a", "op": "like", "value": 1}'}, "conditions", "must be one of"),
-        ({"retry_schedule": "5s, soon"}, "retry_schedule", "no time"),
+        ({"retry_schedule": "5s, soon"}, "retry_schedule", "Use 30s, 5m, 2h or 1d"),
         ({"retry_schedule": "30d"}, "retry_schedule", "7 days"),
-        ({"max_age_seconds": "-5"}, "max_age_seconds", "no time"),
+        ({"max_age_seconds": "-5"}, "max_age_seconds", "Use 30s, 5m, 2h or 1d"),
         ({"timeout_seconds": "300"}, "timeout_seconds", "between 1 and 30"),
         ({"max_concurrency": "99"}, "max_concurrency", "between 1 and 10"),
         ({"rate_per_second": "0"}, "rate_per_second", "between"),
         ({"bundle_seconds": "nan"}, "bundle_seconds", "number"),
     ],
 )
-def test_a_mistake_is_told_at_its_field(changes: dict[str, Any], field: str, words: str) -> None:
+def test_errors_are_shown_at_their_field(changes: dict[str, Any], field: str, words: str) -> None:
     form = bound(**changes)
     found = errors_of(form)
     assert words in found[field], found
     assert set(found) <= {field, "target"}
 
 
-def test_a_mistake_stands_on_the_page_and_nothing_is_saved(admin: Client) -> None:
+def test_errors_are_on_the_page_and_nothing_is_saved(admin: Client) -> None:
     page = text_of(admin.post(ADD, filled(standard__url="http://169.254.169.254/", events=[], tags='a"b')))
     assert not WebhookEndpoint.objects.exists()
-    for words in ("does not allow it", "Please correct the marked fields", "This field is required", "no tag"):
+    for words in (
+        "does not allow it",
+        "Please correct the marked fields",
+        "This field is required",
+        "1 to 50 characters",
+    ):
         assert words in page
 
 
-def test_a_name_that_is_taken_is_told_at_the_name(ops: WebhookEndpoint) -> None:
+def test_a_duplicate_name_is_an_error_of_the_name(ops: WebhookEndpoint) -> None:
     assert "already exists" in errors_of(bound(name=ops.name))["name"]
 
 
-def test_what_it_wants_is_kept_as_it_was_given(admin: Client) -> None:
+def test_the_subscription_is_saved_as_entered(admin: Client) -> None:
     web, db = rig.program("web"), rig.program("db")
     posted = filled(
+        format="discord",
+        discord__url="https://discord.com/api/webhooks/1/a",
         events=["program.crashed", "alert.*"],
         events__more="plugin.failed, agent.lost",
         programs=[web.pk, db.pk],
@@ -175,7 +186,7 @@ def test_what_it_wants_is_kept_as_it_was_given(admin: Client) -> None:
     assert (made.retry_schedule, made.max_age_seconds, made.bundle_seconds) == ([5, 120, 1.5, 86_400], 21_600, 20)
 
 
-def test_a_form_that_is_sent_back_untouched_changes_nothing(admin: Client) -> None:
+def test_an_unchanged_form_changes_nothing(admin: Client) -> None:
     web = rig.program("web")
     endpoint = rig.endpoint(
         HOOK,
@@ -197,11 +208,11 @@ def test_a_form_that_is_sent_back_untouched_changes_nothing(admin: Client) -> No
     assert {name: after.settings[name] for name in SETTINGS} == SETTINGS
 
 
-def test_the_boxes_are_of_all_types_of_events() -> None:
+def test_there_is_a_checkbox_for_every_event_type() -> None:
     assert sorted(f"{area}.{verb}" for area, _title, verbs in AREAS for verb in verbs) == sorted(TYPES)
 
 
-def test_secrets_stand_on_no_page(admin: Client, viewer: Client) -> None:
+def test_no_page_contains_secrets(admin: Client, viewer: Client) -> None:
     endpoint = rig.endpoint(HOOK, format="template", settings=SETTINGS)
     WebhookEndpoint.objects.update(last_error="answered 500")
     for client in (admin, viewer):
@@ -213,7 +224,7 @@ def test_secrets_stand_on_no_page(admin: Client, viewer: Client) -> None:
     assert "Secret headers: ••••••" in text_of(viewer.get(page_of(endpoint)))
 
 
-def test_what_was_typed_comes_back_sealed_and_not_in_clear(admin: Client) -> None:
+def test_entered_secrets_come_back_encrypted(admin: Client) -> None:
     posted = filled(
         name="", format="template", template__url=HOOK, template__secret_headers=SETTINGS["secret_headers"]
     )
@@ -228,13 +239,13 @@ def test_what_was_typed_comes_back_sealed_and_not_in_clear(admin: Client) -> Non
 
 
 @pytest.mark.django_db
-def test_a_seal_opens_for_its_own_field_only() -> None:
+def test_a_sealed_value_is_valid_for_its_field_only() -> None:
     assert unseal("discord-url", seal("discord-url", "x")) == "x"
     assert unseal("template-body", seal("discord-url", "x")) == ""
     assert unseal("discord-url", "gAAAAABnonsense") == ""
 
 
-def test_an_address_is_replaced_and_a_secret_removed(admin: Client) -> None:
+def test_a_url_is_replaced_and_a_secret_removed(admin: Client) -> None:
     endpoint = rig.endpoint(HOOK, format="template", settings=SETTINGS)
     posted = form_of(admin, page_of(endpoint)) | {
         "template-url": "http://127.0.0.1:9/new",
@@ -245,22 +256,22 @@ def test_an_address_is_replaced_and_a_secret_removed(admin: Client) -> None:
     assert (after.url, after.settings["secret_headers"]) == ("http://127.0.0.1:9/new", "")
 
 
-def test_another_format_needs_an_address_of_its_own(admin: Client, ops: WebhookEndpoint) -> None:
+def test_another_format_needs_its_own_url(admin: Client, ops: WebhookEndpoint) -> None:
     posted = form_of(admin, page_of(ops)) | {"format": "discord"}
-    assert "Fill in what this format needs" in text_of(admin.post(page_of(ops), posted))
+    assert "Fill in the fields of this format" in text_of(admin.post(page_of(ops), posted))
     assert "This field is required" in text_of(admin.post(page_of(ops), posted | {"discord-url": ""}))
     assert admin.post(page_of(ops), posted | {"discord-url": DISCORD}).status_code == 302
     assert WebhookEndpoint.objects.get().url == DISCORD
 
 
-def test_a_chat_that_becomes_a_signed_endpoint_gets_its_secret_shown(admin: Client) -> None:
+def test_changing_to_a_signed_format_shows_the_new_secret(admin: Client) -> None:
     chat = rig.endpoint(DISCORD, format="discord")
     posted = form_of(admin, page_of(chat)) | {"format": "standard", "standard-url": HOOK}
     answer = admin.post(page_of(chat), posted)
     assert WebhookEndpoint.objects.get().secret in text_of(answer)
 
 
-def test_a_change_in_between_is_not_overwritten(admin: Client, ops: WebhookEndpoint) -> None:
+def test_a_concurrent_change_is_not_overwritten(admin: Client, ops: WebhookEndpoint) -> None:
     posted = form_of(admin, page_of(ops))
     services.save_endpoint({"tags": ["new"]}, endpoint=ops, actor="alice")
     answer = admin.post(page_of(ops), posted)
@@ -268,7 +279,7 @@ def test_a_change_in_between_is_not_overwritten(admin: Client, ops: WebhookEndpo
     assert WebhookEndpoint.objects.get().tags == ["new"]
 
 
-def test_one_of_removed_programs_does_not_come_to_hear_of_all(admin: Client) -> None:
+def test_an_endpoint_of_removed_programs_does_not_get_all_events(admin: Client) -> None:
     web = rig.program("web")
     endpoint = rig.endpoint(HOOK, programs=[web.pk])
     type(web).objects.filter(pk=web.pk).update(removed_at=timezone.now())
@@ -279,7 +290,7 @@ def test_one_of_removed_programs_does_not_come_to_hear_of_all(admin: Client) -> 
 
 def test_the_form_works_when_the_keys_are_lost(admin: Client, ops: WebhookEndpoint) -> None:
     WebhookEndpoint.objects.update(encrypted_url="gAAAAABnonsense")
-    assert "set it again" in text_of(admin.get(page_of(ops)))
+    assert "enter it again" in text_of(admin.get(page_of(ops)))
     posted = form_of(admin, page_of(ops)) | {"standard-url": HOOK}
     assert admin.post(page_of(ops), posted).status_code in (200, 302)
     assert WebhookEndpoint.objects.get().url == HOOK
@@ -297,6 +308,6 @@ def test_programs_are_searched_by_name(admin: Client) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5s", 1.5), ("5 M", 300), ("2h", 7200), ("1d", 86_400)]
 )
-def test_times_are_read_and_written_as_people_do(text: str, seconds: float) -> None:
+def test_durations_are_parsed_and_formatted(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
     assert seconds_of(seconds_text(seconds)) == seconds

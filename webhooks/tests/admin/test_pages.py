@@ -1,4 +1,4 @@
-"""The list, the page of an endpoint, its verbs, and who may press them."""
+"""The list, the page of an endpoint, its actions, and who may use them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from webhooks.tests import rig
 from .conftest import DISCORD, HOOK, LIST, LOG, MUTES, MakeDelivery, State, filled, text_of
 
 
-def page_of(endpoint: WebhookEndpoint, verb: str = "change") -> str:
-    return f"{LIST}{endpoint.pk}/{verb}/"
+def page_of(endpoint: WebhookEndpoint, action: str = "change") -> str:
+    return f"{LIST}{endpoint.pk}/{action}/"
 
 
 def said(response: Any) -> str:
@@ -30,7 +30,7 @@ def said(response: Any) -> str:
 
 
 def queries(client: Client, address: str) -> int:
-    """Of the second visit: the first may fill what the process remembers."""
+    """Of the second request: the first may fill caches."""
     client.get(address)
     with CaptureQueriesContext(connection) as asked:
         assert client.get(address).status_code == 200
@@ -40,9 +40,7 @@ def queries(client: Client, address: str) -> int:
 # --- The list and the page ------------------------------------------------------------------------------
 
 
-def test_the_list_asks_the_database_as_often_for_many_endpoints_as_for_one(
-    admin: Client, delivery: MakeDelivery
-) -> None:
+def test_the_number_of_queries_of_the_list_is_constant(admin: Client, delivery: MakeDelivery) -> None:
     delivery()
     few = queries(admin, LIST)
     for number in range(20):
@@ -53,7 +51,7 @@ def test_the_list_asks_the_database_as_often_for_many_endpoints_as_for_one(
     assert queries(admin, LIST) == few <= 14
 
 
-def test_the_page_asks_as_often_for_many_deliveries_as_for_one(viewer: Client, delivery: MakeDelivery) -> None:
+def test_the_number_of_queries_of_the_page_is_constant(viewer: Client, delivery: MakeDelivery) -> None:
     address = page_of(delivery().endpoint)
     few = queries(viewer, address)
     for _ in range(10):
@@ -61,7 +59,9 @@ def test_the_page_asks_as_often_for_many_deliveries_as_for_one(viewer: Client, d
     assert queries(viewer, address) == few
 
 
-def test_a_row_says_how_the_endpoint_does(viewer: Client, ops: WebhookEndpoint, delivery: MakeDelivery) -> None:
+def test_a_row_shows_the_health_of_the_endpoint(
+    viewer: Client, ops: WebhookEndpoint, delivery: MakeDelivery
+) -> None:
     for _ in range(3):
         delivery()
     delivery(State.EXHAUSTED, status=500, error="answered 500", duration_ms=1500)
@@ -76,26 +76,24 @@ def test_a_row_says_how_the_endpoint_does(viewer: Client, ops: WebhookEndpoint, 
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"enabled": False}, "off"),
+        ({"enabled": False}, "disabled"),
         ({"enabled": False, "disabled_reason": "five days without success"}, "disabled automatically"),
         (
             {"connect_failures": 5, "last_error": "No connection"},
-            "cannot be reached, one try a minute: No connection",
+            "unreachable, one probe a minute: No connection",
         ),
-        ({"paused_until": timezone.now() + timedelta(hours=1)}, "the receiver asked for it, until"),
+        ({"paused_until": timezone.now() + timedelta(hours=1)}, "the receiver asked to wait until"),
         ({}, "nothing sent yet"),
     ],
 )
-def test_a_state_is_told_in_words(
+def test_the_status_badge_has_name_and_reason(
     viewer: Client, ops: WebhookEndpoint, columns: dict[str, Any], words: str
 ) -> None:
     WebhookEndpoint.objects.update(**columns)
     assert words in text_of(viewer.get(LIST)).split("result_list")[1]
 
 
-def test_a_muted_endpoint_says_until_when_and_one_muted_about_a_program_does_not(
-    viewer: Client, ops: WebhookEndpoint
-) -> None:
+def test_only_a_mute_for_all_programs_is_shown_in_the_list(viewer: Client, ops: WebhookEndpoint) -> None:
     services.mute(actor="test", endpoint=ops, program=rig.program())
     assert "muted" not in text_of(viewer.get(LIST)).split("result_list")[1]
     services.mute(actor="test", endpoint=ops, ends_at=timezone.now() + timedelta(hours=1), reason="backup")
@@ -103,7 +101,7 @@ def test_a_muted_endpoint_says_until_when_and_one_muted_about_a_program_does_not
     assert "muted" in row and "backup" in row
 
 
-def test_an_empty_list_says_how_to_begin(admin: Client, viewer: Client) -> None:
+def test_an_empty_list_says_how_to_add_an_endpoint(admin: Client, viewer: Client) -> None:
     assert "Add an endpoint" in text_of(admin.get(LIST))
     assert "An administrator can add the first endpoint." in text_of(viewer.get(LIST))
 
@@ -115,7 +113,7 @@ def test_the_page_shows_the_latest_deliveries(viewer: Client, delivery: MakeDeli
         assert wanted in page
 
 
-def test_a_format_that_is_not_installed_any_more_breaks_no_page(admin: Client, ops: WebhookEndpoint) -> None:
+def test_an_uninstalled_format_breaks_no_page(admin: Client, ops: WebhookEndpoint) -> None:
     WebhookEndpoint.objects.update(format="pigeon")
     assert "pigeon" in text_of(admin.get(LIST))
     assert admin.get(page_of(ops)).status_code == 200
@@ -128,20 +126,22 @@ OPERATE = ("test", "mute", "catch-up")
 ADMINISTER = ("switch-on", "switch-off", "rotate", "preview")
 
 
-@pytest.mark.parametrize("verb", [*OPERATE, *ADMINISTER])
-def test_a_viewer_may_press_nothing(viewer: Client, ops: WebhookEndpoint, verb: str) -> None:
+@pytest.mark.parametrize("action", [*OPERATE, *ADMINISTER])
+def test_viewers_cannot_use_actions(viewer: Client, ops: WebhookEndpoint, action: str) -> None:
     for ask in (viewer.get, viewer.post):
-        assert ask(page_of(ops, verb)).status_code == 403
-    assert f"/{verb}/" not in text_of(viewer.get(page_of(ops)))
+        assert ask(page_of(ops, action)).status_code == 403
+    assert f"/{action}/" not in text_of(viewer.get(page_of(ops)))
 
 
-@pytest.mark.parametrize("verb", [*ADMINISTER, "delete"])
-def test_an_operator_may_not_define(operator: Client, ops: WebhookEndpoint, verb: str) -> None:
-    assert operator.post(page_of(ops, verb)).status_code == 403
-    assert f"/{ops.pk}/{verb}/" not in text_of(operator.get(page_of(ops)))
+@pytest.mark.parametrize("action", [*ADMINISTER, "delete"])
+def test_operators_cannot_use_actions_of_administrators(
+    operator: Client, ops: WebhookEndpoint, action: str
+) -> None:
+    assert operator.post(page_of(ops, action)).status_code == 403
+    assert f"/{ops.pk}/{action}/" not in text_of(operator.get(page_of(ops)))
 
 
-def test_only_administrators_make_or_change_endpoints(
+def test_only_administrators_can_create_or_change_endpoints(
     viewer: Client, operator: Client, ops: WebhookEndpoint
 ) -> None:
     for client in (viewer, operator):
@@ -153,7 +153,7 @@ def test_only_administrators_make_or_change_endpoints(
     assert list(WebhookEndpoint.objects.values_list("name", "enabled")) == [("ops", True)]
 
 
-def test_strangers_are_sent_to_the_log_in_page(ops: WebhookEndpoint, delivery: MakeDelivery) -> None:
+def test_anonymous_users_are_redirected_to_the_login_page(ops: WebhookEndpoint, delivery: MakeDelivery) -> None:
     row = delivery()
     for address in (
         LIST,
@@ -168,26 +168,26 @@ def test_strangers_are_sent_to_the_log_in_page(ops: WebhookEndpoint, delivery: M
     assert ProgramEvent.objects.filter(type="webhook.test").count() == 0
 
 
-@pytest.mark.parametrize("verb", ["test", "mute", "switch-off", "rotate"])
-def test_a_link_changes_nothing(admin: Client, ops: WebhookEndpoint, verb: str) -> None:
+@pytest.mark.parametrize("action", ["test", "mute", "switch-off", "rotate"])
+def test_get_requests_change_nothing(admin: Client, ops: WebhookEndpoint, action: str) -> None:
     before = WebhookEndpoint.objects.values().get()
-    assert admin.get(page_of(ops, verb)).status_code in (200, 302)
+    assert admin.get(page_of(ops, action)).status_code in (200, 302)
     assert WebhookEndpoint.objects.values().get() == before
     assert not WebhookDelivery.objects.exists() and not WebhookMute.objects.exists()
 
 
-@pytest.mark.parametrize("verb", ["test", "mute", "switch-off", "rotate", "catch-up"])
-def test_a_post_without_the_csrf_token_is_refused(visitor: Any, ops: WebhookEndpoint, verb: str) -> None:
+@pytest.mark.parametrize("action", ["test", "mute", "switch-off", "rotate", "catch-up"])
+def test_a_post_without_the_csrf_token_is_refused(visitor: Any, ops: WebhookEndpoint, action: str) -> None:
     from core.access import Role
 
     client = visitor(Role.ADMIN, enforce_csrf_checks=True)
-    assert client.post(page_of(ops, verb)).status_code == 403
+    assert client.post(page_of(ops, action)).status_code == 403
 
 
-# --- Verbs ----------------------------------------------------------------------------------------------
+# --- Actions --------------------------------------------------------------------------------------------
 
 
-def test_a_test_is_sent_and_followed(operator: Client, ops: WebhookEndpoint) -> None:
+def test_a_test_is_queued_and_its_progress_shown(operator: Client, ops: WebhookEndpoint) -> None:
     answer = operator.post(page_of(ops, "test"), headers={"accept": "application/json"})
     row = WebhookDelivery.objects.get()
     assert (row.endpoint, row.next_trigger, row.event.actor) == (ops, "test", "operate-person")
@@ -196,15 +196,15 @@ def test_a_test_is_sent_and_followed(operator: Client, ops: WebhookEndpoint) -> 
     assert operator.post(page_of(ops, "test"))["Location"].startswith(LOG)
 
 
-def test_what_is_switched_off_cannot_be_tested_and_says_so(operator: Client, ops: WebhookEndpoint) -> None:
+def test_a_disabled_endpoint_cannot_be_tested(operator: Client, ops: WebhookEndpoint) -> None:
     services.save_endpoint({"enabled": False}, endpoint=ops, actor="test")
     answer = operator.post(page_of(ops, "test"), headers={"accept": "application/json"})
     assert answer.status_code == 409
-    assert "switched off" in answer.json()["message"]
+    assert "disabled" in answer.json()["message"]
     assert "disabled" in text_of(operator.get(page_of(ops))).split("data-test")[1].split(">")[0]
 
 
-def test_it_is_muted_for_an_hour_and_the_mute_lifted(operator: Client, ops: WebhookEndpoint) -> None:
+def test_an_endpoint_is_muted_for_an_hour_and_unmuted(operator: Client, ops: WebhookEndpoint) -> None:
     operator.post(page_of(ops, "mute"), {"hours": "1"})
     mute = WebhookMute.objects.get()
     assert mute.endpoint == ops and mute.ends_at is not None
@@ -215,13 +215,13 @@ def test_it_is_muted_for_an_hour_and_the_mute_lifted(operator: Client, ops: Webh
 
 
 @pytest.mark.parametrize("hours", ["", "0", "-1", "x", "²", "9" * 30, "0000000019999999"])
-def test_nonsense_mutes_nothing(operator: Client, ops: WebhookEndpoint, hours: str) -> None:
-    assert "how many hours" in said(operator.post(page_of(ops, "mute"), {"hours": hours}))
+def test_invalid_hours_mute_nothing(operator: Client, ops: WebhookEndpoint, hours: str) -> None:
+    assert "number of hours" in said(operator.post(page_of(ops, "mute"), {"hours": hours}))
     assert not WebhookMute.objects.exists()
 
 
 @pytest.mark.parametrize(("choice", "state"), [("resume", "pending"), ("cancel", "cancelled")])
-def test_switching_on_asks_what_becomes_of_what_waits(
+def test_enable_requires_a_decision_about_pending_deliveries(
     admin: Client, ops: WebhookEndpoint, delivery: MakeDelivery, choice: str, state: str
 ) -> None:
     delivery(State.PENDING)
@@ -233,9 +233,9 @@ def test_switching_on_asks_what_becomes_of_what_waits(
     assert WebhookDelivery.objects.get().state == state
 
 
-def test_many_are_switched_off_and_on(admin: Client) -> None:
+def test_many_endpoints_are_disabled_and_enabled(admin: Client) -> None:
     chosen = [rig.endpoint(HOOK, name).pk for name in ("a", "b")]
-    assert "2 endpoints are off" in said(
+    assert "2 endpoints were disabled" in said(
         admin.post(LIST, {"action": "switch_off_selected", "_selected_action": chosen})
     )
     form = {"action": "switch_on_selected", "_selected_action": chosen}
@@ -246,11 +246,11 @@ def test_many_are_switched_off_and_on(admin: Client) -> None:
     assert WebhookEndpoint.objects.filter(enabled=True).count() == 2
 
 
-def test_a_new_secret_is_shown_once_and_the_old_one_works_along(admin: Client, ops: WebhookEndpoint) -> None:
+def test_a_rotated_secret_is_shown_once_and_the_old_one_stays_valid(admin: Client, ops: WebhookEndpoint) -> None:
     assert "24 hours" in text_of(admin.get(page_of(ops, "rotate")))
     answer = admin.post(page_of(ops, "rotate"))
     after = WebhookEndpoint.objects.get()
-    assert after.secret != ops.secret and after.old_secret == ops.secret
+    assert after.secret != ops.secret and after.old_secrets[0].secret == ops.secret
     assert after.secret in text_of(answer) and ops.secret not in text_of(answer)
     assert "no-store" in answer["Cache-Control"]
     page = text_of(admin.get(page_of(ops)))
@@ -263,12 +263,12 @@ def test_chats_have_no_secret_to_rotate(admin: Client) -> None:
     assert admin.post(page_of(chat, "rotate")).status_code == 404
 
 
-def test_catching_up_counts_before_it_sends(
+def test_the_recovery_page_counts_before_it_sends(
     operator: Client, ops: WebhookEndpoint, delivery: MakeDelivery
 ) -> None:
     delivery(State.EXHAUSTED, status=500)
     delivery(State.DELIVERED)
-    missed = rig.happen("program.fatal")
+    missed = rig.record_event("program.fatal")
     WebhookDelivery.objects.filter(event=missed).delete()
     page = operator.get(page_of(ops, "catch-up") + "?span=6")
     assert (page.context["failed"], page.context["missing"]) == (1, 1)
@@ -276,26 +276,28 @@ def test_catching_up_counts_before_it_sends(
     since = page.context["since"].isoformat()
     for what in ("failed", "missing"):
         answer = operator.post(page_of(ops, "catch-up"), {"what": what, "since": since})
-        assert "1 message is on its way" in said(answer)
+        assert "1 delivery was queued" in said(answer)
     assert WebhookDelivery.objects.filter(state=State.PENDING).count() == 2
 
 
 @pytest.mark.parametrize("query", ["?span=5", "?moment=yesterday", "?moment=0001-01-01", "?moment=9999-99-99 1:1"])
-def test_nonsense_is_told_and_counts_nothing(operator: Client, ops: WebhookEndpoint, query: str) -> None:
+def test_an_invalid_time_counts_nothing(operator: Client, ops: WebhookEndpoint, query: str) -> None:
     page = operator.get(page_of(ops, "catch-up") + query)
     assert page.status_code == 200
     assert "since" not in page.context
 
 
-def test_nonsense_sends_nothing(operator: Client, ops: WebhookEndpoint, delivery: MakeDelivery) -> None:
+def test_invalid_recovery_forms_send_nothing(
+    operator: Client, ops: WebhookEndpoint, delivery: MakeDelivery
+) -> None:
     delivery(State.EXHAUSTED, status=500)
     now = timezone.now().isoformat()
     for form in ({}, {"what": "failed"}, {"what": "all", "since": now}, {"what": "failed", "since": "x"}):
-        assert "Choose what is to be sent" in said(operator.post(page_of(ops, "catch-up"), form))
+        assert "Choose what to send" in said(operator.post(page_of(ops, "catch-up"), form))
     assert WebhookDelivery.objects.get().state == State.EXHAUSTED
 
 
-def test_removing_names_a_count_and_leaves_one_audit_row(
+def test_removing_shows_a_count_and_writes_one_audit_entry(
     admin: Client, ops: WebhookEndpoint, delivery: MakeDelivery
 ) -> None:
     delivery()
@@ -311,9 +313,9 @@ def test_removing_names_a_count_and_leaves_one_audit_row(
 # --- Preview --------------------------------------------------------------------------------------------
 
 
-def test_the_unsaved_form_is_shown_with_the_last_event_it_would_be_told_of(admin: Client) -> None:
-    rig.happen("program.crashed", rig.program("<shop>"), exit_code=3)
-    rig.happen("program.started", rig.program("other"))
+def test_a_preview_of_the_unsaved_form_shows_the_last_matching_event(admin: Client) -> None:
+    rig.record_event("program.crashed", rig.program("<shop>"), exit_code=3)
+    rig.record_event("program.started", rig.program("other"))
     posted = filled(name="", format="discord", discord__url=DISCORD, events=["program.crashed"])
     page = text_of(admin.post(LIST + "add/preview/", posted, headers={"x-requested-with": "fetch"}))
     assert "Latest event that this endpoint would receive" in page
@@ -322,7 +324,7 @@ def test_the_unsaved_form_is_shown_with_the_last_event_it_would_be_told_of(admin
     assert not WebhookEndpoint.objects.exists()
 
 
-def test_a_preview_uses_what_is_stored_where_the_form_is_empty(admin: Client) -> None:
+def test_a_preview_uses_stored_values_for_empty_fields(admin: Client) -> None:
     settings = {"secret_headers": "X-Key: T0P-SECRET-KEY", "body": '{"said": "$SUMMARY"}'}
     endpoint = rig.endpoint(HOOK, format="template", settings=settings)
     from .conftest import form_of
@@ -332,18 +334,18 @@ def test_a_preview_uses_what_is_stored_where_the_form_is_empty(admin: Client) ->
     assert "T0P-SECRET" not in page
 
 
-def test_a_preview_says_what_is_missing(admin: Client) -> None:
+def test_a_preview_lists_missing_fields(admin: Client) -> None:
     posted = filled(format="telegram", telegram__url="")
     page = text_of(admin.post(LIST + "add/preview/", posted))
-    assert "Address: This field is required." in page and "Chat: This field is required." in page
+    assert "URL: This field is required." in page and "Chat: This field is required." in page
 
 
 # --- The banner -----------------------------------------------------------------------------------------
 
 
-def test_every_page_tells_of_an_endpoint_that_went_off_by_itself(viewer: Client, ops: WebhookEndpoint) -> None:
+def test_every_page_shows_automatically_disabled_endpoints(viewer: Client, ops: WebhookEndpoint) -> None:
     assert "disabled automatically" not in text_of(viewer.get("/admin/"))
-    services.switch_off(ops, reason="answered 410: gone", cancel_pending=True)
+    services.disable_endpoint(ops, reason="answered 410: gone", cancel_pending=True)
     for address in ("/admin/", "/admin/programs/program/", LOG):
         page = text_of(viewer.get(address))
         assert 'class="banner"' in page and "answered 410: gone" in page

@@ -1,4 +1,4 @@
-"""Chromium before a monitor that really sends: agent, web server and jobs."""
+"""Chromium with a monitor that sends: agent, web server and jobs."""
 
 from __future__ import annotations
 

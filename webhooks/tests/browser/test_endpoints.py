@@ -12,11 +12,11 @@ from webhooks.tests.receiver import Receiver
 
 pytestmark = pytest.mark.browser
 LIST = "/admin/webhooks/webhookendpoint/"
-PATIENCE = 40_000  # ms; a busy machine may take its time over a message
+TIMEOUT = 40_000  # ms, for a busy machine
 
 
 def make(page: Page, name: str, url: str) -> None:
-    """Makes an endpoint and goes on to its page."""
+    """Creates an endpoint and opens its page."""
     page.goto(LIST + "add/")
     page.locator("[name=name]").fill(name)
     page.locator("[name=standard-url]").fill(url)
@@ -28,11 +28,11 @@ def make(page: Page, name: str, url: str) -> None:
 def sent_test(page: Page, state: str) -> Locator:
     page.get_by_role("button", name="Send a test").click()
     result = page.locator("[data-test-result]")
-    expect(result.locator(".delivery-progress")).to_have_attribute("data-state", state, timeout=PATIENCE)
+    expect(result.locator(".delivery-progress")).to_have_attribute("data-state", state, timeout=TIMEOUT)
     return result
 
 
-def test_an_endpoint_is_made_tested_and_its_delivery_looked_at(visit: Visit, receiver: Receiver) -> None:
+def test_an_endpoint_is_created_tested_and_its_delivery_shown(visit: Visit, receiver: Receiver) -> None:
     receiver.script("/hook", 200)
     page = visit("admin", LIST)
     make(page, "ops", receiver.url("/hook"))
@@ -44,11 +44,11 @@ def test_an_endpoint_is_made_tested_and_its_delivery_looked_at(visit: Visit, rec
     page.get_by_text("Response", exact=True).click()
     expect(page.locator(".raw")).to_have_text("code 200")
     page.get_by_role("button", name="Send again").click()
-    expect(page.locator(".attempt h3").nth(1)).to_contain_text("By hand", timeout=PATIENCE)
+    expect(page.locator(".attempt h3").nth(1)).to_contain_text("Manual", timeout=TIMEOUT)
     assert len({one.id for one in receiver.at("/hook")}) == 1
 
 
-def test_a_test_that_fails_says_why(visit: Visit, receiver: Receiver) -> None:
+def test_a_failed_test_shows_the_error(visit: Visit, receiver: Receiver) -> None:
     page = visit("admin", LIST)
     make(page, "broken", receiver.script("/broken", 500))
     expect(sent_test(page, "failed")).to_contain_text("answered 500")
@@ -65,7 +65,7 @@ def test_another_format_shows_other_fields_and_a_preview_without_saving(stack: S
     chat.fill("my chat")
     preview = page.get_by_role("button", name="Preview with the latest event")
     preview.click()
-    expect(page.locator("[data-preview]")).to_contain_text("Chat: This is not of the form")
+    expect(page.locator("[data-preview]")).to_contain_text("Chat: This does not have the required format")
     chat.fill("-100123")
     preview.click()
     expect(page.locator("[data-preview] .message-head")).to_be_visible()
@@ -73,7 +73,7 @@ def test_another_format_shows_other_fields_and_a_preview_without_saving(stack: S
     assert stack.sql("SELECT count(*) FROM webhooks_webhookendpoint WHERE format = 'telegram'") == [(0,)]
 
 
-def test_a_star_greys_what_it_covers(visit: Visit) -> None:
+def test_a_star_disables_the_types_it_covers(visit: Visit) -> None:
     page = visit("admin", LIST + "add/")
     areas = page.locator("[data-pattern-area]")
     expect(areas.first).to_have_class(re.compile("pattern-covered"))
@@ -81,7 +81,7 @@ def test_a_star_greys_what_it_covers(visit: Visit) -> None:
     expect(areas.first).not_to_have_class(re.compile("pattern-covered"))
 
 
-def test_a_window_says_when_it_comes(visit: Visit) -> None:
+def test_the_next_window_is_shown_next_to_the_cron_field(visit: Visit) -> None:
     page = visit("operate", "/admin/webhooks/webhookmute/add/")
     cron = page.locator("[name=cron]")
     cron.fill("0 3 * * 0")
@@ -90,9 +90,7 @@ def test_a_window_says_when_it_comes(visit: Visit) -> None:
     expect(page.locator(".cron-note")).to_contain_text("Not a cron expression")
 
 
-def test_pages_fit_a_telephone_and_every_control_has_a_name(
-    stack: Stack, visit: Visit, receiver: Receiver
-) -> None:
+def test_pages_fit_a_phone_and_every_control_has_a_name(stack: Stack, visit: Visit, receiver: Receiver) -> None:
     page = visit("admin", LIST, width=390)
     make(page, "phone", receiver.url("/phone"))
     sent_test(page, "delivered")

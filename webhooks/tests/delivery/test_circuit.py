@@ -2,63 +2,70 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from webhooks.delivery.circuit import FEWEST_FAILED, GIVE_UP_AFTER, OPENS_AFTER, PROBE_EVERY, SPREAD_OVER, Health
+from webhooks.delivery.circuit import (
+    DISABLE_AFTER,
+    FAILURE_THRESHOLD,
+    MIN_FAILED_MESSAGES,
+    MIN_FAILING_TIME,
+    PROBE_INTERVAL,
+    CircuitState,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def unreached(times: int) -> Health:
-    health = Health()
+def unreached(times: int) -> CircuitState:
+    health = CircuitState()
     for _ in range(times):
-        health = health.not_reached(NOW)
+        health = health.connect_failed(NOW)
     return health
 
 
-def test_it_opens_with_the_fifth_failure_in_a_row() -> None:
-    assert not unreached(OPENS_AFTER - 1).is_open
-    opened = unreached(OPENS_AFTER)
+def test_the_circuit_opens_after_five_failed_connections_in_a_row() -> None:
+    assert not unreached(FAILURE_THRESHOLD - 1).is_open
+    opened = unreached(FAILURE_THRESHOLD)
     assert opened.is_open
-    assert opened.paused_until == NOW + PROBE_EVERY
+    assert opened.paused_until == NOW + PROBE_INTERVAL
 
 
-def test_a_failed_probe_makes_it_wait_again() -> None:
-    later = NOW + PROBE_EVERY
-    assert unreached(OPENS_AFTER).not_reached(later).paused_until == later + PROBE_EVERY
+def test_a_failed_probe_extends_the_pause() -> None:
+    later = NOW + PROBE_INTERVAL
+    assert unreached(FAILURE_THRESHOLD).connect_failed(later).paused_until == later + PROBE_INTERVAL
 
 
-def test_any_answer_closes_it() -> None:
-    closed = unreached(9).answered()
+def test_any_response_closes_the_circuit() -> None:
+    closed = unreached(9).responded()
     assert (closed.is_open, closed.paused_until) == (False, None)
 
 
-def test_a_success_forgets_all_failures_but_not_a_wait_that_was_asked_for() -> None:
-    health = unreached(2).failed(NOW, is_first_try=True).throttled(NOW + timedelta(hours=1)).succeeded(NOW)
-    assert health == Health(paused_until=NOW + timedelta(hours=1), last_success_at=NOW)
+def test_a_success_resets_all_failures_but_not_a_requested_pause() -> None:
+    health = unreached(2).failed(NOW, is_first_attempt=True).throttled(NOW + timedelta(hours=1)).succeeded(NOW)
+    assert health == CircuitState(paused_until=NOW + timedelta(hours=1), last_success_at=NOW)
 
 
-def test_the_longer_of_two_waits_counts() -> None:
-    health = Health().throttled(NOW + timedelta(hours=1)).throttled(NOW + timedelta(minutes=1))
+def test_the_longer_of_two_pauses_counts() -> None:
+    health = CircuitState().throttled(NOW + timedelta(hours=1)).throttled(NOW + timedelta(minutes=1))
     assert health.paused_until == NOW + timedelta(hours=1)
 
 
-def hopeless(messages: int, since: timedelta, enabled: timedelta, success: timedelta | None = None) -> bool:
-    health = Health(
+def is_disabled(messages: int, since: timedelta, enabled: timedelta, success: timedelta | None = None) -> bool:
+    health = CircuitState(
         failed_messages=messages,
         failing_since=NOW - since,
         last_success_at=NOW - success if success else None,
     )
-    return health.is_hopeless(NOW, enabled_at=NOW - enabled)
+    return health.should_disable(NOW, enabled_at=NOW - enabled)
 
 
-def test_it_is_hopeless_after_five_days_ten_messages_and_twelve_hours() -> None:
-    long = GIVE_UP_AFTER + timedelta(hours=1)
-    assert hopeless(FEWEST_FAILED, long, long)
-    assert not hopeless(FEWEST_FAILED - 1, long, long)
-    assert not hopeless(FEWEST_FAILED, SPREAD_OVER - timedelta(hours=1), long)
-    assert not hopeless(FEWEST_FAILED, long, timedelta(days=1)), "it was switched on yesterday"
-    assert not hopeless(FEWEST_FAILED, long, long, success=timedelta(days=4))
+def test_an_endpoint_is_disabled_after_five_days_ten_messages_and_twelve_hours() -> None:
+    long = DISABLE_AFTER + timedelta(hours=1)
+    assert is_disabled(MIN_FAILED_MESSAGES, long, long)
+    assert not is_disabled(MIN_FAILED_MESSAGES - 1, long, long)
+    assert not is_disabled(MIN_FAILED_MESSAGES, MIN_FAILING_TIME - timedelta(hours=1), long)
+    assert not is_disabled(MIN_FAILED_MESSAGES, long, timedelta(days=1)), "it was enabled yesterday"
+    assert not is_disabled(MIN_FAILED_MESSAGES, long, long, success=timedelta(days=4))
 
 
-def test_a_quiet_endpoint_is_not_hopeless_at_its_first_failures() -> None:
-    """No event for a month, then ten at once into a receiver that restarts."""
-    assert not hopeless(10, timedelta(minutes=1), timedelta(days=90), success=timedelta(days=30))
+def test_an_idle_endpoint_is_not_disabled_at_its_first_failures() -> None:
+    # No event for a month, then ten at once while the receiver restarts.
+    assert not is_disabled(10, timedelta(minutes=1), timedelta(days=90), success=timedelta(days=30))

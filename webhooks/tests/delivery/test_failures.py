@@ -1,4 +1,4 @@
-"""What goes wrong on the way and around it: receivers, names, certificates, the database, and people's changes."""
+"""Failures: receivers, host names, certificates, the database, and changes during a request."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from core import bulk_sql
-from core.tests.http_rig import answering, certificate, free_port, serving, unknown
+from core.tests.http_server import answering, certificate, free_port, serving, unknown
 from webhooks import services
 from webhooks.delivery import retention
 from webhooks.delivery import worker as job
 from webhooks.delivery.results import record
-from webhooks.delivery.send_slots import LANES, TABLES, WAITING, Lane
+from webhooks.delivery.send_slots import PENDING_ENDPOINTS, QUEUE_FILTERS, TABLES, SendQueue
 from webhooks.models import WebhookAttempt, WebhookDelivery
 from webhooks.tests import receiver as answers
 from webhooks.tests.receiver import Receiver
-from webhooks.tests.rig import attempts, endpoint, happen, only_delivery, pass_time, send
+from webhooks.tests.rig import attempts, endpoint, only_delivery, pass_time, record_event, send
 
 pytestmark = pytest.mark.usefixtures("outbox")
 
@@ -34,15 +34,15 @@ def named(url: str, name: str) -> str:
     return url.replace("127.0.0.1", name)
 
 
-# --- On the way -----------------------------------------------------------------------------------------
+# --- Network --------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_leads_to_metadata_at_the_second_try_is_not_followed_there(
+def test_dns_rebinding_to_a_metadata_address_is_blocked(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1"], ["169.254.169.254"]))
     endpoint(named(receiver.script("/hook", 500, 200), "rebinding.test"))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     pass_time(70)
     send()
@@ -52,54 +52,52 @@ def test_a_name_that_leads_to_metadata_at_the_second_try_is_not_followed_there(
     assert len(receiver.received) == 1
 
 
-def test_a_redirect_to_metadata_is_a_failure_that_names_where_it_wanted_to_lead(receiver: Receiver) -> None:
+def test_a_redirect_to_a_metadata_address_fails_and_names_its_target(receiver: Receiver) -> None:
     moved = answers.status(302, Location="http://169.254.169.254/latest/meta-data")
     endpoint(receiver.script("/hook", moved))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     error = only_delivery().attempts.get().error
     assert "redirects (here to 169.254.169.254) are not followed" in error
 
 
-def test_a_name_nobody_knows_is_said_in_words_and_tried_again(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_host_name_is_reported_and_retried(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint(named(receiver.url(), "gone.test"))
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    happen("agent.started")
+    record_event("agent.started")
     send()
     tried = only_delivery().attempts.get()
     assert (tried.error_class, only_delivery().state) == ("dns", "pending")
-    assert tried.error == "The name gone.test is not known (Name or service not known)."
+    assert tried.error == "Cannot resolve gone.test (Name or service not known)."
 
 
-async def test_a_certificate_that_is_not_accepted_is_said_in_words(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_reported(tmp_path: Path) -> None:
     tls, _ = certificate(tmp_path, "localhost")
     async with serving(tls=tls) as server:
         await asyncio.to_thread(endpoint, server.url(host="localhost", scheme="https"))
-        await asyncio.to_thread(happen, "agent.started")
+        await asyncio.to_thread(record_event, "agent.started")
         await asyncio.to_thread(send)
     tried = await WebhookAttempt.objects.aget()
     assert tried.error_class == "tls"
     assert tried.error.startswith("The certificate is not accepted: self-signed certificate")
 
 
-def test_a_receiver_that_hangs_up_is_said_in_words_and_tried_again(receiver: Receiver) -> None:
+def test_a_closed_connection_is_reported_and_retried(receiver: Receiver) -> None:
     async def hang_up(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
 
     endpoint(receiver.script("/hook", hang_up, 200))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     pass_time(70)
     send()
     assert [one[2:] for one in attempts(only_delivery())] == [(None, "reset"), (200, "")]
-    assert "ended too early" in WebhookAttempt.objects.get(number=1).error
+    assert "closed before a response arrived" in WebhookAttempt.objects.get(number=1).error
 
 
-def test_an_answer_of_100_mb_costs_the_sender_no_memory(receiver: Receiver) -> None:
+def test_a_response_of_100_mb_costs_the_worker_no_memory(receiver: Receiver) -> None:
     async def flood(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100000000"})
         await response.prepare(request)
@@ -108,9 +106,9 @@ def test_an_answer_of_100_mb_costs_the_sender_no_memory(receiver: Receiver) -> N
         return response
 
     endpoint(receiver.script("/flood", 200, flood))
-    for _ in range(2):  # the first brings in what every message needs
+    for _ in range(2):  # the first imports what every message needs
         before = psutil.Process().memory_info().rss
-        happen("agent.started")
+        record_event("agent.started")
         send()
     assert psutil.Process().memory_info().rss - before < 10_000_000
     newest = WebhookDelivery.objects.latest("created_at")
@@ -120,7 +118,7 @@ def test_an_answer_of_100_mb_costs_the_sender_no_memory(receiver: Receiver) -> N
 # --- The database ---------------------------------------------------------------------------------------
 
 
-def test_a_disk_that_is_full_for_a_while_costs_neither_an_answer_nor_a_second_message(
+def test_a_temporarily_full_disk_loses_no_result_and_repeats_no_message(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -138,62 +136,64 @@ def test_a_disk_that_is_full_for_a_while_costs_neither_an_answer_nor_a_second_me
     monkeypatch.setattr(job, "record", on_a_full_disk)
     monkeypatch.setattr(job, "DATABASE_RETRY_SECONDS", 0.05)
     for _ in range(4):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     assert full < 0
     assert set(WebhookDelivery.objects.values_list("state", "attempt_count")) == {("delivered", 1)}
     assert len(receiver.received) == WebhookAttempt.objects.count() == 12
 
 
-def test_a_database_that_never_comes_back_ends_the_job_and_the_leases_bring_everything_back(
+def test_without_database_the_worker_gives_up_and_expired_leases_recover_the_deliveries(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: Any) -> None:
         raise OperationalError("database or disk is full")
 
     endpoint(receiver.url())
-    happen("agent.started")
+    record_event("agent.started")
     with monkeypatch.context() as patched:
         patched.setattr(job, "record", fail)
-        patched.setattr(job, "END_SECONDS", 1.0)
+        patched.setattr(job, "GIVE_UP_SECONDS", 1.0)
         with pytest.raises(OperationalError):
             send()
     pass_time(30)
     send()
-    send(Lane.SUSPECT)
+    send(SendQueue.SUSPECT)
     assert only_delivery().state == "delivered"
     assert [one.id for one in receiver.received] == [only_delivery().pk] * 2
 
 
-def test_much_that_waits_for_a_dead_endpoint_is_neither_sent_nor_looked_at_for_the_others(
+def test_pending_deliveries_of_an_unreachable_endpoint_do_not_delay_others(
     receiver: Receiver,
 ) -> None:
     endpoint(f"http://127.0.0.1:{free_port()}/", "dead")
     endpoint(receiver.url(), "fine", events=["agent.lost"])
     for _ in range(60):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     tried = WebhookAttempt.objects.count()
-    assert 5 <= tried <= 8, "then its circuit opened"
-    happen("agent.lost")
+    assert 5 <= tried <= 8, "until the circuit opened"
+    record_event("agent.lost")
     send()
     assert len(receiver.received) == 1
     assert WebhookAttempt.objects.count() == tried + 1
 
 
-def test_what_is_looked_at_all_the_time_is_found_by_an_index_of_what_waits(receiver: Receiver) -> None:
+def test_pending_endpoints_are_found_with_the_partial_index(receiver: Receiver) -> None:
     if connection.vendor != "sqlite":
-        return  # a small table is read as a whole there, and rightly so
-    plan = bulk_sql.fetch("EXPLAIN QUERY PLAN " + WAITING.format(**TABLES, lane=LANES[Lane.REGULAR]), ())
+        return  # PostgreSQL reads a small table as a whole
+    plan = bulk_sql.fetch(
+        "EXPLAIN QUERY PLAN " + PENDING_ENDPOINTS.format(**TABLES, queue=QUEUE_FILTERS[SendQueue.REGULAR]), ()
+    )
     assert any("delivery_due" in line[-1] for line in plan), plan
 
 
-def test_forgetting_and_sending_get_along(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "KEEP_OF_ENDPOINT", 20)
+def test_pruning_and_sending_work_at_the_same_time(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MAX_PER_ENDPOINT", 20)
     monkeypatch.setattr(retention, "BATCH", 7)
     endpoint(receiver.url(), max_concurrency=10)
     for _ in range(150):
-        happen("agent.started")
+        record_event("agent.started")
     sending = threading.Thread(target=send)
     sending.start()
     while sending.is_alive():
@@ -204,10 +204,10 @@ def test_forgetting_and_sending_get_along(receiver: Receiver, monkeypatch: pytes
     assert WebhookDelivery.objects.count() == 20
 
 
-# --- People ---------------------------------------------------------------------------------------------
+# --- Changes during a request ---------------------------------------------------------------------------
 
 
-def test_an_endpoint_that_is_changed_while_something_is_under_way_gets_the_next_try_at_its_new_address(
+def test_a_changed_endpoint_gets_the_next_attempt_at_its_new_url(
     receiver: Receiver,
 ) -> None:
     ops = endpoint(receiver.url("/old"))
@@ -218,26 +218,26 @@ def test_an_endpoint_that_is_changed_while_something_is_under_way_gets_the_next_
         return web.Response(status=500)
 
     receiver.scripts["/old"] = [change]
-    happen("agent.started")
+    record_event("agent.started")
     send()
     due = only_delivery().next_attempt_at
-    assert due is not None and due - timezone.now() < timedelta(seconds=2), "by its new schedule"
+    assert due is not None and due - timezone.now() < timedelta(seconds=2), "by the new schedule"
     pass_time(5)
     send()
     assert [one.path for one in receiver.received] == ["/old", "/new"]
     assert only_delivery().state == "delivered"
 
 
-def test_an_endpoint_switched_off_while_something_is_under_way_gets_nothing_more(receiver: Receiver) -> None:
+def test_an_endpoint_disabled_during_a_request_gets_nothing_more(receiver: Receiver) -> None:
     ops = endpoint(receiver.url("/hook"), max_concurrency=1)
 
-    async def switch_off(request: web.Request) -> web.StreamResponse:
+    async def disable_endpoint(request: web.Request) -> web.StreamResponse:
         await asyncio.to_thread(services.save_endpoint, {"enabled": False}, endpoint=ops, actor="tester")
         return web.Response(status=500)
 
-    receiver.scripts["/hook"] = [switch_off]
+    receiver.scripts["/hook"] = [disable_endpoint]
     for _ in range(3):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     assert len(receiver.received) == 1
     assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"pending"}

@@ -18,7 +18,7 @@ from programs.states import Action
 from programs.tests.actors import ask, define, end, wait_for, wait_state
 from webhooks.models import WebhookDelivery
 from webhooks.tests.receiver import Receiver
-from webhooks.tests.rig import endpoint, happen
+from webhooks.tests.rig import endpoint, record_event
 from webhooks.tests.stack import Stack
 
 PARTS = ["agent", "jobs", "web"]
@@ -31,12 +31,12 @@ def all_delivered() -> bool:
     return not WebhookDelivery.objects.exclude(state="delivered").exists()
 
 
-def token_of_a_manager() -> str:
+def admin_token() -> str:
     boss = User.objects.create_superuser("boss")
     return create_token(boss, "author", Role.ADMIN)[1]
 
 
-def changes_of(program: Program) -> list[dict[str, Any]]:
+def updates_of(program: Program) -> list[dict[str, Any]]:
     return list(
         ProgramEvent.objects.filter(program=program, type="program.updated").values_list("data", flat=True)
     )
@@ -44,15 +44,15 @@ def changes_of(program: Program) -> list[dict[str, Any]]:
 
 def explain(stack: Stack) -> str:
     rows = WebhookDelivery.objects.exclude(state="delivered").values()[:5]
-    return f"deliveries; left are {list(rows)}; {stack.logs()[-3000:]}"
+    return f"undelivered: {list(rows)}; {stack.logs()[-3000:]}"
 
 
-def test_every_event_arrives_though_agent_jobs_and_web_are_killed_at_random(
+def test_every_event_arrives_although_agent_jobs_and_web_are_killed_at_random(
     stack: Stack, receiver: Receiver
 ) -> None:
     endpoint(receiver.url(), max_concurrency=10, timeout_seconds=1)
     changed = define("changed", "true", autostart=False)
-    stack.author.start(token_of_a_manager(), changed.pk)
+    stack.author.start(admin_token(), changed.pk)
     for name in PARTS:
         stack.start(name)
     bad = define("bad", "sh -c 'exit 1'", backoff_initial=0.2, backoff_max=0.3, max_restarts=0)
@@ -61,7 +61,7 @@ def test_every_event_arrives_though_agent_jobs_and_web_are_killed_at_random(
         wait_for(lambda: stack.is_at_work(victim), victim, 60)  # noqa: B023  (used at once)
         time.sleep(random.uniform(0, 0.5))
         stack.kill(victim)
-        stack.revive()
+        stack.restart_killed()
     stack.renew_jobs()
     wait_for(lambda: ProgramEvent.objects.count() >= EVENTS, "events", SECONDS)
     stack.author.stop()
@@ -70,13 +70,13 @@ def test_every_event_arrives_though_agent_jobs_and_web_are_killed_at_random(
     wait_for(all_delivered, explain(stack), SECONDS)
     stack.end()
 
-    assert not stack.author.refused, "who could be reached did what was asked"
-    recorded = {change["changes"]["description"][1] for change in changes_of(changed)}
-    assert recorded >= set(stack.author.acknowledged), "what was said to be done has its event"
+    assert not stack.author.refused, "requests that were answered succeeded"
+    recorded = {change["changes"]["description"][1] for change in updates_of(changed)}
+    assert recorded >= set(stack.author.acknowledged), "every acknowledged change has an event"
     sent = dict(WebhookDelivery.objects.values_list("event__uid", "pk"))
     assert set(sent) == set(ProgramEvent.objects.values_list("uid", flat=True))
     got = {(one.json["id"], one.id) for one in receiver.received}
-    assert got >= set(sent.items()), "each event came"
+    assert got >= set(sent.items()), "every event arrived"
     assert len({event for event, _ in got}) == len(got), "and always with the same id"
     repeated = sum(Counter(one.id for one in receiver.received).values()) - len(got)
     assert repeated <= 10 * len(PARTS) * KILLS
@@ -84,16 +84,16 @@ def test_every_event_arrives_though_agent_jobs_and_web_are_killed_at_random(
     kills, changes = len(PARTS) * KILLS, len(stack.author.acknowledged)
     print(
         f"{kills} kills, {changes} changes acknowledged, {len(sent)} events, {len(receiver.received)} received, "
-        f"{repeated} of them again"
+        f"{repeated} of them repeated"
     )
 
 
-def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_under_way(
+def test_a_killed_worker_loses_nothing_and_repeats_only_what_was_in_flight(
     stack: Stack, receiver: Receiver
 ) -> None:
     endpoint(receiver.url(), max_concurrency=4, timeout_seconds=1, rate_per_second=20)
     for _ in range(40):
-        happen("agent.lost")
+        record_event("agent.lost")
     stack.start("agent")
     stack.start("jobs")
     wait_for(lambda: len(receiver.received) >= 5, "the first deliveries", SECONDS)
@@ -103,10 +103,10 @@ def test_a_sender_killed_in_the_middle_loses_nothing_and_repeats_only_what_was_u
     wait_for(all_delivered, explain(stack), 90)
     counts = Counter(one.id for one in receiver.received if one.json["type"] == "agent.lost")
     assert len(counts) == 40
-    assert sum(counts.values()) - 40 <= 4, "no more than was under way came twice"
+    assert sum(counts.values()) - 40 <= 4, "only messages in flight arrived twice"
 
 
-def test_a_storm_of_exits_becomes_one_message(stack: Stack, receiver: Receiver) -> None:
+def test_many_exits_become_one_bundled_message(stack: Stack, receiver: Receiver) -> None:
     url = receiver.url("/chat")
     endpoint(url, format="discord", events=["program.crashed"], bundle_seconds=5)
     stack.start("agent")

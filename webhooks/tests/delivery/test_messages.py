@@ -1,23 +1,19 @@
-"""What the sender does for messages that people read: bundles, lateness, expiry, final answers. And bodies."""
+"""Chat messages: bundles, lateness, expiry, permanent responses."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
-from programs import events
-from programs.incidents import write_incident
 from programs.models import ProgramEvent
+from webhooks import services
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
-from webhooks.outbox import payload
 from webhooks.tests import receiver as answers
 from webhooks.tests.receiver import Receiver
-from webhooks.tests.rig import attempts, endpoint, happen, only_delivery, pass_time, program, send
+from webhooks.tests.rig import attempts, endpoint, only_delivery, pass_time, program, record_event, send
 
 pytestmark = pytest.mark.usefixtures("outbox")
 
@@ -26,13 +22,13 @@ def chat(url: str, **values: Any) -> WebhookEndpoint:
     return endpoint(url, format="slack", **values)
 
 
-def test_a_storm_within_the_window_becomes_one_message(receiver: Receiver) -> None:
+def test_events_within_the_bundle_time_become_one_message(receiver: Receiver) -> None:
     web = program()
     chat(receiver.url(), bundle_seconds=600, events=["program.crashed"])
     for code in range(1, 6):
-        happen("program.crashed", web, exit_code=code)
+        record_event("program.crashed", web, exit_code=code)
     send()
-    assert receiver.received == [], "the window is open"
+    assert receiver.received == [], "the bundle is still open"
     oldest = WebhookDelivery.objects.earliest("event__seq")
     WebhookDelivery.objects.filter(pk=oldest.pk).update(next_attempt_at=timezone.now())
     send()
@@ -42,10 +38,34 @@ def test_a_storm_within_the_window_becomes_one_message(receiver: Receiver) -> No
     assert WebhookAttempt.objects.count() == 5
 
 
-def test_a_bundle_that_fails_is_tried_again_together(receiver: Receiver) -> None:
+def test_a_bundle_that_one_message_cannot_show_is_continued_in_the_next(receiver: Receiver) -> None:
+    row = chat(receiver.url(), bundle_seconds=600, events=["program.fatal"], max_concurrency=1)
+    web = program()
+    for number in range(30):
+        record_event("program.fatal", web, reason=f"reason-{number:02} " + "x" * 200)
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now())
+    send()
+    texts = [one.body.decode() for one in receiver.received]
+    assert 2 <= len(texts) < 15
+    assert [sum(f"reason-{number:02}" in text for text in texts) for number in range(30)] == [1] * 30
+    assert set(row.deliveries.values_list("state", "attempt_count", "round_count")) == {("delivered", 1, 1)}
+
+
+def test_a_format_that_cannot_bundle_sends_singly(receiver: Receiver) -> None:
+    row = endpoint(receiver.url(), events=["agent.*"])
+    WebhookEndpoint.objects.filter(pk=row.pk).update(bundle_seconds=600)
+    for _ in range(3):
+        record_event("agent.started")
+    WebhookDelivery.objects.update(next_attempt_at=timezone.now())
+    send()
+    assert len(receiver.received) == 3
+    assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"delivered"}
+
+
+def test_a_failed_bundle_is_retried_as_a_whole(receiver: Receiver) -> None:
     chat(receiver.script("/hook", 500, 200), bundle_seconds=10, events=["agent.*"])
     for _ in range(3):
-        happen("agent.started")
+        record_event("agent.started")
     for _ in range(3):
         pass_time(70)
         send()
@@ -53,19 +73,19 @@ def test_a_bundle_that_fails_is_tried_again_together(receiver: Receiver) -> None
     assert set(WebhookDelivery.objects.values_list("state", "attempt_count")) == {("delivered", 2)}
 
 
-def test_a_window_with_one_event_is_an_ordinary_message(receiver: Receiver) -> None:
+def test_a_bundle_of_one_event_is_an_ordinary_message(receiver: Receiver) -> None:
     chat(receiver.url("/single"), events=["agent.*"], name="single")
     chat(receiver.url("/bundle"), events=["agent.*"], name="bundle", bundle_seconds=5)
-    happen("agent.started", host="nas")
+    record_event("agent.started", host="nas")
     WebhookDelivery.objects.update(next_attempt_at=timezone.now())
     send()
     assert receiver.at("/single")[0].body == receiver.at("/bundle")[0].body
 
 
-def test_a_late_message_says_so_and_a_signed_body_stays_as_it_was(receiver: Receiver) -> None:
+def test_a_late_chat_message_says_so_and_a_signed_body_stays_the_same(receiver: Receiver) -> None:
     chat(receiver.script("/chat", 500, 200), name="chat", events=["agent.*"])
     endpoint(receiver.script("/signed", 500, 200), "signed", events=["agent.*"])
-    happen("agent.started")
+    record_event("agent.started")
     send()
     past = timezone.now() - timedelta(minutes=8)
     WebhookDelivery.objects.update(next_attempt_at=timezone.now())
@@ -78,99 +98,82 @@ def test_a_late_message_says_so_and_a_signed_body_stays_as_it_was(receiver: Rece
 
 
 @pytest.mark.parametrize(("max_age", "state"), [(60, "expired"), (3600, "delivered"), (None, "delivered")])
-def test_messages_that_would_come_too_late_expire_unsent(
-    receiver: Receiver, max_age: int | None, state: str
-) -> None:
+def test_messages_over_the_maximum_age_expire_unsent(receiver: Receiver, max_age: int | None, state: str) -> None:
     chat(receiver.script("/hook", 500, 200), max_age_seconds=max_age, events=["agent.*"])
-    happen("agent.started")
+    record_event("agent.started")
     send()
     pass_time(120)
     send()
     assert only_delivery().state == state
 
 
-def test_without_a_maximum_age_only_messages_expire_after_a_day(receiver: Receiver) -> None:
+def test_without_a_maximum_age_only_chat_messages_expire_after_a_day(receiver: Receiver) -> None:
     chat(receiver.url("/chat"), name="chat", events=["agent.*"])
     endpoint(receiver.url("/signed"), "signed", events=["agent.*"])
-    happen("agent.started")
+    record_event("agent.started")
     pass_time(86_500)
     send()
     assert receiver.at("/chat") == []
     assert len(receiver.at("/signed")) == 1
 
 
-def test_a_service_can_say_that_an_address_is_no_more(receiver: Receiver) -> None:
+def test_410_disables_a_chat_endpoint_too(receiver: Receiver) -> None:
+    row = chat(receiver.script("/hook", answers.status(410, "channel_is_archived")), events=["agent.*"])
+    record_event("agent.started")
+    send()
+    row.refresh_from_db()
+    assert (row.enabled, row.disabled_reason) == (False, "the receiver answered 410 Gone")
+
+
+def redeliver_all(row: WebhookEndpoint) -> None:
+    services.redeliver(only_delivery(), actor="tester")
+
+
+def recover_all(row: WebhookEndpoint) -> None:
+    assert services.recover(row, since=timezone.now() - timedelta(days=9), actor="tester") == 1
+
+
+def replay_all(row: WebhookEndpoint) -> None:
+    only_delivery().delete()
+    assert services.replay_missing(row, since=timezone.now() - timedelta(days=9), actor="tester") == 1
+
+
+def resume(row: WebhookEndpoint) -> None:
+    WebhookDelivery.objects.update(state="pending", next_attempt_at=timezone.now())
+    services.disable_endpoint(row, reason="enough", cancel_pending=False)
+    row.refresh_from_db()
+    services.save_endpoint({"enabled": True}, actor="tester", endpoint=row, resume=True)
+
+
+@pytest.mark.parametrize("ask", [redeliver_all, recover_all, replay_all, resume])
+def test_the_age_of_what_a_person_sends_again_counts_from_then(receiver: Receiver, ask: Any) -> None:
+    busy = answers.status(429, Retry_After="3.5")
+    row = chat(receiver.script("/chat", busy, 500, 200), events=["agent.*"])
+    record_event("agent.started")
+    pass_time(5 * 86_400)
+    WebhookDelivery.objects.update(state="expired", next_attempt_at=None)
+    ask(row)
+    for _ in range(3):
+        send()
+        pass_time(700)
+    assert (len(receiver.received), only_delivery().state) == (3, "delivered")
+
+
+def test_what_a_person_sends_again_expires_too_in_the_end(receiver: Receiver) -> None:
+    chat(receiver.script("/chat", 500), events=["agent.*"], max_age_seconds=3600)
+    record_event("agent.started")
+    pass_time(5 * 86_400)
+    redeliver_all(WebhookEndpoint.objects.get())
+    send()
+    assert only_delivery().state == "pending"
+    pass_time(3700)
+    send()
+    assert (len(receiver.received), only_delivery().state) == (1, "expired")
+
+
+def test_a_response_can_mean_that_the_url_is_no_longer_valid(receiver: Receiver) -> None:
     chat(receiver.script("/hook", answers.status(403, "invalid_token")), events=["agent.*"])
-    happen("agent.started")
+    record_event("agent.started")
     send()
     assert only_delivery().state == "failed"
     assert attempts(only_delivery()) == [(1, "event", 403, "status")]
-
-
-# --- Bodies ---------------------------------------------------------------------------------------------
-
-
-def crashed(lines: list[str]) -> ProgramEvent:
-    web = program(tags=["shop"], description="the shop")
-    for _ in range(3):
-        happen("program.restarted", web)
-    facts = {"exit_code": 3, "exit_signal": None, "meaning": "it gave up", "uptime_seconds": 12.5}
-    with transaction.atomic():
-        event = events.record("program.crashed", program=web, process_index=0, data=facts)
-        incident = write_incident(event, {**facts, "out_of_memory": True})
-        incident.log_lines = lines
-        incident.save()
-    event.refresh_from_db(fields=["seq"])
-    return event
-
-
-def test_a_body_says_what_is_known_of_an_end() -> None:
-    event = crashed([f"line {number}" for number in range(40)])
-    body = payload.build_one(ProgramEvent.objects.select_related("program__host").get(pk=event.pk))
-    data = body["data"]
-    assert body["id"] == event.uid and body["seq"] == event.seq
-    assert data["program"] == {"id": event.program_id, "name": "web", "description": "the shop", "tags": ["shop"]}
-    expected = {"exit_code": 3, "meaning": "it gave up", "uptime_seconds": 12.5, "out_of_memory": True}
-    assert expected.items() <= data["process"].items()
-    assert (data["process"]["restarts_last_hour"], data["process"]["log_lines"][-1]) == (3, "line 39")
-    assert len(data["process"]["log_lines"]) == 10
-    assert data["link"].startswith("http") and "/incident/" in data["link"]
-    assert json.loads(json.dumps(body)) == body
-
-
-def test_an_event_without_a_program_has_a_body_too() -> None:
-    data = payload.build_one(happen("agent.lost", host="nas"))["data"]
-    assert (data["program"], data["process"], data["host"]) == (None, None, "nas")
-    assert "nas" in data["summary"]
-
-
-def test_a_removed_program_is_still_named() -> None:
-    web = program()
-    event = happen("program.removed", web)
-    web.delete()
-    data = payload.build_one(ProgramEvent.objects.get(pk=event.pk))["data"]
-    assert data["program"] == {"id": None, "name": "web"}
-
-
-def test_a_body_that_would_be_too_big_is_thinned_out(receiver: Receiver) -> None:
-    endpoint(receiver.url(), events=["program.crashed"])
-    happen("program.crashed", program(description="d" * 9000), text="x" * 100_000)
-    send()
-    body = receiver.received[0].json
-    assert body["truncated"] is True and len(receiver.received[0].body) < payload.LARGEST
-    assert body["data"]["program"]["name"] == "web" and body["data"]["summary"]
-
-
-@pytest.mark.parametrize(
-    "data", [{"n": 10**40}, {"exit_code": [], "host": 7, "meaning": None}, {"uptime_seconds": "x"}]
-)
-def test_odd_data_reaches_the_receiver_or_is_explained_and_stops_nobody_else(
-    receiver: Receiver, data: dict[str, Any]
-) -> None:
-    endpoint(receiver.url(), events=["program.crashed"])
-    happen("program.crashed", **data)
-    happen("program.crashed", exit_code=1)
-    send()
-    states = list(WebhookDelivery.objects.order_by("event__seq").values_list("state", flat=True))
-    assert states[1] == "delivered" and states[0] in ("delivered", "blocked")
-    assert WebhookAttempt.objects.count() == 2

@@ -1,29 +1,31 @@
-"""The sender against a real receiver: what it sends, what it makes of the answers, when it tries again."""
+"""The worker with a real receiver: requests, responses, retries."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
+from asgiref.sync import sync_to_async
 from django.utils import timezone
 from standardwebhooks import Webhook
 
 from webhooks import services
-from webhooks.delivery.results import CRASHES
+from webhooks.delivery.results import MAX_CRASHES
 from webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from webhooks.tests import receiver as answers
 from webhooks.tests.receiver import Receiver
-from webhooks.tests.rig import attempts, endpoint, happen, only_delivery, pass_time, program, send
+from webhooks.tests.rig import attempts, endpoint, only_delivery, pass_time, program, record_event, send
 
 pytestmark = pytest.mark.usefixtures("outbox")
 
 
 def test_an_event_arrives_as_json_that_standardwebhooks_verifies(receiver: Receiver) -> None:
     saved = services.save_endpoint({"name": "ops", "url": receiver.url(), "events": ["*"]}, actor="tester")
-    event = happen("program.crashed", program(), exit_code=3, meaning="it gave up")
+    event = record_event("program.crashed", program(), exit_code=3, meaning="it gave up")
     send()
     (got,) = [one for one in receiver.received if one.json["id"] == event.uid]
     body = Webhook(saved.secret).verify(got.body, got.headers)
@@ -36,9 +38,22 @@ def test_an_event_arrives_as_json_that_standardwebhooks_verifies(receiver: Recei
     assert got.headers["user-agent"].startswith("program-monitor/")
 
 
-def test_500_500_200_makes_three_tries_with_one_id_and_the_scheduled_gaps(receiver: Receiver) -> None:
+def test_a_signed_message_can_have_basic_authentication(receiver: Receiver) -> None:
+    row = endpoint(receiver.script("/hook", answers.status(200, "Basic dXNlcjpwYXNz, dXNlcjpwYXNz")))
+    secret = services.save_endpoint(
+        {"settings": {"secret_headers": "Authorization: Basic dXNlcjpwYXNz"}}, actor="tester", endpoint=row
+    ).endpoint.secret
+    record_event("agent.started")
+    send()
+    (request,) = receiver.received
+    assert request.headers["authorization"] == "Basic dXNlcjpwYXNz"
+    Webhook(secret).verify(request.body, request.headers)
+    assert "dXNlcjpwYXNz" not in only_delivery().attempts.get().response
+
+
+def test_500_500_200_makes_three_attempts_with_one_id_and_the_scheduled_delays(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", 500, 500, 200))
-    happen("agent.started")
+    record_event("agent.started")
     gaps = []
     for _ in range(3):
         send()
@@ -55,13 +70,13 @@ def test_500_500_200_makes_three_tries_with_one_id_and_the_scheduled_gaps(receiv
     assert gaps[2] is None and only_delivery().state == "delivered"
 
 
-def test_each_try_is_signed_anew_with_its_own_time(receiver: Receiver) -> None:
+def test_each_attempt_is_signed_with_its_own_timestamp(receiver: Receiver) -> None:
     saved = services.save_endpoint(
         {"name": "ops", "url": receiver.script("/hook", 500, 200), "events": ["*"]}, actor="tester"
     )
-    happen("agent.started")
+    record_event("agent.started")
     send()
-    time.sleep(1.1)  # signatures count whole seconds
+    time.sleep(1.1)  # signatures have whole seconds
     WebhookDelivery.objects.update(next_attempt_at=timezone.now())
     send()
     first, second = receiver.received
@@ -72,18 +87,18 @@ def test_each_try_is_signed_anew_with_its_own_time(receiver: Receiver) -> None:
         Webhook(saved.secret).verify(one.body, one.headers)
 
 
-def test_nothing_is_sent_before_its_time(receiver: Receiver) -> None:
+def test_nothing_is_sent_before_it_is_due(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", 500))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     pass_time(50)
     send()
     assert len(receiver.received) == 1
 
 
-def test_after_the_last_try_a_delivery_is_exhausted(receiver: Receiver) -> None:
+def test_after_the_last_attempt_a_delivery_is_exhausted(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", 503), retry_schedule=[5])
-    happen("agent.started")
+    record_event("agent.started")
     for _ in range(4):
         send()
         pass_time(10)
@@ -91,11 +106,11 @@ def test_after_the_last_try_a_delivery_is_exhausted(receiver: Receiver) -> None:
     assert (only_delivery().state, only_delivery().reason) == ("exhausted", "answered 503")
 
 
-def test_410_switches_the_endpoint_off_cancels_what_waits_and_tells_the_others(receiver: Receiver) -> None:
+def test_410_disables_the_endpoint_cancels_pending_deliveries_and_notifies_others(receiver: Receiver) -> None:
     gone = endpoint(receiver.script("/gone", 500, 410), "gone")
-    happen("agent.started")
+    record_event("agent.started")
     send()
-    happen("agent.started")
+    record_event("agent.started")
     endpoint(receiver.url("/other"), "other", events=["webhook.*"])
     send()
     send()
@@ -103,16 +118,16 @@ def test_410_switches_the_endpoint_off_cancels_what_waits_and_tells_the_others(r
     assert (gone.enabled, gone.disabled_reason) == (False, "the receiver answered 410 Gone")
     states = sorted(WebhookDelivery.objects.filter(endpoint=gone).values_list("state", flat=True))
     assert states == ["cancelled", "failed"]
-    (told,) = receiver.at("/other")
-    assert told.json["type"] == "webhook.disabled"
-    assert told.json["data"]["event"]["data"]["webhook"] == "gone"
+    (received,) = receiver.at("/other")
+    assert received.json["type"] == "webhook.disabled"
+    assert received.json["data"]["event"]["data"]["webhook"] == "gone"
 
 
-def test_429_with_retry_after_holds_the_whole_endpoint_back(receiver: Receiver) -> None:
+def test_429_with_retry_after_pauses_the_whole_endpoint(receiver: Receiver) -> None:
     ops = endpoint(receiver.script("/hook", answers.status(429, Retry_After="90"), 200))
-    happen("agent.started")
+    record_event("agent.started")
     send()
-    happen("agent.lost")
+    record_event("agent.lost")
     send()
     ops.refresh_from_db()
     assert ops.paused_until is not None
@@ -125,7 +140,7 @@ def test_429_with_retry_after_holds_the_whole_endpoint_back(receiver: Receiver) 
 
 def test_retry_after_is_never_shorter_than_the_schedule(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", answers.status(503, Retry_After="1")))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     due = only_delivery().next_attempt_at
     assert due is not None and due - timezone.now() > timedelta(seconds=55)
@@ -134,24 +149,24 @@ def test_retry_after_is_never_shorter_than_the_schedule(receiver: Receiver) -> N
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 def test_a_redirect_is_a_failure_and_is_not_followed(receiver: Receiver, code: int) -> None:
     endpoint(receiver.script("/hook", answers.status(code, Location="http://elsewhere.example/x")))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     (attempt,) = only_delivery().attempts.all()
     assert len(receiver.received) == 1
     assert attempt.status == code and "elsewhere.example" in attempt.error
 
 
-def test_a_receiver_can_ask_not_to_be_tried_again(receiver: Receiver) -> None:
+def test_a_receiver_can_stop_further_attempts(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", answers.status(500, webhook_delivery="abort-message")))
-    happen("agent.started")
+    record_event("agent.started")
     send()
     assert only_delivery().state == "failed"
 
 
-def test_a_hanging_receiver_ends_at_the_deadline_and_delays_no_other(receiver: Receiver) -> None:
+def test_a_hanging_receiver_times_out_and_delays_no_other(receiver: Receiver) -> None:
     endpoint(receiver.script("/hang", answers.hang), "hang", timeout_seconds=2)
     endpoint(receiver.url("/ok"), "ok")
-    happen("agent.started")
+    record_event("agent.started")
     started = time.monotonic()
     send()
     ended = time.monotonic()
@@ -162,19 +177,21 @@ def test_a_hanging_receiver_ends_at_the_deadline_and_delays_no_other(receiver: R
     assert hung.attempts.get().duration_ms == pytest.approx(2000, abs=600)
 
 
-def test_a_byte_a_second_ends_at_the_deadline_too(receiver: Receiver) -> None:
+def test_an_endless_response_is_a_delivery_and_is_sent_once(receiver: Receiver) -> None:
     endpoint(receiver.script("/drip", answers.drip), timeout_seconds=3)
-    happen("agent.started")
-    started = time.monotonic()
+    record_event("agent.started")
     send()
-    assert 2.5 < time.monotonic() - started < 15
-    assert attempts(only_delivery()) == [(1, "event", None, "timeout")]
+    assert attempts(only_delivery()) == [(1, "event", 200, "")]
+    assert only_delivery().state == "delivered"
+    pass_time(4000)
+    send()
+    assert len(receiver.at("/drip")) == 1
 
 
 def test_five_refused_connections_open_the_circuit_and_one_a_minute_probes_it(receiver: Receiver) -> None:
     ops = endpoint("http://127.0.0.1:9/", max_concurrency=1)
     for _ in range(8):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     ops.refresh_from_db()
     tried = WebhookDelivery.objects.filter(attempt_count__gt=0).count()
@@ -184,23 +201,23 @@ def test_five_refused_connections_open_the_circuit_and_one_a_minute_probes_it(re
     assert WebhookAttempt.objects.count() == 6
 
 
-def test_an_answer_closes_the_circuit(receiver: Receiver) -> None:
+def test_a_response_closes_the_circuit(receiver: Receiver) -> None:
     ops = endpoint(receiver.url())
     past = timezone.now() - timedelta(seconds=1)
     WebhookEndpoint.objects.filter(pk=ops.pk).update(connect_failures=7, paused_until=past)
     for _ in range(6):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     ops.refresh_from_db()
     assert (ops.connect_failures, ops.paused_until) == (0, None)
     assert len(receiver.received) == 6
 
 
-def test_what_our_own_rules_forbid_is_blocked_and_not_tried_again(receiver: Receiver) -> None:
+def test_a_forbidden_address_is_blocked_and_not_retried(receiver: Receiver) -> None:
     ops = endpoint()
     ops.url = "http://169.254.169.254/latest/meta-data"
     ops.save(update_fields=["encrypted_url"])
-    happen("agent.started")
+    record_event("agent.started")
     send()
     ops.refresh_from_db()
     assert only_delivery().state == "blocked"
@@ -208,59 +225,59 @@ def test_what_our_own_rules_forbid_is_blocked_and_not_tried_again(receiver: Rece
     assert "169.254.169.254" in ops.last_error
 
 
-def test_an_address_that_cannot_be_decrypted_blocks_and_does_not_stop_the_others(receiver: Receiver) -> None:
+def test_a_url_that_cannot_be_decrypted_blocks_only_its_own_deliveries(receiver: Receiver) -> None:
     broken = endpoint(name="broken")
     WebhookEndpoint.objects.filter(pk=broken.pk).update(encrypted_url="gAAAAA-nonsense")
     endpoint(receiver.url(), "fine")
-    happen("agent.started")
+    record_event("agent.started")
     send()
     assert WebhookDelivery.objects.get(endpoint=broken).state == "blocked"
     assert len(receiver.received) == 1
 
 
-def test_what_the_answer_repeats_of_our_secrets_is_not_kept(receiver: Receiver) -> None:
+def test_secrets_in_a_response_are_not_stored(receiver: Receiver) -> None:
     url = receiver.script("/hooks/T0PSECRETTOKEN", answers.status(400, "no such hook: /hooks/T0PSECRETTOKEN\x00!"))
     endpoint(url)
-    happen("agent.started")
+    record_event("agent.started")
     send()
-    kept = only_delivery().attempts.get().response
-    assert "T0PSECRETTOKEN" not in kept and "\x00" not in kept and "no such hook" in kept
+    stored = only_delivery().attempts.get().response
+    assert "T0PSECRETTOKEN" not in stored and "\x00" not in stored and "no such hook" in stored
 
 
-def test_no_more_than_max_concurrency_are_under_way_at_a_time(receiver: Receiver) -> None:
+def test_no_more_than_max_concurrency_are_in_flight(receiver: Receiver) -> None:
     endpoint(receiver.script("/hang", answers.hang), max_concurrency=3, timeout_seconds=1)
     for _ in range(4):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     first = sorted(one.at for one in receiver.received)
     assert len(first) == 4
     assert first[2] - first[0] < 0.5 and first[3] - first[0] > 0.8
 
 
-def test_the_rate_of_an_endpoint_is_kept(receiver: Receiver) -> None:
+def test_the_rate_limit_of_an_endpoint_is_kept(receiver: Receiver) -> None:
     endpoint(receiver.url(), rate_per_second=10)
     for _ in range(8):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     times = [one.at for one in receiver.received]
     assert len(times) == 8
     assert times[-1] - times[0] >= 0.5
 
 
-def test_a_switched_off_endpoint_gets_nothing_and_keeps_what_was_pending(receiver: Receiver) -> None:
+def test_a_disabled_endpoint_gets_nothing_and_keeps_its_pending_deliveries(receiver: Receiver) -> None:
     ops = endpoint(receiver.url())
-    happen("agent.started")
+    record_event("agent.started")
     services.save_endpoint({"enabled": False}, actor="tester", endpoint=ops)
-    happen("agent.started")
+    record_event("agent.started")
     send()
     assert receiver.received == []
     assert only_delivery().state == "pending"
 
 
-def test_five_days_without_success_and_ten_failures_switch_it_off(receiver: Receiver) -> None:
+def test_five_days_without_success_and_ten_failures_disable_the_endpoint(receiver: Receiver) -> None:
     ops = endpoint(receiver.script("/hook", 500), retry_schedule=[86_400])
     for _ in range(10):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     pass_time(6 * 86_400)
     send()
@@ -268,7 +285,7 @@ def test_five_days_without_success_and_ten_failures_switch_it_off(receiver: Rece
     assert (ops.enabled, ops.disabled_reason) == (False, "nothing was delivered for 5 days")
 
 
-def test_a_test_is_tried_once_and_goes_to_that_endpoint_alone(receiver: Receiver) -> None:
+def test_a_test_is_a_single_attempt_to_that_endpoint_only(receiver: Receiver) -> None:
     ops = endpoint(receiver.script("/hook", 500))
     endpoint(receiver.url("/other"), "other")
     delivery = services.send_test(ops, actor="tester")
@@ -278,9 +295,9 @@ def test_a_test_is_tried_once_and_goes_to_that_endpoint_alone(receiver: Receiver
     assert receiver.at("/other") == []
 
 
-def test_redelivering_keeps_the_id_and_begins_the_schedule_anew(receiver: Receiver) -> None:
+def test_redelivery_keeps_the_id_and_restarts_the_retry_schedule(receiver: Receiver) -> None:
     endpoint(receiver.script("/hook", 500, 500, 200), retry_schedule=[5])
-    happen("agent.started")
+    record_event("agent.started")
     for _ in range(3):
         send()
         pass_time(10)
@@ -291,9 +308,21 @@ def test_redelivering_keeps_the_id_and_begins_the_schedule_anew(receiver: Receiv
     assert len({one.id for one in receiver.received}) == 1
 
 
-def test_a_row_whose_sender_died_is_sent_again_with_its_id_once_the_lease_is_over(receiver: Receiver) -> None:
+def test_a_redelivery_during_the_last_attempt_starts_a_new_round(receiver: Receiver) -> None:
+    async def ask_again(request: Any) -> Any:
+        await sync_to_async(services.redeliver)(await WebhookDelivery.objects.aget(), actor="tester")
+        return await answers.status(500)(request)
+
+    endpoint(receiver.script("/hook", ask_again, 200), retry_schedule=[])
+    record_event("agent.started")
+    send()
+    assert attempts(only_delivery()) == [(1, "event", 500, "status"), (2, "manual", 200, "")]
+    assert only_delivery().state == "delivered"
+
+
+def test_a_delivery_of_a_crashed_worker_is_sent_again_after_its_lease(receiver: Receiver) -> None:
     endpoint(receiver.url())
-    happen("agent.started")
+    record_event("agent.started")
     until = timezone.now() + timedelta(seconds=20)
     WebhookDelivery.objects.update(lease_until=until, next_attempt_at=until, attempt_count=1, round_count=1)
     send()
@@ -305,10 +334,10 @@ def test_a_row_whose_sender_died_is_sent_again_with_its_id_once_the_lease_is_ove
     assert attempts(only_delivery()) == [(1, "event", None, "lost"), (2, "event", 200, "")]
 
 
-def test_a_row_that_kills_its_sender_three_times_is_dead(receiver: Receiver) -> None:
+def test_a_delivery_is_dead_after_three_worker_crashes(receiver: Receiver) -> None:
     endpoint(receiver.url())
-    happen("agent.started")
-    for number in range(1, CRASHES + 1):
+    record_event("agent.started")
+    for number in range(1, MAX_CRASHES + 1):
         past = timezone.now() - timedelta(seconds=1)
         WebhookDelivery.objects.update(lease_until=past, next_attempt_at=past, attempt_count=number)
         send()
@@ -317,17 +346,17 @@ def test_a_row_that_kills_its_sender_three_times_is_dead(receiver: Receiver) -> 
     assert receiver.received == []
 
 
-def test_suspects_are_sent_one_at_a_time(receiver: Receiver) -> None:
+def test_suspect_deliveries_are_sent_one_at_a_time(receiver: Receiver) -> None:
     endpoint(receiver.script("/hang", answers.hang), timeout_seconds=1)
     for _ in range(2):
-        happen("agent.started")
+        record_event("agent.started")
     WebhookDelivery.objects.update(crash_count=1)
     send("suspect")
     times = [one.at for one in receiver.received]
     assert len(times) == 2 and times[1] - times[0] > 0.9
 
 
-def test_an_endpoint_that_is_removed_while_something_is_under_way_leaves_nothing(receiver: Receiver) -> None:
+def test_an_endpoint_removed_during_a_request_leaves_nothing(receiver: Receiver) -> None:
     ops = endpoint(receiver.url())
 
     async def remove(request: web.Request) -> web.Response:
@@ -335,13 +364,13 @@ def test_an_endpoint_that_is_removed_while_something_is_under_way_leaves_nothing
         return web.Response()
 
     receiver.scripts["/ok"] = [remove]
-    happen("agent.started")
+    record_event("agent.started")
     send()
     assert WebhookDelivery.objects.count() == 0
     assert len(receiver.received) == 1
 
 
-def test_a_lease_that_another_sender_took_over_is_not_touched_by_the_late_result(receiver: Receiver) -> None:
+def test_a_late_result_does_not_change_a_lease_of_another_worker(receiver: Receiver) -> None:
     endpoint(receiver.url())
     theirs = timezone.now() + timedelta(seconds=99)
 
@@ -350,6 +379,6 @@ def test_a_lease_that_another_sender_took_over_is_not_touched_by_the_late_result
         return web.Response(status=500)
 
     receiver.scripts["/ok"] = [take_over]
-    happen("agent.started")
+    record_event("agent.started")
     send()
     assert (only_delivery().state, only_delivery().lease_until) == ("pending", theirs)

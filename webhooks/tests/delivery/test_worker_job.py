@@ -1,4 +1,4 @@
-"""The job as a whole: handing over, lost databases, sharing the work, and the sign of life."""
+"""The job as a whole: hand-over, database errors, parallel jobs, crashes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,20 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from django.utils import timezone
 
-from core.key_rotation import re_encrypt_all
-from core.models import Heartbeat
-from core.secrets import decrypt
 from core.tests.databases import other_connection
-from programs import hosts
-from webhooks import tasks
 from webhooks.delivery import worker as job
-from webhooks.models import JobTicket, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from webhooks.models import JobTicket, WebhookAttempt, WebhookDelivery
 from webhooks.tests import receiver as answers
 from webhooks.tests.receiver import Receiver
-from webhooks.tests.rig import attempts, endpoint, happen, only_delivery, pass_time, send
+from webhooks.tests.rig import attempts, endpoint, only_delivery, pass_time, record_event, send
 from webhooks.transports.standard.transport import Standard
 
 pytestmark = pytest.mark.usefixtures("outbox")
 
 
 class InBackground:
-    """The job in a thread of its own, as it runs in a worker."""
+    """Runs the job in a thread."""
 
     def __init__(self) -> None:
         self.thread = threading.Thread(target=send)
@@ -49,19 +43,21 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def test_what_happens_while_it_works_is_sent_by_the_same_job(receiver: Receiver) -> None:
+def test_a_running_job_sends_new_events(receiver: Receiver) -> None:
     endpoint(receiver.script("/hang", answers.hang), "hang", timeout_seconds=5, events=["agent.started"])
     endpoint(receiver.url("/ok"), "ok", events=["agent.lost"])
-    happen("agent.started")
+    record_event("agent.started")
     running = InBackground()
     wait_for(lambda: receiver.at("/hang"))
-    happen("agent.lost")
+    record_event("agent.lost")
     wait_for(lambda: receiver.at("/ok"))
-    assert not WebhookAttempt.objects.filter(delivery__endpoint__name="hang").exists(), "it waited for nobody"
+    assert not WebhookAttempt.objects.filter(delivery__endpoint__name="hang").exists(), (
+        "it did not wait for the hanging one"
+    )
     running.join()
 
 
-def test_a_job_whose_time_is_up_hands_over_and_finishes_what_is_under_way(
+def test_a_job_at_its_time_limit_hands_over_and_finishes_its_requests(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "CLAIM_SECONDS", 0.5)
@@ -70,21 +66,21 @@ def test_a_job_whose_time_is_up_hands_over_and_finishes_what_is_under_way(
     )
     endpoint(receiver.url("/ok"), "ok", events=["agent.lost"])
     for _ in range(3):
-        happen("agent.started")
+        record_event("agent.started")
     first = InBackground()
     wait_for(lambda: JobTicket.objects.filter(holder="", queued_at=None).exists())
     assert len(receiver.at("/hang")) == 2
-    happen("agent.lost")
+    record_event("agent.lost")
     begun = time.monotonic()
     send()
     assert receiver.at("/ok")[0].at - begun < 2
-    assert len(receiver.at("/hang")) == 2, "both places were taken by the first job"
+    assert len(receiver.at("/hang")) == 2, "the first job used the whole concurrency"
     first.join()
     hung = WebhookDelivery.objects.filter(endpoint__name="ops", attempt_count=1)
     assert [attempts(row)[0][3] for row in hung] == ["timeout", "timeout"]
 
 
-def test_answers_that_come_while_the_database_is_locked_are_written_afterwards(receiver: Receiver) -> None:
+def test_results_during_a_database_lock_are_recorded_afterwards(receiver: Receiver) -> None:
     endpoint(receiver.url())
     with other_connection() as other:
 
@@ -94,12 +90,12 @@ def test_answers_that_come_while_the_database_is_locked_are_written_afterwards(r
             return await answers.status(200)(request)
 
         receiver.scripts["/ok"] = [lock_and_answer]
-        happen("agent.started")
+        record_event("agent.started")
         send()
     assert (only_delivery().state, attempts(only_delivery())) == ("delivered", [(1, "event", 200, "")])
 
 
-def test_answers_survive_a_table_that_is_gone_for_a_while(receiver: Receiver) -> None:
+def test_results_survive_a_temporary_database_error(receiver: Receiver) -> None:
     endpoint(receiver.url())
     with other_connection() as other:
 
@@ -109,7 +105,7 @@ def test_answers_survive_a_table_that_is_gone_for_a_while(receiver: Receiver) ->
             return await answers.status(200)(request)
 
         receiver.scripts["/ok"] = [away]
-        happen("agent.started")
+        record_event("agent.started")
         send()
     assert only_delivery().state == "delivered"
     assert len(receiver.received) == 1
@@ -119,7 +115,7 @@ def test_two_jobs_side_by_side_send_everything_once(receiver: Receiver) -> None:
     for number in range(4):
         endpoint(receiver.url(f"/{number}"), f"e{number}", max_concurrency=10)
     for _ in range(50):
-        happen("agent.started")
+        record_event("agent.started")
     jobs = [InBackground() for _ in range(3)]
     for running in jobs:
         running.join()
@@ -129,7 +125,7 @@ def test_two_jobs_side_by_side_send_everything_once(receiver: Receiver) -> None:
     assert WebhookDelivery.objects.filter(state="delivered").count() == 200
 
 
-def test_ten_of_twenty_that_hang_do_not_slow_the_others(receiver: Receiver) -> None:
+def test_ten_hanging_endpoints_do_not_delay_ten_others(receiver: Receiver) -> None:
     is_over = threading.Event()
 
     async def hang(request: Any) -> Any:
@@ -141,7 +137,7 @@ def test_ten_of_twenty_that_hang_do_not_slow_the_others(receiver: Receiver) -> N
         endpoint(receiver.script(f"/hang{number}", hang), f"hang{number}", timeout_seconds=30)
         endpoint(receiver.url(f"/ok{number}"), f"ok{number}")
     for _ in range(5):
-        happen("agent.started")
+        record_event("agent.started")
     running = InBackground()
     try:
         healthy = WebhookDelivery.objects.filter(endpoint__name__startswith="ok", state="delivered")
@@ -152,60 +148,18 @@ def test_ten_of_twenty_that_hang_do_not_slow_the_others(receiver: Receiver) -> N
         running.join()
 
 
-def test_an_endpoint_that_never_answers_is_soon_left_alone(receiver: Receiver) -> None:
+def test_timeouts_open_the_circuit(receiver: Receiver) -> None:
     row = endpoint(receiver.script("/hang", answers.hang), timeout_seconds=1, max_concurrency=5)
     for _ in range(12):
-        happen("agent.started")
+        record_event("agent.started")
     send()
     row.refresh_from_db()
     assert row.connect_failures >= 5
     assert len(receiver.received) < 12
 
 
-def test_new_keys_encrypt_every_secret_of_an_endpoint_anew(receiver: Receiver) -> None:
-    row = endpoint(receiver.url())
-    from core import key_rotation
-
-    before = WebhookEndpoint.objects.values("encrypted_url", "encrypted_secret", "revision").get()
-    key_rotation.add_key()
-    (tally,) = [tally for tally in re_encrypt_all() if "webhook" in tally.name]
-    key_rotation.keep_newest_key()
-    after = WebhookEndpoint.objects.values("encrypted_url", "encrypted_secret", "revision").get()
-    assert (tally.seen, tally.changed) == (2, 2)
-    assert after["encrypted_url"] != before["encrypted_url"] and after["revision"] > before["revision"]
-    assert decrypt(after["encrypted_url"]) == receiver.url()
-    row.refresh_from_db()
-    happen("agent.started")
-    send()
-    assert len(receiver.received) == 1
-
-
-@pytest.mark.parametrize(
-    ("agent_writes", "code", "noted"), [(True, 200, True), (True, 500, False), (False, 200, False)]
-)
-def test_the_sign_of_life_comes_only_while_all_is_well(
-    receiver: Receiver, settings: Any, agent_writes: bool, code: int, noted: bool
-) -> None:
-    settings.DEADMAN_URL = receiver.script("/ping", code)
-    host = hosts.this_host()
-    host.heartbeat_at = timezone.now() if agent_writes else None
-    host.save()
-    tasks.deadman()
-    assert len(receiver.received) == agent_writes
-    assert Heartbeat.objects.filter(name="deadman").exists() is noted
-
-
-def test_a_sign_of_life_into_the_void_is_only_a_warning(settings: Any) -> None:
-    settings.DEADMAN_URL = "http://127.0.0.1:9/ping"
-    host = hosts.this_host()
-    host.heartbeat_at = timezone.now()
-    host.save()
-    tasks.deadman()
-    assert not Heartbeat.objects.filter(name="deadman").exists()
-
-
-def run_in_child_that_dies_of(type_: str) -> int | None:
-    """The job in a process of its own, which SIGKILLs itself when it renders an event of that type."""
+def run_in_process_that_crashes_on(type_: str) -> int | None:
+    """Runs the job in a process that SIGKILLs itself when it renders an event of that type."""
 
     def work() -> None:
         render = Standard.render
@@ -226,13 +180,13 @@ def run_in_child_that_dies_of(type_: str) -> int | None:
     return child.exitcode
 
 
-def test_a_delivery_that_kills_its_sender_takes_no_other_with_it(receiver: Receiver) -> None:
+def test_a_delivery_that_crashes_its_worker_affects_no_other(receiver: Receiver) -> None:
     endpoint(receiver.url(), max_concurrency=10)
     for type_ in ("agent.started", "program.crashed", "agent.lost"):
-        happen(type_)
+        record_event(type_)
     codes = []
     for _ in range(4):
-        codes.append(run_in_child_that_dies_of("program.crashed"))
+        codes.append(run_in_process_that_crashes_on("program.crashed"))
         pass_time(30)
     assert codes == [-signal.SIGKILL] * 3 + [0]
     states = dict(WebhookDelivery.objects.values_list("event__type", "state"))

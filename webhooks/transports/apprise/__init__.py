@@ -1,5 +1,5 @@
-"""Any other service, through the URLs of Apprise. Its libraries dial by themselves, so each message is handed over
-by a process of its own that refuses to dial where it may not.
+"""Any other service, with an Apprise URL.
 
-This package stays light: that process loads it without Django.
+Apprise's libraries connect by themselves. Each message is therefore sent by a process of its own, whose guard
+refuses forbidden addresses. That process must start fast: it imports this package without Django.
 """

@@ -1,4 +1,4 @@
-"""The process that hands one message to Apprise: JSON on standard input, JSON on standard output, then the end.
+"""The process that sends one message with Apprise: JSON on standard input, JSON on standard output.
 
 In:  {"policy": {…}, "url", "title", "body", "type", "seconds", "only_check"}
 Out: {"outcome": "sent" | "failed" | "refused" | "unusable", "text", "peer"}
@@ -14,57 +14,57 @@ from typing import Any
 
 from core.http import Policy
 
-from .guard import Guard
-from .schemas import SCHEMAS
+from .guard import SCHEMAS, Guard
+from .responses import accept_partial_responses
 
 MEMORY_BYTES = 512 * 1024 * 1024
-LONGEST_TEXT = 4096
+MAX_TEXT = 4096
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 
 
 def main() -> None:
-    order = json.load(sys.stdin)
-    _limit(order["seconds"])
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    job = json.load(sys.stdin)
+    _limit_resources(job["seconds"])
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries may print to standard output
     try:
-        answer = _deliver(order)
-    except Exception as error:  # whatever a library raises ends here, as a try that came to nothing
-        answer = {"outcome": "failed", "text": f"{type(error).__name__}: {error}"}
-    with answers:
-        json.dump({**answer, "text": str(answer.get("text", ""))[:LONGEST_TEXT]}, answers)
+        result = _deliver(job)
+    except Exception as error:  # of any library: a failed attempt
+        result = {"outcome": "failed", "text": f"{type(error).__name__}: {error}"}
+    with output:
+        json.dump({**result, "text": str(result.get("text", ""))[:MAX_TEXT]}, output)
 
 
-def _limit(seconds: int) -> None:
-    """Should the sender be killed, nobody is left to end this process: it does so itself."""
+def _limit_resources(seconds: int) -> None:
     if os.name != "posix":
         return
     import resource
 
-    signal.alarm(seconds)
+    signal.alarm(seconds)  # ends this process even if the worker that started it was killed
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _deliver(order: dict[str, Any]) -> dict[str, Any]:
+def _deliver(job: dict[str, Any]) -> dict[str, Any]:
     import apprise
     import requests
 
-    apprise.Apprise().details()  # loads all services while files may still be read
-    # A second net under `redirects`, and the only seam there is: no session that a service makes follows one.
+    apprise.Apprise().details()  # loads all services before the guard forbids reading files
+    # In addition to `redirects` below: no session of any service follows redirects.
     requests.Session.get_redirect_target = _no_redirect  # type: ignore[method-assign]
-    guard = Guard(_policy(order["policy"]))
+    accept_partial_responses()
+    guard = Guard(_policy(job["policy"]))
     guard.install()
     capture: Any = apprise.LogCapture
     with capture(level=apprise.logging.WARNING, fmt="%(message)s") as log:
-        service = _service(order["url"])
+        service = _service(job["url"])
         if service is None:
             return {"outcome": "unusable", "text": log.getvalue()}
-        if order["only_check"]:
+        if job["only_check"]:
             return {"outcome": "sent", "text": ""}
-        is_sent = _notify(service, order)
-        return _answer(is_sent, guard, log.getvalue())
+        is_sent = _notify(service, job)
+        return _result(is_sent, guard, log.getvalue())
 
 
 def _policy(given: dict[str, Any]) -> Policy:
@@ -76,7 +76,7 @@ def _no_redirect(self: Any, resp: Any) -> None:
 
 
 def _service(url: str) -> Any:
-    """The service of the URL, with our bounds whatever the URL says of them. None when it makes no sense."""
+    """None for an invalid URL. Our limits override those in the URL."""
     import apprise
 
     if url.partition("://")[0].lower() not in SCHEMAS:
@@ -91,28 +91,28 @@ def _service(url: str) -> Any:
     return service
 
 
-def _notify(service: Any, order: dict[str, Any]) -> bool:
+def _notify(service: Any, job: dict[str, Any]) -> bool:
     import apprise
 
     sender = apprise.Apprise(asset=service.asset)
     sender.add(service)
     return bool(
         sender.notify(
-            title=order["title"],
-            body=order["body"],
-            notify_type=order["type"],
+            title=job["title"],
+            body=job["body"],
+            notify_type=job["type"],
             body_format=apprise.NotifyFormat.TEXT,
             interpret_escapes=False,
         )
     )
 
 
-def _answer(is_sent: bool, guard: Guard, said: str) -> dict[str, Any]:
+def _result(is_sent: bool, guard: Guard, log: str) -> dict[str, Any]:
     if is_sent:
-        return {"outcome": "sent", "text": said, "peer": guard.peer}
+        return {"outcome": "sent", "text": log, "peer": guard.peer}
     if guard.refusals:
         return {"outcome": "refused", "text": guard.refusals[0]}
-    return {"outcome": "failed", "text": said or "The service did not take it.", "peer": guard.peer}
+    return {"outcome": "failed", "text": log or "The service rejected the message.", "peer": guard.peer}
 
 
 if __name__ == "__main__":

@@ -14,106 +14,124 @@ from pydantic import ConfigDict
 from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError, TransportError
 from core.masking import MASK
 from webhooks.transports.base import Body, Transport, TransportSettings, json_bytes
-from webhooks.transports.message import Message, Tone, digest_of, message_of
-from webhooks.transports.text_limits import cut
+from webhooks.transports.message import (
+    MAX_DIGEST_LINE,
+    EventMessage,
+    MessageTone,
+    build_digest,
+    build_message,
+    cut,
+    last_lines,
+    length,
+)
 
-from .process import KILL_SECONDS, MOST_AT_A_TIME, ask, masked_text, order, talk
-from .schemas import SCHEMAS
+from .guard import SCHEMAS
+from .process import KILL_SECONDS, MAX_PROCESSES, encode_job, masked_text, run, run_async
 
 if TYPE_CHECKING:
     from core.http import Client
 
-LONGEST_TITLE = 250
-LEAST_SECONDS = 10.0
-TYPES = {Tone.GOOD: "success", Tone.INFO: "info", Tone.WARNING: "warning", Tone.ERROR: "failure"}
+MAX_TITLE = 250
+MAX_DIGEST = 1000  # most services accept 1,024 characters or more
+MIN_SECONDS = 10.0
+TYPES = {
+    MessageTone.GOOD: "success",
+    MessageTone.INFO: "info",
+    MessageTone.WARNING: "warning",
+    MessageTone.ERROR: "failure",
+}
 
 
 class AppriseSettings(TransportSettings):
-    """Nothing to set: everything is in the URL."""
-
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
 
 class AppriseTransport(Transport[AppriseSettings]):
-    """The request it renders is no HTTP: method `APPRISE`, and the message as JSON for the sending process."""
+    """Renders no HTTP request: its method is `APPRISE`, its body the message as JSON for the sending process."""
 
     kind = "apprise"
     label = "Other service (Apprise URL)"
     url_hint = "ntfy://…, mailtos://…, gotify://…, pover://…"
-    url_help = "ntfys://my-topic, mailtos://user:password@example.com and 230 more: see Apprise's services."
-    dials_itself = True
+    url_help = (
+        "ntfys://my-topic, mailtos://user:password@example.com and 230 more; see Apprise's list of services."
+    )
+    uses_own_client = True
     Settings = AppriseSettings
 
     def __init__(self) -> None:
-        # Each process takes 40 MB for a second: many endpoints must not start them all at once.
-        self._places: WeakKeyDictionary[Client, asyncio.Semaphore] = WeakKeyDictionary()
+        # Each process takes 40 MB for a second: limit how many run at once.
+        self._semaphores: WeakKeyDictionary[Client, asyncio.Semaphore] = WeakKeyDictionary()
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
-        """Asks Apprise itself, in a process of its own; takes half a second."""
+        # Apprise itself parses the URL, in a process of its own; takes half a second.
         self.parse(settings)
         schema, separator, _ = url.partition("://")
         if not separator or schema.lower() not in SCHEMAS:
-            raise RefusedError(
-                f"{schema[:30]!r} is none of the services that can be used; see docs/webhook-formats.md."
-            )
+            raise RefusedError(f"{schema[:30]!r} is not a supported service; see docs/webhook-formats.md.")
         try:
-            answer = ask(order(url, policy, only_check=True))
+            result = run(encode_job(url, policy, only_check=True))
         except TransportError as error:
             raise RefusedError(f"The URL could not be checked: {error.text}") from None
-        if answer["outcome"] != "sent":
-            said = masked_text(answer["text"], url)
-            raise RefusedError(f"Apprise cannot use this URL. {said}".strip())
+        if result["outcome"] != "sent":
+            output = masked_text(result["text"], url)
+            raise RefusedError(f"Apprise does not accept this URL. {output}".strip())
 
     def masked(self, url: str) -> str:
-        """The service alone: what stands behind it is different for each, and most of it secret."""
+        # Only the service: the rest differs between services and is mostly secret.
         return f"{url.partition('://')[0]}://{MASK}"
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         self.parse(settings)
-        message = message_of(body)
+        message = build_message(body)
         return _request(url, message.headline, _text(message), message.tone)
 
     def render_bundle(self, bodies: Sequence[Body], url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         if len(bodies) == 1:
             return self.render(bodies[0], url, settings)
         self.parse(settings)
-        digest = digest_of(bodies)
-        return _request(url, digest.headline, "\n".join(digest.lines), digest.tone)
+        digest = build_digest(bodies)
+        return _request(
+            url, digest.headline, last_lines(digest.lines, MAX_DIGEST, longest=MAX_DIGEST_LINE), digest.tone
+        )
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        lines = [cut(line, MAX_DIGEST_LINE) for line in build_digest(bodies).lines]
+        return length("\n".join(lines)) <= MAX_DIGEST
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
-        """Takes at least 10 s before it gives up, since a process needs some to begin, and at most 20 s."""
+        # Starting the process takes time, so a short deadline is extended.
         started = time.monotonic()
-        ends = started + min(max(deadline, LEAST_SECONDS), KILL_SECONDS)
-        async with self._place(client, ends - LEAST_SECONDS / 2 - started):
-            seconds = ends - time.monotonic()
+        ends_at = started + min(max(deadline, MIN_SECONDS), KILL_SECONDS)
+        async with self._slot(client, ends_at - MIN_SECONDS / 2 - started):
+            seconds = ends_at - time.monotonic()
             message = {"seconds": math.ceil(seconds), **json.loads(request.body)}
-            answer = await talk(order(request.url, client.policy, **message), seconds)
-        return _response(answer, request.url, round((time.monotonic() - started) * 1000))
+            result = await run_async(encode_job(request.url, client.policy, **message), seconds)
+        return _response(result, request.url, round((time.monotonic() - started) * 1000))
 
     @asynccontextmanager
-    async def _place(self, client: Client, seconds: float) -> AsyncIterator[None]:
-        """One of the few processes at a time. Raises TransportError when none ends within `seconds`."""
-        places = self._places.setdefault(client, asyncio.Semaphore(MOST_AT_A_TIME))
+    async def _slot(self, client: Client, seconds: float) -> AsyncIterator[None]:
+        """Waits for one of MAX_PROCESSES slots. Raises TransportError if none is free within `seconds`."""
+        semaphore = self._semaphores.setdefault(client, asyncio.Semaphore(MAX_PROCESSES))
         try:
             async with asyncio.timeout(seconds):
-                await places.acquire()
+                await semaphore.acquire()
         except TimeoutError:
             raise TransportError(
-                "failed", "Too many messages through Apprise at a time.", connected=False
+                "failed", "Too many Apprise messages are being sent at once.", connected=False
             ) from None
         try:
             yield
         finally:
-            places.release()
+            semaphore.release()
 
 
-def _request(url: str, title: str, text: str, tone: Tone) -> OutgoingRequest:
-    message = {"title": cut(title, LONGEST_TITLE), "body": text or title, "type": TYPES[tone]}
+def _request(url: str, title: str, text: str, tone: MessageTone) -> OutgoingRequest:
+    message = {"title": cut(title, MAX_TITLE), "body": text or title, "type": TYPES[tone]}
     return OutgoingRequest("APPRISE", url, {}, json_bytes(message))
 
 
-def _text(message: Message) -> str:
-    parts = [message.headline] if len(message.headline) > LONGEST_TITLE else []
+def _text(message: EventMessage) -> str:
+    parts = [message.headline] if len(message.headline) > MAX_TITLE else []
     parts += [message.meaning] if message.meaning else []
     parts += [f"{label}: {value}" for label, value in message.facts]
     parts += ["", *message.log_lines] if message.log_lines else []
@@ -121,13 +139,13 @@ def _text(message: Message) -> str:
     return "\n".join(parts).strip()
 
 
-def _response(answer: dict[str, Any], url: str, duration_ms: int) -> OutgoingResponse:
-    said = masked_text(answer["text"], url)
-    if answer["outcome"] in ("refused", "unusable"):
-        raise RefusedError(said or "Apprise cannot use this URL.")
-    if answer["outcome"] == "failed":
-        raise TransportError("failed", said)
-    return OutgoingResponse(200, {}, said.encode(), duration_ms, answer.get("peer", ""))
+def _response(result: dict[str, Any], url: str, duration_ms: int) -> OutgoingResponse:
+    output = masked_text(result["text"], url)
+    if result["outcome"] in ("refused", "unusable"):
+        raise RefusedError(output or "Apprise does not accept this URL.")
+    if result["outcome"] == "failed":
+        raise TransportError("failed", output)
+    return OutgoingResponse(200, {}, output.encode(), duration_ms, result.get("peer", ""))
 
 
 TRANSPORT = AppriseTransport()

@@ -1,1 +1,1 @@
-"""Discord channels, through the URL of a channel's webhook."""
+"""Discord, with the URL of a channel's webhook."""

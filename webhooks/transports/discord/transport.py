@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field
 
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
-from webhooks.transports.chat import ChatTransport, answer_json, seconds_of
-from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.text_limits import cut, last_lines, length
+from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
+from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, cut, last_lines, length
 
-LONGEST_CONTENT = 2000
-LONGEST_DESCRIPTION = 4096
-LONGEST_EMBED = 6000
-LONGEST_FIELD = 1024
-COLOURS = {Tone.GOOD: 0x2E9E5B, Tone.INFO: 0x4B7BEC, Tone.WARNING: 0xE8A317, Tone.ERROR: 0xD9363E}
+MAX_CONTENT = 2000
+MAX_DESCRIPTION = 4096
+MAX_EMBED = 6000
+MAX_FIELD = 1024
+COLOURS = {
+    MessageTone.GOOD: 0x2E9E5B,
+    MessageTone.INFO: 0x4B7BEC,
+    MessageTone.WARNING: 0xE8A317,
+    MessageTone.ERROR: 0xD9363E,
+}
+# Status codes of a deleted webhook.
 GONE = (401, 404)
 
 
 class DiscordSettings(TransportSettings):
     model_config = ConfigDict(json_schema_extra={"examples": [{"username": "Monitor"}]})
 
-    username: str = Field("", max_length=80, title="Shown as", description="Empty: the webhook's own name.")
-    thread_id: str = Field(
-        "", pattern=r"^\d{0,20}$", title="Thread", description="The id of a thread to post into."
-    )
+    username: str = Field("", max_length=80, title="Shown as", description="Empty: the name of the webhook.")
+    thread_id: str = Field("", pattern=r"^\d{0,20}$", title="Thread", description="Id of a thread to post to.")
     mention_role: str = Field(
-        "", pattern=r"^\d{0,20}$", title="Role to mention", description="The id of a role that errors are to wake."
+        "", pattern=r"^\d{0,20}$", title="Role to mention", description="Id of a role to mention on errors."
     )
 
 
@@ -39,67 +42,71 @@ class Discord(ChatTransport[DiscordSettings]):
     label = "Discord"
     url_hint = "https://discord.com/api/webhooks/…/…"
     url_help = "In Discord: edit the channel, Integrations, Webhooks, Copy Webhook URL."
+    digest_room = MAX_DESCRIPTION
     Settings = DiscordSettings
 
-    def card(self, message: Message, settings: DiscordSettings) -> dict[str, Any]:
+    def card(self, message: EventMessage, settings: DiscordSettings) -> dict[str, Any]:
         return self._payload(
             f"{message.sign} **{escape(message.headline)}**", message.tone, _embed(message), settings
         )
 
     def digest(self, digest: Digest, settings: DiscordSettings) -> dict[str, Any]:
-        text = last_lines(digest.lines, LONGEST_DESCRIPTION, escape, longest=600)
+        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=MAX_DIGEST_LINE)
         embed = {"description": text, "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
 
+    def escape_line(self, line: str) -> str:
+        return escape(line)
+
     def _payload(
-        self, content: str, tone: Tone, embed: dict[str, Any], settings: DiscordSettings
+        self, content: str, tone: MessageTone, embed: dict[str, Any], settings: DiscordSettings
     ) -> dict[str, Any]:
-        role = settings.mention_role if tone is Tone.ERROR else ""
+        role = settings.mention_role if tone is MessageTone.ERROR else ""
         mention = f"<@&{role}> " if role else ""
         payload: dict[str, Any] = {
-            "content": mention + cut(content, LONGEST_CONTENT - length(mention)),
+            "content": mention + cut(content, MAX_CONTENT - length(mention)),
             "embeds": [embed],
-            # Whatever a program writes into its log, it wakes nobody.
+            # Log lines of programs must not mention anyone.
             "allowed_mentions": {"parse": [], "roles": [role] if role else []},
         }
         return payload | ({"username": settings.username} if settings.username else {})
 
     def address(self, url: str, settings: DiscordSettings) -> str:
-        """With `wait`, without which Discord answers before it knows whether the message can be shown."""
+        # With `wait`, Discord responds only after it has validated the message.
+        own = {"wait": "true"} | ({"thread_id": settings.thread_id} if settings.thread_id else {})
         parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query)) | {"wait": "true"}
-        query |= {"thread_id": settings.thread_id} if settings.thread_id else {}
-        return urlunsplit(parts._replace(query=urlencode(query)))
+        # The others stay as they were entered.
+        others = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in own]
+        query = "&".join([*others, *(f"{name}={value}" for name, value in own.items())])
+        return urlunsplit(parts._replace(query=query))
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         return response.status in GONE
 
     def rate_limited(self, response: OutgoingResponse) -> float | None:
-        return seconds_of(answer_json(response.body_head).get("retry_after")) if response.status == 429 else None
+        return (
+            parse_seconds(response_json(response.body_head).get("retry_after")) if response.status == 429 else None
+        )
 
 
-def _embed(message: Message) -> dict[str, Any]:
+def _embed(message: EventMessage) -> dict[str, Any]:
     fields: list[dict[str, Any]] = [
-        {"name": label, "value": cut(escape(value), LONGEST_FIELD), "inline": True}
-        for label, value in message.facts
+        {"name": label, "value": cut(escape(value), MAX_FIELD), "inline": True} for label, value in message.facts
     ]
     footer = cut(message.type, 200)
     room = (
-        LONGEST_EMBED
-        - length(footer)
-        - sum(length(field["name"]) + length(field["value"]) for field in fields)
-        - 50
+        MAX_EMBED - length(footer) - sum(length(field["name"]) + length(field["value"]) for field in fields) - 50
     )
     embed: dict[str, Any] = {
-        "description": _description(message, min(room, LONGEST_DESCRIPTION)),
+        "description": _description(message, min(room, MAX_DESCRIPTION)),
         "color": COLOURS[message.tone],
         "fields": fields,
         "footer": {"text": footer},
     }
-    return embed | ({"timestamp": message.moment.isoformat()} if message.moment else {})
+    return embed | ({"timestamp": message.timestamp.isoformat()} if message.timestamp else {})
 
 
-def _description(message: Message, room: int) -> str:
+def _description(message: EventMessage, room: int) -> str:
     parts = [escape(message.meaning)] if message.meaning else []
     link = f"[Open in the monitor]({message.link.replace(')', '%29')})" if message.link else ""
     room -= length("\n".join(parts)) + length(link) + len("```\n\n```\n\n")
@@ -109,12 +116,11 @@ def _description(message: Message, room: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Without Discord's markup, and without mentions and links with another text."""
     return re.sub(r"([\\*_~`|<>\[\]]|^[#-])", r"\\\1", text)
 
 
 def fenced(line: str) -> str:
-    """A line that cannot end the code block it stands in."""
+    # A zero-width space: the line must not close its code block.
     return line.replace("```", "`\u200b`\u200b`")
 
 

@@ -1,1 +1,1 @@
-"""Slack channels, through the URL of an incoming webhook; Mattermost and Rocket.Chat take the same."""
+"""Slack, with the URL of an incoming webhook. Also for Mattermost and Rocket.Chat."""

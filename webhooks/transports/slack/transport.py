@@ -10,13 +10,17 @@ from pydantic import ConfigDict, Field
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport
-from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.text_limits import cut, last_lines, length
+from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, cut, last_lines, length
 
-LONGEST_TEXT = 3000
-LONGEST_FIELD = 2000
-COLOURS = {Tone.GOOD: "#2e9e5b", Tone.INFO: "#4b7bec", Tone.WARNING: "#e8a317", Tone.ERROR: "#d9363e"}
-# Answers after which the address stays of no use: the hook was removed, its channel or workspace is no more.
+MAX_TEXT = 3000
+MAX_FIELD = 2000
+COLOURS = {
+    MessageTone.GOOD: "#2e9e5b",
+    MessageTone.INFO: "#4b7bec",
+    MessageTone.WARNING: "#e8a317",
+    MessageTone.ERROR: "#d9363e",
+}
+# Responses that mean that the URL is no longer valid: the hook, its channel or workspace was removed.
 FINAL_ERRORS = frozenset(
     {
         "action_prohibited",
@@ -50,37 +54,44 @@ class Slack(ChatTransport[SlackSettings]):
     kind = "slack"
     label = "Slack"
     url_hint = "https://hooks.slack.com/services/…/…/…"
-    url_help = "In Slack: an app with Incoming Webhooks. Mattermost and Rocket.Chat have the same."
+    url_help = "In Slack: an app with Incoming Webhooks. Also works with Mattermost and Rocket.Chat."
+    digest_room = MAX_TEXT
     Settings = SlackSettings
 
-    def card(self, message: Message, settings: SlackSettings) -> dict[str, Any]:
+    def card(self, message: EventMessage, settings: SlackSettings) -> dict[str, Any]:
         return _payload(f"{message.sign} *{escape(message.headline)}*", message.tone, _blocks(message), settings)
 
     def digest(self, digest: Digest, settings: SlackSettings) -> dict[str, Any]:
-        text = last_lines(digest.lines, LONGEST_TEXT, escape, longest=600)
+        text = last_lines(digest.lines, MAX_TEXT, escape, longest=MAX_DIGEST_LINE)
         return _payload(f"{digest.sign} *{escape(digest.headline)}*", digest.tone, [_section(text)], settings)
 
+    def escape_line(self, line: str) -> str:
+        return escape(line)
+
     def is_permanent(self, response: OutgoingResponse) -> bool:
-        said = response.body_head[:100].decode(errors="replace").strip()
-        return response.status == 404 or (response.status >= 400 and said in FINAL_ERRORS)
+        error = response.body_head[:100].decode(errors="replace").strip()
+        return response.status == 404 or (response.status >= 400 and error in FINAL_ERRORS)
 
 
-def _payload(text: str, tone: Tone, blocks: list[dict[str, Any]], settings: SlackSettings) -> dict[str, Any]:
-    mention = f"{settings.mention} " if settings.mention and tone is Tone.ERROR else ""
+def _payload(
+    text: str, tone: MessageTone, blocks: list[dict[str, Any]], settings: SlackSettings
+) -> dict[str, Any]:
+    mention = f"{settings.mention} " if settings.mention and tone is MessageTone.ERROR else ""
     return {
-        "text": mention + _cut(text, LONGEST_TEXT - length(mention)),
+        "text": mention + _cut(text, MAX_TEXT - length(mention)),
         "attachments": [{"color": COLOURS[tone], "blocks": blocks}],
         "unfurl_links": False,
         "unfurl_media": False,
     }
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
-    blocks = [_section(_cut(escape(message.meaning), LONGEST_TEXT))] if message.meaning else []
+def _blocks(message: EventMessage) -> list[dict[str, Any]]:
+    blocks = [_section(_cut(escape(message.meaning), MAX_TEXT))] if message.meaning else []
     if message.facts:
-        texts = [_cut(f"*{label}*\n{escape(value)}", LONGEST_FIELD) for label, value in message.facts[:10]]
+        # Slack allows ten fields in a section.
+        texts = [_cut(f"*{label}*\n{escape(value)}", MAX_FIELD) for label, value in message.facts[:10]]
         blocks.append({"type": "section", "fields": [{"type": "mrkdwn", "text": text} for text in texts]})
-    if lines := last_lines(message.log_lines, LONGEST_TEXT - 10, fenced):
+    if lines := last_lines(message.log_lines, MAX_TEXT - 10, fenced):
         blocks.append(_section(f"```{lines}```"))
     link = f"<{escape(message.link)}|Open in the monitor> · " if message.link else ""
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": f"{link}{escape(message.type)}"}]})
@@ -92,12 +103,12 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def escape(text: str) -> str:
-    """Without Slack's markup. Its markers work at the edge of a word only; there an unseen space stops them."""
+    # Markers only work at the edge of a word; a zero-width space there disables them.
     return re.sub(r"(?<![^\W_])[*_~`]|[*_~`](?![^\W_])", "\u200b\\g<0>", _entities(text))
 
 
 def fenced(line: str) -> str:
-    """A line that cannot end the code block it stands in."""
+    # A zero-width space: the line must not close its code block.
     return _entities(line).replace("```", "`\u200b`\u200b`")
 
 
@@ -106,9 +117,9 @@ def _entities(text: str) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    """Never through the middle of an `&amp;`."""
     shorter = cut(text, limit)
     head, mark, tail = shorter.rpartition("&")
+    # Never cut within an entity such as `&amp;`.
     return f"{head}…" if shorter != text and mark and ";" not in tail else shorter
 
 

@@ -1,1 +1,1 @@
-"""The delivered body itself, as signed JSON."""
+"""Standard Webhooks: the payload as signed JSON."""

@@ -1,1 +1,1 @@
-"""Microsoft Teams, through the URL of a workflow that posts to a channel or chat."""
+"""Microsoft Teams, with the URL of a workflow that posts to a channel or chat."""

@@ -1,6 +1,6 @@
 """https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
 
-An adaptive card, as the workflow "Post to a channel when a webhook request is received" takes it.
+Sends an adaptive card to the workflow "Post to a channel when a webhook request is received".
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from pydantic import ConfigDict
 
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
-from webhooks.transports.chat import ChatTransport, answer_json
-from webhooks.transports.message import Digest, Message, Tone
-from webhooks.transports.text_limits import cut
+from webhooks.transports.chat import ChatTransport, response_json
+from webhooks.transports.message import Digest, EventMessage, MessageTone, cut
 
-LARGEST = 27 * 1024  # Teams takes 28 KB
-LONGEST_LINE = 300
-STYLES = {Tone.GOOD: "good", Tone.INFO: "accent", Tone.WARNING: "warning", Tone.ERROR: "attention"}
+MAX_BYTES = 27 * 1024  # Teams accepts 28 KB
+MAX_LINE = 300
+STYLES = {
+    MessageTone.GOOD: "good",
+    MessageTone.INFO: "accent",
+    MessageTone.WARNING: "warning",
+    MessageTone.ERROR: "attention",
+}
+# Status codes of a revoked or removed workflow URL.
 GONE = (401, 404)
-# Codes of a workflow that was switched off or removed; these come with status 400.
+# Error codes of a disabled or removed workflow; they come with status 400.
 FINAL_CODES = frozenset({"WorkflowTriggerIsNotEnabled", "WorkflowNotFound", "WorkflowDisabled"})
 
 Element = dict[str, Any]
 
 
 class TeamsSettings(TransportSettings):
-    """Nothing to set: where it is posted is part of the workflow."""
-
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
 
@@ -38,28 +41,32 @@ class Teams(ChatTransport[TeamsSettings]):
     label = "Microsoft Teams"
     url_hint = "https://….logic.azure.com/workflows/…"
     url_help = "In Teams: the workflow “Post to a channel when a webhook request is received”."
+    digest_room = MAX_BYTES // 4  # each line is an element of its own, and characters take up to four bytes
     Settings = TeamsSettings
 
-    def card(self, message: Message, settings: TeamsSettings) -> dict[str, Any]:
+    def card(self, message: EventMessage, settings: TeamsSettings) -> dict[str, Any]:
         head = [_head(f"{message.sign} {escape(message.headline)}", message.tone)]
         if message.meaning:
             head.append(_text(escape(message.meaning)))
         facts = [{"title": label, "value": escape(value)} for label, value in message.facts]
         head.append({"type": "FactSet", "facts": [*facts, {"title": "Event", "value": escape(message.type)}]})
-        log = [_text(escape(cut(line, LONGEST_LINE)), monospaced=True) for line in message.log_lines]
-        return _fitting(head, log, message.link)
+        log = [_text(escape(cut(line, MAX_LINE)), monospaced=True) for line in message.log_lines]
+        return _fit_to_size(head, log, message.link)
 
     def digest(self, digest: Digest, settings: TeamsSettings) -> dict[str, Any]:
         head = [_head(f"{digest.sign} {escape(digest.headline)}", digest.tone)]
-        return _fitting(head, [_text(escape(line)) for line in digest.lines], "")
+        return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], "")
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
-        error = answer_json(response.body_head).get("error")
+        error = response_json(response.body_head).get("error")
         code = error.get("code") if isinstance(error, dict) else None
         return response.status in GONE or (response.status == 400 and code in FINAL_CODES)
 
 
-def _head(text: str, tone: Tone) -> Element:
+def _head(text: str, tone: MessageTone) -> Element:
     title = _text(text) | {"weight": "bolder", "size": "medium"}
     return {"type": "Container", "style": STYLES[tone], "bleed": True, "items": [title]}
 
@@ -69,11 +76,11 @@ def _text(text: str, *, monospaced: bool = False) -> Element:
     return block | ({"fontType": "monospace", "spacing": "none", "size": "small"} if monospaced else {})
 
 
-def _fitting(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:
-    """The card with as many of the last lines as Teams takes."""
+def _fit_to_size(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:
+    # The oldest lines are dropped first: the newest say most about a crash.
     while True:
         payload = _payload(head, lines, link)
-        if not lines or len(orjson.dumps(payload)) <= LARGEST:
+        if not lines or len(orjson.dumps(payload)) <= MAX_BYTES:
             return payload
         lines = lines[1:]
 
@@ -94,7 +101,7 @@ def _payload(head: list[Element], lines: list[Element], link: str) -> dict[str, 
 
 
 def escape(text: str) -> str:
-    """Without the Markdown of adaptive cards, and without the `{{DATE(…)}}` they would work out."""
+    """Escapes the Markdown of adaptive cards and their functions such as `{{DATE(…)}}`."""
     return re.sub(r"([\\*_\[\]`~]|^[#>+-]|^\d+(?=\.))", r"\\\1", text).replace("{{", "{\u200b{")
 
 

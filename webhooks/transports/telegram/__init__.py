@@ -1,1 +1,1 @@
-"""Telegram chats, through the Bot API."""
+"""Telegram, with the Bot API."""

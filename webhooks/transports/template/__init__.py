@@ -1,1 +1,1 @@
-"""Any HTTP service: method, headers and body written by hand, with placeholders."""
+"""Custom template: method, headers and body with placeholders, for any HTTP service."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingRequest, Policy, RefusedError, check_headers
+from core.http import OutgoingRequest, Policy
 from webhooks.placeholders import (
     IN_HEADER,
     IN_JSON,
@@ -16,21 +16,21 @@ from webhooks.placeholders import (
     NAMES,
     PLACEHOLDER,
     PLAIN,
-    Context,
+    EscapeContext,
     TemplateError,
     Values,
     fill,
     values_of,
 )
-from webhooks.transports.base import Body, Secret, Transport, TransportSettings
+from webhooks.transports.base import Body, Transport, TransportSettings
+from webhooks.transports.headers import HeaderLines, SecretHeaderLines, entered_headers
 
-LONGEST_BODY = 64 * 1024
+MAX_BODY = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
-OWN_PREFIX = "webhook-"
 HEAD = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
-# A template has to do with values that hold everything, and with values that are not there.
-NASTY = dict.fromkeys(NAMES, 'a"b\\c\n{}<&>$NAME é 🟢')
-MISSING: Values = dict.fromkeys(NAMES)
+# A template must work with values full of special characters, and with missing values.
+HOSTILE_VALUES = dict.fromkeys(NAMES, 'a"b\\c\n{}<&>$NAME é 🟢')
+MISSING_VALUES: Values = dict.fromkeys(NAMES)
 
 
 class TemplateSettings(TransportSettings):
@@ -40,41 +40,31 @@ class TemplateSettings(TransportSettings):
 
     method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = Field("POST", title="Method")
     content_type: str = Field(
-        "application/json", max_length=200, title="Content type", description="Decides how values are escaped."
+        "application/json", max_length=200, title="Content type", description="Determines how values are escaped."
     )
-    headers: str = Field(
-        "",
-        max_length=8000,
-        title="Headers",
-        description="One a line: X-Title: $SUMMARY",
-        json_schema_extra={"format": "textarea"},
-    )
-    secret_headers: Secret = Field(
-        "",
-        max_length=8000,
-        title="Secret headers",
-        description="One a line, as Authorization: Bearer …; kept encrypted and not shown again.",
-    )
+    headers: HeaderLines = Field("", description="One per line: X-Title: $SUMMARY")
+    secret_headers: SecretHeaderLines = ""
     body: str = Field(
         "$BODY_JSON",
-        max_length=LONGEST_BODY,
+        max_length=MAX_BODY,
         title="Body",
-        description="$SUMMARY puts in a text, $SUMMARY_JSON a JSON value with its quotes.",
+        description="$SUMMARY inserts text, $SUMMARY_JSON a JSON value including quotes.",
         json_schema_extra={"format": "textarea"},
     )
 
 
 class Template(Transport[TemplateSettings]):
     kind = "template"
-    label = "Own template"
+    label = "Custom template"
     url_hint = "https://ntfy.sh"
-    url_help = "Any address. Placeholders such as $NAME may stand behind the host."
+    url_help = "Any URL. Placeholders such as $NAME are allowed after the host."
     is_chat = False
     is_signed = True
     Settings = TemplateSettings
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
-        for values in (NASTY, MISSING):
+        # Both must work: a template that fails only for some events is found too late.
+        for values in (HOSTILE_VALUES, MISSING_VALUES):
             filled = self._request(url, self.parse(settings), values)
             super().check(filled.url, settings, policy)
 
@@ -82,18 +72,17 @@ class Template(Transport[TemplateSettings]):
         return self._request(url, self.parse(settings), values_of(body))
 
     def _request(self, url: str, settings: TemplateSettings, values: Values) -> OutgoingRequest:
-        with _about("body"):
+        with _error_field("body"):
             body = _body(settings, values)
-        with _about("url"):
+        with _error_field("url"):
             filled = _url(url, values)
-        with _about("headers"):
+        with _error_field("headers"):
             headers = _headers(settings, values)
         return OutgoingRequest(settings.method, filled, headers, body)
 
 
 @contextmanager
-def _about(field: str) -> Iterator[None]:
-    """Says in which setting a mistake stands."""
+def _error_field(field: str) -> Iterator[None]:
     try:
         yield
     except TemplateError as error:
@@ -104,13 +93,14 @@ def _body(settings: TemplateSettings, values: Values) -> bytes:
     body = fill(settings.body, values, _context(settings.content_type))
     if _is_json(settings.content_type):
         _check_json(body)
+    # Lone surrogates cannot be encoded.
     encoded = body.encode(errors="replace") if settings.method != "GET" else b""
-    if len(encoded) > LONGEST_BODY:
-        raise TemplateError(f"The body has {len(encoded)} bytes; {LONGEST_BODY} are the most.")
+    if len(encoded) > MAX_BODY:
+        raise TemplateError(f"The body has {len(encoded)} bytes; the maximum is {MAX_BODY}.")
     return encoded
 
 
-def _context(content_type: str) -> Context:
+def _context(content_type: str) -> EscapeContext:
     if _is_json(content_type):
         return IN_JSON
     return IN_URL if _media_type(content_type) == FORM else PLAIN
@@ -130,8 +120,8 @@ def _check_json(body: str) -> None:
         json.loads(body)
     except ValueError as error:
         raise TemplateError(
-            f"The body is no JSON once filled in: {error}. Write texts as "
-            '"$NAME" in quotes, and what may be missing or a number as $NAME_JSON without.'
+            f"The body is not valid JSON after filling in the placeholders: {error}. "
+            'Write text as "$NAME" in quotes, and numbers or optional values as $NAME_JSON without quotes.'
         ) from None
 
 
@@ -139,31 +129,15 @@ def _url(url: str, values: Values) -> str:
     head = HEAD.match(url)
     if not head or PLACEHOLDER.search(head[0]):
         raise TemplateError(
-            "Write http:// or https:// and the host of the URL yourself; they cannot be placeholders."
+            "Start the URL with http:// or https:// and the host. Placeholders are not allowed there."
         )
     return fill(url, values, IN_URL)
 
 
 def _headers(settings: TemplateSettings, values: Values) -> dict[str, str]:
-    headers = {"Content-Type": settings.content_type} if settings.method != "GET" else {}
-    for line in (settings.headers + "\n" + settings.secret_headers).splitlines():
-        if line.strip():
-            name, value = _header(line)
-            headers[name] = fill(value, values, IN_HEADER)
-    try:
-        check_headers(headers)
-    except RefusedError as error:
-        raise TemplateError(str(error)) from None
-    return headers
-
-
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise TemplateError("A line of the headers has no colon; write Name: value.")
-    if name.strip().lower().startswith(OWN_PREFIX):
-        raise TemplateError(f"The header {name.strip()} is set by the monitor itself.")
-    return name.strip(), value.strip()
+    content_type = settings.content_type if settings.method != "GET" else ""
+    lines = f"{settings.headers}\n{settings.secret_headers}"
+    return entered_headers(lines, content_type, lambda value: fill(value, values, IN_HEADER))
 
 
 TRANSPORT = Template()

@@ -1,4 +1,4 @@
-"""The guard alone, in a process of its own: it cannot be taken off again."""
+"""The guard alone, in a process of its own: it cannot be removed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ print(json.dumps(outcomes))
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, str]:
-    """What became of each action, all tried in one process."""
+    """The result of each action, all in one process."""
     command = [sys.executable, "-c", SCRIPT]
     given = json.dumps(REFUSED + ALLOWED)
     done = subprocess.run(command, input=given, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from core.http import OutgoingResponse
-from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
-from webhooks.transports.text_limits import length
+from webhooks.transports.message import length
 
 DISCORD = get("discord")
 URL = "https://discord.com/api/webhooks/1/token"
@@ -20,7 +20,7 @@ def payload(body: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return found
 
 
-def test_the_line_that_a_phone_shows_says_it_all() -> None:
+def test_the_content_has_the_headline() -> None:
     content = payload(CRASH)["content"]
     assert content == "🔴 **my\\_web crashed: exit code 1 after 1 h 6 min; restarting now**"
 
@@ -45,12 +45,12 @@ def test_the_embed_has_the_facts_the_log_and_the_link() -> None:
         ("program.running", "info", 0x2E9E5B),
     ],
 )
-def test_the_colour_tells_how_bad_it_is(type_: str, severity: str, colour: int) -> None:
-    body = {**told(event={"severity": severity}), "type": type_}
+def test_the_colour_shows_the_severity(type_: str, severity: str, colour: int) -> None:
+    body = {**crash_body(event={"severity": severity}), "type": type_}
     assert payload(body)["embeds"][0]["color"] == colour
 
 
-def test_the_limits_of_discord_are_kept_by_the_worst_message() -> None:
+def test_the_largest_message_keeps_the_limits_of_discord() -> None:
     found = payload(worst_body(), username="u" * 80, mention_role="1" * 20)
     [embed] = found["embeds"]
     texts = [embed["description"], embed["footer"]["text"]]
@@ -60,37 +60,43 @@ def test_the_limits_of_discord_are_kept_by_the_worst_message() -> None:
     assert len(embed["fields"]) <= 25 and all(1 <= length(field["value"]) <= 1024 for field in embed["fields"])
 
 
-def test_a_log_line_cannot_leave_its_box_or_wake_anybody() -> None:
-    found = payload(told(process={"log_lines": [HOSTILE] * 10}))
+def test_log_lines_cannot_leave_the_code_block_or_mention_anyone() -> None:
+    found = payload(crash_body(process={"log_lines": [HOSTILE] * 10}))
     assert found["embeds"][0]["description"].count("```") == 2
     assert found["allowed_mentions"] == {"parse": [], "roles": []}
 
 
-def test_markup_in_a_name_is_text() -> None:
-    assert payload(told(summary="[x](http://e) <@1> **b**"))["content"] == (
+def test_markup_is_escaped() -> None:
+    assert payload(crash_body(summary="[x](http://e) <@1> **b**"))["content"] == (
         "🔴 **\\[x\\](http://e) \\<@1\\> \\*\\*b\\*\\***"
     )
 
 
-def test_a_role_is_woken_by_errors_alone() -> None:
+def test_a_role_is_mentioned_only_on_errors() -> None:
     found = payload(CRASH, mention_role="123")
     assert found["content"].startswith("<@&123> 🔴") and found["allowed_mentions"]["roles"] == ["123"]
-    calm = payload(told(event={"severity": "info"}), mention_role="123")
+    calm = payload(crash_body(event={"severity": "info"}), mention_role="123")
     assert "123" not in calm["content"] and calm["allowed_mentions"]["roles"] == []
 
 
-def test_it_is_posted_into_the_thread_and_waits_for_the_verdict() -> None:
+def test_the_url_has_the_thread_and_wait() -> None:
     request = DISCORD.render(CRASH, f"{URL}?a=b", {"thread_id": "99"})
     assert request.url == f"{URL}?a=b&wait=true&thread_id=99"
 
 
+def test_the_rest_of_the_query_stays_as_entered() -> None:
+    url = f"{URL}?wait=false&a=%7e+%2f&b&thread_id=1"
+    assert DISCORD.render(CRASH, url, {}).url == f"{URL}?a=%7e+%2f&b&thread_id=1&wait=true"
+    assert DISCORD.render(CRASH, url, {"thread_id": "9"}).url == f"{URL}?a=%7e+%2f&b&wait=true&thread_id=9"
+
+
 @pytest.mark.parametrize("settings", [{"thread_id": "x"}, {"mention_role": "@everyone"}, {"username": "u" * 81}])
-def test_settings_that_discord_would_not_take_are_refused(settings: dict[str, str]) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, str]) -> None:
     with pytest.raises(SettingsError):
         DISCORD.parse(settings)
 
 
-def test_a_hook_that_is_gone_is_permanent_and_a_limit_is_not() -> None:
+def test_a_removed_webhook_is_permanent_and_a_rate_limit_is_not() -> None:
     assert [DISCORD.is_permanent(OutgoingResponse(status)) for status in (401, 404, 400, 429)] == [
         True,
         True,

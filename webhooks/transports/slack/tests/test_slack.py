@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.http import OutgoingResponse
-from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
 
@@ -30,7 +30,7 @@ def texts(found: dict[str, Any]) -> list[str]:
     return [part["text"]["text"] if isinstance(part.get("text"), dict) else part.get("text", "") for part in parts]
 
 
-def test_it_says_what_happened_and_what_is_known() -> None:
+def test_a_message_has_headline_facts_log_and_link() -> None:
     found = payload(CRASH)
     assert found["text"] == "🔴 *my_web crashed: exit code 1 after 1 h 6 min; restarting now*"
     assert found["attachments"][0]["color"] == "#d9363e"
@@ -39,7 +39,7 @@ def test_it_says_what_happened_and_what_is_known() -> None:
     assert blocks(found)[-1]["elements"][0]["text"].startswith(f"<{LINK}|Open in the monitor>")
 
 
-def test_the_limits_of_slack_are_kept_by_the_worst_message() -> None:
+def test_the_largest_message_keeps_the_limits_of_slack() -> None:
     found = payload(worst_body(), mention="<!channel>")
     assert len(found["text"]) <= 3000 and len(blocks(found)) <= 50
     for block in blocks(found):
@@ -48,8 +48,8 @@ def test_the_limits_of_slack_are_kept_by_the_worst_message() -> None:
         assert all(len(field["text"]) <= 2000 for field in block.get("fields", []))
 
 
-def test_nothing_of_a_name_or_a_log_line_is_markup() -> None:
-    found = payload(told(summary=HOSTILE, process={"log_lines": [HOSTILE] * 10}))
+def test_markup_in_summary_and_log_lines_is_escaped() -> None:
+    found = payload(crash_body(summary=HOSTILE, process={"log_lines": [HOSTILE] * 10}))
     assert "<" not in found["text"] and found["text"].count("*") == HOSTILE.count("*") + 2
     assert not re.search(r"(?<!\u200b)[~`_]|(?<!\u200b)\*(?=.*\*$)", found["text"].removeprefix("🔴 *"))
     assert "".join(texts(found)).count("```") == 2
@@ -59,18 +59,18 @@ def test_a_name_with_underscores_can_be_copied() -> None:
     assert "my_web" in payload(CRASH)["text"]
 
 
-def test_no_escape_is_cut_in_two() -> None:
-    text = "".join(texts(payload(told(process={"meaning": "&" * 500, "log_lines": ["<" * 500] * 10}))))
+def test_entities_are_not_cut() -> None:
+    text = "".join(texts(payload(crash_body(process={"meaning": "&" * 500, "log_lines": ["<" * 500] * 10}))))
     assert re.sub(r"&(amp|lt|gt);", "", text).count("&") == 0
 
 
-def test_people_are_mentioned_by_errors_alone() -> None:
+def test_people_are_mentioned_only_on_errors() -> None:
     assert payload(CRASH, mention="<!here>")["text"].startswith("<!here> 🔴")
-    assert "here" not in payload(told(event={"severity": "warning"}), mention="<!here>")["text"]
+    assert "here" not in payload(crash_body(event={"severity": "warning"}), mention="<!here>")["text"]
 
 
 @pytest.mark.parametrize("mention", ["@here", "<script>", "<https://e|x>", "<!here> <!channel>"])
-def test_a_mention_is_one_of_slacks(mention: str) -> None:
+def test_invalid_mentions_are_refused(mention: str) -> None:
     with pytest.raises(SettingsError):
         SLACK.parse({"mention": mention})
 
@@ -87,5 +87,5 @@ def test_a_mention_is_one_of_slacks(mention: str) -> None:
         (500, b"rollup_error", False),
     ],
 )
-def test_it_knows_which_answers_are_final(status: int, said: bytes, is_permanent: bool) -> None:
+def test_permanent_responses(status: int, said: bytes, is_permanent: bool) -> None:
     assert SLACK.is_permanent(OutgoingResponse(status, {}, said)) is is_permanent

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from core.http import OutgoingResponse
-from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, hostile, told, worst_body
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, hostile, worst_body
 from webhooks.transports import get
-from webhooks.transports.teams.transport import LARGEST
+from webhooks.transports.teams.transport import MAX_BYTES
 
 TEAMS = get("teams")
 URL = "https://prod-1.westeurope.logic.azure.com/workflows/x?sig=token"
@@ -27,7 +27,7 @@ def log_of(found: dict[str, Any]) -> list[str]:
     return [item["text"] for box in boxes for item in box["items"]]
 
 
-def test_the_card_says_what_happened_and_what_is_known() -> None:
+def test_a_card_has_headline_facts_log_and_link() -> None:
     found = card(CRASH)
     assert (found["type"], found["version"]) == ("AdaptiveCard", "1.4")
     head = found["body"][0]
@@ -38,26 +38,26 @@ def test_the_card_says_what_happened_and_what_is_known() -> None:
     assert found["actions"] == [{"type": "Action.OpenUrl", "title": "Open in the monitor", "url": LINK}]
 
 
-def test_the_worst_card_fits_and_keeps_the_newest_lines() -> None:
+def test_the_largest_card_fits_and_keeps_the_newest_lines() -> None:
     body = worst_body()
     body["data"]["process"]["log_lines"] = ["first", *[hostile(500)] * 8, "newest"]
     request = TEAMS.render(body, URL, {})
-    assert len(request.body) <= LARGEST
+    assert len(request.body) <= MAX_BYTES
     assert log_of(card(body))[-1] == "newest"
 
 
-def test_lines_are_left_out_from_the_oldest_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.transports.teams.transport.LARGEST", 2000)
-    shown = log_of(card(told(process={"log_lines": [f"line {n} {'x' * 200}" for n in range(10)]})))
+def test_the_oldest_lines_are_dropped_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.transports.teams.transport.MAX_BYTES", 2000)
+    shown = log_of(card(crash_body(process={"log_lines": [f"line {n} {'x' * 200}" for n in range(10)]})))
     assert 0 < len(shown) < 10 and shown[-1].startswith("line 9")
 
 
-def test_markup_and_functions_of_cards_are_text() -> None:
-    text = card(told(summary=HOSTILE))["body"][0]["items"][0]["text"]
+def test_markup_and_functions_are_escaped() -> None:
+    text = card(crash_body(summary=HOSTILE))["body"][0]["items"][0]["text"]
     assert "{{" not in text and "\\*\\*b\\*\\*" in text and "\\[x\\]" in text
 
 
-def test_a_workflow_that_is_off_or_gone_is_permanent() -> None:
+def test_a_disabled_or_removed_workflow_is_permanent() -> None:
     off = b'{"error": {"code": "WorkflowTriggerIsNotEnabled", "message": "..."}}'
     assert TEAMS.is_permanent(OutgoingResponse(400, {}, off))
     assert TEAMS.is_permanent(OutgoingResponse(404)) and TEAMS.is_permanent(OutgoingResponse(401))

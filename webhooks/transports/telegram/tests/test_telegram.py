@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from core.http import OutgoingResponse, Policy, RefusedError
-from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, told, worst_body
+from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
-from webhooks.transports.text_limits import length
+from webhooks.transports.message import length
 
 TELEGRAM = get("telegram")
 URL = "https://api.telegram.org/bot123456:AA-token_x"
@@ -27,7 +27,7 @@ def shown(text: str) -> str:
     return html.unescape(re.sub(r"</?(b|i|pre|a)( href=\"[^\"]*\")?>", "", text))
 
 
-def test_it_says_what_happened_and_what_is_known() -> None:
+def test_a_message_has_headline_facts_log_and_link() -> None:
     found = payload(CRASH)
     lines = found["text"].split("\n")
     assert lines[0] == "🔴 <b>my_web crashed: exit code 1 after 1 h 6 min; restarting now</b>"
@@ -38,7 +38,7 @@ def test_it_says_what_happened_and_what_is_known() -> None:
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/", f"{URL}/sendMessage", "http://nas:8081/bot1:abc"])
-def test_it_is_posted_to_send_message(url: str) -> None:
+def test_messages_are_posted_to_send_message(url: str) -> None:
     TELEGRAM.check(url, CHAT, Policy())
     assert TELEGRAM.render(CRASH, url, CHAT).url.count("/sendMessage") == 1
 
@@ -46,18 +46,18 @@ def test_it_is_posted_to_send_message(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://api.telegram.org/", "https://api.telegram.org/bot/x", f"{URL}/getUpdates"]
 )
-def test_another_address_is_refused_with_an_example(url: str) -> None:
+def test_invalid_urls_are_refused_with_an_example(url: str) -> None:
     with pytest.raises(RefusedError, match="BotFather"):
         TELEGRAM.check(url, CHAT, Policy())
 
 
-def test_the_token_is_never_shown_and_the_bot_is() -> None:
+def test_the_token_is_masked_and_the_bot_id_is_not() -> None:
     assert TELEGRAM.masked(URL) == "https://api.telegram.org/bot123456:••••••"
     assert TELEGRAM.masked(f"{URL}/getUpdates") == "https://api.telegram.org/••••••"
     assert "token" not in repr(TELEGRAM.render(CRASH, URL, CHAT))
 
 
-def test_the_worst_message_has_room_and_only_our_tags() -> None:
+def test_the_largest_message_fits_and_has_only_our_tags() -> None:
     text = payload(worst_body())["text"]
     assert length(text) <= 4096
     assert set(re.findall(r"<[^>]*>", text)) <= {
@@ -72,26 +72,26 @@ def test_the_worst_message_has_room_and_only_our_tags() -> None:
     }
 
 
-def test_what_is_escaped_reads_as_it_was() -> None:
+def test_escaped_text_reads_as_before() -> None:
     printable = " ".join(HOSTILE.replace("\x1b[31m", "").replace("\x00", "").replace("\r", "").split())
-    assert printable in shown(payload(told(summary=HOSTILE))["text"])
+    assert printable in shown(payload(crash_body(summary=HOSTILE))["text"])
 
 
-def test_a_topic_and_silence_are_as_set() -> None:
-    calm = told(event={"severity": "info"})
+def test_topic_and_silent_notifications() -> None:
+    calm = crash_body(event={"severity": "info"})
     assert payload(CRASH, thread_id="7")["message_thread_id"] == 7
     assert payload(calm, silent_below_error=True)["disable_notification"] is True
     assert payload(CRASH, silent_below_error=True)["disable_notification"] is False
 
 
 @pytest.mark.parametrize("chat_id", [None, "", "me", "12x", "@a b"])
-def test_a_chat_is_a_number_or_a_channels_name(chat_id: str | None) -> None:
+def test_a_chat_is_an_id_or_a_channel_name(chat_id: str | None) -> None:
     with pytest.raises(SettingsError) as caught:
         TELEGRAM.parse({} if chat_id is None else {"chat_id": chat_id})
     assert "chat_id" in caught.value.errors
 
 
-def test_it_knows_which_answers_are_final_and_how_long_to_wait() -> None:
+def test_permanent_responses_and_rate_limits() -> None:
     assert all(TELEGRAM.is_permanent(OutgoingResponse(status)) for status in (401, 403, 404))
     no_chat = b'{"ok": false, "error_code": 400, "description": "Bad Request: chat not found"}'
     assert TELEGRAM.is_permanent(OutgoingResponse(400, {}, no_chat))
