@@ -185,7 +185,7 @@ def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterab
         (_line(details.get("measure")) or "Value", _amount(details, "value")),
         ("Highest, lowest", " / ".join(filter(None, (_amount(details, "highest"), _amount(details, "lowest"))))),
         ("Threshold", f"{_line(details.get('condition'))} {limit}".strip() if limit else ""),
-        ("Lasted", duration(seconds) if seconds is not None else ""),
+        ("Duration", duration(seconds) if seconds is not None else ""),
     )
 
 

@@ -36,7 +36,7 @@ def test_the_facts_of_an_alert() -> None:
         ("CPU", "12.5 %"),
         ("Highest, lowest", "99.25 % / 12.5 %"),
         ("Threshold", "above 90 %"),
-        ("Lasted", "5 min"),
+        ("Duration", "5 min"),
     )
 
 
