@@ -18,11 +18,11 @@ class ChatTransport(Transport[S]):
     is_chat = True
 
     @abstractmethod
-    def card(self, message: EventMessage, settings: S) -> dict[str, Any]:
-        """The JSON for one event."""
+    def card(self, message: EventMessage, settings: S, url: str) -> dict[str, Any]:
+        """The JSON for one event; `url` tells services apart that share a format."""
 
     @abstractmethod
-    def digest(self, digest: Digest, settings: S) -> dict[str, Any]:
+    def digest(self, digest: Digest, settings: S, url: str) -> dict[str, Any]:
         """The JSON for several events."""
 
     def address(self, url: str, settings: S) -> str:
@@ -30,13 +30,13 @@ class ChatTransport(Transport[S]):
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         parsed = self.parse(settings)
-        return self._post_request(self.card(build_message(body), parsed), url, parsed)
+        return self._post_request(self.card(build_message(body), parsed, url), url, parsed)
 
     def render_bundle(self, bodies: Sequence[Body], url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         if len(bodies) == 1:
             return self.render(bodies[0], url, settings)
         parsed = self.parse(settings)
-        return self._post_request(self.digest(build_digest(bodies), parsed), url, parsed)
+        return self._post_request(self.digest(build_digest(bodies), parsed, url), url, parsed)
 
     def _post_request(self, payload: dict[str, Any], url: str, settings: S) -> OutgoingRequest:
         return OutgoingRequest("POST", self.address(url, settings), {"Content-Type": JSON}, json_bytes(payload))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,36 +14,7 @@ from core.timeformat import in_utc
 from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
 
-CUT = "…"
-
-
-def length(text: str) -> int:
-    """In UTF-16 units, as chat services count: an emoji takes two."""
-    return len(text) + sum(character > "\uffff" for character in text)
-
-
-def cut(text: str, limit: int) -> str:
-    """Truncates `text` to `limit` including a final `…`."""
-    if length(text) <= limit:
-        return text
-    head = text[: max(limit - 1, 0)]
-    # Characters outside the BMP count twice.
-    while head and length(head) > limit - 1:
-        head = head[:-1]
-    return head + CUT if limit > 0 else ""
-
-
-def last_lines(lines: Sequence[str], limit: int, escape: Callable[[str], str] = str, longest: int = 300) -> str:
-    """As many of the last lines as fit into `limit` after escaping; each is first cut to `longest`."""
-    kept: list[str] = []
-    for line in reversed(lines):
-        escaped = escape(cut(line, longest))
-        limit -= length(escaped) + 1
-        if limit < -1:
-            break
-        kept.append(escaped)
-    return "\n".join(reversed(kept))
-
+from .text import LINE_BREAKS, cut, visible
 
 MAX_TEXT = 500
 MAX_LOG_LINES = 10
@@ -224,7 +195,7 @@ def _number(value: Any) -> float | None:
 def _line(value: Any) -> str:
     """One printable line, with likely secrets masked."""
     text = _encodable(value) if isinstance(value, str) else ""
-    return cut(mask_text(" ".join(printable(CONTROL.sub("", text)).split())), MAX_TEXT)
+    return cut(mask_text(" ".join(printable(visible(CONTROL.sub("", text))).split())), MAX_TEXT)
 
 
 def _log_lines(value: Any) -> list[str]:
@@ -238,7 +209,7 @@ def _log_lines(value: Any) -> list[str]:
 
 
 def _log_line(text: str) -> str:
-    return mask_text(CONTROL.sub("", _encodable(text)).replace("\n", " ").rstrip())
+    return mask_text(visible(LINE_BREAKS.sub(" ", CONTROL.sub("", _encodable(text)))).rstrip())
 
 
 def _encodable(text: str) -> str:

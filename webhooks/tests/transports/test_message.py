@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from webhooks.tests.sample_bodies import CRASH, LINK, crash_body
-from webhooks.transports.message import MessageTone, build_digest, build_message, cut, last_lines, length
+from webhooks.transports.message import MessageTone, build_digest, build_message
+from webhooks.transports.text import cut, last_lines, length
 
 
 def test_the_facts_of_a_crash_are_in_order() -> None:
@@ -65,6 +66,17 @@ def test_tokens_in_log_lines_are_masked() -> None:
 def test_log_lines_lose_colours_and_keep_indentation() -> None:
     lines = ["  \x1b[31mred\x1b[0m\t\x07x  ", "", "   "]
     assert build_message(crash_body(process={"log_lines": lines})).log_lines == ("  red\tx",)
+
+
+def test_bidi_controls_and_invisible_characters_are_removed() -> None:
+    name = "in\u202evoice\u2066\u200b\u00adfdp\U000e0041"
+    message = build_message(crash_body(summary=name, host=name, process={"log_lines": [f"{name}\u2028x"]}))
+    assert (message.headline, message.log_lines) == ("invoicefdp", ("invoicefdp x",))
+    assert ("Host", "invoicefdp") in message.facts
+
+
+def test_emoji_sequences_stay_whole() -> None:
+    assert build_message(crash_body(summary="👩\u200d💻 up")).headline == "👩\u200d💻 up"
 
 
 def event(second: int, **changes: Any) -> dict[str, Any]:

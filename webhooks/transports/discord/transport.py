@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingResponse
-from webhooks.transports.base import TransportSettings
+from core.http import OutgoingResponse, Policy
+from webhooks.transports.base import SettingsError, TransportSettings
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import Digest, EventMessage, MessageTone
+from webhooks.transports.text import cut, last_lines, length
 
 MAX_CONTENT = 2000
 MAX_DESCRIPTION = 4096
@@ -23,6 +25,9 @@ COLOURS = {
     MessageTone.WARNING: 0xE8A317,
     MessageTone.ERROR: 0xD9363E,
 }
+# https://docs.discord.com/developers/resources/user#usernames-and-nicknames
+FORBIDDEN_IN_NAMES = ("@", "#", ":", "```", "discord", "clyde")
+FORBIDDEN_NAMES = ("everyone", "here", "system message")
 # Status codes of a deleted webhook.
 GONE = (401, 404)
 
@@ -44,12 +49,18 @@ class Discord(ChatTransport[DiscordSettings]):
     url_help = "In Discord: edit the channel, Integrations, Webhooks, Copy Webhook URL."
     Settings = DiscordSettings
 
-    def card(self, message: EventMessage, settings: DiscordSettings) -> dict[str, Any]:
+    def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
+        super().check(url, settings, policy)
+        # Not a validator of the settings: endpoints that have such a name must still render.
+        if reason := _name_error(self.parse(settings).username):
+            raise SettingsError({"username": [reason]})
+
+    def card(self, message: EventMessage, settings: DiscordSettings, url: str) -> dict[str, Any]:
         return self._payload(
             f"{message.sign} **{escape(message.headline)}**", message.tone, _embed(message), settings
         )
 
-    def digest(self, digest: Digest, settings: DiscordSettings) -> dict[str, Any]:
+    def digest(self, digest: Digest, settings: DiscordSettings, url: str) -> dict[str, Any]:
         text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=600)
         embed = {"description": text, "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
@@ -83,6 +94,16 @@ class Discord(ChatTransport[DiscordSettings]):
         )
 
 
+def _name_error(name: str) -> str:
+    folded = " ".join(name.casefold().split())
+    if folded in FORBIDDEN_NAMES:
+        return f"Discord does not allow the name {name}."
+    found = [part for part in FORBIDDEN_IN_NAMES if part in folded]
+    if found:
+        return f"Discord does not allow {' and '.join(found)} in this name."
+    return "Discord allows 80 characters; an emoji counts as two." if length(name) > 80 else ""
+
+
 def _embed(message: EventMessage) -> dict[str, Any]:
     fields: list[dict[str, Any]] = [
         {"name": label, "value": cut(escape(value), MAX_FIELD), "inline": True} for label, value in message.facts
@@ -110,7 +131,8 @@ def _description(message: EventMessage, room: int) -> str:
 
 
 def escape(text: str) -> str:
-    return re.sub(r"([\\*_~`|<>\[\]]|^[#-])", r"\\\1", text)
+    # Everything with a scheme becomes a link.
+    return re.sub(r"([\\*_~`|<>\[\]]|^[#-])", r"\\\1", text).replace("://", ":\u200b//")
 
 
 def fenced(line: str) -> str:

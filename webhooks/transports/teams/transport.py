@@ -14,7 +14,8 @@ from pydantic import ConfigDict
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut
+from webhooks.transports.message import Digest, EventMessage, MessageTone
+from webhooks.transports.text import cut
 
 MAX_BYTES = 27 * 1024  # Teams accepts 28 KB
 MAX_LINE = 300
@@ -43,7 +44,7 @@ class Teams(ChatTransport[TeamsSettings]):
     url_help = "In Teams: the workflow “Post to a channel when a webhook request is received”."
     Settings = TeamsSettings
 
-    def card(self, message: EventMessage, settings: TeamsSettings) -> dict[str, Any]:
+    def card(self, message: EventMessage, settings: TeamsSettings, url: str) -> dict[str, Any]:
         head = [_head(f"{message.sign} {escape(message.headline)}", message.tone)]
         if message.meaning:
             head.append(_text(escape(message.meaning)))
@@ -52,7 +53,7 @@ class Teams(ChatTransport[TeamsSettings]):
         log = [_text(escape(cut(line, MAX_LINE)), monospaced=True) for line in message.log_lines]
         return _fit_to_size(head, log, message.link)
 
-    def digest(self, digest: Digest, settings: TeamsSettings) -> dict[str, Any]:
+    def digest(self, digest: Digest, settings: TeamsSettings, url: str) -> dict[str, Any]:
         head = [_head(f"{digest.sign} {escape(digest.headline)}", digest.tone)]
         return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], "")
 
@@ -98,7 +99,9 @@ def _payload(head: list[Element], lines: list[Element], link: str) -> dict[str, 
 
 def escape(text: str) -> str:
     """Escapes the Markdown of adaptive cards and their functions such as `{{DATE(…)}}`."""
-    return re.sub(r"([\\*_\[\]`~]|^[#>+-]|^\d+(?=\.))", r"\\\1", text).replace("{{", "{\u200b{")
+    # A number with a dot is a list only before a space; elsewhere the backslash would be shown.
+    escaped = re.sub(r"([\\*_\[\]`~]|^[#>+-])", r"\\\1", text)
+    return re.sub(r"^(\d+)(?=[.)](?:\s|$))", "\\1\u200b", escaped).replace("{{", "{\u200b{")
 
 
 TRANSPORT = Teams()

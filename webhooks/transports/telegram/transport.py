@@ -14,7 +14,8 @@ from core.http import OutgoingResponse, Policy, RefusedError
 from core.masking import MASK
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import Digest, EventMessage, MessageTone
+from webhooks.transports.text import cut, last_lines, length, without_links
 
 MAX_TEXT = 4096
 BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")
@@ -61,10 +62,10 @@ class Telegram(ChatTransport[TelegramSettings]):
         bare = url.rstrip("/").removesuffix("/sendMessage")
         return f"{bare}/sendMessage"
 
-    def card(self, message: EventMessage, settings: TelegramSettings) -> dict[str, Any]:
-        parts = [f"{message.sign} <b>{html.escape(message.headline)}</b>"]
-        parts += [html.escape(message.meaning)] if message.meaning else []
-        parts += [f"{label}: {html.escape(value)}" for label, value in message.facts]
+    def card(self, message: EventMessage, settings: TelegramSettings, url: str) -> dict[str, Any]:
+        parts = [f"{message.sign} <b>{escape(message.headline)}</b>"]
+        parts += [escape(message.meaning)] if message.meaning else []
+        parts += [f"{label}: {escape(value)}" for label, value in message.facts]
         parts.append(f"<i>{html.escape(message.type)}</i>")
         link = [f'<a href="{html.escape(message.link)}">Open in the monitor</a>'] if message.link else []
         room = MAX_TEXT - length("\n".join([*parts, *link])) - len("\n<pre></pre>")
@@ -72,9 +73,9 @@ class Telegram(ChatTransport[TelegramSettings]):
             parts.append(f"<pre>{lines}</pre>")
         return _payload("\n".join([*parts, *link]), message.tone, settings)
 
-    def digest(self, digest: Digest, settings: TelegramSettings) -> dict[str, Any]:
-        head = f"{digest.sign} <b>{html.escape(digest.headline)}</b>\n"
-        lines = last_lines([cut(line, 260) for line in digest.lines], MAX_TEXT - length(head), html.escape)
+    def digest(self, digest: Digest, settings: TelegramSettings, url: str) -> dict[str, Any]:
+        head = f"{digest.sign} <b>{escape(digest.headline)}</b>\n"
+        lines = last_lines([cut(line, 260) for line in digest.lines], MAX_TEXT - length(head), escape)
         return _payload(head + lines, digest.tone, settings)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
@@ -84,6 +85,11 @@ class Telegram(ChatTransport[TelegramSettings]):
     def rate_limited(self, response: OutgoingResponse) -> float | None:
         parameters = response_json(response.body_head).get("parameters")
         return parse_seconds(parameters.get("retry_after")) if isinstance(parameters, dict) else None
+
+
+def escape(text: str) -> str:
+    # Telegram links addresses, @names, #tags and /commands by itself, and has no option against it.
+    return html.escape(without_links(text))
 
 
 def _payload(text: str, tone: MessageTone, settings: TelegramSettings) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -19,6 +19,7 @@ from webhooks.placeholders import (
     EscapeContext,
     TemplateError,
     Values,
+    encoded_header,
     fill,
     values_of,
 )
@@ -31,6 +32,10 @@ HEAD = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 # A template must work with values full of special characters, and with missing values.
 HOSTILE_VALUES = dict.fromkeys(NAMES, 'a"b\\c\n{}<&>$NAME é 🟢')
 MISSING_VALUES: Values = dict.fromkeys(NAMES)
+
+
+class TooLargeError(TemplateError):
+    pass
 
 
 class TemplateSettings(TransportSettings):
@@ -80,7 +85,11 @@ class Template(Transport[TemplateSettings]):
             super().check(filled.url, settings, policy)
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
-        return self._request(url, self.parse(settings), values_of(body))
+        parsed = self.parse(settings)
+        for shorter in _shortened(body):
+            with suppress(TooLargeError):
+                return self._request(url, parsed, values_of(shorter))
+        return self._request(url, parsed, values_of(body))
 
     def _request(self, url: str, settings: TemplateSettings, values: Values) -> OutgoingRequest:
         with _error_field("body"):
@@ -97,7 +106,23 @@ def _error_field(field: str) -> Iterator[None]:
     try:
         yield
     except TemplateError as error:
-        raise TemplateError(str(error), field) from None
+        raise type(error)(str(error), field) from None
+
+
+def _shortened(body: Body) -> Iterator[Body]:
+    """`body`, then with ever fewer of the last log lines, then without the details of the event."""
+    yield body
+    data = body.get("data")
+    if not isinstance(data, Mapping):
+        return
+    process, event = data.get("process"), data.get("event")
+    lines = process.get("log_lines") if isinstance(process, Mapping) else None
+    if isinstance(process, Mapping) and isinstance(lines, list | tuple):
+        for count in range(len(lines) - 1, -1, -1):
+            data = {**data, "process": {**process, "log_lines": lines[len(lines) - count :]}}
+            yield {**body, "data": data}
+    if isinstance(event, Mapping):
+        yield {**body, "truncated": True, "data": {**data, "event": {**event, "data": {}}}}
 
 
 def _body(settings: TemplateSettings, values: Values) -> bytes:
@@ -107,7 +132,7 @@ def _body(settings: TemplateSettings, values: Values) -> bytes:
     # Lone surrogates cannot be encoded.
     encoded = body.encode(errors="replace") if settings.method != "GET" else b""
     if len(encoded) > MAX_BODY:
-        raise TemplateError(f"The body has {len(encoded)} bytes; the maximum is {MAX_BODY}.")
+        raise TooLargeError(f"The body has {len(encoded)} bytes; the maximum is {MAX_BODY}.")
     return encoded
 
 
@@ -150,7 +175,7 @@ def _headers(settings: TemplateSettings, values: Values) -> dict[str, str]:
     for line in (settings.headers + "\n" + settings.secret_headers).splitlines():
         if line.strip():
             name, value = _header(line)
-            headers[name] = fill(value, values, IN_HEADER)
+            headers[name] = encoded_header(fill(value, values, IN_HEADER))
     try:
         check_headers(headers)
     except RefusedError as error:

@@ -11,7 +11,7 @@ from core.http import OutgoingResponse, Policy, RefusedError
 from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
-from webhooks.transports.message import length
+from webhooks.transports.text import length
 
 TELEGRAM = get("telegram")
 URL = "https://api.telegram.org/bot123456:AA-token_x"
@@ -24,7 +24,7 @@ def payload(body: dict[str, Any], **settings: Any) -> dict[str, Any]:
 
 
 def shown(text: str) -> str:
-    return html.unescape(re.sub(r"</?(b|i|pre|a)( href=\"[^\"]*\")?>", "", text))
+    return html.unescape(re.sub(r"</?(b|i|pre|a)( href=\"[^\"]*\")?>", "", text)).replace("\u200b", "")
 
 
 def test_a_message_has_headline_facts_log_and_link() -> None:
@@ -75,6 +75,25 @@ def test_the_largest_message_fits_and_has_only_our_tags() -> None:
 def test_escaped_text_reads_as_before() -> None:
     printable = " ".join(HOSTILE.replace("\x1b[31m", "").replace("\x00", "").replace("\r", "").split())
     assert printable in shown(payload(crash_body(summary=HOSTILE))["text"])
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("shop.io", "shop\u200b.io"),
+        ("worker.py", "worker\u200b.py"),
+        ("@admin", "@\u200badmin"),
+        ("/restart", "/\u200brestart"),
+        ("#build", "#\u200bbuild"),
+        ("10.0.0.1", "10\u200b.0.0.1"),
+        ("ops@shop.io", "ops@\u200bshop\u200b.io"),
+        ("12.5", "12.5"),
+        ("v1.2.3", "v1.2.3"),
+        ("a/b", "a/b"),
+    ],
+)
+def test_names_become_no_links_or_mentions(name: str, written: str) -> None:
+    assert f"<b>{written} crashed</b>" in payload(crash_body(summary=f"{name} crashed"))["text"]
 
 
 def test_topic_and_silent_notifications() -> None:
