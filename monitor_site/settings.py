@@ -32,6 +32,7 @@ DEBUG = False
 BIND = env.str("BIND", default="127.0.0.1:8000")
 HOST_NAME = host_name(DATA_DIR)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+PUBLIC_URL = env.str("PUBLIC_URL", default="").strip().rstrip("/")
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = redis_url()
 WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")

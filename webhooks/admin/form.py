@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 from programs.forms.fields import DurationField, DurationsField, ProgramsField, UnitInput, WordsField
 from programs.models import Program
 from webhooks import services, transports, validation
-from webhooks.models import WebhookEndpoint
+from webhooks.models import SUGGESTED_EVENTS, WebhookEndpoint
 
 from . import field_labels
 from .fields import ConditionsField, PatternsField
@@ -81,7 +81,11 @@ class EndpointForm(ModelForm):
         target.kind = self.instance.format
         self.initial["seen"] = self.instance.revision
         if not self.instance.pk:
-            self.initial = {**forms.model_to_dict(self.instance, OWN_FIELDS), **self.initial}
+            self.initial = {
+                **forms.model_to_dict(self.instance, OWN_FIELDS),
+                "events": SUGGESTED_EVENTS,
+                **self.initial,
+            }
         else:
             target.stored = StoredTarget.of(self.instance)
             self.fields.pop("enabled", None)  # enabling has its own page, which asks about pending deliveries

@@ -8,10 +8,14 @@ from typing import Any
 
 import orjson
 
-from core.http import OutgoingRequest
+from core.http import OutgoingRequest, OutgoingResponse
 
 from .base import JSON, Body, S, Transport, json_bytes
 from .message import Digest, EventMessage, build_digest, build_message
+from .text import cut
+
+ERROR_KEYS = ("description", "message", "error", "detail", "code")
+MAX_ERROR = 200
 
 
 class ChatTransport(Transport[S]):
@@ -37,6 +41,17 @@ class ChatTransport(Transport[S]):
             return self.render(bodies[0], url, settings)
         parsed = self.parse(settings)
         return self._post_request(self.digest(build_digest(bodies), parsed, url), url, parsed)
+
+    def error_sentence(self, response: OutgoingResponse) -> str:
+        if found := response_json(response.body_head):
+            inner = found.get("error")
+            texts = [(inner if isinstance(inner, dict) else found).get(key) for key in ERROR_KEYS]
+            said = next((text for text in texts if isinstance(text, str)), "")
+        else:
+            said = response.body_head.decode(errors="replace")
+        said = " ".join(said.split())
+        # Error pages of proxies say nothing that people can use.
+        return "" if said.startswith(("<", "{", "[")) else cut(said, MAX_ERROR)
 
     def _post_request(self, payload: dict[str, Any], url: str, settings: S) -> OutgoingRequest:
         return OutgoingRequest("POST", self.address(url, settings), {"Content-Type": JSON}, json_bytes(payload))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from django.conf import settings
+from django.utils import translation
+from django.utils.formats import date_format
+
 from core.masking import mask_text, printable
-from core.timeformat import in_utc
+from core.public_url import public_url
+from core.timeformat import in_utc, local_time
 from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
 
 from .text import LINE_BREAKS, cut, visible
 
+Fact = tuple[str, str]
+Escape = Callable[[str], str]
+ReaderTime = Callable[[datetime, str], str]
+WHEN = "When"
 MAX_TEXT = 500
 MAX_LOG_LINES = 10
 MAX_DIGEST_LINES = 15
@@ -55,6 +64,18 @@ class EventMessage:
     def sign(self) -> str:
         return SIGNS[self.tone]
 
+    def escaped_facts(self, escape: Escape, when: ReaderTime | None = None) -> list[Fact]:
+        """`when(timestamp, text)` is the service's own token, which shows each reader their local time."""
+        return [
+            (
+                label,
+                when(self.timestamp, escape(value))
+                if label == WHEN and when and self.timestamp
+                else escape(value),
+            )
+            for label, value in self.facts
+        ]
+
 
 @dataclass(frozen=True)
 class Digest:
@@ -63,6 +84,7 @@ class Digest:
     tone: MessageTone
     headline: str
     lines: tuple[str, ...]
+    link: str = ""
 
     @property
     def sign(self) -> str:
@@ -83,7 +105,7 @@ def build_message(body: Mapping[str, Any]) -> EventMessage:
         type=kind,
         timestamp=timestamp,
         meaning=meaning if meaning not in headline else "",
-        facts=tuple(_facts(data, event, details, timestamp)),
+        facts=tuple(_facts(data, event, details, timestamp, headline)),
         log_lines=tuple(_log_lines(details.get("log_lines"))),
         link=_link(data.get("link")),
         program=_line(_mapping(data.get("program")).get("name")),
@@ -105,6 +127,7 @@ def build_digest(bodies: Iterable[Mapping[str, Any]]) -> Digest:
         tone=max((message.tone for message in messages), key=list(MessageTone).index, default=MessageTone.INFO),
         headline=f"{len(messages)} events{about}{_span(messages)}",
         lines=tuple(lines),
+        link=_link(f"{public_url()}/admin/programs/programevent/"),
     )
 
 
@@ -122,32 +145,59 @@ def _span(messages: Sequence[EventMessage]) -> str:
 
 
 def _clock_time(at: datetime | None) -> str:
-    return f"{at:%H:%M:%S}" if at else ""
+    return f"{_in_zone(at):%H:%M:%S}" if at else ""
 
 
 # --- Parts of the payload -------------------------------------------------------------------------------
 
 
 def _facts(
-    data: Mapping[str, Any], event: Mapping[str, Any], details: Mapping[str, Any], timestamp: datetime | None
-) -> Iterable[tuple[str, str]]:
+    data: Mapping[str, Any],
+    event: Mapping[str, Any],
+    details: Mapping[str, Any],
+    timestamp: datetime | None,
+    headline: str,
+) -> Iterable[Fact]:
     uptime, restarts = _number(details.get("uptime_seconds")), _number(details.get("restarts_last_hour"))
     actor, late = _line(event.get("actor")), _number(data.get("late_seconds"))
-    found = (
+    described = (
         ("Program", _program(data, details)),
-        ("Host", _line(data.get("host"))),
         *_alert_facts(event, details),
         ("Exited with", _exit_text(details)),
         ("Uptime before", duration(uptime) if uptime is not None else ""),
-        ("Restarts in the last hour", f"{restarts:g}" if restarts is not None else ""),
+    )
+    found = (
+        *((label, value) for label, value in described if value and not _says(headline, value)),
+        ("Host", _line(data.get("host"))),
+        ("Restarts in the last hour", f"{restarts:g}" if restarts else ""),
         ("By", actor if actor != "agent" else ""),
-        ("When", f"{timestamp:%Y-%m-%d %H:%M:%S} UTC" if timestamp else ""),
+        (WHEN, _local_text(timestamp) if timestamp else ""),
         ("Delivered", f"late by {duration(late)}" if late else ""),
     )
     return ((label, value) for label, value in found if value)
 
 
-def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _says(headline: str, value: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", headline) is not None
+
+
+def _local_text(at: datetime) -> str:
+    """In the time zone of this machine and the language of the settings."""
+    local = _in_zone(at)
+    if settings.LANGUAGE_CODE == "en":
+        return f"{local:%Y-%m-%d %H:%M:%S %Z}"
+    with translation.override(settings.LANGUAGE_CODE):
+        return f"{date_format(local, 'DATETIME_FORMAT')} {local:%Z}"
+
+
+def _in_zone(at: datetime) -> datetime:
+    try:
+        return local_time(at)
+    except (OverflowError, ValueError):  # at the edge of the years 1 and 9999
+        return at
+
+
+def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[Fact]:
     if not str(event.get("type", "")).startswith("alert."):
         return ()
     limit, seconds = _amount(details, "threshold"), _number(details.get("seconds"))

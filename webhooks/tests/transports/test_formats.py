@@ -131,6 +131,30 @@ def test_the_size_of_a_message_is_limited(kind: str) -> None:
     assert "\x1b" not in request.body.decode() and "\\u0000" not in request.body.decode()
 
 
+@pytest.mark.parametrize(
+    ("kind", "said", "sentence"),
+    [
+        ("slack", b"channel_not_found", "channel_not_found"),
+        ("discord", b'{"message": "Unknown Webhook", "code": 10015}', "Unknown Webhook"),
+        ("teams", b'{"error": {"code": "X", "message": "The flow is off."}}', "The flow is off."),
+        ("telegram", b'{"description": "chat not found"}', "chat not found"),
+        ("slack", b"<html><h1>502 Bad Gateway</h1>", ""),
+        ("discord", b'{"message": "cut o', ""),
+        ("discord", b'{"message": 5, "error": []}', ""),
+        ("telegram", b"", ""),
+        ("standard", b"no", ""),
+    ],
+)
+def test_the_sentence_in_which_a_chat_explains_an_error(kind: str, said: bytes, sentence: str) -> None:
+    assert transports.get(kind).error_sentence(OutgoingResponse(400, {}, said)) == sentence
+
+
+@pytest.mark.parametrize("kind", CHATS)
+def test_a_bundle_links_to_the_list_of_events(kind: str) -> None:
+    request = transports.get(kind).render_bundle([CRASH, CRASH], url_of(kind), example(kind))
+    assert "/admin/programs/programevent/" in request.body.decode()
+
+
 @pytest.mark.parametrize("kind", CHATS)
 def test_a_link_that_is_not_a_web_url_is_left_out(kind: str) -> None:
     for link in ("javascript:alert(1)", "http://a/<b>", 'http://a/"', "file:///etc/passwd"):
@@ -209,9 +233,8 @@ def test_real_payloads_are_rendered(kind: str) -> None:
     text = render(kind, payload.build_one(event)).body.decode()
     assert "shop crashed" in text
     if kind in CHATS:
-        assert all(
-            part in text for part in ("the last words", "1 min 5 s", "Restarts in the last hour", "/incident/")
-        )
+        assert all(part in text for part in ("the last words", "1 min 5 s", "/incident/"))
+        assert "Restarts" not in text  # there were none
 
 
 def test_rendering_does_not_import_the_http_client() -> None:

@@ -82,7 +82,7 @@ class AppriseTransport(Transport[AppriseSettings]):
             return self.render(bodies[0], url, settings)
         self.parse(settings)
         digest = build_digest(bodies)
-        return _request(url, digest.headline, digest.tone, "", digest.lines, "")
+        return _request(url, digest.headline, digest.tone, "", digest.lines, digest.link)
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
         # Starting the process takes time, so a short deadline is extended.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -61,8 +62,9 @@ class Discord(ChatTransport[DiscordSettings]):
         )
 
     def digest(self, digest: Digest, settings: DiscordSettings, url: str) -> dict[str, Any]:
-        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=600)
-        embed = {"description": text, "color": COLOURS[digest.tone]}
+        link = _link(digest.link)
+        text = last_lines(digest.lines, MAX_DESCRIPTION - length(link) - 1, escape, longest=600)
+        embed = {"description": f"{text}\n{link}".strip(), "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
 
     def _payload(
@@ -106,24 +108,33 @@ def _name_error(name: str) -> str:
 
 def _embed(message: EventMessage) -> dict[str, Any]:
     fields: list[dict[str, Any]] = [
-        {"name": label, "value": cut(escape(value), MAX_FIELD), "inline": True} for label, value in message.facts
+        {"name": label, "value": cut(value, MAX_FIELD), "inline": True}
+        for label, value in message.escaped_facts(escape, _reader_time)
     ]
     footer = cut(message.type, 200)
     room = (
         MAX_EMBED - length(footer) - sum(length(field["name"]) + length(field["value"]) for field in fields) - 50
     )
-    embed: dict[str, Any] = {
+    return {
         "description": _description(message, min(room, MAX_DESCRIPTION)),
         "color": COLOURS[message.tone],
         "fields": fields,
         "footer": {"text": footer},
     }
-    return embed | ({"timestamp": message.timestamp.isoformat()} if message.timestamp else {})
+
+
+def _reader_time(at: datetime, text: str) -> str:
+    seconds = int(at.timestamp())
+    return f"<t:{seconds}:D> <t:{seconds}:T>"
+
+
+def _link(url: str) -> str:
+    return f"[Open in the monitor]({url.replace(')', '%29')})" if url else ""
 
 
 def _description(message: EventMessage, room: int) -> str:
     parts = [escape(message.meaning)] if message.meaning else []
-    link = f"[Open in the monitor]({message.link.replace(')', '%29')})" if message.link else ""
+    link = _link(message.link)
     room -= length("\n".join(parts)) + length(link) + len("```\n\n```\n\n")
     if lines := last_lines(message.log_lines, room, fenced):
         parts.append(f"```\n{lines}\n```")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,7 +66,9 @@ class Slack(ChatTransport[SlackSettings]):
         return _payload(f"{message.sign} *{escape(message.headline)}*", message.tone, parts, settings)
 
     def digest(self, digest: Digest, settings: SlackSettings, url: str) -> dict[str, Any]:
-        text = last_lines(digest.lines, MAX_TEXT, escape, longest=600)
+        link = _link(digest.link)
+        text = last_lines(digest.lines, MAX_TEXT - length(link) - 1, escape, longest=600)
+        text = f"{text}\n{link}".strip()
         parts = {"blocks": [_section(text)]} if _is_slack(url) else {"text": text}
         return _payload(f"{digest.sign} *{escape(digest.headline)}*", digest.tone, parts, settings)
 
@@ -95,12 +98,13 @@ def _payload(text: str, tone: MessageTone, parts: dict[str, Any], settings: Slac
 
 def _portable_parts(message: EventMessage) -> dict[str, Any]:
     texts = [_cut(escape(message.meaning), MAX_TEXT // 3)] if message.meaning else []
-    texts += [f"<{_entities(message.link)}|Open in the monitor>"] if message.link else []
+    texts += [_link(message.link)] if message.link else []
     room = MAX_TEXT - length("\n".join(texts)) - len("\n```\n\n```")
     if lines := last_lines(message.log_lines, room, portable_fenced):
         texts.insert(len(texts) - bool(message.link), f"```\n{lines}\n```")
     fields = [
-        {"title": label, "value": _cut(escape(value), MAX_FIELD), "short": True} for label, value in message.facts
+        {"title": label, "value": _cut(value, MAX_FIELD), "short": True}
+        for label, value in message.escaped_facts(escape)
     ]
     footer = {"footer": escape(message.type), "mrkdwn_in": ["text", "fields"]}
     return {"text": "\n".join(texts), "fields": fields, **footer}
@@ -110,16 +114,26 @@ def _blocks(message: EventMessage) -> list[dict[str, Any]]:
     blocks = [_section(_cut(escape(message.meaning), MAX_TEXT))] if message.meaning else []
     if message.facts:
         # Slack allows ten fields in a section.
-        texts = [_cut(f"*{label}*\n{escape(value)}", MAX_FIELD) for label, value in message.facts[:10]]
+        facts = message.escaped_facts(escape, _reader_time)[:10]
+        texts = [_cut(f"*{label}*\n{value}", MAX_FIELD) for label, value in facts]
         blocks.append(
             {"type": "section", "fields": [{"type": "mrkdwn", "text": text, "verbatim": True} for text in texts]}
         )
     if lines := last_lines(message.log_lines, MAX_TEXT - 10, fenced):
         blocks.append(_section(f"```{lines}```"))
-    link = f"<{_entities(message.link)}|Open in the monitor> · " if message.link else ""
+    link = f"{_link(message.link)} · " if message.link else ""
     footer = {"type": "mrkdwn", "text": f"{link}{_entities(message.type)}", "verbatim": True}
     blocks.append({"type": "context", "elements": [footer]})
     return blocks
+
+
+def _reader_time(at: datetime, text: str) -> str:
+    # Clients that cannot show it show what stands behind the bar.
+    return f"<!date^{int(at.timestamp())}^{{date_num}} {{time_secs}}|{text}>"
+
+
+def _link(url: str) -> str:
+    return f"<{_entities(url)}|Open in the monitor>" if url else ""
 
 
 def _section(text: str) -> dict[str, Any]:

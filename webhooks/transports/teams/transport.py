@@ -6,6 +6,7 @@ Sends an adaptive card to the workflow "Post to a channel when a webhook request
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -48,14 +49,14 @@ class Teams(ChatTransport[TeamsSettings]):
         head = [_head(f"{message.sign} {escape(message.headline)}", message.tone)]
         if message.meaning:
             head.append(_text(escape(message.meaning)))
-        facts = [{"title": label, "value": escape(value)} for label, value in message.facts]
+        facts = [{"title": label, "value": value} for label, value in message.escaped_facts(escape, _reader_time)]
         head.append({"type": "FactSet", "facts": [*facts, {"title": "Event", "value": escape(message.type)}]})
         log = [_text(escape(cut(line, MAX_LINE)), monospaced=True) for line in message.log_lines]
         return _fit_to_size(head, log, message.link)
 
     def digest(self, digest: Digest, settings: TeamsSettings, url: str) -> dict[str, Any]:
         head = [_head(f"{digest.sign} {escape(digest.headline)}", digest.tone)]
-        return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], "")
+        return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], digest.link)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = response_json(response.body_head).get("error")
@@ -71,6 +72,12 @@ def _head(text: str, tone: MessageTone) -> Element:
 def _text(text: str, *, monospaced: bool = False) -> Element:
     block: Element = {"type": "TextBlock", "text": text, "wrap": True}
     return block | ({"fontType": "monospace", "spacing": "none", "size": "small"} if monospaced else {})
+
+
+def _reader_time(at: datetime, text: str) -> str:
+    # Teams accepts no fractions of a second here.
+    stamp = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{{{{DATE({stamp},SHORT)}}}} {{{{TIME({stamp})}}}}"
 
 
 def _fit_to_size(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:

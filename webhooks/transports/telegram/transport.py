@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import orjson
+import structlog
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingResponse, Policy, RefusedError
+from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError
 from core.masking import MASK
-from webhooks.transports.base import TransportSettings
+from webhooks.transports.base import TransportSettings, json_bytes
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
 from webhooks.transports.message import Digest, EventMessage, MessageTone
 from webhooks.transports.text import cut, last_lines, length, without_links
 
+if TYPE_CHECKING:
+    from core.http import Client
+
+log = structlog.get_logger(__name__)
 MAX_TEXT = 4096
 BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")
 # Revoked token, bot removed from the chat, unknown bot.
@@ -65,9 +73,9 @@ class Telegram(ChatTransport[TelegramSettings]):
     def card(self, message: EventMessage, settings: TelegramSettings, url: str) -> dict[str, Any]:
         parts = [f"{message.sign} <b>{escape(message.headline)}</b>"]
         parts += [escape(message.meaning)] if message.meaning else []
-        parts += [f"{label}: {escape(value)}" for label, value in message.facts]
+        parts += [f"{label}: {value}" for label, value in message.escaped_facts(escape)]
         parts.append(f"<i>{html.escape(message.type)}</i>")
-        link = [f'<a href="{html.escape(message.link)}">Open in the monitor</a>'] if message.link else []
+        link = _link(message.link)
         room = MAX_TEXT - length("\n".join([*parts, *link])) - len("\n<pre></pre>")
         if lines := last_lines(message.log_lines, room, html.escape):
             parts.append(f"<pre>{lines}</pre>")
@@ -75,16 +83,38 @@ class Telegram(ChatTransport[TelegramSettings]):
 
     def digest(self, digest: Digest, settings: TelegramSettings, url: str) -> dict[str, Any]:
         head = f"{digest.sign} <b>{escape(digest.headline)}</b>\n"
-        lines = last_lines([cut(line, 260) for line in digest.lines], MAX_TEXT - length(head), escape)
-        return _payload(head + lines, digest.tone, settings)
+        link = _link(digest.link)
+        room = MAX_TEXT - length("\n".join([head, *link]))
+        lines = last_lines([cut(line, 260) for line in digest.lines], room, escape)
+        return _payload("\n".join([head + lines, *link]), digest.tone, settings)
+
+    async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
+        """Sends again to the new id if the group became a supergroup: Telegram then refuses the old id."""
+        ends_at = time.monotonic() + deadline
+        response = await super().send(client, request, deadline=deadline)
+        chat_id = _parameters(response).get("migrate_to_chat_id")
+        if response.status != 400 or type(chat_id) is not int:
+            return response
+        log.warning("webhook.telegram_chat_migrated", chat_id=chat_id)
+        moved = json_bytes({**orjson.loads(request.body), "chat_id": str(chat_id)})
+        left = max(ends_at - time.monotonic(), 1.0)
+        return await super().send(client, replace(request, body=moved), deadline=left)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = str(response_json(response.body_head).get("description", "")).lower()
         return response.status in GONE or (response.status == 400 and NO_CHAT in error)
 
     def rate_limited(self, response: OutgoingResponse) -> float | None:
-        parameters = response_json(response.body_head).get("parameters")
-        return parse_seconds(parameters.get("retry_after")) if isinstance(parameters, dict) else None
+        return parse_seconds(_parameters(response).get("retry_after"))
+
+
+def _parameters(response: OutgoingResponse) -> dict[str, Any]:
+    found = response_json(response.body_head).get("parameters")
+    return found if isinstance(found, dict) else {}
+
+
+def _link(url: str) -> list[str]:
+    return [f'<a href="{html.escape(url)}">Open in the monitor</a>'] if url else []
 
 
 def escape(text: str) -> str:

@@ -34,7 +34,7 @@ def test_a_message_has_headline_facts_log_and_link() -> None:
     found = payload(CRASH)
     assert found["text"] == "🔴 *my_web crashed: exit code 1 after 1 h 6 min; restarting now*"
     assert found["attachments"][0]["color"] == "#d9363e"
-    assert "*Host*\nnas" in texts(found) and "*Uptime before*\n1 h 6 min" in texts(found)
+    assert "*Host*\nnas" in texts(found) and "*Restarts in the last hour*\n3" in texts(found)
     assert "```Traceback &lt;most recent&gt;\nValueError: a &amp; b *or* _c_```" in texts(found)
     assert blocks(found)[-1]["elements"][0]["text"].startswith(f"<{LINK}|Open in the monitor>")
 
@@ -68,6 +68,12 @@ def test_servers_that_ignore_blocks_get_text_fields_and_fallback() -> None:
     assert attachment["text"].endswith(f"<{LINK}|Open in the monitor>")
 
 
+def test_each_reader_sees_their_local_time() -> None:
+    token = "<!date^1767355384^{date_num} {time_secs}|2026-01-02 12:03:04 UTC>"
+    assert f"*When*\n{token}" in texts(payload(CRASH))
+    assert "<!date" not in json.dumps(mattermost(CRASH))  # shown as it is
+
+
 def test_a_bundle_has_text_on_servers_that_ignore_blocks() -> None:
     request = SLACK.render_bundle([CRASH, CRASH], "https://chat.example/hooks/abc", {})
     [attachment] = json.loads(request.body)["attachments"]
@@ -83,7 +89,7 @@ def test_the_largest_message_stays_within_the_limit_of_mattermost() -> None:
 def test_names_become_no_links_or_mentions(name: str) -> None:
     body = crash_body(summary=f"{name} crashed", process={"meaning": f"{name} again"})
     for found in (payload(body), mattermost(body)):
-        assert not re.search(r"@channel|@here|<!|\]\(|://e|shop\.io", json.dumps(found, ensure_ascii=False))
+        assert not re.search(r"@channel|@here|<!channel|\]\(|://e|shop\.io", json.dumps(found, ensure_ascii=False))
 
 
 def test_a_log_line_cannot_mention_a_channel_or_leave_its_block() -> None:

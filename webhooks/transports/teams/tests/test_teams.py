@@ -33,7 +33,9 @@ def test_a_card_has_headline_facts_log_and_link() -> None:
     head = found["body"][0]
     assert head["style"] == "attention" and head["items"][0]["text"].startswith("🔴 my\\_web crashed: exit code 1")
     facts = next(element["facts"] for element in found["body"] if element["type"] == "FactSet")
-    assert {"title": "Uptime before", "value": "1 h 6 min"} in facts
+    assert {"title": "Host", "value": "nas"} in facts
+    stamp = "2026-01-02T12:03:04Z"
+    assert {"title": "When", "value": f"{{{{DATE({stamp},SHORT)}}}} {{{{TIME({stamp})}}}}"} in facts
     assert log_of(found) == ["Traceback <most recent>", "ValueError: a & b \\*or\\* \\_c\\_"]
     assert found["actions"] == [{"type": "Action.OpenUrl", "title": "Open in the monitor", "url": LINK}]
 
