@@ -89,7 +89,7 @@ def _incidents(found: list[ProgramEvent]) -> dict[int, Incident]:
 def _last_incident(event: ProgramEvent) -> Incident | None:
     # The agent records the crash right before; an older one has nothing to do with, say, a missing executable.
     since = event.timestamp - LAST_CRASH_WITHIN
-    same = Incident.objects.filter(program=event.program_id, process_index=event.process_index)
+    same = Incident.objects.filter(program=event.program_id, process_index=event.process_index or 0)
     return same.filter(timestamp__gte=since, event__seq__lt=event.seq).order_by("-event__seq").first()
 
 

@@ -145,7 +145,8 @@ def _size(service: Any, title: str, body: str) -> int:
     from apprise.conversion import convert_between
 
     target = service.resolve_format("text")
-    texts = [service.dialect_convert(convert_between("text", target, text), target) for text in (title, body)]
+    convert: Any = convert_between  # has no type hints
+    texts = [service.dialect_convert(convert("text", target, text), target) for text in (title, body)]
     if service.title_maxlen <= 0:
         return sum(map(length, texts)) + (BLENDED_TITLE if title else 0)
     return length(texts[1]) + (length(title) if service.overflow_amalgamate_title else 0)

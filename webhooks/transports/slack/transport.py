@@ -106,7 +106,7 @@ def _portable_parts(message: EventMessage) -> dict[str, Any]:
         {"title": label, "value": _cut(value, MAX_FIELD), "short": True}
         for label, value in message.escaped_facts(escape)
     ]
-    footer = {"footer": escape(message.type), "mrkdwn_in": ["text", "fields"]}
+    footer = {"footer": _entities(message.type), "mrkdwn_in": ["text", "fields"]}
     return {"text": "\n".join(texts), "fields": fields, **footer}
 
 

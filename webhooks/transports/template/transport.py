@@ -24,6 +24,7 @@ from webhooks.placeholders import (
     values_of,
 )
 from webhooks.transports.base import Body, Secret, Transport, TransportSettings
+from webhooks.transports.text import visible
 
 MAX_BODY = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -88,8 +89,8 @@ class Template(Transport[TemplateSettings]):
         parsed = self.parse(settings)
         for shorter in _shortened(body):
             with suppress(TooLargeError):
-                return self._request(url, parsed, values_of(shorter))
-        return self._request(url, parsed, values_of(body))
+                return self._request(url, parsed, _visible(values_of(shorter)))
+        return self._request(url, parsed, _visible(values_of(body)))
 
     def _request(self, url: str, settings: TemplateSettings, values: Values) -> OutgoingRequest:
         with _error_field("body"):
@@ -107,6 +108,17 @@ def _error_field(field: str) -> Iterator[None]:
         yield
     except TemplateError as error:
         raise type(error)(str(error), field) from None
+
+
+def _visible(values: Values) -> dict[str, Any]:
+    """Texts without characters that reorder or hide what people read. JSON objects stay as they are."""
+    return {name: _visible_text(value) for name, value in values.items()}
+
+
+def _visible_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_visible_text(item) for item in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _shortened(body: Body) -> Iterator[Body]:

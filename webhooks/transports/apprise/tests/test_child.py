@@ -72,4 +72,5 @@ def test_a_text_message_has_the_headline(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_apprise_still_has_the_limits_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     service = apprise.Apprise.instantiate(PUSHOVER)
+    assert service is not None
     assert (service.body_maxlen, service.title_maxlen) == (1024, 250)

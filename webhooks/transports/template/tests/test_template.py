@@ -116,6 +116,14 @@ def test_a_body_over_the_limit_without_log_loses_the_details_of_the_event() -> N
     assert len(form.body) <= 64 * 1024 and b"truncated" in form.body
 
 
+def test_bidi_controls_are_removed_from_texts() -> None:
+    event = crash_body(summary="in\u202evoice", process={"log_lines": ["a\u2066b"]})
+    assert json.loads(render(event, body='{"s": "$SUMMARY", "l": $LOG_JSON}').body) == {
+        "s": "invoice",
+        "l": ["ab"],
+    }
+
+
 def test_an_oversized_body_is_an_error() -> None:
     with pytest.raises(TemplateError, match="bytes"):
         render(crash_body(summary="x" * 60_000), content_type="text/plain", body="$SUMMARY$SUMMARY")
