@@ -13,7 +13,7 @@ _expiries: dict[str, tuple[str, Expire]] = {}
 
 
 def register_expiry(name: str, setting: str, expire: Expire) -> None:
-    """Rows older than the days in `setting` are deleted. `name` is shown to people, such as "grouped errors"."""
+    """Rows older than the days in `setting` are deleted. `name` is shown to users, such as "grouped errors"."""
     _expiries[name] = (setting, expire)
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from core import secrets
 from core.secrets import SecretUnreadableError
 
-from . import definition
+from .definition.environment import secret_values
 from .logs.paths import LogFile
 from .logs.search import last_lines
 from .models import Incident, Program, ProgramEvent, ProgramRevision
@@ -59,7 +59,7 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
     lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
     try:
         # Incidents are stored and sent to webhooks, so they must not contain secrets.
-        hidden = definition.secret_values(program)
+        hidden = secret_values(program)
     except SecretUnreadableError:
         return ["(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"]
     return [secrets.mask(line, hidden) for line in lines]

@@ -13,7 +13,7 @@ from django.conf import settings
 from core import secrets
 from core.secrets import SecretUnreadableError
 
-from . import definition
+from .definition.environment import secret_values
 from .logs import search
 from .logs.follow import follow
 from .logs.lines import Line, Lines
@@ -84,7 +84,7 @@ class SecretMask:
 
     def __init__(self, program: Program) -> None:
         try:
-            self._hidden: list[str] | None = definition.secret_values(program)
+            self._hidden: list[str] | None = secret_values(program)
         except SecretUnreadableError:
             self._hidden = None
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from programs.definition import values
 from programs.placeholders import fill
 
 LABELS: dict[str, Callable[[str], str]] = {
@@ -21,16 +22,8 @@ class ProbeFailedError(Exception):
     """The check failed; the message is shown to people."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A probe of one process. `period` and `timeout` in seconds; unhealthy after `failures` in a row."""
-
-    kind: str
-    target: str
-    purpose: str = "liveness"
-    period: float = 10
-    timeout: float = 1
-    failures: int = 3
+class Probe(values.Probe):
+    """The probe of one process: `target` without placeholders."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], index: int) -> Self:

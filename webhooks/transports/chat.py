@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from core.http import OutgoingRequest, OutgoingResponse
 
 from .base import JSON, Body, S, Transport, json_bytes
-from .message import Digest, EventMessage, build_digest, build_message
-from .text import cut
+from .message import MAX_DIGEST_LINE, Digest, EventMessage, build_digest, build_message
+from .text import cut, last_lines, length
 
 ERROR_KEYS = ("description", "message", "error", "detail", "code")
 MAX_ERROR = 200
@@ -28,6 +29,29 @@ class ChatTransport(Transport[S]):
     @abstractmethod
     def digest(self, digest: Digest, settings: S, url: str) -> dict[str, Any]:
         """The JSON for several events."""
+
+    digest_room: ClassVar[int]  # how long the lines and the link of a digest may be together
+
+    @abstractmethod
+    def escape_line(self, line: str) -> str:
+        """A line of a digest."""
+
+    def digest_link(self, url: str) -> str:
+        return url
+
+    def digest_text(self, digest: Digest) -> str:
+        """The last lines that fit, and the link."""
+        lines = last_lines(digest.lines, self._line_room(digest), self.escape_line, longest=MAX_DIGEST_LINE)
+        return "\n".join(filter(None, (lines, self.digest_link(digest.link))))
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        digest = build_digest(bodies)
+        lines = [self.escape_line(cut(line, MAX_DIGEST_LINE)) for line in digest.lines]
+        return length("\n".join(lines)) <= self._line_room(digest)
+
+    def _line_room(self, digest: Digest) -> int:
+        link = self.digest_link(digest.link)
+        return self.digest_room - length(f"\n{link}" if link else "")
 
     def address(self, url: str, settings: S) -> str:
         return url
@@ -67,4 +91,9 @@ def response_json(body_head: bytes) -> dict[str, Any]:
 
 
 def parse_seconds(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 < value <= 86_400 else None
+    """Seconds from a number or its text; None for anything else, and for infinity."""
+    try:
+        seconds = float(value) if type(value) in (int, float, str) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None

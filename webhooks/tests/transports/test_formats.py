@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from django.db import transaction
 
 from core.http import Client, OutgoingRequest, OutgoingResponse, Policy
-from core.tests.http_rig import serving
+from core.tests.http_server import serving
 from programs import events
 from programs.models import Incident, Program
 from webhooks import transports
@@ -22,6 +23,9 @@ from webhooks.outbox import payload
 from webhooks.tests.sample_bodies import CRASH, crash_body, worst_body
 from webhooks.transports import TemplateError, UnknownKindError
 from webhooks.transports.base import SettingsError
+from webhooks.transports.chat import ChatTransport
+from webhooks.transports.message import build_digest
+from webhooks.transports.text import length
 
 KINDS = transports.kinds()
 CHATS = [kind for kind in KINDS if transports.get(kind).is_chat]
@@ -174,6 +178,30 @@ def test_the_size_of_a_large_bundle_is_limited(kind: str) -> None:
     many = [crash_body(program={"id": n, "name": f"p{n}"}) for n in range(500)]
     request = transports.get(kind).render_bundle(many + [worst_body()] * 50, url_of(kind), example(kind))
     assert len(request.body) < 28 * 1024 and "550 events of 501 programs" in request.body.decode()
+
+
+@pytest.mark.parametrize("kind", CHATS)
+def test_a_message_shows_every_line_of_the_bundle_that_fits(kind: str, settings: Any) -> None:
+    settings.PUBLIC_URL = f"https://monitor.example/{'x' * 200}"  # the link takes room too
+    transport = transports.get(kind)
+    many = [crash_body(program={"id": n, "name": f"p{n}"}, summary=f"<p{n}> crashed_") for n in range(500)]
+    count = transport.count_fitting(many)
+    assert 10 < count < 500
+    text = transport.render_bundle(many[:count], url_of(kind), example(kind)).body.decode()
+    assert all(re.search(rf"\bp{n}\b", text) for n in range(count))
+    assert f"{settings.PUBLIC_URL}/admin/programs/programevent/" in text
+    assert transport.count_fitting([worst_body()] * 50) >= 1
+
+
+@pytest.mark.parametrize("kind", ["discord", "slack", "telegram"])
+def test_lines_and_link_of_a_digest_stay_within_its_room(kind: str, settings: Any) -> None:
+    settings.PUBLIC_URL = f"https://monitor.example/{'x' * 200}"
+    transport = transports.get(kind)
+    assert isinstance(transport, ChatTransport)
+    digest = build_digest([crash_body(program={"id": n, "name": f"p{n}"}, summary=f"p{n}") for n in range(500)])
+    text = transport.digest_text(digest)
+    assert transport.digest_room - 40 < length(text) <= transport.digest_room
+    assert settings.PUBLIC_URL in text.splitlines()[-1]
 
 
 @pytest.mark.parametrize("kind", CHATS)

@@ -16,6 +16,7 @@ from core.http import Policy
 from webhooks.transports.text import cut, length
 
 from .guard import SCHEMAS, Guard
+from .responses import accept_partial_responses
 
 MEMORY_BYTES = 512 * 1024 * 1024
 MAX_TEXT = 4096
@@ -56,6 +57,7 @@ def _deliver(job: dict[str, Any]) -> dict[str, Any]:
     apprise.Apprise().details()  # loads all services before the guard forbids reading files
     # In addition to `redirects` below: no session of any service follows redirects.
     requests.Session.get_redirect_target = _no_redirect  # type: ignore[method-assign]
+    accept_partial_responses()
     guard = Guard(_policy(job["policy"]))
     guard.install()
     capture: Any = apprise.LogCapture

@@ -14,8 +14,15 @@ from pydantic import ConfigDict
 from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError, TransportError
 from core.masking import MASK
 from webhooks.transports.base import Body, Transport, TransportSettings, json_bytes
-from webhooks.transports.message import EventMessage, MessageTone, build_digest, build_message
-from webhooks.transports.text import cut, length
+from webhooks.transports.message import (
+    MAX_DIGEST_LINE,
+    Digest,
+    EventMessage,
+    MessageTone,
+    build_digest,
+    build_message,
+)
+from webhooks.transports.text import cut, last_lines, length
 
 from .guard import SCHEMAS
 from .process import KILL_SECONDS, MAX_PROCESSES, encode_job, masked_text, run, run_async
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from core.http import Client
 
 MAX_TITLE = 250
+MAX_DIGEST = 1000  # most services accept 1,024 characters or more
 MIN_SECONDS = 10.0
 TYPES = {
     MessageTone.GOOD: "success",
@@ -82,7 +90,13 @@ class AppriseTransport(Transport[AppriseSettings]):
             return self.render(bodies[0], url, settings)
         self.parse(settings)
         digest = build_digest(bodies)
-        return _request(url, digest.headline, digest.tone, "", digest.lines, digest.link)
+        lines = last_lines(digest.lines, _digest_room(digest), longest=MAX_DIGEST_LINE).splitlines()
+        return _request(url, digest.headline, digest.tone, "", lines, digest.link)
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        digest = build_digest(bodies)
+        lines = [cut(line, MAX_DIGEST_LINE) for line in digest.lines]
+        return length("\n".join(lines)) <= _digest_room(digest)
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
         # Starting the process takes time, so a short deadline is extended.
@@ -119,6 +133,10 @@ def _request(
     return OutgoingRequest(
         "APPRISE", url, {}, json_bytes({"title": cut(title, MAX_TITLE), "type": TYPES[tone], **parts})
     )
+
+
+def _digest_room(digest: Digest) -> int:
+    return MAX_DIGEST - length(f"\n\n{digest.link}")
 
 
 def _text(message: EventMessage) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field
 
@@ -48,6 +48,7 @@ class Discord(ChatTransport[DiscordSettings]):
     label = "Discord"
     url_hint = "https://discord.com/api/webhooks/…/…"
     url_help = "In Discord: edit the channel, Integrations, Webhooks, Copy Webhook URL."
+    digest_room = MAX_DESCRIPTION
     Settings = DiscordSettings
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
@@ -62,10 +63,14 @@ class Discord(ChatTransport[DiscordSettings]):
         )
 
     def digest(self, digest: Digest, settings: DiscordSettings, url: str) -> dict[str, Any]:
-        link = _link(digest.link)
-        text = last_lines(digest.lines, MAX_DESCRIPTION - length(link) - 1, escape, longest=600)
-        embed = {"description": f"{text}\n{link}".strip(), "color": COLOURS[digest.tone]}
+        embed = {"description": self.digest_text(digest), "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
+
+    def digest_link(self, url: str) -> str:
+        return _link(url)
 
     def _payload(
         self, content: str, tone: MessageTone, embed: dict[str, Any], settings: DiscordSettings
@@ -82,10 +87,12 @@ class Discord(ChatTransport[DiscordSettings]):
 
     def address(self, url: str, settings: DiscordSettings) -> str:
         # With `wait`, Discord responds only after it has validated the message.
+        own = {"wait": "true"} | ({"thread_id": settings.thread_id} if settings.thread_id else {})
         parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query)) | {"wait": "true"}
-        query |= {"thread_id": settings.thread_id} if settings.thread_id else {}
-        return urlunsplit(parts._replace(query=urlencode(query)))
+        # The others stay as they were entered.
+        others = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in own]
+        query = "&".join([*others, *(f"{name}={value}" for name, value in own.items())])
+        return urlunsplit(parts._replace(query=query))
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         return response.status in GONE

@@ -59,6 +59,7 @@ class Slack(ChatTransport[SlackSettings]):
     label = "Slack"
     url_hint = "https://hooks.slack.com/services/…/…/…"
     url_help = "In Slack: an app with Incoming Webhooks. Also works with Mattermost and Rocket.Chat."
+    digest_room = MAX_TEXT
     Settings = SlackSettings
 
     def card(self, message: EventMessage, settings: SlackSettings, url: str) -> dict[str, Any]:
@@ -66,11 +67,15 @@ class Slack(ChatTransport[SlackSettings]):
         return _payload(f"{message.sign} *{escape(message.headline)}*", message.tone, parts, settings)
 
     def digest(self, digest: Digest, settings: SlackSettings, url: str) -> dict[str, Any]:
-        link = _link(digest.link)
-        text = last_lines(digest.lines, MAX_TEXT - length(link) - 1, escape, longest=600)
-        text = f"{text}\n{link}".strip()
+        text = self.digest_text(digest)
         parts = {"blocks": [_section(text)]} if _is_slack(url) else {"text": text}
         return _payload(f"{digest.sign} *{escape(digest.headline)}*", digest.tone, parts, settings)
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
+
+    def digest_link(self, url: str) -> str:
+        return _link(url)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = response.body_head[:100].decode(errors="replace").strip()

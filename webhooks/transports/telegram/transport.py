@@ -19,7 +19,7 @@ from core.masking import MASK
 from webhooks.transports.base import TransportSettings, json_bytes
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
 from webhooks.transports.message import Digest, EventMessage, MessageTone
-from webhooks.transports.text import cut, last_lines, length, without_links
+from webhooks.transports.text import last_lines, length, without_links
 
 if TYPE_CHECKING:
     from core.http import Client
@@ -49,6 +49,7 @@ class Telegram(ChatTransport[TelegramSettings]):
     label = "Telegram"
     url_hint = "https://api.telegram.org/bot<token>"
     url_help = "Create a bot with @BotFather and add it to the chat. BotFather shows the token."
+    digest_room = MAX_TEXT - 200  # below the headline
     Settings = TelegramSettings
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
@@ -82,11 +83,8 @@ class Telegram(ChatTransport[TelegramSettings]):
         return _payload("\n".join([*parts, *link]), message.tone, settings)
 
     def digest(self, digest: Digest, settings: TelegramSettings, url: str) -> dict[str, Any]:
-        head = f"{digest.sign} <b>{escape(digest.headline)}</b>\n"
-        link = _link(digest.link)
-        room = MAX_TEXT - length("\n".join([head, *link]))
-        lines = last_lines([cut(line, 260) for line in digest.lines], room, escape)
-        return _payload("\n".join([head + lines, *link]), digest.tone, settings)
+        head = f"{digest.sign} <b>{escape(digest.headline)}</b>"
+        return _payload(f"{head}\n{self.digest_text(digest)}", digest.tone, settings)
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
         """Sends again to the new id if the group became a supergroup: Telegram then refuses the old id."""
@@ -99,6 +97,12 @@ class Telegram(ChatTransport[TelegramSettings]):
         moved = json_bytes({**orjson.loads(request.body), "chat_id": str(chat_id)})
         left = max(ends_at - time.monotonic(), 1.0)
         return await super().send(client, replace(request, body=moved), deadline=left)
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
+
+    def digest_link(self, url: str) -> str:
+        return "".join(_link(url))
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = str(response_json(response.body_head).get("description", "")).lower()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.http import Client, OutgoingResponse, Policy, RefusedError
-from core.tests.http_rig import serving
+from core.tests.http_server import serving
 from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
