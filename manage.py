@@ -6,7 +6,7 @@ import sys
 
 LEAN_COMMANDS = {
     *("agent", "jobs", "program", "webhook", "alert"),
-    *("token", "doctor", "backup", "restore", "rotate_keys"),
+    *("token", "doctor", "backup", "restore", "rotate_keys", "unlock"),
 }
 LONG_RUNNING_COMMANDS = {"serve", "agent", "web", "jobs"}
 MARKER = "PROGRAM_MONITOR"

@@ -21,6 +21,15 @@ from . import key_rotation
 from .doctor import Finding, fail, ok, register, warn
 from .locks import is_held
 from .models import AuditEntry, jobs_are_alive, jobs_heartbeat
+from .retention import (
+    COMMAND,
+    ClockError,
+    ClocksDifferError,
+    current_state,
+    deletion_time,
+    read_clock,
+    settings_here,
+)
 from .secrets import SecretUnreadableError, keys, keys_path
 
 MEGABYTE = 1024 * 1024
@@ -121,17 +130,16 @@ def _pending_migrations() -> list[str]:
 
 @register
 def secret_keys() -> Iterator[Finding]:
+    if not keys_path().exists() and not key_rotation.has_stored_secrets():
+        yield ok("secrets.keys", f"{keys_path().name} does not exist yet; `manage.py serve` creates it.")
+        return
     try:
         found = keys()
-    except (SecretUnreadableError, PermissionError) as error:
-        yield fail("secrets.keys", str(error), "Restore secrets.key from a backup and run: chmod 600 secrets.key")
-        return
-    except OSError as error:
-        summary = f"Cannot create or read {keys_path()}: {error.strerror}."
+    except SecretUnreadableError as error:
         yield fail(
             "secrets.keys",
-            summary,
-            "Check free space, permissions and the disk of DATA_DIR, then run the doctor again.",
+            f"{error}.",
+            "Restore secrets.key from a backup and run: chmod 600 secrets.key",
         )
         return
     usable = "1 usable key" if len(found) == 1 else f"{len(found)} usable keys"
@@ -226,6 +234,29 @@ def clock() -> Iterator[Finding]:
         )
     else:
         yield ok("machine.clock", f"The clock shows {now:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+@register
+def retention() -> Iterator[Finding]:
+    clock = read_clock()
+    try:
+        deletion_time(clock)
+    except ClocksDifferError as error:
+        yield warn("retention.clock", str(error), "Set the clock and keep it right with NTP.")
+    except ClockError as error:
+        mend = f"Set the clock, or run `{COMMAND}` if it is right."
+        yield warn("retention.clock", str(error), mend)
+    else:
+        yield ok("retention.clock", "The clock can be trusted to delete old history.")
+    kept = current_state().kept
+    if differing := [
+        f"{name} is {value} here" for name, value in settings_here().items() if kept.get(name, value) != value
+    ]:
+        told = (
+            f"{', '.join(differing)}, but {', '.join(f'{name}={value}' for name, value in kept.items())} applies."
+        )
+        mend = "Only the agent of the default host decides: change it there and restart that agent."
+        yield warn("retention.settings", told, mend)
 
 
 @register

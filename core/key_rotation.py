@@ -13,7 +13,15 @@ from django.db import transaction
 
 from .keyfile import replace_private
 from .models import Sequence
-from .secrets import SecretUnreadableError, decrypt, keys, keys_path, re_encrypt
+from .secrets import (
+    SecretUnreadableError,
+    create_missing_keys,
+    decrypt,
+    keys,
+    keys_path,
+    on_missing_keys,
+    re_encrypt,
+)
 
 Visit = Callable[[str], str]
 Store = Callable[[Visit], None]
@@ -77,8 +85,16 @@ def check_all() -> list[RotationCount]:
     return walk(unchanged)
 
 
+def has_stored_secrets() -> bool:
+    return any(count.seen for count in walk(lambda token: token))
+
+
+on_missing_keys(has_stored_secrets)
+
+
 def add_key() -> int:
     """Adds a new first key; the old ones still decrypt. Returns the number of keys."""
+    create_missing_keys()
     present = key_lines()
     from cryptography.fernet import Fernet
 

@@ -9,19 +9,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def key_file(path: Path, make: Callable[[], str]) -> str:
-    """Reads the secret in `path`; generates it with mode 0600 when the file is missing.
+class KeyFileError(ValueError):
+    """Why a key file cannot be used; one sentence for the user.
 
-    Raises PermissionError when other users can read the file.
+    Not an OSError: handlers of those show `strerror`, which an error of ours does not have.
     """
+
+
+def key_file(path: Path, make: Callable[[], str]) -> str:
+    """Reads the secret in `path`; generates it with mode 0600 when the file is missing. Raises KeyFileError."""
     if not path.exists():
-        _create(path, make())
+        create(path, make())
+    return read(path)
+
+
+def read(path: Path) -> str:
+    """Raises KeyFileError for a file that other users can read and for one without text, OSError when missing."""
+    check_private(path)
+    try:
+        text = path.read_text().strip()
+    except UnicodeDecodeError as error:
+        raise KeyFileError(f"{path} is damaged; restore it from a backup") from error
+    if not text:
+        raise KeyFileError(f"{path} is empty; restore it from a backup")
+    return text
+
+
+def check_private(path: Path) -> None:
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise PermissionError(f"{path} is readable by other users; run: chmod 600 {path}")
-    return path.read_text().strip()
+        raise KeyFileError(f"{path} is readable by other users; run: chmod 600 {path}")
 
 
-def _create(path: Path, secret: str) -> None:
+def create(path: Path, secret: str) -> None:
     draft = write_private(path, secret)
     try:
         os.link(draft, path)  # of two processes that start together the first wins; the other reads its file

@@ -57,7 +57,8 @@ def masked(value: Any, name: str = "") -> Any:
     if is_secret_name(name) and not isinstance(value, bool) and value not in (None, "", {"set": True}):
         return MASK
     if isinstance(value, Mapping):
-        if value.get("secret") is True and "value" in value:  # an environment entry
+        is_secret = value.get("secret") is True or is_secret_name(str(value.get("name", "")))
+        if is_secret and "value" in value:  # an environment entry
             value = {**value, "value": MASK}
         return {str(key): masked(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

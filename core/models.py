@@ -58,6 +58,23 @@ def jobs_are_alive(at: datetime | None, now: datetime) -> bool:
     return at is not None and now - at < JOBS_LOST_AFTER
 
 
+class RetentionState(models.Model):
+    """The one row about retention: who deletes, by which settings, and the last trusted time. See ADR 24."""
+
+    ONLY = 1  # its primary key
+
+    kept = models.JSONField(default=dict, help_text="Setting → value, as the agent of the default host has it")
+    owner = models.CharField(max_length=255, blank=True, help_text="The host whose agent deletes")
+    renewed_at = models.DateTimeField(null=True, help_text="When the owner claimed this last")
+    seen_at = models.DateTimeField(null=True, help_text="The last time at which the clock was trusted")
+    boot = models.CharField(max_length=64, blank=True, help_text="The kernel's id of the boot at `seen_at`")
+    uptime = models.FloatField(default=0.0, help_text="Seconds since that boot at `seen_at`")
+    held_since = models.DateTimeField(null=True, help_text="Nothing is deleted until a person confirms the clock")
+
+    def __str__(self) -> str:
+        return f"retention by {self.owner or 'nobody'}"
+
+
 class Access(models.Model):
     """Holds the three permissions behind the roles; has no table."""
 

@@ -6,13 +6,14 @@ The keys are in `DATA_DIR/secrets.key`, one per line, newest first: the first en
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from .keyfile import key_file
+from .keyfile import KeyFileError, check_private, create
 from .masking import MASK as MASK
 
 if TYPE_CHECKING:
@@ -21,25 +22,58 @@ if TYPE_CHECKING:
 # `cryptography` is imported where it is used: it takes 5 MB, and some processes never decrypt a secret.
 
 
+RESTORE = "restore the file that belongs to this database from a backup, or copy it from another host"
+_checks: list[Callable[[], bool]] = []
+
+
 class SecretUnreadableError(Exception):
-    """None of the present keys decrypts a stored secret."""
+    """The key file cannot be used, or none of its keys decrypts a stored secret."""
 
 
 def keys_path() -> Path:
     return Path(settings.DATA_DIR) / "secrets.key"
 
 
+def on_missing_keys(has_stored_secrets: Callable[[], bool]) -> None:
+    """Registers a check that says whether the database has secrets, so that new keys would not decrypt them."""
+    if has_stored_secrets not in _checks:
+        _checks.append(has_stored_secrets)
+
+
 def keys() -> list[Fernet]:
     """The keys, newest first. Reads the file again when it changed, so a rotation needs no restart.
 
-    Raises SecretUnreadableError when the file has no valid keys, PermissionError when other users can read it.
+    Raises SecretUnreadableError when the file is missing, damaged or readable by other users.
     """
+    path = keys_path()
+    try:
+        check_private(path)
+        found = path.stat()
+        return _keys(path, (found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size))
+    except KeyFileError as error:
+        raise SecretUnreadableError(str(error)) from error
+    except OSError as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise SecretUnreadableError(f"{path} {reason}; {RESTORE}") from error
+
+
+def create_missing_keys(*, lose_secrets: bool = False) -> None:
+    """Creates the file at the first start. Raises SecretUnreadableError if secrets are stored already, OSError."""
     from cryptography.fernet import Fernet
 
     path = keys_path()
-    key_file(path, lambda: Fernet.generate_key().decode())
-    found = path.stat()
-    return _keys(path, (found.st_mtime_ns, found.st_ino, found.st_size))
+    if path.exists():
+        return
+    # A new key would hide the loss: new secrets would need it, and the old ones the file that is missing.
+    if not lose_secrets and any(has_stored_secrets() for has_stored_secrets in _checks):
+        raise SecretUnreadableError(f"{path} is missing, and the database has secrets that need it; {RESTORE}")
+    create(path, Fernet.generate_key().decode())
+
+
+def check_key_mode() -> None:
+    """Raises KeyFileError when other users can read the file. Needs neither the database nor the keys."""
+    if keys_path().exists():
+        check_private(keys_path())
 
 
 @lru_cache(maxsize=4)
@@ -67,6 +101,8 @@ def fernet() -> MultiFernet:
 
 
 def encrypt(value: str) -> str:
+    """Creates the keys if there are neither keys nor secrets. Raises SecretUnreadableError."""
+    create_missing_keys()
     return fernet().encrypt(value.encode()).decode()
 
 

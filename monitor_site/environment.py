@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import math
 import platform
 import re
@@ -17,8 +18,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from core.keyfile import key_file
 from core.masking import MASK
+from core.private_files import make_folder_private
 
 T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -50,6 +53,10 @@ def choice_setting(name: str, default: str, known: Collection[str]) -> str:
     return text
 
 
+def networks_setting(name: str) -> list[Network]:
+    return _read(name, [], _networks, "addresses or networks, for example 10.0.0.5,192.168.0.0/24")
+
+
 def redis_url() -> str:
     return _read("REDIS_URL", "", _redis, "an address such as redis://127.0.0.1:6379/0")
 
@@ -77,6 +84,10 @@ def _finite(text: str) -> float:
     return value
 
 
+def _networks(text: str) -> list[Network]:
+    return [ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()]
+
+
 def _redis(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"redis", "rediss", "unix"} or parts.port == 0:
@@ -96,6 +107,10 @@ def data_dir() -> Path:
     path = path if path.is_absolute() else BASE_DIR / path
     with _require_writable(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            make_folder_private(path)
+        except ValueError as error:
+            raise invalid_setting("DATA_DIR", str(path), f"a folder of the monitor alone ({error})") from error
     return path
 
 

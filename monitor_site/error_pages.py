@@ -11,7 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from core.exceptions import TooManyRequestsError
 from core.log_context import current_request_id
+from core.secrets import SecretUnreadableError
 
 from .problems import DATABASE_UNAVAILABLE, RETRY_SECONDS
 
@@ -43,11 +45,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(404, _("Page not found"), _("It may have been deleted, or the address is wrong."))
 
 
+def too_many_requests(error: TooManyRequestsError) -> HttpResponse:
+    page = _page(429, _("Too many attempts"), str(error))
+    page["Retry-After"] = str(error.retry_after)
+    return page
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         page = _page(503, _("The database is not available"), _(DATABASE_UNAVAILABLE))
         page["Retry-After"] = str(RETRY_SECONDS)
         return page
+    if isinstance(error := sys.exc_info()[1], SecretUnreadableError):
+        return _page(503, _("The encryption keys cannot be used"), f"{error}.")
     return _page(
         500, _("Something went wrong"), _("An administrator finds the details under Errors and in the log.")
     )

@@ -20,7 +20,9 @@ from django.middleware.http import ConditionalGetMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from servestatic.middleware import ServeStaticMiddleware
 
-from . import problems
+from core.exceptions import TooManyRequestsError
+
+from . import error_pages, problems
 
 API = "/api/"
 
@@ -120,6 +122,13 @@ class NulCharacterMiddleware(NonBlockingMiddleware):
         if not request.path_info.startswith(API):
             raise BadRequest("The query has NUL characters.")
         return problems.unprocessable({"field": name, "message": "must not hold NUL characters"} for name in names)
+
+
+class TooManyRequestsMiddleware(NonBlockingMiddleware):
+    """Responds with 429 to what is over a limit, for pages; the API has its own handler."""
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return error_pages.too_many_requests(error) if isinstance(error, TooManyRequestsError) else None
 
 
 def _fields_with_nul(request: HttpRequest) -> list[str]:

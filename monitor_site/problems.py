@@ -20,8 +20,9 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as SchemaError
 
-from core.exceptions import ConflictError
+from core.exceptions import ConflictError, TooManyRequestsError
 from core.log_context import current_request_id
+from core.secrets import SecretUnreadableError
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -135,6 +136,17 @@ def _database_unavailable(request: HttpRequest, error: Failure) -> HttpResponse:
     return response
 
 
+def _keys_unusable(request: HttpRequest, error: Failure) -> HttpResponse:
+    log.error("api.keys_unusable", method=request.method, path=request.path, error=str(error))
+    return problem(503, f"{error}.")
+
+
+def _too_many_requests(request: HttpRequest, error: Failure) -> HttpResponse:
+    response = problem(429, str(error))
+    response["Retry-After"] = str(error.retry_after)
+    return response
+
+
 def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
     log.error("api.failed", method=request.method, path=request.path, exc_info=error)
     return problem(500)
@@ -145,6 +157,8 @@ HANDLERS: dict[type[Exception], Callable[[HttpRequest, Failure], HttpResponse]] 
     Exception: _unexpected,
     OperationalError: _database_unavailable,
     InterfaceError: _database_unavailable,
+    SecretUnreadableError: _keys_unusable,
+    TooManyRequestsError: _too_many_requests,
     HttpError: _expected,
     AuthenticationError: _unauthenticated,
     Http404: _not_found,

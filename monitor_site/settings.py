@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from core.private_files import PrivateConnection
+
 from .environment import (
     BASE_DIR,
     LOOPBACK_HOSTS,
@@ -16,6 +18,7 @@ from .environment import (
     float_setting,
     host_name,
     int_setting,
+    networks_setting,
     redis_url,
     secret_key,
 )
@@ -33,6 +36,7 @@ BIND = env.str("BIND", default="127.0.0.1:8000")
 HOST_NAME = host_name(DATA_DIR)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
 PUBLIC_URL = env.str("PUBLIC_URL", default="").strip().rstrip("/")
+TRUSTED_PROXIES = networks_setting("TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = redis_url()
 WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")
@@ -83,6 +87,7 @@ MIDDLEWARE = [
     "monitor_site.middleware.CompressionMiddleware",
     "monitor_site.middleware.ApiResponseMiddleware",
     "monitor_site.middleware.NulCharacterMiddleware",
+    "monitor_site.middleware.TooManyRequestsMiddleware",
     "monitor_site.middleware.ApiConditionalGetMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -114,6 +119,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Data -----------------------------------------------------------------------------------------------
 
 SQLITE_OPTIONS: dict[str, Any] = {
+    "factory": PrivateConnection,
     # Without IMMEDIATE, a transaction that reads before it writes fails at once under contention.
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
@@ -185,7 +191,7 @@ Q_CLUSTER: dict[str, Any] = {
 
 AUTHENTICATION_BACKENDS = ["core.access.login.ThrottledBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "core.access.hashers.QueuedArgon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [

@@ -6,20 +6,26 @@ It also caches slow work that would have the same result in every test.
 from __future__ import annotations
 
 import atexit
+import base64
 import os
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from core.keyfile import create
 
 DATABASE_FIXTURES = {"db", "transactional_db"}
 PROCESS_FIXTURES = {"agent", "box", "installation", "empty_installation", "stack", "web", "page", "live_server"}
 folder = tempfile.mkdtemp(prefix="monitor-tests-")
 owner = os.getpid()
+# Present from the start: without it, the first test that encrypts would query the database.
+create(Path(folder) / "secrets.key", base64.urlsafe_b64encode(os.urandom(32)).decode())
 
 
 @atexit.register

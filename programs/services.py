@@ -21,7 +21,7 @@ from core.doorbell import ring_on_commit
 from core.exceptions import ConflictError
 from core.models import Sequence
 
-from . import events
+from . import audit_trail, events
 from .definition.conversion import assign, definition_json, differences
 from .definition.dependencies import assign_dependencies
 from .definition.environment import has_new_secret
@@ -129,6 +129,10 @@ def _record_revision(program: Program, actor: str, changes: dict[str, list[Any]]
         program=program, number=last + 1, actor=actor, definition=shown, changes={} if created else changes
     )
     data = {} if created else {"changes": changes}
+    if created:
+        audit_trail.record_created(program, actor)
+    else:
+        audit_trail.record_updated(program, actor, changes)
     events.record("program.created" if created else "program.updated", program=program, actor=actor, data=data)
 
 
@@ -181,6 +185,7 @@ def request_many(programs: Iterable[Program], action: Action, *, actor: str) -> 
                     f"{program.name} cannot {action}: it is {combined_state(states[program.pk])}."
                 )
         accepted = [program for program in programs if refusals[program.pk] is None]
+        audit_trail.record_actions(programs, actor, action, refusals)
         _store_intents(accepted, Intent(verb=action, actor=actor, revision=revision), target)
     return refusals
 
@@ -232,12 +237,21 @@ def remove(program: Program, *, actor: str) -> None:
 
     Raises ConflictError if other programs depend on it, or if it was removed already.
     """
+    try:
+        _remove(program, actor)
+    except ConflictError as error:
+        audit_trail.record_refused(program, actor, "removed", str(error))  # after the rollback
+        raise
+
+
+def _remove(program: Program, actor: str) -> None:
     with transaction.atomic():
         revision = Sequence.advance()
         _stored(program)
         dependents = program.dependents.filter(program__removed_at=None).values_list("program__name", flat=True)
         if dependents:
             raise ConflictError(f"{program.name} is needed by {', '.join(sorted(dependents))}.")
+        audit_trail.record_removed(program, actor)
         program.dependencies.all().delete()
         events.record("program.removed", program=program, actor=actor, data={"id": program.pk})
         Program.objects.filter(pk=program.pk).update(

@@ -30,13 +30,28 @@ def audit(
 
     Masks secrets in `data`, cuts texts to their column, and adds the request id inside a request.
     """
+    found = entry(actor, action, target, outcome=outcome, address=address, data=data)
+    found.save()
+    return found
+
+
+def entry(
+    actor: str | Principal,
+    action: str,
+    target: str = "",
+    *,
+    outcome: str = "done",
+    address: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """An unsaved row, for `AuditEntry.objects.bulk_create`."""
     details: dict[str, Any] = masked(data or {})
     if isinstance(actor, Principal) and actor.token_prefix:
         details["token_prefix"] = actor.token_prefix
     if request_id := current_request_id():
         details["request_id"] = request_id
     name = actor.actor if isinstance(actor, Principal) else actor
-    return AuditEntry.objects.create(
+    return AuditEntry(
         actor=printable(name)[:ACTOR_LENGTH],
         action=printable(action)[:60],
         target=printable(mask_text(target))[:200],

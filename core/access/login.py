@@ -1,7 +1,8 @@
 """Login with a throttle: after five failures a user name is locked out for the rest of 15 minutes.
 
-Failures are counted per user name and address, so nobody can lock out a user from elsewhere. The address is the
-connection's, since any client can send `X-Forwarded-For`. The audit trail records logins, failures and logouts.
+Failures are counted per user name and address, so nobody can lock out a user from elsewhere, and per address, so
+nobody can try many names. The address is the connection's, since any client can send `X-Forwarded-For`; only that
+of TRUSTED_PROXIES counts. The audit trail records logins, failures and logouts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -23,12 +25,15 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from core.models import LoginThrottle
+from core.exceptions import TooManyRequestsError
+from core.models import AuditEntry, LoginThrottle
 
 from .audit import audit
+from .rate_limit import FailureLimit, network_of
 
 MAX_FAILURES = 5
 WINDOW = timedelta(minutes=15)
+login_limit = FailureLimit(30, "Too many failed log-ins from this address. Try again in a minute.")
 # Set for a throttled attempt, which is audited here, so that the receiver of `user_login_failed` skips it.
 was_throttled: ContextVar[bool] = ContextVar("login_was_throttled", default=False)
 
@@ -39,21 +44,32 @@ class ThrottledBackend(ModelBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> User | None:
-        """Raises PermissionDenied while the user name is locked out; no other backend is tried then."""
+        """No other backend is tried after an error.
+
+        Raises PermissionDenied while the user name is locked out, TooManyRequestsError over the limit of the
+        address and while too many others log in.
+        """
         name = username if username is not None else kwargs.get(User.USERNAME_FIELD)
         if name is None or password is None:
             return None
         address = client_address(request)
         key = throttle_key(name, address)
+        if request is not None:
+            login_limit.add(address)
         is_throttled = not _count_attempt(key, timezone.now())
         was_throttled.set(is_throttled)
         if is_throttled:
             _audit_lockout(key, name, address)
             raise PermissionDenied
-        user = super().authenticate(request, username=name, password=password)
+        try:
+            user = super().authenticate(request, username=name, password=password)
+        except TooManyRequestsError:  # the password was not tried
+            _take_back(key, address)
+            raise
         if not isinstance(user, User):
             return None
         LoginThrottle.objects.filter(pk=key).delete()
+        login_limit.forgive(address)
         return user
 
     async def aauthenticate(self, request: HttpRequest | None, **kwargs: Any) -> User | None:  # type: ignore[override]
@@ -62,14 +78,34 @@ class ThrottledBackend(ModelBackend):
 
 
 def client_address(request: HttpRequest | None) -> str | None:
-    """The address at the other end of the connection; None for a Unix socket or without a request."""
-    raw = request.META.get("REMOTE_ADDR", "") if request is not None else ""
+    """The address at the other end of the connection; None for a Unix socket or without a request.
+
+    For a connection from TRUSTED_PROXIES, the last address in `X-Forwarded-For` that is not one of them.
+    """
+    if request is None:
+        return None
+    found = _parse_address(request.META.get("REMOTE_ADDR", ""))
+    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    # From the right: each proxy appends the address it saw, and the client can invent everything before that.
+    while found and hops and any(found in network for network in settings.TRUSTED_PROXIES):
+        if (before := _parse_address(hops.pop())) is None:
+            break
+        found = before
+    return str(found) if found else None
+
+
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Also with a port, as some proxies send it: `192.0.2.1:1234`, `[2001:db8::1]:1234`."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        found = ipaddress.ip_address(raw.partition("%")[0])
+        found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    return (found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None) or found
 
 
 def locked_until(username: str, address: str | None) -> datetime | None:
@@ -80,11 +116,7 @@ def locked_until(username: str, address: str | None) -> datetime | None:
 
 
 def throttle_key(username: str, address: str | None) -> str:
-    # Counts a whole IPv6 /64 as one address, because one customer usually gets a /64.
-    origin = address or ""
-    if ":" in origin:
-        origin = str(ipaddress.ip_network(f"{origin}/64", strict=False))
-    return hashlib.sha256(f"{origin}\n{username}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(f"{network_of(address)}\n{username}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _count_attempt(key: str, now: datetime) -> bool:
@@ -99,6 +131,27 @@ def _count_attempt(key: str, now: datetime) -> bool:
     LoginThrottle.objects.filter(since__lte=window_start).delete()
     _, created = LoginThrottle.objects.get_or_create(pk=key, defaults={"since": now})
     return created or _count_attempt(key, now)
+
+
+def _take_back(key: str, address: str | None) -> None:
+    LoginThrottle.objects.filter(pk=key, failures__gt=0).update(failures=F("failures") - 1)
+    login_limit.forgive(address)
+
+
+def unlock(username: str | None = None, address: str | None = None) -> int:
+    """Deletes the failures of all user names, or of one at `address` and where the trail saw it fail.
+
+    Returns the number of lockouts that this ends.
+    """
+    rows = LoginThrottle.objects.all()
+    if username is not None:
+        # The key is a hash of both, so the addresses must be known.
+        seen = AuditEntry.objects.filter(action="login", target=username, at__gt=timezone.now() - 2 * WINDOW)
+        addresses = {None, address, *seen.order_by().values_list("address", flat=True)}
+        rows = rows.filter(pk__in=[throttle_key(username, found) for found in addresses])
+    ended = rows.filter(failures__gte=MAX_FAILURES, since__gt=timezone.now() - WINDOW).count()
+    rows.delete()
+    return ended
 
 
 def _audit_lockout(key: str, username: str, address: str | None) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from core.private_files import PrivateConnection
+
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUE_BYTES = 4 * 1024 * 1024  # longer values are not cached
 EVICT_EVERY = 100  # puts
@@ -60,8 +62,7 @@ class FileStore:
         return found
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=0.25)
-        self._path.chmod(0o600)
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=0.25, factory=PrivateConnection)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute(self.TABLE)

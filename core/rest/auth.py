@@ -21,8 +21,12 @@ from ninja.security.apikey import APIKeyCookie
 from ninja.utils import check_csrf
 
 from core.access import Principal, Role, authenticate_token
+from core.access.login import client_address
+from core.access.rate_limit import FailureLimit
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# A valid token always passes, so one broken script does not block the others at its address.
+wrong_token_limit = FailureLimit(60, "Too many wrong tokens from this address. Try again in a minute.")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -42,6 +46,7 @@ class BearerAuth(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Principal:
         principal = authenticate_token(token.strip())
         if principal is None:
+            wrong_token_limit.add(client_address(request))
             raise AuthenticationError(message="This token is unknown, expired or revoked.")
         return require_role(principal, self.role)
 

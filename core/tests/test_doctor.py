@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import OperationalError, connection
 from django.utils import timezone
 
 from core import doctor, doctor_checks, key_rotation
 from core.access import audit
 from core.doctor import Check, Finding, Status, fail, ok, register, run_checks
+from core.keyfile import replace_private
 from core.locks import hold
 from core.models import Heartbeat
 from core.secrets import encrypt, keys_path
@@ -82,24 +84,24 @@ def test_undecryptable_secrets_are_a_failure(data_dir: Path, db: None, monkeypat
     tokens = [encrypt("x")]
     monkeypatch.setattr(key_rotation, "_stores", {"samples": lambda visit: [visit(token) for token in tokens]})
     assert [finding.status for finding in doctor_checks.secret_keys()] == [Status.OK, Status.OK]
-    keys_path().unlink()
+    replace_private(keys_path(), Fernet.generate_key().decode())
     found = list(doctor_checks.secret_keys())[1]
     assert found.status is Status.FAIL
     assert found.summary == "samples: 1 of 1 cannot be decrypted with the present keys."
 
 
-def test_a_full_disk_does_not_suggest_restoring_the_keys(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(doctor_checks, "keys", full)
+def test_missing_keys_are_a_failure_only_while_secrets_need_them(
+    data_dir: Path, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert only(doctor_checks.secret_keys()).status is Status.OK
+    monkeypatch.setattr(key_rotation, "_stores", {"samples": lambda visit: visit("token")})
     found = only(doctor_checks.secret_keys())
-    assert found.status is Status.FAIL
-    assert found.summary.endswith("secrets.key: No space left on device.")
-    assert "backup" not in found.mend
+    assert (found.status, "is missing" in found.summary) == (Status.FAIL, True)
+    assert not keys_path().exists()
 
 
 def test_the_number_of_keys_is_in_the_summary(data_dir: Path, db: None) -> None:
+    encrypt("x")
     assert "1 usable key and" in next(iter(doctor_checks.secret_keys())).summary
 
 

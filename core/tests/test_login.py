@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+import ipaddress
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import aauthenticate, authenticate
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.models import F
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from core.access.login import MAX_FAILURES, WINDOW, _count_attempt, throttle_key
+from core.access import rate_limit
+from core.access.hashers import MAX_WAITING, QueuedArgon2PasswordHasher, queue
+from core.access.login import (
+    MAX_FAILURES,
+    WINDOW,
+    _count_attempt,
+    client_address,
+    login_limit,
+    throttle_key,
+    unlock,
+)
+from core.exceptions import TooManyRequestsError
 from core.models import AuditEntry, LoginThrottle
 
 from .conftest import PASSWORD
@@ -23,6 +37,7 @@ LOGIN = "/admin/login/"
 @pytest.fixture(autouse=True)
 def quick_hashes(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    login_limit.clear()
 
 
 @pytest.fixture
@@ -160,3 +175,126 @@ def test_simultaneous_attempts_do_not_bypass_the_throttle() -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == [False] * (30 - MAX_FAILURES) + [True] * MAX_FAILURES
+
+
+# --- Limits ---------------------------------------------------------------------------------------------
+
+
+def test_only_one_password_is_hashed_at_a_time_and_a_long_queue_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running: list[int] = []
+    at_once: list[int] = []
+    refused: list[int] = []
+    everybody_asked = threading.Event()
+
+    def slow(*_: Any) -> bool:
+        running.append(1)
+        at_once.append(len(running))
+        everybody_asked.wait(60)
+        running.pop()
+        return True
+
+    monkeypatch.setattr("django.contrib.auth.hashers.Argon2PasswordHasher.verify", slow)
+
+    def verify() -> None:
+        try:
+            QueuedArgon2PasswordHasher().verify("x", "y")
+        except TooManyRequestsError as error:
+            refused.append(error.retry_after)
+            if len(refused) == 24 - 1 - MAX_WAITING:
+                everybody_asked.set()
+
+    threads = [threading.Thread(target=verify) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(at_once), set(at_once), len(refused)) == (1 + MAX_WAITING, {1}, 24 - 1 - MAX_WAITING)
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise TooManyRequestsError("busy", 5)
+
+
+def test_a_login_that_was_refused_by_the_queue_is_a_429_and_no_failure(
+    alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PASSWORD_HASHERS = ["core.access.hashers.QueuedArgon2PasswordHasher"]
+    monkeypatch.setattr(queue, "turn", full)
+    for name in ["alice", "nobody"] * MAX_FAILURES:
+        response = Client().post(LOGIN, {"username": name, "password": PASSWORD})
+        assert (response.status_code, response["Retry-After"]) == (429, "5")
+    monkeypatch.undo()
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    assert attempt("alice", PASSWORD, "127.0.0.1")
+    assert not AuditEntry.objects.exists()
+
+
+def test_many_names_from_one_address_are_refused_until_a_minute_has_passed(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(login_limit.limit):
+        assert attempt(f"name{n}", "wrong") is None
+    response = Client(REMOTE_ADDR="192.0.2.1").post(LOGIN, {"username": "alice", "password": PASSWORD})
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 60
+    assert attempt("alice", PASSWORD, "192.0.2.2")
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert attempt("alice", PASSWORD)
+
+
+def test_successful_logins_do_not_count_for_the_address(alice: User) -> None:
+    for _ in range(login_limit.limit + 1):
+        assert attempt("alice", PASSWORD)
+
+
+def test_the_memory_of_failing_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limit, "MAX_NETWORKS", 3)
+    for n in range(9):
+        login_limit.add(f"192.0.2.{n}")
+    assert sorted(login_limit._failures) == ["192.0.2.6", "192.0.2.7", "192.0.2.8"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9:4711", "203.0.113.9"),
+        ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+        ("", "203.0.113.9", None),
+    ],
+)
+def test_only_trusted_proxies_can_forward_an_address(
+    settings: Any, peer: str, forwarded: str, expected: str | None
+) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/24")]
+    headers: dict[str, Any] = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR=peer, **headers)) == expected
+
+
+def test_unlocking_a_user_name_leaves_the_others_locked(alice: User) -> None:
+    User.objects.create_user("bob", password=PASSWORD)
+    fail(MAX_FAILURES + 1, "alice")
+    fail(MAX_FAILURES, "alice", "192.0.2.2")
+    fail(MAX_FAILURES, "bob")
+    assert unlock("alice") == 2
+    assert attempt("alice", PASSWORD)
+    assert attempt("bob", PASSWORD) is None
+    call_command("unlock")
+    assert attempt("bob", PASSWORD)
+    assert AuditEntry.objects.filter(action="login.unlock", data__ended=1).count() == 1
+
+
+@pytest.mark.parametrize("options", [{"username": "bob", "address": "here"}, {"address": "192.0.2.1"}])
+def test_unlock_refuses_wrong_addresses(db: None, options: dict[str, str]) -> None:
+    with pytest.raises(CommandError):
+        call_command("unlock", **options)

@@ -12,8 +12,8 @@ from django.conf import settings as django_settings
 
 from core import key_rotation, secrets
 from core.key_rotation import Visit, register_rotation
-from core.keyfile import key_file, replace_private
-from core.secrets import SecretUnreadableError, decrypt, encrypt, keys_path, re_encrypt
+from core.keyfile import KeyFileError, key_file, replace_private
+from core.secrets import SecretUnreadableError, check_key_mode, decrypt, encrypt, keys_path, re_encrypt
 
 RACE = """
 import sys, time
@@ -27,8 +27,8 @@ print(key_file(Path(sys.argv[1]) / "secrets.key", lambda: sys.argv[2]))
 """
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+@pytest.fixture(autouse=True)
+def store(monkeypatch: pytest.MonkeyPatch, db: None) -> list[str]:
     """The only ciphertexts that a rotation visits."""
     held: list[str] = []
 
@@ -86,8 +86,37 @@ def test_threads_that_create_a_key_at_once_use_the_same(tmp_path: Path) -> None:
 def test_a_key_file_that_others_can_read_is_refused(data_dir: Path) -> None:
     token = encrypt("s3cret")
     keys_path().chmod(0o640)
-    with pytest.raises(PermissionError, match="chmod 600"):
+    with pytest.raises(SecretUnreadableError, match="chmod 600"):
         decrypt(token)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        check_key_mode()
+
+
+def test_a_missing_key_file_is_not_replaced_while_secrets_need_it(data_dir: Path, store: list[str]) -> None:
+    store.append(encrypt("s3cret"))
+    away = keys_path().rename(data_dir / "away")
+    for use in (lambda: encrypt("x"), lambda: decrypt(store[0]), key_rotation.add_key, key_rotation.key_lines):
+        with pytest.raises(SecretUnreadableError, match=r"secrets\.key is missing"):
+            use()
+    assert not keys_path().exists()
+    away.rename(keys_path())
+    assert [decrypt(store[0]), decrypt(encrypt("x"))] == ["s3cret", "x"]
+
+
+def test_reading_a_secret_creates_no_key_file(data_dir: Path) -> None:
+    with pytest.raises(SecretUnreadableError, match="is missing"):
+        decrypt("token")
+    assert not keys_path().exists()
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "is empty"), (b" \n", "is empty"), (b"\xff", "is damaged")])
+def test_an_unusable_key_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "secret_key"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match=reason):
+        key_file(path, lambda: "new")
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "no key", "\x00"])
@@ -99,6 +128,7 @@ def test_a_damaged_key_file_raises_an_error(data_dir: Path, content: str) -> Non
 
 @pytest.mark.parametrize("token", ["", "nonsense", "gAAAAA"])
 def test_an_undecryptable_value_raises_an_error(data_dir: Path, token: str) -> None:
+    encrypt("x")
     with pytest.raises(SecretUnreadableError, match="restore the file"):
         decrypt(token)
     with pytest.raises(SecretUnreadableError):
@@ -114,7 +144,7 @@ def test_a_new_key_is_used_without_a_restart(data_dir: Path) -> None:
     assert decrypt(old) == "s3cret"
 
 
-def test_a_rotation_re_encrypts_old_values_once(data_dir: Path, store: list[str], db: None) -> None:
+def test_a_rotation_re_encrypts_old_values_once(data_dir: Path, store: list[str]) -> None:
     store += [encrypt("one"), encrypt("two")]
     key_rotation.add_key()
     store.append(encrypt("three"))
@@ -125,7 +155,7 @@ def test_a_rotation_re_encrypts_old_values_once(data_dir: Path, store: list[str]
     assert [decrypt(token) for token in store] == ["one", "two", "three"]
 
 
-def test_an_undecryptable_secret_does_not_stop_the_rotation(data_dir: Path, store: list[str], db: None) -> None:
+def test_an_undecryptable_secret_does_not_stop_the_rotation(data_dir: Path, store: list[str]) -> None:
     store += [Fernet(Fernet.generate_key()).encrypt(b"lost").decode(), encrypt("kept")]
     lost = store[0]
     key_rotation.add_key()
@@ -134,7 +164,7 @@ def test_an_undecryptable_secret_does_not_stop_the_rotation(data_dir: Path, stor
     assert store[0] == lost
 
 
-def test_checking_all_secrets_changes_none(data_dir: Path, store: list[str], db: None) -> None:
+def test_checking_all_secrets_changes_none(data_dir: Path, store: list[str]) -> None:
     store.append(encrypt("one"))
     before = list(store)
     key_rotation.add_key()

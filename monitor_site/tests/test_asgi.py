@@ -110,7 +110,7 @@ def test_a_view_that_raises_is_answered_with_500(monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("broken")
 
     monkeypatch.setattr("programs.status.read_host_state", broken)
-    monkeypatch.setattr("core.rest.auth.Session.authenticate", lambda *_: True)
+    monkeypatch.setattr("core.rest.auth.SessionAuth.authenticate", lambda *_: True)
     status, _, body = answer("/api/status")
     assert (status, orjson.loads(body)["title"]) == (500, "Internal Server Error")
 

@@ -8,6 +8,7 @@ from django.db import IntegrityError, OperationalError
 from django.test import Client
 
 from core.access import Role
+from core.secrets import SecretUnreadableError
 from programs.tests.api_rig import PROBLEM, Api, person
 
 
@@ -85,3 +86,12 @@ def test_an_unreadable_session_is_a_503_problem(browser: Client, monkeypatch: py
     monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore._get_session_from_db", broken)
     answer = browser.get("/api/status")
     assert (answer.status_code, answer["Content-Type"], answer["Retry-After"]) == (503, PROBLEM, "5")
+
+
+def test_unusable_encryption_keys_are_named_on_the_page_and_in_the_api(
+    browser: Client, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    breaks(monkeypatch, SecretUnreadableError("secrets.key is missing"))
+    assert "secrets.key is missing." in text_of(browser.get("/admin/login/"), 503)
+    answer = Api().send("GET", "/status")
+    assert (answer.status_code, json.loads(answer.content)["detail"]) == (503, "secrets.key is missing.")

@@ -14,6 +14,8 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.utils.module_loading import import_string
 
+from core.access import Role, create_token, set_role
+from core.rest.auth import wrong_token_limit
 from monitor_site import middleware
 from programs.tests.api_rig import PROBLEM
 
@@ -96,7 +98,7 @@ async def test_middleware_of_this_project_does_not_change_the_thread(monkeypatch
     monkeypatch.setattr(SyncToAsync, "__call__", noting)
     await client.get("/async")
     ours = [found.__name__ for found in classes() if found.__module__ == middleware.__name__]
-    assert len(ours) == 6
+    assert len(ours) == 7
     assert not [
         name for name in names if name.split(".")[0] in {*ours, "GZipMiddleware", "ConditionalGetMiddleware"}
     ]
@@ -195,3 +197,21 @@ def test_the_api_says_which_field_holds_a_nul_and_a_page_is_not_asked_for_with_o
     assert [error["field"] for error in answer.json()["errors"]] == ["type", "\x00"]
     assert Client().get("/admin/login/?next=%00").status_code == 400
     assert Client().get("/admin/login/?next=%2500").status_code == 200
+
+
+@pytest.mark.django_db
+def test_many_wrong_tokens_get_429_while_valid_ones_pass() -> None:
+    wrong_token_limit.clear()
+    user = User.objects.create_user("alice")
+    set_role(user, Role.READ)
+    _, token = create_token(user, "script", Role.READ)
+
+    def ask(given: str) -> Any:
+        return Client().get("/api/programs", headers={"authorization": f"Bearer {given}"})
+
+    assert [ask(f"pm_wrong{n}").status_code for n in range(wrong_token_limit.limit)] == [401] * 60
+    refused = ask("pm_wrong")
+    assert (refused.status_code, refused["Content-Type"]) == (429, "application/problem+json")
+    assert 0 < int(refused["Retry-After"]) <= 60
+    assert ask(token).status_code == 200
+    wrong_token_limit.clear()

@@ -13,10 +13,24 @@ from typing import Any
 
 import psutil
 import pytest
+from cryptography.fernet import Fernet
 
+from core.keyfile import create
 from monitor_site.serving.instance_lock import instance_lock
 
 from .installation import Installation, free_port, wait_until
+
+ADD_A_SECRET = """
+from core.secrets import encrypt
+from programs.models import Program
+secret = {"name": "TOKEN", "secret": True, "encrypted": encrypt("s3cret")}
+Program.objects.create(name="web", command="true", environment=[secret])
+"""
+SHOW_THE_SECRET = """
+from programs.definition import secret_values
+from programs.models import Program
+print(*secret_values(Program.objects.get()))
+"""
 
 
 def refused(installation: Installation, *arguments: str, **environment: str) -> str:
@@ -75,6 +89,32 @@ def test_a_full_disk_is_named_in_the_error(empty_installation: Installation) -> 
     (empty_installation.folder / "run").mkdir()
     (empty_installation.folder / "run" / "serve.json").symlink_to("/dev/full")
     assert ": the disk is full." in refused(empty_installation, "--bind", "127.0.0.1:0")
+
+
+@pytest.mark.parametrize("command", ["serve", "agent", "web", "jobs"])
+def test_a_key_file_that_others_can_read_is_refused_at_the_start(installation: Installation, command: str) -> None:
+    key = installation.folder / "secrets.key"
+    create(key, Fernet.generate_key().decode())
+    key.chmod(0o640)
+    done = installation.run(command, BIND="127.0.0.1:0")
+    assert done.returncode == 1
+    assert (
+        f"Cannot use the encryption keys: {key} is readable by other users; run: chmod 600 {key}." in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_key_file_is_refused_until_the_old_one_is_back(empty_installation: Installation) -> None:
+    assert empty_installation.run("prepare").returncode == 0
+    key = empty_installation.folder / "secrets.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert empty_installation.run("shell", "--verbosity=0", "--command", ADD_A_SECRET).returncode == 0
+    away = key.rename(key.with_name("away"))
+    assert "secrets.key is missing" in refused(empty_installation, "--bind", "127.0.0.1:0")
+    assert not key.exists()
+    away.rename(key)
+    done = empty_installation.run("shell", "--verbosity=0", "--command", SHOW_THE_SECRET)
+    assert (empty_installation.run("prepare").returncode, done.stdout) == (0, "s3cret\n")
 
 
 def test_a_failing_migration_starts_nothing(empty_installation: Installation) -> None:

@@ -18,6 +18,7 @@ from monitor_site.settings import database
 NUMBER = partial(environment.float_setting, "SAMPLE_SECONDS", 2)
 WHOLE = partial(environment.int_setting, "RAW_HOURS", 24)
 LANGUAGE = partial(environment.choice_setting, "LANGUAGE_CODE", "en", ["en", "ko"])
+PROXIES = partial(environment.networks_setting, "TRUSTED_PROXIES")
 DATABASE = partial(environment.database_config, "sqlite:///x")
 
 LOAD_THE_AGENT = """
@@ -56,6 +57,7 @@ def test_the_agent_and_the_system_checks_do_not_load_the_web_apps() -> None:
         (NUMBER, "SAMPLE_SECONDS", "2 s", "a number, for example 2.5"),
         (WHOLE, "RAW_HOURS", "1.5", "a whole number, for example 14"),
         (LANGUAGE, "LANGUAGE_CODE", "xx", "en or ko"),
+        (PROXIES, "TRUSTED_PROXIES", "proxy", "addresses or networks, for example 10.0.0.5,192.168.0.0/24"),
         (environment.redis_url, "REDIS_URL", "localhost", "an address such as redis://127.0.0.1:6379/0"),
         (environment.redis_url, "REDIS_URL", "redis://h:port", "an address such as redis://127.0.0.1:6379/0"),
         (DATABASE, "DATABASE_URL", "monitor", "an address such as postgres://user:password@host/monitor"),
@@ -89,6 +91,18 @@ def test_an_unwritable_data_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("SECRET_KEY", raising=False)
     with pytest.raises(ImproperlyConfigured, match=r"^DATA_DIR is '/proc'; it must be a writable folder"):
         environment.secret_key(Path("/proc"))
+
+
+@pytest.mark.parametrize("name", ["secret_key", "host_name"])
+def test_a_key_file_that_others_can_read_is_not_blamed_on_the_data_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    for variable in ("SECRET_KEY", "HOST_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / name).write_text("known")
+    (tmp_path / name).chmod(0o644)
+    with pytest.raises(ValueError, match=rf"{name} is readable by other users; run: chmod 600"):
+        getattr(environment, name)(tmp_path)
 
 
 @pytest.mark.parametrize(("given", "seconds"), [({}, 10), ({"keepalives_idle": 60, "sslmode": "require"}, 60)])

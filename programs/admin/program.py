@@ -131,6 +131,9 @@ class ProgramAdmin(ProgramColumns, ProgramActions, RemovalPages):
         if change:
             self._say_when_it_applies(request, saved)
 
+    def _audit(self, request: HttpRequest, verb: str, obj: Program, message: Any) -> None:
+        """Does nothing: the services write the audit rows."""
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Does nothing: the service has saved the dependencies too."""
 

@@ -11,11 +11,10 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 
 from .filesystem import write_all
-from .paths import Archive, Kind, create_private
+from .paths import Archive, Kind, create_private, open_existing
 
 PIECE_BYTES = 256 * 1024
 LEVEL = 1  # almost three times as fast as the default 6; archives are 14 % larger
@@ -59,7 +58,7 @@ def compress(archive: Archive, *, give_up: Callable[[], bool] = lambda: False) -
 
 
 def _write_copy(plain: Path, part: Path, give_up: Callable[[], bool]) -> bool:
-    with FileIO(plain) as source, create_private(part) as target:
+    with open_existing(plain) as source, create_private(part) as target:
         while piece := source.read(PIECE_BYTES):
             if give_up():
                 return False
@@ -70,7 +69,7 @@ def _write_copy(plain: Path, part: Path, give_up: Callable[[], bool]) -> bool:
 
 def read_piece(path: Path, number: int) -> bytes:
     """Decompresses piece `number`. Raises UnreadableArchiveError or FileNotFoundError."""
-    with FileIO(path) as file:
+    with open_existing(path) as file:
         members = _members(path, os.fstat(file.fileno()).st_mtime_ns)
         if number >= len(members):
             raise UnreadableArchiveError(f"{path} is damaged or was not written by log rotation")
@@ -84,7 +83,7 @@ def _members(path: Path, _mtime_ns: int) -> list[tuple[int, int]]:
     """(start, size) of each member up to the first damaged one. Cached: a finished archive does not change."""
     found: list[tuple[int, int]] = []
     start = 0
-    with FileIO(path) as file:
+    with open_existing(path) as file:
         while size := _member_size(file.read(HEADER.size)):
             found.append((start, size))
             start = file.seek(start + size)

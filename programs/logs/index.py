@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from io import FileIO
 
 from .filesystem import write_all
-from .paths import LogFile, create_private, private_opener
+from .paths import LogFile, create_private, open_existing, private_opener
 from .reader import Reader
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ class TimeIndex:
     @classmethod
     def load(cls, log: LogFile) -> TimeIndex:
         try:
-            return cls(log.time_index.read_bytes())
+            with open_existing(log.time_index) as file:
+                return cls(file.read())
         except FileNotFoundError:
             return cls()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .archives import PIECE_BYTES, UnreadableArchiveError, read_piece
 from .layout import read_layout
-from .paths import Archive, Kind, LogFile
+from .paths import Archive, Kind, LogFile, open_existing
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Reader:
         self.log = log
         self.budget = budget
         try:
-            self._live: FileIO | None = FileIO(log.live)
+            self._live: FileIO | None = open_existing(log.live)
         except FileNotFoundError:
             self._live = None
         self._layout = read_layout(log, self._live)
@@ -125,7 +125,7 @@ def _read_archive(archive: Archive, low: int, high: int) -> bytes:
     if archive.kind is Kind.COMPRESSED:
         number, offset = divmod(low, PIECE_BYTES)
         return read_piece(archive.path, number)[offset : offset + high - low]
-    with FileIO(archive.path) as file:
+    with open_existing(archive.path) as file:
         return _read_at(file, low, high - low)
 
 

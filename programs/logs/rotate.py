@@ -21,7 +21,7 @@ from django.conf import settings
 from . import archives, filesystem
 from .index import TimeIndexWriter
 from .layout import Layout, Stamp, read_layout, read_stamp
-from .paths import FINISHED, PENDING, Archive, Kind, LogFile, create_private, readable
+from .paths import FINISHED, PENDING, Archive, Kind, LogFile, create_private, open_existing, readable
 
 logger = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ def rotate(log: LogFile, *, max_bytes: int, backups: int, compress: bool) -> Rot
     """
     if not _exceeds(log, max_bytes):
         return None
-    with FileIO(log.live, "r+") as live:
+    with open_existing(log.live, "r+") as live:
         rotation = _Rotator(log, live, max_bytes, backups).run()
     if compress:
         _compress(log, max_bytes)
@@ -95,7 +95,7 @@ def _exceeds(log: LogFile, limit: int) -> bool:
         stat = log.live.stat()
         if stat.st_size <= limit:
             return False
-        with FileIO(log.live) as live:
+        with open_existing(log.live) as live:
             stamp = read_stamp(live)
     except FileNotFoundError:
         return False

@@ -17,8 +17,6 @@ DECIDE_SECONDS = 15.0
 
 @dataclass
 class Load:
-    """CPU samples of one program since the last decision."""
-
     since: float
     sums: dict[ProcessKey, float] = field(default_factory=dict)
     counts: dict[ProcessKey, int] = field(default_factory=dict)

@@ -83,7 +83,6 @@ def read(host: Host, since: int, handled: Collection[int] = ()) -> DesiredState:
 
 
 def _changes(since: int) -> tuple[int, bool, bool]:
-    """The counter, whether a program changed after `since`, and whether an intent is pending."""
     with connection.cursor() as cursor:
         cursor.execute(CHANGES_QUERY, [since])
         revision, has_changes, has_intents = cursor.fetchone()
@@ -98,6 +97,5 @@ def _dependencies() -> Dependencies:
 
 
 def process_rows(host: Host) -> list[Process]:
-    """The rows of this host as the last agent left them."""
     close_old_connections()
     return list(Process.objects.filter(program__in=Program.everything.of_host(host)))

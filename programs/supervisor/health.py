@@ -65,7 +65,7 @@ class Health:
         return self._prober.ready and self.state == "healthy"
 
     def start(self, log_start: int) -> None:
-        """Probes a process that is `running`; its own output begins at the logical offset `log_start`."""
+        """`log_start` is the logical offset at which the process's own output begins."""
         self.stop()
         program, index = self._process.program, self._process.index
         if not program.probes:

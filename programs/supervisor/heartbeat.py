@@ -30,7 +30,6 @@ class HostHeartbeat(NamedTuple):
 
 
 def save(host_id: int, beat: HostHeartbeat | None, columns: dict[str, Any]) -> None:
-    """Writes heartbeat and `columns` to the host's row, in the caller's transaction."""
     host = Host.objects.filter(pk=host_id)
     if beat:
         columns = {**columns, "heartbeat_at": beat.at, "is_watched": beat.kind is not Kind.LAST}

@@ -118,12 +118,10 @@ class Journal:
             self._queue.put(entry)
 
     def put_latest(self, key: ProcessKey, values: dict[str, Any]) -> None:
-        """Sampled values; they replace older ones that are not written yet."""
         with self._lock:
             self._latest.setdefault(key, {}).update(values)
 
     def flush_latest(self) -> None:
-        """Wakes the writer if there are sampled values."""
         if self._latest:
             self._queue.put(None)
 
@@ -155,7 +153,6 @@ class Journal:
 
     @property
     def pending(self) -> int:
-        """The number of entries that the database does not have yet."""
         return self._pending
 
     def close(self, timeout: float, stopped_at: datetime | None = None) -> bool:

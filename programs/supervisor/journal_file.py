@@ -59,7 +59,6 @@ class JournalFile:
             log.error("journal.file_failed", error=str(error))
 
     def mark_written(self, number: int) -> None:
-        """The database has all entries up to `number`: they may be deleted."""
         try:
             if number >= self._last:
                 os.ftruncate(self._descriptor, 0)

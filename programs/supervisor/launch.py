@@ -75,7 +75,7 @@ def log_file(program_id: int, index: int) -> LogFile:
 
 
 def log_end(program_id: int, index: int) -> int | None:
-    """The logical offset of the log's end (see `programs.logs`); None when the log cannot be read."""
+    """A logical offset (see `programs.logs`); None when the log cannot be read."""
     try:
         with Reader(log_file(program_id, index)) as reader:
             return reader.end
@@ -193,7 +193,6 @@ def _open_log(program: Program, index: int) -> int:
 
 
 def _account(user: str) -> Any:
-    """The passwd entry to run as; None where there is none."""
     if os.name != "posix":
         return None
     import pwd
@@ -207,7 +206,6 @@ def _account(user: str) -> Any:
 
 
 def _environment(program: Program, index: int, account: Any, marker: str) -> dict[str, str]:
-    """A few of the agent's own variables, those of the definition, and the marker."""
     environment = {"PATH": os.environ.get("PATH", DEFAULT_PATH)}
     environment |= {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     if account is not None:
@@ -256,7 +254,7 @@ def _argv(program: Program, index: int, path: str, directory: str) -> tuple[str,
 
 
 def shown_executable(program: Program) -> str:
-    """The first word of the command, or the shell that runs it. For messages: never fails."""
+    # For messages, so it must not fail on a command that cannot be split.
     return SHELL if program.shell else program.command.partition(" ")[0].strip("'\"")
 
 

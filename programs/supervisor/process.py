@@ -5,8 +5,7 @@ Everything runs in the agent's event loop. A stop takes time and is a task of it
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,12 +19,13 @@ from programs.models import Program
 from programs.states import ALIVE, Action, State
 
 from . import launch
+from .background import Background
 from .exit_record import ExitRecord
 from .health import Health
 from .journal import Entry, ProcessKey
 from .memory import MemoryLimit
 from .platform import Exit, Identity
-from .ports import Context, LaunchError, Timer
+from .ports import Context, LaunchError
 from .run import NOT_RUNNING, Run, Usage, columns_after_exit
 from .state_machine import StateRecorder
 from .stopping import StopResult, StopSequence, kill_tree
@@ -50,10 +50,9 @@ class ManagedProcess(StateRecorder):
         self.log_file = launch.log_file(*self.key)
         self.usage = Usage()
         self.health = Health(self, context.make_prober)
-        self._timer: Timer | None = None
+        self._background = Background(context.timers)
         self._stop_sequence: StopSequence | None = None
         self._is_failing = False  # the present stop is treated like a crash
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._memory = MemoryLimit()
 
     @property
@@ -109,7 +108,7 @@ class ManagedProcess(StateRecorder):
             self._stop_sequence.skip_to_kill()
 
     def _reset_to_stopped(self) -> None:
-        self._cancel_timer()
+        self._background.cancel_timer()
         if self.state is not State.STOPPED:
             self._enter(State.STOPPED)
 
@@ -117,7 +116,7 @@ class ManagedProcess(StateRecorder):
         if self.state in (State.STARTING, State.RUNNING):
             self._stop("stop requested")
         elif self.state in (State.BACKOFF, State.EXITED, State.FATAL):
-            self._cancel_timer()
+            self._background.cancel_timer()
             self._enter(State.STOPPED, event="program.stopped", data={"was": self.state})
         elif self.state is State.STOPPED and self.reason:
             self._set_reason("")
@@ -132,7 +131,7 @@ class ManagedProcess(StateRecorder):
 
     def _start(self, event: str, exit_entry: Entry | None = None) -> None:
         """Starts the process first and records afterwards: `exit_entry`, then the start."""
-        self._cancel_timer()
+        self._background.cancel_timer()
         self.usage = Usage()
         try:
             run = self.run = self._spawn()
@@ -159,15 +158,13 @@ class ManagedProcess(StateRecorder):
         return {**columns, "definition_number": getattr(self.program, "number", None)}
 
     def _wait_until_running(self, run: Run) -> None:
-        """Enters `running` once the process has lived for start_seconds."""
         left = self.program.start_seconds - run.uptime
         if left <= 0:
             self._enter_running()
         else:
-            self._set_timer(left, self._enter_running)
+            self._background.set_timer(left, self._enter_running)
 
     def _enter_running(self) -> None:
-        self._timer = None
         if self.run:
             self._enter(State.RUNNING, event="program.running", data={"pid": self.run.identity.pid})
             self.actor = AGENT
@@ -203,19 +200,19 @@ class ManagedProcess(StateRecorder):
         if run is not self.run:
             return
         uptime = run.uptime
-        self._cancel_timer()
+        self._background.cancel_timer()
         self.health.stop()
         if self._stop_sequence:
             self._stop_sequence.main_exited(ended)
             return
         self.actor = AGENT
         self.run = None
-        self._create_task(self._kill_leftovers(run.identity, run.marker))
+        self._background.create_task(self._kill_leftovers(run.identity, run.marker))
         self._handle_unrequested_exit(ended, uptime)
 
     def kill_leftovers(self, marker: str) -> None:
         """Of a run whose exit nobody watched: its pid may belong to another process, so only the marker counts."""
-        self._create_task(self._kill_leftovers(None, marker))
+        self._background.create_task(self._kill_leftovers(None, marker))
 
     async def _kill_leftovers(self, main: Identity | None, marker: str) -> None:
         """What the main process left behind may hold its port."""
@@ -266,10 +263,9 @@ class ManagedProcess(StateRecorder):
             data={"delay_seconds": round(decision.delay, 3), "attempt": len(self.recent_restarts)},
             next_start_at=next_start_at.isoformat(),
         )
-        self._set_timer(decision.delay, self._restart_after_backoff)
+        self._background.set_timer(decision.delay, self._restart_after_backoff)
 
     def _restart_after_backoff(self) -> None:
-        self._timer = None
         if self.blocked_by:
             self._enter(State.STOPPED)
             self.reconcile()
@@ -289,12 +285,12 @@ class ManagedProcess(StateRecorder):
     def _stop(self, why: str, *, is_failure: bool = False) -> None:
         if self.run is None:
             raise RuntimeError(f"{self.program.name}:{self.index} is {self.state} without a process")
-        self._cancel_timer()
+        self._background.cancel_timer()
         self.health.stop()
         sequence = StopSequence(self.program, self.index, self.run.identity, self.run.marker, self._context)
         self._stop_sequence, self._is_failing = sequence, is_failure
         self._enter(State.STOPPING, reason=why, event="program.stopping", data={"why": why})
-        self._create_task(self._finish_stop(self.run, sequence, why))
+        self._background.create_task(self._finish_stop(self.run, sequence, why))
 
     async def _finish_stop(self, run: Run, sequence: StopSequence, why: str) -> None:
         uptime = run.uptime
@@ -329,7 +325,7 @@ class ManagedProcess(StateRecorder):
             raise
         except OSError as error:  # no free descriptor; giving it up would start a second process beside it
             log.warning("program.not_watched", program=self.program.name, instance=self.index, error=str(error))
-            self._create_task(run.watch_later(self._exit_noticed))
+            self._background.create_task(run.watch_later(self._exit_noticed))
         self.run, self.state = run, state
         values = {**self._columns(run), "state": state.value, "reason": ""}
         self.record_event("program.adopted", {"pid": run.identity.pid, "state": state}, self.actor, **values)
@@ -357,11 +353,11 @@ class ManagedProcess(StateRecorder):
             now = self._context.wall_clock()
             left = (next_start_at - now).total_seconds() if next_start_at else 0.0
             # Bounded, because the wall clock may have been set meanwhile.
-            self._set_timer(min(max(left, 0.0), self.program.backoff_max), self._restart_after_backoff)
+            self._background.set_timer(min(max(left, 0.0), self.program.backoff_max), self._restart_after_backoff)
         elif state in ALIVE:  # recorded as alive without a pid: nothing was started
             self.state = State.STOPPED
 
-    # --- Samples, health and timers ---------------------------------------------------------------------
+    # --- Samples and health ---------------------------------------------------------------------
 
     def needs_usage(self, usage: Usage) -> bool:
         """Whether `update_usage` would do anything; for a thousand idle processes it mostly would not."""
@@ -385,27 +381,9 @@ class ManagedProcess(StateRecorder):
     def readiness_changed(self) -> None:
         self._on_change(self.key)
 
-    def _set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Replaces the timer that was set before."""
-        self._cancel_timer()
-        self._timer = self._context.timers.call_later(seconds, callback)
-
-    def _cancel_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-
-    def _create_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._context.timers.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def detach(self) -> None:
-        """Stops supervising; the process itself runs on."""
-        self._cancel_timer()
+        self._background.cancel()
         self.health.stop()
-        for task in self._tasks:
-            task.cancel()
         if self.run:
             self.run.unwatch()
 

@@ -34,7 +34,6 @@ class ProcessRegistry:
         return program.host_id == self._host.pk or (program.host_id is None and self._host.is_default)
 
     def process(self, program: Program, index: int) -> ManagedProcess:
-        """Creates it if it is missing."""
         instances = self._processes.setdefault(program.pk, {})
         if index not in instances:
             instances[index] = ManagedProcess(program, index, self._context, self._on_change)

@@ -61,7 +61,6 @@ class Run:
         return max(0.0, self.system.now() - self.system.kernel_seconds(self.identity.kernel_start))
 
     def columns(self, now: datetime) -> dict[str, Any]:
-        """Columns of the process's row while it runs."""
         return {
             "pid": self.identity.pid,
             "kernel_start": self.identity.kernel_start,
@@ -78,7 +77,6 @@ class Run:
         self._watch = self.system.watch(self.identity, lambda: on_exit(self))
 
     async def watch_later(self, on_exit: Callable[[Run], None]) -> None:
-        """Retries until there is a descriptor to watch with."""
         while True:
             await asyncio.sleep(WATCH_RETRY_SECONDS)
             try:

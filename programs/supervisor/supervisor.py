@@ -292,7 +292,6 @@ class Supervisor:
         self._context.launcher.remove_files(program.pk)
 
     def _end_run(self, run: Run) -> None:
-        """Kills a process that must not run, with its tree."""
         work = kill_tree(self._context, run.identity, run.marker, [run.identity])
         task = self._context.timers.create_task(work)
         self._kill_tasks.add(task)
@@ -310,7 +309,6 @@ class Supervisor:
         self._context.out_of_memory.poll()
 
     def observe(self, usages: Mapping[ProcessKey, Usage]) -> None:
-        """Takes new samples; processes without one keep the last."""
         for key, usage in usages.items():
             process = self.registry.find(key)
             if process and process.needs_usage(usage):

@@ -4,9 +4,9 @@ import os
 import stat
 from pathlib import Path
 
-import pytest
-
 from programs.logs.paths import Kind, LogFile, open_for_program
+from programs.logs.reader import Reader
+from programs.logs.rotate import rotate
 
 from .logs_rig import append, numbered
 
@@ -43,13 +43,35 @@ def test_the_descriptor_only_appends_and_is_not_inherited_by_accident(tmp_path: 
     assert log.live.read_bytes() == b"one\ntwo\n"
 
 
-def test_a_symbolic_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_a_log_is_replaced(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "0.log").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic link"):
-        open_for_program(LogFile(tmp_path, 0))
+    append(LogFile(tmp_path, 0), b"line\n")
+    assert (tmp_path / "0.log").read_bytes() == b"line\n"
     assert victim.read_text() == "precious"
+
+
+def test_a_symbolic_link_in_place_of_a_log_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "7").symlink_to(tmp_path / "elsewhere")
+    append(LogFile(tmp_path / "7", 0), b"line\n")
+    assert (tmp_path / "7" / "0.log").read_bytes() == b"line\n"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_symbolic_link_to_another_file_is_neither_read_nor_rotated(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious\n" * 1000)
+    log = LogFile(tmp_path / "7", 0)
+    append(log, b"")
+    log.live.unlink()
+    log.live.symlink_to(victim)
+    log.archive(0, 9000, Kind.PLAIN).path.symlink_to(victim)
+    assert rotate(log, max_bytes=100, backups=1, compress=True) is None
+    with Reader(log) as reader:
+        assert (reader.start, reader.end, reader.after(0).data) == (0, 0, b"")
+    assert victim.read_bytes() == b"precious\n" * 1000
 
 
 def test_archives_are_sorted_by_offset(tmp_path: Path) -> None:

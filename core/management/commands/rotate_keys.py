@@ -10,7 +10,7 @@ from core import key_rotation
 from core.access import audit, command_actor
 from core.key_rotation import RotationCount
 from core.locks import HeldError, hold
-from core.secrets import SecretUnreadableError
+from core.secrets import SecretUnreadableError, create_missing_keys
 
 # A process that encrypted with an old key may wait this long for the database before it writes the row.
 GRACE_SECONDS = 25.0
@@ -22,12 +22,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         drop_help = "add no key; encrypt every secret with the newest present key, then remove the older keys"
         parser.add_argument("--drop-old", action="store_true", help=drop_help)
+        lost_help = "if secrets.key is lost for good, make a new one; set every secret again afterwards"
+        parser.add_argument("--replace-lost", action="store_true", help=lost_help)
         grace_help = "how long --drop-old waits for processes that still use an old key (default: %(default)s)"
         parser.add_argument("--grace", type=float, default=GRACE_SECONDS, metavar="SECONDS", help=grace_help)
 
-    def handle(self, *args: Any, drop_old: bool, grace: float, **options: Any) -> None:
+    def handle(self, *args: Any, drop_old: bool, grace: float, replace_lost: bool = False, **options: Any) -> None:
         try:
             with hold("rotate_keys"):
+                if replace_lost:
+                    create_missing_keys(lose_secrets=True)
                 if drop_old:
                     self.drop_old(max(grace, 0))
                 else:

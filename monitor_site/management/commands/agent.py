@@ -7,9 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from core.keyfile import KeyFileError
 from core.locks import HeldError, hold
 from core.observability import configure
 from monitor_site.agent import run
+from monitor_site.serving.key_check import refuse_readable_keys
 from programs.supervisor import launch
 
 
@@ -20,6 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--stop-programs", action="store_true", help="stop all programs when the agent stops")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_readable_keys()
         configure("agent", background=True)
         try:
             with hold("agent"):
@@ -33,5 +36,5 @@ def check_marker() -> None:
     # Reported here once, instead of at the start of each program.
     try:
         launch.installation()
-    except OSError as error:
+    except (KeyFileError, OSError) as error:
         raise CommandError(f"Cannot create or read the marker of this installation: {error}") from error

@@ -14,6 +14,7 @@ from core.observability import configure
 from monitor_site.jobs import marker
 from monitor_site.jobs.cluster import report_jobs
 from monitor_site.jobs.watchdog import ClusterWatchdog, WatchdogConfig
+from monitor_site.serving.key_check import refuse_readable_keys
 from monitor_site.serving.signals import Signals
 
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_readable_keys()
         marker.ensure_marked()
         configure("jobs")
         quieten_cluster()

@@ -1,4 +1,6 @@
-"""`manage.py prepare`: checks the settings, migrates, and creates the first administrator or a set-up link.
+"""`manage.py prepare`: checks the settings, migrates, creates the encryption keys and the first administrator.
+
+Without credentials in the environment, it creates a set-up link instead.
 
 `serve` runs it in its own process, because it needs every app loaded and `serve` stays small.
 """
@@ -19,6 +21,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from core.secrets import SecretUnreadableError, create_missing_keys, keys
 from monitor_site import first_admin
 from monitor_site.serving.preparation import PrepareReport
 
@@ -26,7 +29,7 @@ OUR_APPS = {"core", "programs", "metrics", "plugins", "webhooks", "monitor_site"
 
 
 class Command(BaseCommand):
-    help = "Migrates the database and creates the first administrator, or a link to create one."
+    help = "Migrates the database, creates the keys and the first administrator, or a link to create one."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -37,7 +40,11 @@ class Command(BaseCommand):
         report = PrepareReport()
         try:
             report.migrations = self._migrate()
+            create_missing_keys()
+            keys()
             self._ensure_administrator(report)
+        except SecretUnreadableError as error:
+            raise CommandError(f"Cannot use the encryption keys: {error}.") from error
         except (DatabaseError, OSError) as error:
             raise CommandError(f"Cannot prepare the database: {error}") from error
         if options["json"]:

@@ -13,6 +13,7 @@ from core.locks import HeldError, hold
 from core.observability import configure
 from monitor_site.environment import bind_parts
 from monitor_site.serving import address
+from monitor_site.serving.key_check import refuse_readable_keys
 
 log = structlog.get_logger(__name__)
 # Allocations between two garbage collections. Python's default is 700: several collections in each long response.
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--bind", metavar="HOST:PORT", help=f"address to listen on (default: {settings.BIND})")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_readable_keys()
         settings.BIND = options["bind"] or settings.BIND
         self.check()
         host, port = bind_parts(settings.BIND)

@@ -37,7 +37,6 @@ def boot_id() -> str:
 
 
 def kernel_seconds(kernel_start: int) -> float:
-    """A kernel start time in seconds on the clock of `now`."""
     return kernel_start / TICKS
 
 
@@ -63,7 +62,6 @@ def identity(pid: int) -> Identity | None:
 
 
 def is_running(target: Identity) -> bool:
-    """False for a zombie, and when the pid was reused."""
     fields = _stat(target.pid)
     return (
         fields is not None
@@ -201,7 +199,6 @@ def signal_name(number: int) -> str:
 
 
 def oom_kills() -> int:
-    """The number of out-of-memory kills since boot."""
     for line in Path("/proc/vmstat").read_text().splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
@@ -219,7 +216,6 @@ def raise_file_limit() -> None:
 
 
 def adjust_started(pid: int, *, nice: int | None, keep_file_limit: bool) -> None:
-    """Sets priority and file limit from outside, right after the start."""
     if nice is not None:
         with _failure_logged("nice", pid):
             os.setpriority(os.PRIO_PGRP, pid, nice)

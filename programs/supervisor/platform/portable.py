@@ -88,8 +88,6 @@ def _is_zombie(pid: int) -> bool:
 
 
 class PollingWatch:
-    """Checks ten times a second whether the process still runs."""
-
     def __init__(self, target: Identity, on_exit: OnExit) -> None:
         self._task = asyncio.get_running_loop().create_task(self._poll(target, on_exit))
 
