@@ -8,9 +8,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from core import secrets
+from core.secret_mask import HideAll, SecretMask
+from core.secrets import SecretUnreadableError
 
 from . import validation
 from .models import Dependency, Host, Program
+from .placeholders import fill
 
 RESTART_FIELDS = frozenset(
     {
@@ -63,10 +66,13 @@ def _shown_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": entry["name"], "value": entry["value"]}
 
 
-def environment_of(program: Program) -> dict[str, str]:
-    """The variables in clear, for the program itself. Raises SecretUnreadableError."""
+def environment_of(program: Program, index: int = 0) -> dict[str, str]:
+    """The variables in clear, for the instance `index`. Raises SecretUnreadableError, PlaceholderError.
+
+    Placeholders are filled in plain values only: a secret is passed on as it is, and no error may quote it.
+    """
     return {
-        entry["name"]: secrets.decrypt(entry["encrypted"]) if entry.get("secret") else entry["value"]
+        entry["name"]: secrets.decrypt(entry["encrypted"]) if entry.get("secret") else fill(entry["value"], index)
         for entry in program.environment
     }
 
@@ -74,6 +80,17 @@ def environment_of(program: Program) -> dict[str, str]:
 def secret_values(program: Program) -> list[str]:
     """What must never be shown: the clear values of the secret variables."""
     return [secrets.decrypt(e["encrypted"]) for e in program.environment if e.get("secret")]
+
+
+UNREADABLE_SECRETS = "(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"
+
+
+def secret_mask(program: Program) -> SecretMask:
+    """Masks the program's secrets in its output; hides all of it when they cannot be decrypted."""
+    try:
+        return SecretMask(secret_values(program))
+    except SecretUnreadableError:
+        return HideAll(UNREADABLE_SECRETS)
 
 
 def assign(program: Program, values: Mapping[str, Any]) -> None:

@@ -16,8 +16,7 @@ from programs.hosts import is_local
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
-from programs.masked_logs import ProgramLogs, SecretMask
-from programs.models import Program
+from programs.masked_logs import ProgramLogs
 
 from .selection import one
 
@@ -57,7 +56,7 @@ class Logs(Subcommand):
         if options.instance is not None and not output.logs[0].live.exists():
             raise FailedError(f"{program.name} has no log of an instance {options.instance}.")
         if options.follow:
-            return self._follow(Following(program, output, options), options, terminal)
+            return self._follow(Following(output, options), options, terminal)
         found = output.read(tail=options.lines, q=options.query, since=options.since, until=options.until)
         if options.json:
             terminal.json(found)
@@ -77,13 +76,13 @@ class Logs(Subcommand):
 class Following:
     """The last lines of some logs that fit, then new ones as they come; rotations and restarts go by unseen."""
 
-    def __init__(self, program: Program, output: ProgramLogs, options: Options) -> None:
+    def __init__(self, output: ProgramLogs, options: Options) -> None:
         # What a filter will drop must be read first: then as far back as a follower goes.
         is_filtered = bool(options.query or options.since)
         backlog = MAX_TAIL if is_filtered else options.lines
         self._followers = [Follower(log, tail=backlog) for log in output.logs]
-        self._mask = SecretMask(program)
-        self._query: str = options.query
+        self._mask = output.mask
+        self._needle: str = options.query.casefold()
         self._since: datetime | None = options.since
         self._count: int = options.lines
 
@@ -111,13 +110,16 @@ class Following:
         return sorted(batch, key=lambda line: line["time"] or "~")
 
     def _read(self, follower: Follower) -> Iterable[Line]:
-        lines = self._mask.apply(follower.read_new(), self._query)
+        follower.fetch()
+        lines = follower.take(self._mask())
         if len(self._followers) > 1:
             for line in lines:
                 line["instance"] = follower.log.index
-        return filter(self._is_recent, lines)
+        return filter(self._is_wanted, lines)
 
-    def _is_recent(self, line: Line) -> bool:
+    def _is_wanted(self, line: Line) -> bool:
+        if self._needle not in line["text"].casefold():
+            return False
         if self._since is None or line["time"] is None:
             return True
         return datetime.fromisoformat(line["time"]) >= self._since

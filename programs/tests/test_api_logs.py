@@ -15,7 +15,7 @@ from core import secrets
 from core.access import Role
 from core.models import ApiToken
 from core.secrets import MASK
-from programs import masked_logs, services
+from programs import definition, masked_logs, services
 from programs.api import logs
 from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.logs.paths import LogFile
@@ -86,11 +86,31 @@ def test_secrets_are_masked_and_cannot_be_guessed_by_searching(api: Api) -> None
     assert texts(api.get("/logs?q=hunter")) == ["hunter is a game"]
 
 
+def test_neither_matches_nor_truncation_reveal_whether_a_guess_is_right(api: Api) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
+    say(program, *["using hunter2-hunter2"] * 300)
+    for path in (f"/programs/{program.pk}/logs?tail=1&", "/logs?tail=1&"):
+        answers = [api.get(f"{path}q={guess}") for guess in ("hunter2-", "2-h", "hunter9-", "using hunter2")]
+        assert answers == [{"lines": [], "truncated": False}] * 4
+        assert api.get(f"{path}q=using")["truncated"] is True
+        assert texts(api.get(f"{path}q=using {MASK}")) == [f"using {MASK}"]
+
+
+def test_a_secret_of_several_lines_is_masked_in_each_line(api: Api) -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\r\n  kqhkiG9w0BAQEF==\n\n}\n-----END KEY-----\n"
+    program = define(environment=[{"name": "KEY", "value": key, "secret": True}])
+    say(program, *key.split("\n"), "key=MIIEvQIBADANBg\\nkqhkiG9w0BAQEF==", "f() { }")
+    shown = [line for line in texts(api.get(f"/programs/{program.pk}/logs")) if line]
+    assert shown == [MASK, MASK, f"  {MASK}", "}", MASK, f"key={MASK}\\n{MASK}", "f() { }"]
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=kqhkiG9w")) == []
+
+
 def test_lines_are_hidden_when_secrets_cannot_be_decrypted(api: Api, settings: Any, tmp_path: Path) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
     settings.DATA_DIR = tmp_path  # where another key is made
-    assert texts(api.get(f"/programs/{program.pk}/logs")) == [masked_logs.UNREADABLE_SECRETS]
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [definition.UNREADABLE_SECRETS]
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=hunter2")) == []
     assert secrets.keys_path().parent == tmp_path
 
 
@@ -192,6 +212,19 @@ async def test_a_stream_can_be_filtered() -> None:
         await asyncio.sleep(0.3)
         say(program, "something", "WANTED here")
         assert await upcoming == "WANTED here\n"
+
+
+@following
+async def test_a_stream_masks_a_secret_that_is_set_while_it_runs() -> None:
+    program = await sync_to_async(define)()
+    say(program, "old")
+    async with followed(program, await sync_to_async(token)(Role.READ)) as chunks:
+        assert await next_of(chunks) == "old\n"
+        environment = [{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}]
+        save = sync_to_async(services.save_definition)
+        await save({"environment": environment}, actor="x", program=await Program.objects.aget())
+        say(program, "using hunter2-hunter2")
+        assert await next_of(chunks) == f"using {MASK}\n"
 
 
 @following
