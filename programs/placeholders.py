@@ -1,4 +1,4 @@
-"""`{instance}` and `{instance+N}` in commands, environments and probe targets. Other braces stay as they are."""
+"""`{instance}` and `{instance+N}` in commands, plain variables and probe targets. Other braces stay unchanged."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.secrets import SecretUnreadableError
+from programs import definition
 from programs.logs.lines import chunks_from, line_text
 from programs.logs.paths import LogFile
 from programs.logs.reader import Reader
@@ -59,7 +60,7 @@ class Health:
             self._changed("unhealthy", f"cannot be probed: {error}", False)
             return
         lines = NewLines(launch.log_file(program.pk, index), log_start)
-        context = ProbeContext(new_lines=lines, **surroundings)
+        context = ProbeContext(new_lines=lines, mask=definition.secret_mask(program), **surroundings)
         self._prober = Prober(probes, context, self._changed)
         self._prober.start()
 

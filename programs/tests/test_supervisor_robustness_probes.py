@@ -77,3 +77,25 @@ def test_probes_taken_away_take_their_verdict_along(agent: AgentBox) -> None:
     wait_event(program, "program.unhealthy")
     services.save_definition({"probes": []}, actor="tester", program=Program.objects.get(pk=program.pk))
     wait_for(lambda: row(program).health == "", "the verdict to be forgotten")
+
+
+def test_no_event_shows_a_secret_that_a_probe_prints(agent: AgentBox) -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF=="
+    secret = [{"name": "KEY", "value": key, "secret": True}]
+    probe = {"kind": "exec", "target": "sh -c 'echo \"$KEY\"; exit 1'", "failures": 1, "timeout": 30}
+    program = define("web", SLEEP, environment=secret, probes=[probe])
+    stopping = wait_event(program, "program.stopping")
+    told = [*ProgramEvent.objects.filter(program=program).values_list("data", flat=True), row(program).reason]
+    assert "exit code 1" in stopping.data["why"]
+    assert not [text for text in map(str, told) if "MII" in text or "kqhk" in text]
+
+
+def test_a_secret_that_looks_like_a_placeholder_is_passed_on_unchanged(agent: AgentBox) -> None:
+    secret = [{"name": "TOKEN", "value": "{instance+x} {instance}", "secret": True}]
+    program = define("web", 'echo "$TOKEN" > "$OUT"; sleep 1000', shell=True, autostart=False)
+    out = agent.folder / "out"
+    environment = [*secret, {"name": "OUT", "value": str(out) + "{instance}"}]
+    services.save_definition({"environment": environment}, actor="tester", program=program)
+    ask(program, Action.START)
+    wait_state(program, "running")
+    assert (agent.folder / "out0").read_text() == "{instance+x} {instance}\n"
