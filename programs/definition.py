@@ -38,6 +38,7 @@ PLAIN_FIELDS = (
 )  # fmt: skip
 FIELDS = (*PLAIN_FIELDS, "host", "environment", "depends_on")
 SET = {"set": True}
+MAX_REPLACED_SECRETS = 100
 PROBE_DEFAULTS = {"purpose": "liveness", "period": 10, "timeout": 1, "failures": 3}
 
 
@@ -78,8 +79,12 @@ def environment_of(program: Program, index: int = 0) -> dict[str, str]:
 
 
 def secret_values(program: Program) -> list[str]:
-    """What must never be shown: the clear values of the secret variables."""
-    return [secrets.decrypt(e["encrypted"]) for e in program.environment if e.get("secret")]
+    """What must never be shown: the clear values of the secret variables, now and before they were replaced."""
+    return [secrets.decrypt(token) for token in (*_secret_tokens(program.environment), *program.replaced_secrets)]
+
+
+def _secret_tokens(environment: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [entry["encrypted"] for entry in environment if entry.get("secret")]
 
 
 UNREADABLE_SECRETS = "(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"
@@ -105,7 +110,9 @@ def assign(program: Program, values: Mapping[str, Any]) -> None:
     if "host" in values:
         program.host = _host(values["host"])
     if "environment" in values:
-        program.environment = _stored_environment(values["environment"], program.environment)
+        stored = program.environment
+        program.environment = _stored_environment(values["environment"], stored)
+        program.replaced_secrets = _replaced_secrets(program, stored)
 
 
 def _host(name: str | None) -> Host | None:
@@ -138,6 +145,27 @@ def _stored_entry(entry: Any, kept: dict[str, dict[str, Any]]) -> Any:
     if not isinstance(value, str):
         raise ValidationError({"environment": f"{name} has no value."})
     return {"name": name, "secret": True, "encrypted": secrets.encrypt(value)}
+
+
+def _replaced_secrets(program: Program, stored: list[dict[str, Any]]) -> list[str]:
+    """The newest MAX_REPLACED_SECRETS former values. Leaves out those that are in use, or public by now."""
+    valid = [entry for entry in program.environment if isinstance(entry, Mapping)]
+    known = {entry.get("value") for entry in valid} | {_clear(token) for token in _secret_tokens(valid)}
+    kept: list[str] = []
+    for token in reversed([*program.replaced_secrets, *_secret_tokens(stored)]):
+        # One that cannot be decrypted any more would hide all lines for ever.
+        value = _clear(token)
+        if value and value not in known:
+            kept.append(token)
+            known.add(value)
+    return kept[MAX_REPLACED_SECRETS - 1 :: -1]
+
+
+def _clear(token: str) -> str | None:
+    try:
+        return secrets.decrypt(token)
+    except SecretUnreadableError:
+        return None
 
 
 def assign_dependencies(program: Program, wanted: Iterable[Any]) -> None:

@@ -105,6 +105,41 @@ def test_a_secret_of_several_lines_is_masked_in_each_line(api: Api) -> None:
     assert texts(api.get(f"/programs/{program.pk}/logs?q=kqhkiG9w")) == []
 
 
+def test_a_secret_stays_masked_after_it_was_replaced_or_removed(api: Api) -> None:
+    def save(*environment: dict[str, Any]) -> None:
+        services.save_definition({"environment": list(environment)}, actor="x", program=Program.objects.get())
+
+    program = define(environment=[{"name": "TOKEN", "value": "first-secret", "secret": True}])
+    save({"name": "TOKEN", "value": "second-secret", "secret": True})
+    save({"name": "TOKEN", "value": {"set": True}, "secret": True}, {"name": "MODE", "value": "test"})
+    save({"name": "MODE", "value": "test"})
+    say(program, "first-secret", "second-secret", "test")
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [MASK, MASK, "test"]
+    save({"name": "TOKEN", "value": "first-secret"})  # public now
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == ["first-secret", MASK, "test"]
+
+
+def test_replaced_secrets_are_bounded(api: Api) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "secret-0", "secret": True}])
+    for number in range(1, definition.MAX_REPLACED_SECRETS + 3):
+        entry = {"name": "TOKEN", "value": f"secret-{number}", "secret": True}
+        definition.assign(program, {"environment": [entry]})
+    values = definition.secret_values(program)
+    assert len(set(values)) == definition.MAX_REPLACED_SECRETS + 1
+    assert (values[0], values[-1], "secret-0" in values) == (f"secret-{number}", f"secret-{number - 1}", False)
+
+
+def test_replaced_secrets_that_cannot_be_decrypted_do_not_hide_lines(
+    api: Api, settings: Any, tmp_path: Path
+) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
+    settings.DATA_DIR = tmp_path  # where another key is made
+    values = {"environment": [{"name": "TOKEN", "value": "set again", "secret": True}]}
+    services.save_definition(values, actor="x", program=program)
+    say(program, "is set again")
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [f"is {MASK}"]
+
+
 def test_lines_are_hidden_when_secrets_cannot_be_decrypted(api: Api, settings: Any, tmp_path: Path) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
