@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from core.masking import mask_text, printable
+from core.masking import mask_lines, mask_text, printable
 from core.timeformat import in_utc
 from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
@@ -233,12 +233,12 @@ def _log_lines(value: Any) -> list[str]:
         if _is_list(value)
         else []
     )
-    lines = [_log_line(text) for text in texts if isinstance(text, str)]
+    lines = mask_lines([_log_line(text) for text in texts if isinstance(text, str)])
     return [line for line in lines if line][-MAX_LOG_LINES:]
 
 
 def _log_line(text: str) -> str:
-    return mask_text(CONTROL.sub("", _encodable(text)).replace("\n", " ").rstrip())
+    return CONTROL.sub("", _encodable(text)).replace("\n", " ").rstrip()
 
 
 def _encodable(text: str) -> str:
