@@ -94,7 +94,7 @@ def secret_mask(program: Program) -> SecretMask:
     """Masks the program's secrets in its output; hides all of it when they cannot be decrypted."""
     try:
         return SecretMask(secret_values(program))
-    except SecretUnreadableError:
+    except (SecretUnreadableError, OSError):  # OSError: the key file cannot be read, or others can read it
         return HideAll(UNREADABLE_SECRETS)
 
 

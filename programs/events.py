@@ -10,9 +10,12 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from core.doorbell import ring_on_commit
+from core.masking import has_text, mask_text, mask_texts
 from core.models import Sequence
+from core.secret_mask import NO_SECRETS, HideAll, SecretMask
 from core.timeformat import iso
 
+from . import definition
 from .models import Program, ProgramEvent
 
 # Sent inside the writing transaction with `event=ProgramEvent`; a receiver that raises undoes the change.
@@ -52,7 +55,7 @@ def record(
     uid: str | None = None,
     severity: str = "",
 ) -> ProgramEvent:
-    """Writes the event and tells the other apps, all in the caller's transaction.
+    """Writes the event and tells the other apps, all in the caller's transaction. Masks secrets in `data`.
 
     Its type decides how severe it is, unless `severity` does. `program_name` is that of a program that is gone.
     Raises TransactionManagementError outside a transaction: an event must not outlive a rolled-back change.
@@ -68,7 +71,7 @@ def record(
         process_index=process_index,
         timestamp=at or timezone.now(),
         actor=actor,
-        data=data or {},
+        data=_masked(data or {}, program),
     )
     if uid:
         event.uid = uid
@@ -76,6 +79,27 @@ def record(
     event_recorded.send(sender=ProgramEvent, event=event)
     ring_on_commit("web")
     return event
+
+
+def masked_text(text: str, program: Program) -> str:
+    return mask_text(_readable_mask(program).apply(text))
+
+
+def _masked(data: dict[str, Any], program: Program | None) -> dict[str, Any]:
+    """Here, because all that shows or sends an event gets its texts from the row."""
+    if program and "text" in data:  # console input, where a person may type a secret in two parts
+        text = definition.secret_mask(program).apply(str(data["text"]), starts_cut=True, ends_cut=True)
+        data = {**data, "text": text}
+    # Most events have no text, and decrypting costs more than the rest.
+    mask = _readable_mask(program) if has_text(data) else NO_SECRETS
+    masked: dict[str, Any] = mask_texts(data, mask.apply)
+    return masked
+
+
+def _readable_mask(program: Program | None) -> SecretMask:
+    """Masks nothing if the secrets cannot be decrypted: the agent's own texts have to report that."""
+    mask = definition.secret_mask(program) if program else NO_SECRETS
+    return NO_SECRETS if isinstance(mask, HideAll) else mask
 
 
 def weight(event: ProgramEvent) -> str:

@@ -41,6 +41,7 @@ SETTLE_SECONDS = 0.015
 SETTLE_ROUNDS = 20
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0)
 LARGEST_BATCH = 200
+LONGEST_REASON = 500
 MOMENTS = ("started_at", "next_start_at")
 
 Key = tuple[int, int]  # program id, process index
@@ -326,6 +327,8 @@ def _program_columns(entry: Entry) -> dict[str, Any]:
 
 def _save_process(program: Program, index: int, values: dict[str, Any]) -> None:
     values = {name: parse_datetime(v) if name in MOMENTS and v else v for name, v in values.items()}
+    if values.get("reason"):
+        values["reason"] = events.masked_text(values["reason"], program)[:LONGEST_REASON]
     values["revision"] = Sequence.advance()
     if not Process.objects.filter(program=program, index=index).update(**values):
         Process.objects.create(program=program, index=index, **values)

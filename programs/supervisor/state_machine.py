@@ -11,11 +11,9 @@ from programs.events import AGENT
 from programs.models import event_id
 from programs.states import State, check_move
 
-from .journal import Entry, Journal, Key
+from .journal import LONGEST_REASON, Entry, Journal, Key
 from .oom import OutOfMemory
 from .process_tree import Scanner
-
-LONGEST_REASON = 500
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.secrets import MASK
 from programs import services
 from programs.models import Incident, Intent, Process, Program, ProgramEvent
 from programs.states import Action
@@ -159,6 +160,16 @@ def test_a_console_program_can_be_asked_to_stop_in_its_own_words(agent: AgentBox
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["step"] == "stdin:quit"
     assert (agent.folder / "logs" / str(program.pk) / "0.log").read_text() == "got hello\ngot quit\n"
+
+
+def test_neither_events_nor_reasons_show_a_secret_that_is_typed_or_quoted(agent: AgentBox) -> None:
+    secret = [{"name": "TOKEN", "value": "hunter2-secret", "secret": True}]
+    echo = define("echo", "cat", stdin="console", environment=secret)
+    wait_state(echo, "running")
+    services.send_input(echo, "login hunter2-secret\n", actor="bob")
+    assert wait_event(echo, "program.input").data == {"text": f"login {MASK}\n"}
+    broken = define("broken", "/nowhere/hunter2-secret", environment=secret)
+    assert wait_state(broken, "fatal").reason == f"command not found: /nowhere/{MASK} (No such file or directory)"
 
 
 def test_a_stop_command_gets_the_pid(agent: AgentBox) -> None:
