@@ -11,8 +11,10 @@ from typing import TypedDict
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import Exists, Q
 
 from core.db_errors import is_outage
+from core.exceptions import ConflictError
 from core.secret_mask import SecretMask
 
 from . import definition
@@ -20,7 +22,7 @@ from .logs import search
 from .logs.follow import follow
 from .logs.lines import Line, Lines
 from .logs.paths import LogFile
-from .models import Program
+from .models import Host, Program
 
 SEARCH_SECONDS = 5.0
 
@@ -37,8 +39,17 @@ class FoundLines(TypedDict):
     truncated: bool
 
 
+def refuse_logs_elsewhere(program: Program) -> None:
+    """Raises ConflictError, which names the host, if the log files of `program` are on another machine."""
+    host = program.host or Host.objects.filter(is_default=True).first()
+    if host and host.name != settings.HOST_NAME:
+        raise ConflictError(
+            f"{program.name} runs on {host.name}: read its logs there, not on {settings.HOST_NAME}."
+        )
+
+
 class ProgramLogs:
-    """The logs of one program, of all instances or one. Only the constructor reads the database."""
+    """The logs of one program, of all instances or one. See `refuse_logs_elsewhere`."""
 
     def __init__(self, program: Program, instance: int | None = None) -> None:
         known = sorted(process.index for process in program.processes.all())
@@ -118,7 +129,7 @@ def _modified(path: Path) -> float:
 
 
 def search_all_programs(q: str, *, limit: int, since: datetime | None, until: datetime | None) -> FoundLines:
-    """The newest `limit` lines that contain the literal text `q`, of all programs, oldest first.
+    """The newest `limit` lines that contain the literal text `q`, of all programs of this host, oldest first.
 
     Searches the most recently written logs first and stops after SEARCH_SECONDS with `truncated`.
     """
@@ -137,4 +148,6 @@ def search_all_programs(q: str, *, limit: int, since: datetime | None, until: da
 
 
 def _all_logs() -> list[ProgramLogs]:
-    return [ProgramLogs(program) for program in Program.objects.prefetch_related("processes")]
+    elsewhere = Host.objects.filter(is_default=True).exclude(name=settings.HOST_NAME)
+    local = Q(host__name=settings.HOST_NAME) | (Q(host=None) & ~Exists(elsewhere))
+    return [ProgramLogs(program) for program in Program.objects.filter(local).prefetch_related("processes")]

@@ -12,11 +12,10 @@ from core.cli.exit_codes import Exit, FailedError, UsageError
 from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
 from core.cli.time_parsing import moment
-from programs.hosts import is_local
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
-from programs.masked_logs import ProgramLogs
+from programs.masked_logs import ProgramLogs, refuse_logs_elsewhere
 
 from .selection import one
 
@@ -50,8 +49,7 @@ class Logs(Subcommand):
         if options.follow and options.until:
             raise UsageError("--follow has no end, so --until makes no sense with it.")
         program = one(options.name)
-        if not is_local(program.host):
-            raise FailedError(f"{program.name} runs on {program.host}: its logs are there, not on this machine.")
+        refuse_logs_elsewhere(program)
         output = ProgramLogs(program, options.instance)
         if options.instance is not None and not output.logs[0].live.exists():
             raise FailedError(f"{program.name} has no log of an instance {options.instance}.")

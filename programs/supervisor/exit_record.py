@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import launch
-from .journal import Entry, Key
+from .journal import LONGEST_REASON, Entry, Key
 from .platform import Exit
 from .run import columns_after
-from .state_machine import LONGEST_REASON, told
+from .state_machine import told
 
 
 @dataclass(frozen=True)

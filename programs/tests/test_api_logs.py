@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.test import AsyncClient
 
 from core import secrets
@@ -19,7 +20,7 @@ from programs import definition, masked_logs, services
 from programs.api import logs
 from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.logs.paths import LogFile
-from programs.models import Program
+from programs.models import Host, Program
 
 from .api_rig import Api, define, running, token
 
@@ -179,6 +180,20 @@ def test_all_programs_can_be_searched(api: Api) -> None:
     ]
     assert found["truncated"] is False
     assert api.get("/logs?q=needle&tail=1")["truncated"] is True
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["host of the program", "default host"])
+def test_logs_of_another_host_are_refused_with_its_name(api: Api, is_named: bool) -> None:
+    program = define("db")
+    nas = Host.objects.create(name="nas", is_default=not is_named)
+    Program.objects.update(host=nas if is_named else None)
+    say(program, "needle of old times")
+    for query in ("", "?q=needle", "?stream=true"):
+        status, body = api("GET", f"/programs/{program.pk}/logs{query}")
+        assert (status, "db runs on nas" in body["detail"]) == (409, True)
+    assert texts(api.get("/logs?q=needle")) == []
+    Host.objects.update(name=settings.HOST_NAME)
+    assert texts(api.get("/logs?q=needle")) == texts(api.get(f"/programs/{program.pk}/logs"))
 
 
 def test_a_search_needs_a_text(api: Api) -> None:

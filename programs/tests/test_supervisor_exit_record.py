@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from programs.supervisor.exit_record import Ending
+from programs.supervisor.journal import LONGEST_REASON
 from programs.supervisor.platform import Exit
-from programs.supervisor.state_machine import LONGEST_REASON
 
 pytestmark = pytest.mark.usefixtures("launching")
 KEY = (1, 0)
