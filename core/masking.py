@@ -52,8 +52,9 @@ TOKENS = (
     (("eyJ",), r"[\w-]{8,4096}\.[\w-]{4,8192}(?:\.[\w-]{0,4096}){0,3}"),  # JWT
 )
 NAMES = (
-    r"(?:passw(?:or)?d|passphrase|[_-]pass|(?-i:\bpass)|\bpass(?==)|[_-]pwd|(?-i:\bpwd)(?![ \t]*[:=][ \t]*/)|"
-    r"secrets?|token|tokens(?![\"']?[ \t]*[:=][ \t]*\d{1,9}\b)|credentials?|authorization|[_-]auth|"
+    r"(?:passw(?:or)?d|passphrase|passcode|jwt|\b(?:pin|otp)(?==)|[_-]pass|(?-i:\bpass)|\bpass(?==)|[_-]pwd|"
+    r"(?-i:\bpwd)(?![ \t]*[:=][ \t]*/)|secrets?|token|tokens(?![\"']?[ \t]*[:=][ \t]*\d{1,9}\b)|credentials?|"
+    r"authorization|[_-]auth|"
     r"(?:private|secret|api|access|session|auth|account|encryption|signing|master)[ _-]?keys?|"
     r"cookies?|session[_-]?id|connection[_-]?string|dsn)"
     r"(?:[_-]?(?:\d{1,3}|prod|production|dev|test|staging|live|old|new|value|base64|b64|string|hash))?"
@@ -62,7 +63,22 @@ QUOTED = r"\\\"(?:(?!\\\").){0,4096}\\\"|\\'(?:(?!\\').){0,4096}\\'|\"(?:[^\"\\]
 NO_VALUE = r"(?!(?:null|none|nil|true|false|undefined)\b|[{\[(<])"
 PLAIN = NO_VALUE + r"[\"']?[^\s&\"']+"
 SCHEME = r"(?:(?:bearer|basic|token|digest|apikey|bot)[ \t]{1,4})?"
-NAME_WORDS = ("pass", "pwd", "secret", "token", "credential", "auth", "key", "cookie", "session", "string", "dsn")
+NAME_WORDS = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "auth",
+    "key",
+    "cookie",
+    "session",
+    "string",
+    "dsn",
+    "jwt",
+    "pin=",
+    "otp=",
+)
 NAME_END = re.compile(rf"{NAMES}\Z", re.IGNORECASE)
 
 
@@ -104,7 +120,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("://",), re.compile(r"(?<=://)[\w.-]{16,512}@"), f"{MASK}@"),
     Rule(
         ("@",),
-        re.compile(r"(?<![\w.+/-])(?!mailto:)([\w.+-]{1,64}):(?!//)[^\s:@/\"'<>]{1,128}@(?!sha256:)(?=[\w\[])"),
+        re.compile(r"(?<![\w.+/-])(?!mailto:)([\w.+-]{1,64}):(?!//)[^\s:@/\"'<>]{1,128}@(?!sha256:)"),
         rf"\1:{MASK}@",
     ),
     # Secrets in the path of webhook URLs
@@ -119,7 +135,7 @@ RULES: tuple[Rule, ...] = (
     # NAME=value, name: value, "name": "value", 'name' => 'value', \"name\": \"value\"
     _valued(
         NAME_WORDS,
-        NAMES + r"\\?[\"']?[ \t]{0,4}(?:=>|:=|==|[:=])[ \t]{0,4}" + SCHEME,
+        NAMES + r"\\?[\"']?[ \t]{0,4}(?:=>|:=|==|[:=]|%3[AD])[ \t]{0,4}(?:&quot;|&#x27;|&#3[49];)?" + SCHEME,
         rf"{QUOTED}|{PLAIN}",
     ),
     # --password value; --api-key=value is in the rule above
@@ -133,6 +149,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _valued((" -u ", " --user "), r"(?<=\s)(?:-u|--user)[ \t]{1,4}[\"']?[^\s:\"']{1,128}:", r"[^\s\"'/]+"),
     _valued(("mysql", "mariadb"), r"\b(?:mysql|mariadb)[^\n]{0,200}?\s-p", r"(?![= ])[^\s\"']+"),
+    _valued((" -p ",), r"\blogin\b[^\n]{0,200}?\s-p[ \t]{1,4}[\"']?", r"[^\s\"']+"),
     _valued(("sshpass",), r"\bsshpass\s{1,4}-p\s{0,4}[\"']?", r"[^\s\"']+"),
     Rule(
         ("</",),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from .masking import MASK
 
 # Masking the brackets and short words of a JSON secret would make every other text unreadable.
 MIN_LINE_LENGTH = 4  # of a secret that has several lines; a secret of one line is masked however short it is
+MIN_PART_OF_LINE = 16  # of the parts of a line that a program may print alone
 # At a cut, one or two equal characters are chance.
 MIN_PART_LENGTH = 3
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # removed from program output before it is masked
@@ -60,9 +61,15 @@ class HideAll(SecretMask):
 NO_SECRETS = SecretMask()
 
 
-def _pieces(value: str) -> list[str]:
+def _pieces(value: str) -> Iterator[str]:
     lines = [line for raw in re.split(r"[\r\n]+", value) if (line := raw.strip())]
-    return lines if len(lines) < 2 else [line for line in lines if len(line) >= MIN_LINE_LENGTH]
+    yield from lines if len(lines) < 2 else [line for line in lines if len(line) >= MIN_LINE_LENGTH]
+    for line in lines:
+        # A key in one line with "\\n" in it, also inside JSON: the program that reads it prints real lines.
+        yield from (part for part in re.split(r"\\+[rn]|\"", line) if MIN_PART_OF_LINE <= len(part) < len(line))
+    # In clear and as it is written: drivers print the password of a URL without the rest.
+    for password in re.findall(r"://[^\s:/@]*:([^\s/]+)@", value):
+        yield from (piece for piece in (password, unquote(password)) if len(piece) >= MIN_LINE_LENGTH)
 
 
 def _forms(piece: str) -> Iterator[str]:
@@ -78,8 +85,11 @@ def _forms(piece: str) -> Iterator[str]:
 def _occurrences(text: str, form: str) -> Iterator[Span]:
     at = text.find(form)
     while at >= 0:
-        yield at, at + len(form)
-        at = text.find(form, at + 1)  # occurrences can overlap
+        end = at + len(form)
+        yield at, end
+        # Occurrences can overlap. Only the last one that does counts: with the first it covers those in between.
+        overlapping = text.rfind(form, at + 1, end + len(form) - 1)
+        at = overlapping if overlapping >= 0 else text.find(form, end)
 
 
 def _end_of(form: str, text: str) -> int:

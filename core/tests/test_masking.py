@@ -53,6 +53,13 @@ def test_a_text_is_made_to_fit_one_line() -> None:
 
 SECRET = "hunter2x"
 SECRETS_BY_NAME = [
+    "docker login -u bob -p hunter2x",
+    "passcode=hunter2x",
+    "PASSWORD%3Dhunter2x",
+    "password=&#x27;hunter2x",
+    "user:hunter2x@",
+    "pin=hunter2x",
+    "jwt: hunter2x",
     "DB_PASSWORD=hunter2x",
     "run --password hunter2x --user bob",
     "--password=hunter2x",

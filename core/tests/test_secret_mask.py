@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -29,9 +30,21 @@ def test_a_secret_is_masked_in_each_form_that_programs_print(secret: str, text: 
     assert SecretMask([secret]).apply(text) == shown
 
 
+@pytest.mark.parametrize("joint", ["\\n", "\n", "\\r\\n"])
+def test_a_key_that_is_stored_in_one_line_or_in_json_is_masked_when_it_is_printed_in_lines(joint: str) -> None:
+    lines = ["-----BEGIN KEY-----", "MIIEvQIBADANBgkqhkiG9w0", "BAQEFAASCBKcwggSjAgEAAo"]
+    for secret in (joint.join(lines), json.dumps({"type": "x", "key": joint.join(lines)}, indent=2)):
+        assert SecretMask([secret]).apply("\n".join(lines)) == "\n".join([MASK] * 3)
+
+
+def test_the_password_of_a_url_is_masked_alone() -> None:
+    mask = SecretMask(["postgres://bob:p%40ssword@db/app"])
+    assert mask.apply("bob uses p@ssword or p%40ssword at db") == f"bob uses {MASK} or {MASK} at db"
+
+
 def test_secrets_that_overlap_or_contain_each_other_leave_no_rest() -> None:
     assert SecretMask(["abcd", "cdef", "bc"]).apply("<abcdef> <bc>") == f"<{MASK}> <{MASK}>"
-    assert SecretMask(["aba"]).apply("ababa") == MASK
+    assert SecretMask(["aba"]).apply("ababa abababab") == f"{MASK} {MASK}b"
 
 
 def test_parts_of_a_secret_are_masked_at_cuts_only() -> None:
