@@ -8,34 +8,34 @@ LEAN_COMMANDS = {
     *("agent", "jobs", "program", "webhook", "alert"),
     *("token", "doctor", "backup", "restore", "rotate_keys"),
 }
-PARTS = {"serve", "agent", "web", "jobs"}
-MARK = "PROGRAM_MONITOR"
-# structlog imports the first two wherever they are installed, django-q2 the third. A lean process has no use for
-# them: 10 MB and 0.1 s less.
-UNNEEDED = ("twisted", "rich", "prometheus_client")
-# The web process needs Twisted, but no colours, and a reverse proxy has TLS, not Twisted: 8 MB less.
-UNNEEDED_IN_WEB = ("rich", "OpenSSL")
+LONG_RUNNING_COMMANDS = {"serve", "agent", "web", "jobs"}
+MARKER = "PROGRAM_MONITOR"
+# structlog imports the first two if they are installed, django-q2 the third. A lean process needs none of them and
+# saves 10 MB and 0.1 s.
+BLOCKED_IN_LEAN = ("twisted", "rich", "prometheus_client")
+BLOCKED_IN_WEB = ("twisted", "rich")
 
 
 def main() -> None:
-    if sys.argv[1:2] and sys.argv[1] in PARTS and os.environ.pop(MARK, ""):
-        # Started from a shell that is itself a program of a monitor: without its mark this is no part of it.
+    if sys.argv[1:2] and sys.argv[1] in LONG_RUNNING_COMMANDS and os.environ.pop(MARKER, ""):
+        # Started from a shell that is a program of a monitor. With its marker, that monitor could kill this
+        # process.
         os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  (the same command again)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "monitor_site.settings")
     if len(sys.argv) > 1 and sys.argv[1] in LEAN_COMMANDS:
         os.environ.setdefault("MONITOR_APPS", "lean")
-        do_without(*UNNEEDED)
+        block_imports(*BLOCKED_IN_LEAN)
     elif sys.argv[1:2] == ["web"]:
-        do_without(*UNNEEDED_IN_WEB)
+        block_imports(*BLOCKED_IN_WEB)
     from core import clock
     from monitor_site.serving import parent_watch
 
-    parent_watch.hold_from_environment()
-    refuse_unusable_settings()
+    parent_watch.watch_from_environment()
+    exit_on_invalid_settings()
     clock.restore_tz()
-    do_without_unused_drivers()
+    block_unused_drivers()
     if sys.argv[1:2] == ["serve"]:
-        # It only starts and watches the others: without the apps it takes a third of their memory.
+        # It only starts and watches the others; without the apps it takes a third of the memory.
         from monitor_site.management.commands.serve import Command
 
         Command().run_from_argv(sys.argv)
@@ -44,32 +44,32 @@ def main() -> None:
 
         from core import errors
 
-        errors.begin(sys.argv[1] if len(sys.argv) > 1 else "help")
+        errors.install(sys.argv[1] if len(sys.argv) > 1 else "help")
         execute_from_command_line(sys.argv)
 
 
-def do_without(*names: str) -> None:
+def block_imports(*names: str) -> None:
     for name in names:
-        sys.modules[name] = None  # type: ignore[assignment]  # the documented way to say "not to be had"
+        sys.modules[name] = None  # type: ignore[assignment]  # documented: makes the import fail
 
 
-def do_without_unused_drivers() -> None:
-    """Unfold has fields for PostgreSQL and so loads its driver wherever it is installed: 5 MB."""
+def block_unused_drivers() -> None:
+    # Unfold has fields for PostgreSQL and loads its driver if it is installed: 5 MB.
     from django.conf import settings
 
     if all(database["ENGINE"].endswith("sqlite3") for database in settings.DATABASES.values()):
-        do_without("psycopg")
+        block_imports("psycopg")
 
 
-def refuse_unusable_settings() -> None:
-    """A value that cannot be read or a data folder that cannot be written ends the command with one sentence."""
+def exit_on_invalid_settings() -> None:
+    """Exits with one sentence instead of a traceback."""
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
 
     try:
-        settings.INSTALLED_APPS  # noqa: B018  (looking at one reads them all)
+        settings.INSTALLED_APPS  # noqa: B018  (reads all of them)
     except (ImproperlyConfigured, OSError, ValueError) as error:
-        sys.exit(f"The settings cannot be used: {error}")
+        sys.exit(f"Invalid settings: {error}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, doctor_checks  # noqa: F401  (register themselves)
-        from .access import signals  # noqa: F401  (connects the receivers)
+        from .access import login  # noqa: F401  (connects the receivers)
         from .clock import restore_tz
-        from .errors import store  # noqa: F401  (has old errors forgotten)
+        from .errors import store  # noqa: F401  (registers the retention of errors)
 
         restore_tz()

@@ -1,4 +1,4 @@
-"""Tells database outages from faulty statements."""
+"""Distinguishes database outages from faulty statements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `manage.py doctor` looks at. Every app registers its own checks; each answers with findings.
+"""Registry and runner of the checks of `manage.py doctor`. Each app registers its own.
 
 @register
 def clock() -> Iterator[Finding]:
@@ -22,10 +22,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    id: str  # "area.subject", stable: scripts look for it
+    id: str  # "area.subject"; scripts rely on it
     status: Status
-    summary: str  # what is, or is wrong
-    mend: str = ""  # what to do about it
+    summary: str  # what was found
+    mend: str = ""  # how to fix it; the name is part of the JSON output
 
 
 Check = Callable[[], Iterable[Finding]]
@@ -33,7 +33,6 @@ _checks: list[Check] = []
 
 
 def register(check: Check) -> Check:
-    """Adds `check`; they run in the order of registration."""
     if check not in _checks:
         _checks.append(check)
     return check
@@ -51,19 +50,19 @@ def fail(id_: str, summary: str, mend: str) -> Finding:
     return Finding(id_, Status.FAIL, summary, mend)
 
 
-def examine() -> list[Finding]:
-    """Runs every check. One that breaks is a finding itself: the doctor never falls over its patient."""
-    return [finding for check in _checks for finding in _examine(check)]
+def run_checks() -> list[Finding]:
+    """Runs every check; one that raises an error becomes a finding."""
+    return [finding for check in _checks for finding in _run_check(check)]
 
 
-def _examine(check: Check) -> list[Finding]:
+def _run_check(check: Check) -> list[Finding]:
     found: list[Finding] = []
     id_ = f"check.{getattr(check, '__name__', check)}"
     try:
         found.extend(check())
     except DatabaseError as error:
-        found.append(warn(id_, f"Not looked at: {error}", "Mend the database first."))
+        found.append(warn(id_, f"Not checked: {error}", "Fix the database first."))
     except Exception as error:
-        told = f"This check broke: {type(error).__name__}: {error}"
-        found.append(fail(id_, told, "Mend what it names, then run the doctor again."))
+        summary = f"This check failed with {type(error).__name__}: {error}"
+        found.append(fail(id_, summary, "Fix the cause, then run the doctor again."))
     return found

@@ -1,7 +1,7 @@
-"""Errors that every entry point (API, admin, commands) answers in its own way."""
+"""Errors that each entry point (API, admin, commands) handles in its own way."""
 
 from __future__ import annotations
 
 
 class ConflictError(Exception):
-    """What was asked for makes no sense in the present state: 409 over HTTP. The message is fit for people."""
+    """The action is not possible in the present state: 409 over HTTP. The message is shown to users."""

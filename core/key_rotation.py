@@ -21,7 +21,7 @@ _stores: dict[str, Store] = {}
 
 
 def register_rotation(name: str, store: Store) -> None:
-    """`name` is shown to people, such as "webhook secrets"."""
+    """`name` is shown to users, such as "webhook secrets"."""
     _stores[name] = store
 
 

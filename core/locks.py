@@ -47,7 +47,7 @@ def hold(name: str) -> Iterator[int]:
 
 
 def _lock(descriptor: int, name: str) -> None:
-    """Tries for a moment: `is_held` in another process holds the lock while it looks."""
+    """Retries briefly, because `is_held` in another process holds the lock while it checks."""
     for pause in (0.02, 0.05, 0.1):
         with contextlib.suppress(OSError):
             return _try_lock(descriptor)

@@ -1,7 +1,8 @@
-"""Who may do what, who did what, what went wrong, and the one counter that orders everything that happens."""
+"""Access, the audit trail, grouped errors, heartbeats and the revision counter."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -9,12 +10,15 @@ from django.db import models
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
+JOBS = "jobs"  # the name of the job cluster's heartbeat
+JOBS_LOST_AFTER = timedelta(seconds=60)
+
 
 class Sequence(models.Model):
-    """A counter advanced inside the writing transaction, so its order is the order of commits.
+    """A counter that is advanced inside the writing transaction, so that its order is the order of commits.
 
-    A database sequence would be cheaper, but hands out numbers that become visible out of order, and a
-    reader who asks for "everything after 41" would then miss 40.
+    The numbers of a database sequence become visible out of order: a reader that asks for everything after 41
+    could miss 40.
     """
 
     name = models.CharField(max_length=40, primary_key=True)
@@ -25,7 +29,7 @@ class Sequence(models.Model):
 
     @classmethod
     def advance(cls, name: str = "revision", by: int = 1) -> int:
-        """The first of `by` fresh numbers. Call it inside `atomic()`."""
+        """Reserves `by` numbers and returns the first. Call it inside `atomic()`."""
         if not cls.objects.filter(name=name).update(value=F("value") + by):
             cls.objects.create(name=name, value=by)
         value: int = cls.objects.values_list("value", flat=True).get(name=name)
@@ -37,7 +41,7 @@ class Sequence(models.Model):
 
 
 class Heartbeat(models.Model):
-    """When a part of the monitor last proved that it works."""
+    """When a process of the monitor last proved that it works."""
 
     name = models.CharField(max_length=80, primary_key=True)
     at = models.DateTimeField()
@@ -46,8 +50,33 @@ class Heartbeat(models.Model):
         return self.name
 
 
+def jobs_heartbeat() -> datetime | None:
+    return Heartbeat.objects.filter(name=JOBS).values_list("at", flat=True).first()
+
+
+def jobs_are_alive(at: datetime | None, now: datetime) -> bool:
+    return at is not None and now - at < JOBS_LOST_AFTER
+
+
+class RetentionState(models.Model):
+    """The one row about retention: who deletes, by which settings, and the last trusted time. See ADR 24."""
+
+    ONLY = 1  # its primary key
+
+    kept = models.JSONField(default=dict, help_text="Setting → value, as the agent of the default host has it")
+    owner = models.CharField(max_length=255, blank=True, help_text="The host whose agent deletes")
+    renewed_at = models.DateTimeField(null=True, help_text="When the owner claimed this last")
+    seen_at = models.DateTimeField(null=True, help_text="The last time at which the clock was trusted")
+    boot = models.CharField(max_length=64, blank=True, help_text="The kernel's id of the boot at `seen_at`")
+    uptime = models.FloatField(default=0.0, help_text="Seconds since that boot at `seen_at`")
+    held_since = models.DateTimeField(null=True, help_text="Nothing is deleted until a person confirms the clock")
+
+    def __str__(self) -> str:
+        return f"retention by {self.owner or 'nobody'}"
+
+
 class Access(models.Model):
-    """Holds the three rights that roles and tokens are made of; it has no table of its own."""
+    """Holds the three permissions behind the roles; has no table."""
 
     class Meta:
         managed = False
@@ -60,7 +89,7 @@ class Access(models.Model):
 
 
 class ApiToken(models.Model):
-    """A key for scripts. Only its SHA-256 is stored; the key itself is shown once."""
+    """A token for scripts. Only its SHA-256 is stored; the token itself is shown once."""
 
     class Scope(models.TextChoices):
         READ = "read", _("Read")
@@ -76,7 +105,7 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    clear = ""  # the key itself, on nothing but the object of the request that makes it
+    plaintext = ""  # the token itself, set only on the object of the request that creates it
 
     class Meta:
         ordering = ["-created_at"]
@@ -87,7 +116,7 @@ class ApiToken(models.Model):
 
 
 class LoginThrottle(models.Model):
-    """How often a user name failed to log in from one address since its window of time began."""
+    """Failed logins of one user name from one address since `since`."""
 
     key = models.CharField(max_length=64, primary_key=True)
     failures = models.PositiveSmallIntegerField(default=1)
@@ -98,23 +127,23 @@ class LoginThrottle(models.Model):
 
 
 class AppendOnlyError(Exception):
-    """Somebody tried to change or remove a row of the audit trail."""
+    """Code tried to change or delete a row of the audit trail."""
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
-    """Adds and reads. `expire` is for retention alone."""
+    """Refuses to change or delete rows, except `expire` for the retention."""
 
     def expire(self) -> int:
         return super().delete()[0]
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AppendOnlyError("audit entries are never changed or removed")
+        raise AppendOnlyError("audit entries cannot be changed or deleted")
 
     update = delete = bulk_update = update_or_create = _refuse
 
 
 class AuditEntry(models.Model):
-    """One deed of a person or a token. Rows are only ever added."""
+    """One action of a user, a token or a command. Rows are only added."""
 
     at = models.DateTimeField(auto_now_add=True)
     actor = models.CharField(max_length=150)
@@ -136,17 +165,17 @@ class AuditEntry(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise AppendOnlyError("an audit entry is never changed")
+            raise AppendOnlyError("an audit entry cannot be changed")
         super().save(**kwargs | {"force_insert": True})
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AppendOnlyError("an audit entry is never removed")
+        raise AppendOnlyError("an audit entry cannot be deleted")
 
 
 class ErrorGroup(models.Model):
-    """Errors of the monitor itself that nobody handled and that went wrong in the same way, counted.
+    """Unhandled errors of the monitor itself with the same type and call path, counted. See `core.errors`.
 
-    Words (`message`, `traceback`, `place` …) are those of the last one. See `core.errors`.
+    `message`, `traceback`, `place` and so on are those of the latest one.
     """
 
     fingerprint = models.CharField(max_length=16, unique=True, editable=False)

@@ -15,8 +15,7 @@ from ninja.errors import HttpError
 
 from core.access import Role
 from core.rest import auth
-from core.rest.auth import AuthedRequest
-from core.rest.credentials import Credentials
+from core.rest.auth import AuthedRequest, StreamCredentials
 from core.timeformat import iso_from_unix
 from programs.connection_limits import MAX_CONNECTIONS, connections
 from programs.models import Host, Program
@@ -197,11 +196,11 @@ async def _stream(
     gzip: export.Gzip | None,
 ) -> AsyncGenerator[bytes, None]:
     # Stops early, with a truncated file, when the caller loses the right to read.
-    credentials = Credentials.of_request(request)
+    credentials = StreamCredentials.from_request(request)
 
     def may_continue() -> bool:
         principal = credentials.principal()
-        return principal is not None and principal.may(Role.READ)
+        return principal is not None and principal.has_role(Role.READ)
 
     chunks = export.chunks(selection, format_, gzip)
     next_chunk = sync_to_async(lambda: next(chunks, None))

@@ -52,7 +52,9 @@ class Collector:
         self._supervisor.observe(usages)
 
     def _sample(self, runs: Mapping[InstanceKey, Run]) -> dict[InstanceKey, Usage]:
-        roots = {key: RootProcess(run.who.pid, run.who.kernel_start, run.marker) for key, run in runs.items()}
+        roots = {
+            key: RootProcess(run.identity.pid, run.identity.kernel_start, run.marker) for key, run in runs.items()
+        }
         slots = max(1, round(settings.RECORD_SECONDS / settings.SAMPLE_SECONDS))
         sampled_before = self._sampler.sampled_at.running
         usages = self._sampler.sample(roots, with_extras=partial(_is_in_slot, self.ticker.ticks % slots, slots))

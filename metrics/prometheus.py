@@ -6,7 +6,6 @@ the metrics.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -16,8 +15,9 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.db import connection
-from django.db.models import OuterRef, Subquery, Sum
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 from django_q.models import OrmQ
 from ninja.errors import HttpError
@@ -29,16 +29,15 @@ from core.models import ErrorGroup, Heartbeat
 from core.rest import auth
 from programs import status
 from programs.connection_limits import connections
+from programs.hosts import is_alive
 from programs.models import Host
-from programs.payloads import ProgramStatus
-from programs.states import State
 
 from .alerts import selectors as alerts
-from .models import AgentVitals, HostUsage, ResourceUsage
+from .models import AgentVitals, HostUsage
+from .prometheus_programs import ProgramMetrics
 from .storage import tiers
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-LATE_SECONDS = 60  # a point that is written up to this late is still counted
 DATABASE_SIZE_SQL = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
@@ -53,12 +52,14 @@ class Exposition:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        for collector in (ProgramMetrics(), HostMetrics(), MonitorMetrics()):
+        for collector in (HostMetrics(), MonitorMetrics()):
             self._registry.register(collector)
+        self._programs = ProgramMetrics()
 
     def text(self) -> bytes:
         """The page. Eleven queries, regardless of the number of programs."""
-        return generate_latest(self._registry) + generate_latest(request_registry)
+        programs = "".join(self._programs.text()).encode()
+        return programs + generate_latest(self._registry) + generate_latest(request_registry)
 
 
 class DatabaseCollector(Collector):
@@ -82,72 +83,6 @@ def _with_samples(family: GaugeMetricFamily | CounterMetricFamily, samples: Iter
     return family
 
 
-# --- Programs -------------------------------------------------------------------------------------------
-
-
-class CpuSeconds:
-    """CPU seconds per program since this web process started.
-
-    Retention deletes old rows, so a sum over the tables would decrease. This counter only grows, and resets to 0
-    with the process, which Prometheus handles as a counter reset.
-    """
-
-    def __init__(self) -> None:
-        self._totals: dict[int, float] = {}
-        self._seen: dict[tuple[int, int], int] = {}  # (program, timestamp) → CPU ms counted so far
-        self._lock = threading.Lock()
-        self._began = int(time.time())
-
-    def totals(self, now: int) -> dict[int, float]:
-        # The newest points still grow, so they are read again.
-        with self._lock:
-            since = max([at for _, at in self._seen], default=self._began) - LATE_SECONDS
-            for program, at, cpu_ms in self._points(max(since, self._began), now):
-                more = cpu_ms - self._seen.get((program, at), 0)
-                self._totals[program] = self._totals.get(program, 0.0) + max(0, more) / 1000
-                self._seen[program, at] = cpu_ms
-            newest = max([at for _, at in self._seen], default=self._began)
-            kept = newest - 2 * LATE_SECONDS
-            self._seen = {key: value for key, value in self._seen.items() if key[1] >= kept}
-            return dict(self._totals)
-
-    def _points(self, since: int, now: int) -> Iterable[tuple[int, int, int]]:
-        since = max(since, now - tiers.RAW.kept_seconds)
-        points = ResourceUsage.objects.filter(period__gte=tiers.RAW.period_of(since), timestamp__gte=since)
-        return points.values_list("program_id", "timestamp").annotate(Sum("cpu_ms")).order_by().iterator()
-
-
-PROGRAM_GAUGES: Sequence[tuple[FamilyBuilder, str, str, Callable[[ProgramStatus], float | None]]] = (
-    (_gauge, "program_up", "1 if the program is running", lambda now: now["state"] == State.RUNNING),
-    (_gauge, "program_instances", "Running instances", lambda now: now["instances"]["running"]),
-    (_gauge, "program_instances_desired", "Desired instances", lambda now: now["instances"]["desired"]),
-    (_gauge, "program_cpu_usage_ratio", "CPU usage; 1 is one core", lambda now: now["cpu_percent"] / 100),
-    (_gauge, "program_resident_memory_bytes", "Resident memory", lambda now: now["memory_bytes"]),
-    (_gauge, "program_threads", "Threads", lambda now: now["threads"]),
-    (_gauge, "program_uptime_seconds", "Time since the program started", lambda now: now["uptime_seconds"]),
-    (_counter, "program_restarts", "Restarts by the monitor", lambda now: now["restarts"]),
-)
-
-
-class ProgramMetrics(DatabaseCollector):
-    LABELS = ("program", "host")
-
-    def __init__(self) -> None:
-        self._cpu = CpuSeconds()
-
-    def collect(self) -> MetricFamilies:
-        programs = [
-            (now, (now["name"], now["host"] or "")) for now in status.all_programs(status.read_host_state())
-        ]
-        for build, name, help_text, value in PROGRAM_GAUGES:
-            yield build(name, help_text, self.LABELS, [(labels, value(now)) for now, labels in programs])
-        used = self._cpu.totals(int(time.time()))
-        seconds = [(labels, used.get(now["id"], 0.0)) for now, labels in programs]
-        yield _counter("program_cpu_seconds", "CPU time since the web process started", self.LABELS, seconds)
-        states = [((*labels, state), now["state"] == state) for now, labels in programs for state in State]
-        yield _gauge("program_state", "1 for the current state", (*self.LABELS, "state"), states)
-
-
 # --- Hosts ----------------------------------------------------------------------------------------------
 
 HOST_GAUGES: Mapping[str, tuple[str, Callable[[HostUsage], float | None]]] = {
@@ -158,20 +93,25 @@ HOST_GAUGES: Mapping[str, tuple[str, Callable[[HostUsage], float | None]]] = {
     "host_swap_used_bytes": ("Used swap", lambda row: row.swap_used),
     "host_disk_size_bytes": ("Size of the file system with the monitor's data", lambda row: row.disk_total),
     "host_disk_used_bytes": ("Used space on the file system with the monitor's data", lambda row: row.disk_used),
-    "host_last_point_timestamp_seconds": ("Time of the newest recorded point", lambda row: row.timestamp),
 }
 
 
 class HostMetrics(DatabaseCollector):
-    """The newest recorded point of each host."""
+    """The newest recorded point of each host. Without its agent only when that was."""
 
     def collect(self) -> MetricFamilies:
         newest = HostUsage.objects.filter(host=OuterRef("pk"), step=tiers.RAW.step).order_by("-timestamp")
         last = dict(Host.objects.values_list("pk", Subquery(newest.values("timestamp")[:1])))
+        now = timezone.now()
         found = HostUsage.objects.filter(step=tiers.RAW.step, timestamp__in=set(last.values()) - {None})
         rows = [row for row in found.select_related("host") if last[row.host_id] == row.timestamp]
+        alive = [row for row in rows if is_alive(row.host.heartbeat_at, now)]
         for name, (help_text, value) in HOST_GAUGES.items():
-            yield _gauge(name, help_text, ("host",), [((row.host.name,), value(row)) for row in rows])
+            yield _gauge(name, help_text, ("host",), [((row.host.name,), value(row)) for row in alive])
+        newest_at = [((row.host.name,), row.timestamp) for row in rows]
+        yield _gauge(
+            "host_last_point_timestamp_seconds", "Time of the newest recorded point", ("host",), newest_at
+        )
 
 
 # --- The monitor ------------------------------------------------------------------------------------------
@@ -212,7 +152,8 @@ class MonitorMetrics(DatabaseCollector):
         seen = status.read_host_state()
         alive = [((name,), seen.alive[pk]) for pk, name in seen.names.items()]
         yield _gauge("agent_up", "1 if the agent has a recent heartbeat", ("host",), alive)
-        vitals = [(one, (seen.names[one.host_id],)) for one in AgentVitals.objects.filter(host__in=seen.names)]
+        hosts = [pk for pk, is_up in seen.alive.items() if is_up]
+        vitals = [(one, (seen.names[one.host_id],)) for one in AgentVitals.objects.filter(host__in=hosts)]
         for build, name, help_text, field in AGENT_METRICS:
             yield build(name, help_text, ("host",), [(labels, getattr(one, field)) for one, labels in vitals])
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from ninja import Field, Schema
 from pydantic import ConfigDict
 
-from core.rest.inputs import Moment, Text
+from core.rest.inputs import Text, Timestamp
 
 from .queries.summary import ORDERS
 from .storage.export import FORMATS
@@ -31,8 +31,8 @@ class TimeRangeQuery(Schema):
     """The last `hours`, or `start` to `end`."""
 
     hours: float | None = Field(None, gt=0, le=MAX_HOURS, description="Number of hours up to `end`; default 24")
-    start: Moment | None = Field(None, description="Start of the time range")
-    end: Moment | None = Field(None, description="End of the time range; default now")
+    start: Timestamp | None = Field(None, description="Start of the time range")
+    end: Timestamp | None = Field(None, description="End of the time range; default now")
 
     def unix_range(self, now: int) -> tuple[int, int]:
         """(start, end) in Unix seconds. Raises ValidationError."""
@@ -96,7 +96,7 @@ class LiveSeriesQuery(Schema):
     step: str = Field("auto", pattern=STEP)
     metrics: str = Field("", max_length=500)
     aggregates: str = Field("avg,min,max", max_length=200)
-    since: Moment | None = Field(None, description="Timestamp of the newest point that the client has")
+    since: Timestamp | None = Field(None, description="Timestamp of the newest point that the client has")
 
     @property
     def step_seconds(self) -> int | None:

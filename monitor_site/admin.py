@@ -1,4 +1,4 @@
-"""Takes django-q2's own pages out of the admin: they would let an editor name any Python function to be run."""
+"""Removes django-q2's pages from the admin: with them, an editor could run any Python function."""
 
 from __future__ import annotations
 

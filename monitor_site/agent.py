@@ -1,4 +1,4 @@
-"""Which long-running services make up the agent. Each app hands in its own; one stop event ends them all."""
+"""The agent's long-running services. Each app provides its own; one stop event stops all of them."""
 
 from __future__ import annotations
 
@@ -23,55 +23,60 @@ from core import errors
 from metrics.alerts.service import AlertService
 from metrics.collector import Collector
 from metrics.storage.retention import Retention
+from monitor_site.serving.signals import reset_for_children
 from programs.hosts import HEARTBEAT_SECONDS, this_host
 from programs.logs.rotate import LogRotator
 from programs.models import Host
 from programs.supervisor import platform
 from programs.supervisor.supervisor import Supervisor
+from programs.supervisor.wiring import build_supervisor
 from webhooks.delivery.pump import Pump
 
 log = structlog.get_logger(__name__)
 Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-SWITCH_SECONDS = 0.0005  # how long the writer thread may hold up a restart
+SWITCH_SECONDS = 0.0005  # the longest time the writer thread may delay a restart
 SERVICE_RETRY_SECONDS = 1.0
-END_SECONDS = 10.0  # the journal takes five of them at most
+EXIT_SECONDS = 10.0  # the journal takes at most five of them
 
 
 async def run(*, stop_programs: bool) -> None:
-    """The agent until SIGTERM or SIGINT; with `stop_programs` it then stops them all first."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.freeze()  # or the garbage collector's walks over all of Django would hold up a restart by 50 ms
+    gc.freeze()  # otherwise a garbage collection over all of Django could delay a restart by 50 ms
     platform.raise_file_limit()
-    asked = asyncio.Event()
+    reset_for_children()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    host = await _host(asked)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    host = await _wait_for_host(stop_requested)
     if host is None:
         return
-    supervisor = Supervisor(host, Path(settings.RUN_DIR))
+    supervisor = build_supervisor(host, Path(settings.RUN_DIR))
     stop = asyncio.Event()
     supervising = asyncio.create_task(supervisor.run(stop))
-    errors.ledger.leave_writing_to_others()
+    errors.error_buffer.disable_writer_thread()
     services = _services(supervisor)
-    beside = [asyncio.create_task(_keep_running(name, service, stop)) for name, service in services.items()]
-    await _first_of(asked.wait(), supervising)
+    service_tasks = [asyncio.create_task(_keep_running(name, service, stop)) for name, service in services.items()]
+    await _wait_for_first(stop_requested.wait(), supervising)
     if stop_programs and not supervising.done():
         await supervisor.stop_programs()
     stop.set()
-    end_in_time(END_SECONDS)
+    exit_after(EXIT_SECONDS)
     try:
-        await asyncio.gather(supervising, *beside)
+        await asyncio.gather(supervising, *service_tasks)
     finally:
-        await asyncio.to_thread(errors.ledger.close)
+        await asyncio.to_thread(errors.error_buffer.close)
 
 
-def end_in_time(seconds: float) -> None:
-    """Ends this process then, if it is still there: a database that is silent, and not gone, may hold threads for
-    ever, and Python waits for each of them. Programs go on, and the journal's file keeps what is not written."""
+def exit_after(seconds: float) -> None:
+    """Exits this process after `seconds` if it still runs.
+
+    A database that does not respond can block threads for ever, and Python waits for threads at exit. Programs
+    keep running, and the journal's file keeps what is not written.
+    """
 
     def give_up() -> None:
-        log.warning("agent.ended_without_the_database", after_seconds=seconds)
-        logging.shutdown()  # the line is written by a thread, which would end with the process
+        log.warning("agent.exited_without_the_database", after_seconds=seconds)
+        logging.shutdown()  # writes the line, since its thread dies with the process
         os._exit(1)
 
     timer = threading.Timer(seconds, give_up)
@@ -87,31 +92,31 @@ def _services(supervisor: Supervisor) -> dict[str, Service]:
         "alerts": AlertService(supervisor.host, journal.put_batch, lambda: collector.recorder.recorded_until).run,
         "retention": Retention(journal.put_batch).run,
         "webhooks": Pump().run,
-        "heartbeat": lambda stop: _beat(supervisor, stop),
+        "heartbeat": lambda stop: _send_heartbeats(supervisor, stop),
     }
 
 
-async def _first_of(asked: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
-    waiting = asyncio.create_task(asked)
+async def _wait_for_first(stop: Coroutine[Any, Any, Any], task: asyncio.Task[None]) -> None:
+    waiting = asyncio.create_task(stop)
     await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
 
 
-async def _host(asked: asyncio.Event) -> Host | None:
-    """This machine's row; waits for a database that is not there yet. None: asked to stop meanwhile."""
-    while not asked.is_set():
+async def _wait_for_host(stop: asyncio.Event) -> Host | None:
+    """This machine's row, once the database is available; None after a stop request."""
+    while not stop.is_set():
         try:
             return await asyncio.to_thread(this_host)
         except DatabaseFault as error:
             log.warning("agent.database_unavailable", error=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asked.wait(), SERVICE_RETRY_SECONDS)
+                await asyncio.wait_for(stop.wait(), SERVICE_RETRY_SECONDS)
     return None
 
 
 async def _keep_running(name: str, service: Service, stop: asyncio.Event) -> None:
-    """A fault in sampling or log keeping is told and overcome; supervising goes on beside it."""
-    bind_contextvars(service=name)  # in this task's own context
+    # Restarts a service that fails, so that it does not affect the supervision of programs.
+    bind_contextvars(service=name)  # each task has its own context
     while not stop.is_set():
         try:
             await service(stop)
@@ -120,11 +125,11 @@ async def _keep_running(name: str, service: Service, stop: asyncio.Event) -> Non
             await asyncio.sleep(SERVICE_RETRY_SECONDS)
 
 
-async def _beat(supervisor: Supervisor, stop: asyncio.Event) -> None:
+async def _send_heartbeats(supervisor: Supervisor, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        supervisor.beat()
-        if errors.ledger.is_waiting:
-            supervisor.journal.put_batch(errors.ledger.write)
+        supervisor.heartbeat()
+        if errors.error_buffer.has_pending:
+            supervisor.journal.put_batch(errors.error_buffer.write)
         try:
             await asyncio.wait_for(stop.wait(), HEARTBEAT_SECONDS)
         except TimeoutError:

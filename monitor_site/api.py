@@ -1,4 +1,4 @@
-"""The root of the JSON API. Each app brings a router; what holds for all of them is here."""
+"""The root of the JSON API: routers of all apps, and what applies to every route."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JSON = "application/json"
 
 
 class JsonParser(Parser):
-    """Stricter than Python's own: no NaN, no half surrogates, no nesting without end."""
+    """Stricter than Python's parser: no NaN, no lone surrogates, limited nesting."""
 
     def parse_body(self, request: HttpRequest) -> DictStrAny:
         parsed: DictStrAny = orjson.loads(request.body)
@@ -49,44 +49,43 @@ class JsonRenderer(BaseRenderer):
 
 class MonitorAPI(NinjaAPI):
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
-        """The first thing Ninja does for a caller it has let in: here what no operation reads is refused."""
+        # Ninja calls this first for an authenticated request, so unread bodies and parameters are refused here.
         refuse_foreign_body(request)
         refuse_unknown_parameters(request)
         return super().create_temporal_response(request)
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Every operation may also answer with a problem."""
         document = super().get_openapi_schema(**options)
         for methods in document["paths"].values():
             for operation in methods.values():
-                operation["responses"].setdefault("default", problems.OPENAPI)
+                operation["responses"].setdefault("default", problems.OPENAPI)  # any route may fail
         return document
 
 
 def refuse_foreign_body(request: HttpRequest) -> None:
-    """A body is JSON and says so, or a page of somebody else could have sent it. Raises HttpError."""
+    # A form on another site cannot send the JSON content type, so this also protects against CSRF.
     if request.body and request.content_type != JSON:
-        raise HttpError(415, f"Send the body as {JSON}; this one came as {request.content_type or 'nothing'}.")
+        raise HttpError(415, f"Send the body as {JSON}, not as {request.content_type or 'an unnamed type'}.")
 
 
 def refuse_unknown_parameters(request: HttpRequest) -> None:
-    """A misspelt filter would otherwise answer with everything. Raises SchemaError."""
+    # Otherwise a misspelt filter would return everything.
     known: frozenset[str] = getattr(request, "known_parameters", frozenset())
     if unknown := sorted(request.GET.keys() - known):
         raise SchemaError(
-            [{"loc": ("query", name), "msg": f"There is no such parameter; {_known(known)}"} for name in unknown]
+            [{"loc": ("query", name), "msg": f"Unknown parameter; {_hint(known)}"} for name in unknown]
         )
 
 
-def _known(names: frozenset[str]) -> str:
-    return f"known: {', '.join(sorted(names))}." if names else "this address takes none."
+def _hint(names: frozenset[str]) -> str:
+    return f"use {', '.join(sorted(names))}." if names else "this route takes none."
 
 
-def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Shows the documentation to those who may read: scripts hear 401, browsers are sent to the log-in page."""
+def readers_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Protects the API documentation: scripts get 401, browsers are redirected to the login page."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             if any(callback(request) for callback in auth.READ):
                 return view(request, *args, **kwargs)
@@ -96,33 +95,32 @@ def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
             redirect_to_login(request.get_full_path()) if request.accepts("text/html") else problems.problem(401)
         )
 
-    return guarded
+    return protected
 
 
-def note_parameters(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Puts the names of the operation's query parameters on each of its requests."""
+def store_parameters(run: Callable[..., Any]) -> Callable[..., Any]:
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # Ninja decorates the bound method `run`
     models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
     known = frozenset(name for model in models for name in model.__ninja_flatten_map__)
 
-    def noted(request: HttpRequest, **parameters: Any) -> Any:
+    def with_known_parameters(request: HttpRequest, **parameters: Any) -> Any:
         request.known_parameters = known  # type: ignore[attr-defined]  # ours
         return run(request, **parameters)
 
-    return noted
+    return with_known_parameters
 
 
 api = MonitorAPI(
     title="Program monitor",
     version=settings.VERSION,
-    description="Starts, watches and explains the programs of a machine. Guide: docs/api.md",
+    description="Starts, watches and restarts the programs of a machine. Guide: docs/api.md",
     urls_namespace="api",
-    auth=auth.ADMIN,  # an operation that forgets to name its role is for administrators
+    auth=auth.ADMIN,  # the default of routes that name no role
     parser=JsonParser(),
     renderer=JsonRenderer(),
-    docs_decorator=for_readers,
+    docs_decorator=readers_only,
 )
-api.add_decorator(note_parameters, mode="view")
+api.add_decorator(store_parameters, mode="view")
 api.add_router("", programs_router)
 api.add_router("/metrics", metrics_router)
 api.add_router("/metrics/alerts", alerts_router)

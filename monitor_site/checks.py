@@ -1,4 +1,4 @@
-"""System checks of the settings: each mistake a person can make has an id and a hint."""
+"""System checks of the settings; each mistake has an id and a hint."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def bind_address(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not is_loopback and set(settings.ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS):
         return [
             Error(
-                f"BIND listens on {host}, but ALLOWED_HOSTS names this machine's loopback only.",
-                hint="Set ALLOWED_HOSTS to the names people will use, for example ALLOWED_HOSTS=nas.lan",
+                f"BIND listens on {host}, but ALLOWED_HOSTS contains only loopback names.",
+                hint="Set ALLOWED_HOSTS to the names that browsers use, for example ALLOWED_HOSTS=nas.lan",
                 id="monitor.E002",
             )
         ]
@@ -32,7 +32,7 @@ def bind_address(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def job_queue(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A job may not be handed out a second time while its first run can still be alive."""
+    # A job must not be fetched again while its first run may still be alive.
     q = settings.Q_CLUSTER
     rounds = 1 + -(-(q["queue_limit"] + 1) // q["workers"])
     found: list[CheckMessage] = []
@@ -40,7 +40,10 @@ def job_queue(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         found.append(Error("Q_CLUSTER: retry is too short for its timeout and queue_limit.", id="monitor.E003"))
     if not isinstance(q["timeout"], int) or (q["timeout"] + 3) % q["guard_cycle"]:
         found.append(
-            Error("Q_CLUSTER: timeout must be whole and (timeout + 3) / guard_cycle exact.", id="monitor.E004")
+            Error(
+                "Q_CLUSTER: timeout must be an integer and (timeout + 3) a multiple of guard_cycle.",
+                id="monitor.E004",
+            )
         )
     return found
 
@@ -49,7 +52,7 @@ def job_queue(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def log_format(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.LOG_FORMAT in {"console", "json"}:
         return []
-    return [Error(f"LOG_FORMAT is {settings.LOG_FORMAT!r}; it can be console or json.", id="monitor.E005")]
+    return [Error(f"LOG_FORMAT is {settings.LOG_FORMAT!r}; use console or json.", id="monitor.E005")]
 
 
 @register
@@ -57,4 +60,4 @@ def webhook_network(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.WEBHOOK_NETWORK in NETWORKS:
         return []
     known = ", ".join(NETWORKS)
-    return [Error(f"WEBHOOK_NETWORK is {settings.WEBHOOK_NETWORK!r}; it can be {known}.", id="monitor.E006")]
+    return [Error(f"WEBHOOK_NETWORK is {settings.WEBHOOK_NETWORK!r}; use one of {known}.", id="monitor.E006")]

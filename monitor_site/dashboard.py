@@ -1,4 +1,4 @@
-"""What the admin says beside its lists: which machine this is, and on its front page what needs a look."""
+"""The overview and cache pages of the admin, and the badges and banner of every page."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
 
+from core import cache
 from core.access import Role, has_role
+from core.access.permissions import role_required
 from metrics.admin.alerts import firing_alerts
 from programs import hosts, status
 from programs.admin.columns import state_badge
@@ -22,31 +27,28 @@ from webhooks.selectors import auto_disabled_endpoints
 
 from .page_data import page_data
 
-MOST_SHOWN = 10
-MOST_INCIDENTS = 5
+MAX_ROWS = 10
+MAX_INCIDENTS = 5
 
 
 def environment(request: HttpRequest) -> list[str]:
-    """The badge in the header: the name of this host."""
     return [settings.HOST_NAME, "info"]
 
 
-def troubled(request: HttpRequest) -> str:
-    """The badge beside Programs: how many have given up. Empty when none has."""
+def fatal_badge(request: HttpRequest) -> str:
+    """The number of programs in state fatal, for the sidebar; empty if there are none."""
     fatal = Process.objects.filter(state=State.FATAL, program__removed_at=None)
     count = fatal.values("program").distinct().count()
     return str(count) if count else ""
 
 
 def every_page(request: HttpRequest) -> dict[str, Any]:
-    """What the banner above every page and its scripts need. Nothing for strangers."""
     if not has_role(request.user, Role.READ):
         return {}
     return {"disabled_endpoints": auto_disabled_endpoints(), "page_data": page_data()}
 
 
-def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Adds the counts by state, what needs a look, the latest incidents and the hosts."""
+def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["title"] = _("Overview")
     if not has_role(request.user, Role.READ):
         return context
@@ -56,16 +58,29 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context | {
         "state_counts": count_states(shown),
         "verb_table": json.dumps(VERB_TABLE),
-        "attention": [(one, state_badge(one), reason_text(one)) for one in shown if needs_a_look(one)][
-            :MOST_SHOWN
+        "attention": [(one, state_badge(one), reason_text(one)) for one in shown if needs_attention(one)][
+            :MAX_ROWS
         ],
         "hosts": every_host,
         "silent_hosts": [host for host in every_host if not hosts.is_alive(host.heartbeat_at, now)],
-        "lasting_alerts": firing_alerts(MOST_SHOWN),
-        "latest_incidents": Incident.objects.all()[:MOST_INCIDENTS],
+        "lasting_alerts": firing_alerts(MAX_ROWS),
+        "latest_incidents": Incident.objects.all()[:MAX_INCIDENTS],
     }
 
 
-def needs_a_look(shown: ProgramStatus) -> bool:
-    """What has ended as it should needs none; if it did not, its incident tells."""
+def needs_attention(shown: ProgramStatus) -> bool:
+    # An exited program stopped as expected; an unexpected exit has an incident.
     return needs_reason(shown) and shown["state"] != State.EXITED
+
+
+@require_safe
+@role_required(Role.READ)
+def cache_page(request: HttpRequest) -> HttpResponse:
+    place = _("Redis") if settings.REDIS_URL else _("cache.sqlite3 in DATA_DIR")
+    context = {
+        **admin.site.each_context(request),
+        "title": _("Cache"),
+        "cache": cache.statistics(),
+        "place": place,
+    }
+    return TemplateResponse(request, "admin/cache/cache.html", context)

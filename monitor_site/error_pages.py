@@ -1,7 +1,4 @@
-"""What a browser is shown when there is no page to show. None of it asks the database, which may be the fault.
-
-Under /api/ the same is said as a problem document, see `problems` and `middleware.ApiManners`.
-"""
+"""Error pages for browsers. They use no database, which may be the cause. The API has `problems` instead."""
 
 from __future__ import annotations
 
@@ -16,43 +13,44 @@ from django.utils.translation import gettext as _
 
 from core.log_context import current_request_id
 
-from .problems import DATABASE, RETRY_SECONDS
+from .problems import DATABASE_UNAVAILABLE, RETRY_SECONDS
 
-FORGED = (
-    "Reload the page it came from and send it again. Cookies must be on, and behind a reverse proxy the address "
-    "that people use must stand in CSRF_TRUSTED_ORIGINS."
+CSRF_HELP = (
+    "Reload the form and submit it again. Cookies must be enabled, and behind a reverse proxy the public address "
+    "must be in CSRF_TRUSTED_ORIGINS."
 )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         return _page(
-            400, _("This name is not known here"), _("Add the name or address you came by to ALLOWED_HOSTS.")
+            400, _("This host name is not allowed"), _("Add the host name in your address bar to ALLOWED_HOSTS.")
         )
-    return _page(400, _("The request makes no sense"), _("Something in the address is not understood."))
+    return _page(400, _("Invalid request"), _("Check the address, or go back to the overview."))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _page(403, _("Your role does not allow this"), _("An administrator can do it, or change your role."))
-
-
-def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The form did not come with its token: an old page, cookies that are off, a proxy nobody told us about."""
-    return _page(403, _("The form was not accepted"), _(FORGED))
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(
-        404, _("There is nothing at this address"), _("It may have been removed, or the link is mistyped.")
+        403, _("Your role does not allow this"), _("Ask an administrator to do it or to change your role.")
     )
 
 
-def failed(request: HttpRequest) -> HttpResponse:
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _page(403, _("The form was not accepted"), _(CSRF_HELP))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _page(404, _("Page not found"), _("It may have been deleted, or the address is wrong."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        page = _page(503, _("The database cannot be used at the moment"), _(DATABASE))
+        page = _page(503, _("The database is not available"), _(DATABASE_UNAVAILABLE))
         page["Retry-After"] = str(RETRY_SECONDS)
         return page
-    return _page(500, _("Something went wrong here"), _("It is counted among the errors, and the log has more."))
+    return _page(
+        500, _("Something went wrong"), _("An administrator finds the details under Errors and in the log.")
+    )
 
 
 def _page(status: int, title: str, text: str) -> HttpResponse:

@@ -1,7 +1,7 @@
-"""The first administrator: from the environment, or through a link that works once. There is no default account.
+"""Creates the first administrator from the environment or through a one-time link. There is no default account.
 
-The link's token is kept only as a hash, in `RUN_DIR/setup.json`. It lasts 30 minutes, and means nothing from the
-moment an administrator exists.
+`RUN_DIR/setup.json` stores the hash of the link's token. The link works for 30 minutes and only while there is no
+administrator.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LINK_LIFETIME = timedelta(minutes=30)
 
 
 class LinkUsedError(Exception):
-    """The set-up link has been used, has expired, or an administrator exists by now."""
+    """The set-up link was used or has expired, or there is an administrator."""
 
 
 class EnvironmentAccountError(Exception):
-    """DJANGO_SUPERUSER_* do not describe an account that can be made."""
+    """DJANGO_SUPERUSER_* do not describe a valid account."""
 
 
 def administrator_exists() -> bool:
@@ -43,10 +43,11 @@ def administrator_exists() -> bool:
 
 
 def create_from_environment(environment: Mapping[str, str]) -> list[str] | None:
-    """Makes the account that DJANGO_SUPERUSER_USERNAME, _PASSWORD and _EMAIL describe.
+    """Creates the account from DJANGO_SUPERUSER_USERNAME, _PASSWORD and _EMAIL.
 
-    None when no name is set; otherwise what Django's validators hold against password and e-mail address, which
-    are accepted all the same: whoever sets the environment is in charge. Raises EnvironmentAccountError.
+    Returns None without a name, else the messages of Django's validators. A weak password is accepted
+    nevertheless, since anyone who sets the environment controls the installation anyway. Raises
+    EnvironmentAccountError.
     """
     username = environment.get("DJANGO_SUPERUSER_USERNAME", "")
     password = environment.get("DJANGO_SUPERUSER_PASSWORD", "")
@@ -59,12 +60,12 @@ def create_from_environment(environment: Mapping[str, str]) -> list[str] | None:
         user.full_clean(exclude=["password", "email"])
     except ValidationError as error:
         raise EnvironmentAccountError(f"DJANGO_SUPERUSER_*: {' '.join(error.messages)}") from error
-    warnings = _objections(password, user)
+    warnings = _validation_messages(password, user)
     _create(user, password, source="environment")
     return warnings
 
 
-def _objections(password: str, user: User) -> list[str]:
+def _validation_messages(password: str, user: User) -> list[str]:
     checks: list[Callable[[], None]] = [
         lambda: validate_password(password, user),
         lambda: validate_email(user.email) if user.email else None,
@@ -97,47 +98,42 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def issue_link(now: datetime) -> str:
-    """A fresh token; any earlier link is dead from now on."""
+def create_link(now: datetime) -> str:
     token = secrets.token_urlsafe(32)
     _link_file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = {"digest": _digest(token), "expires_at": (now + LINK_LIFETIME).timestamp()}
-    replace_private(_link_file(), json.dumps(kept))
+    stored = {"digest": _digest(token), "expires_at": (now + LINK_LIFETIME).timestamp()}
+    replace_private(_link_file(), json.dumps(stored))
     return token
 
 
-def is_valid(token: str, now: datetime) -> bool:
-    """Whether the link opens the form at `now`. Compares in constant time."""
+def is_link_valid(token: str, now: datetime) -> bool:
     try:
-        kept = json.loads(_link_file().read_text())
-        is_the_one = secrets.compare_digest(kept["digest"], _digest(token))
-        is_fresh = now.timestamp() < float(kept["expires_at"])
+        stored = json.loads(_link_file().read_text())
+        matches = secrets.compare_digest(stored["digest"], _digest(token))  # in constant time
+        is_fresh = now.timestamp() < float(stored["expires_at"])
     except (FileNotFoundError, ValueError, TypeError, KeyError):  # no link, or a damaged file
         return False
-    return is_the_one and is_fresh and not administrator_exists()
+    return matches and is_fresh and not administrator_exists()
 
 
-def create_through_link(token: str, username: str, password: str, *, now: datetime, address: str | None) -> User:
-    """Makes the first administrator, from values the form has checked, and uses the link up. Raises LinkUsedError.
-
-    Of two people who send the form at the same moment, one removes the file and the other finds it gone.
-    """
-    if not is_valid(token, now):
+def create_from_link(token: str, username: str, password: str, *, now: datetime, address: str | None) -> User:
+    """Creates the first administrator from validated values and deletes the link. Raises LinkUsedError."""
+    if not is_link_valid(token, now):
         raise LinkUsedError
     try:
-        kept = _link_file().read_text()
-        _link_file().unlink()
+        stored = _link_file().read_text()
+        _link_file().unlink()  # of two simultaneous requests, only one can delete the file
     except FileNotFoundError as error:
         raise LinkUsedError from error
     user = User(username=username)
     try:
         _create(user, password, source="link", address=address)
     except BaseException:
-        replace_private(_link_file(), kept)  # nothing was made, so the link may be tried again
+        replace_private(_link_file(), stored)  # no account was created, so the link stays valid
         raise
     return user
 
 
-def drop_link() -> None:
+def delete_link() -> None:
     with contextlib.suppress(FileNotFoundError):
         _link_file().unlink()

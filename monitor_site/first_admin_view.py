@@ -1,4 +1,4 @@
-"""The page behind the set-up link."""
+"""The page of the set-up link."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else:
 
 
 class FirstAdminForm(CreationForm):
-    """Name and password twice, in the look of the log-in page."""
+    """Uses the widgets of the login page."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,14 +44,15 @@ class FirstAdminForm(CreationForm):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def first_admin_page(request: HttpRequest, token: str) -> HttpResponse:
-    """The form while the link is good; otherwise a page that says how to get a new one (404)."""
-    if not first_admin.is_valid(token, timezone.now()):
-        return _dead_link(request)
+    if not first_admin.is_link_valid(token, timezone.now()):
+        return _invalid_link_page(request)
     form = FirstAdminForm(request.POST or None)
     if not form.is_valid():
-        return _page(request, "setup/first_admin.html", {"form": form, "title": _("Make the first administrator")})
+        return _page(
+            request, "setup/first_admin.html", {"form": form, "title": _("Create the first administrator")}
+        )
     try:
-        user = first_admin.create_through_link(
+        user = first_admin.create_from_link(
             token,
             form.cleaned_data["username"],
             form.cleaned_data["password1"],
@@ -59,13 +60,13 @@ def first_admin_page(request: HttpRequest, token: str) -> HttpResponse:
             address=client_address(request),
         )
     except first_admin.LinkUsedError:
-        return _dead_link(request)
+        return _invalid_link_page(request)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     return redirect("admin:index")
 
 
-def _dead_link(request: HttpRequest) -> HttpResponse:
-    return _page(request, "setup/dead_link.html", {"title": _("This link leads nowhere")}, status=404)
+def _invalid_link_page(request: HttpRequest) -> HttpResponse:
+    return _page(request, "setup/dead_link.html", {"title": _("This link is not valid")}, status=404)
 
 
 def _page(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:

@@ -1,33 +1,22 @@
-"""Django's middleware without its changes of thread, the security headers, and the manners of the API.
+"""Security headers, compression, entity tags and the rules of the API; the rest of the middleware is Django's own.
 
-Under ASGI Django runs the two halves of every classic middleware in a worker thread, in case they block. Nine of
-them make eighteen hand-overs for each request: 4.2 ms for an empty answer here, 1.5 ms without. Those below only
-compute; where one may come to touch the database it says so in `blocks`, and then the thread is used. All of that
-is for views that await; the others have all their middleware in the thread, see `monitor_site.asgi`.
+Synchronous views have all their middleware in the thread of the view, see `monitor_site.asgi`. For views that
+await, Django runs each half of a middleware in a thread, in case it blocks; those below only compute and stay in
+the event loop.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.messages import get_messages
-from django.contrib.messages.middleware import MessageMiddleware
-from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import BadRequest, MiddlewareNotUsed
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.middleware.common import CommonMiddleware
-from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.gzip import GZipMiddleware
 from django.middleware.http import ConditionalGetMiddleware
-from django.middleware.locale import LocaleMiddleware
-from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from servestatic.middleware import ServeStaticMiddleware
 
@@ -36,30 +25,18 @@ from . import problems
 API = "/api/"
 
 
-class Inline(MiddlewareMixin):
+class NonBlockingMiddleware(MiddlewareMixin):
     """Runs `process_request` and `process_response` in the event loop."""
 
     async def __acall__(self, request: HttpRequest) -> Any:
         response = self.process_request(request) if hasattr(self, "process_request") else None
         if response is None:
             response = await self.get_response(request)  # type: ignore[misc]  # a coroutine in this mode
-        if not hasattr(self, "process_response"):
-            return response
-        if self.blocks(request):
-            return await sync_to_async(self.process_response)(request, response)
-        return self.process_response(request, response)
-
-    def blocks(self, request: HttpRequest) -> bool:
-        """Whether `process_response` may wait for the database."""
-        return False
+        return self.process_response(request, response) if hasattr(self, "process_response") else response
 
 
-class Security(Inline, SecurityMiddleware):
-    pass
-
-
-class StaticFiles(ServeStaticMiddleware):
-    """Not where everything is done in a thread: no view there is a file, and it can only await."""
+class StaticFilesMiddleware(ServeStaticMiddleware):
+    """Left out of the chain for synchronous views: static files never get there."""
 
     sync_capable = True
 
@@ -69,16 +46,16 @@ class StaticFiles(ServeStaticMiddleware):
         super().__init__(get_response)
 
 
-class Compression(Inline, GZipMiddleware):
+class CompressionMiddleware(NonBlockingMiddleware, GZipMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """A live stream passes as it is: compressed, its lines would wait for a full block."""
+        """Leave live streams alone: compressed, their lines would wait for a full block."""
         if response.get("X-Accel-Buffering") == "no":
             return response
         return super().process_response(request, response)
 
 
-class ApiConditionalGet(Inline, ConditionalGetMiddleware):
-    """ETag and 304 for what the API answers. Inside compression, so the tag is that of the content itself."""
+class ApiConditionalGetMiddleware(NonBlockingMiddleware, ConditionalGetMiddleware):
+    """ETag and 304 for the API. Goes inside compression, so that the tag is that of the uncompressed content."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not request.path.startswith(API):
@@ -89,47 +66,6 @@ class ApiConditionalGet(Inline, ConditionalGetMiddleware):
         return super().process_response(request, response)
 
 
-class Session(Inline, SessionMiddleware):
-    def blocks(self, request: HttpRequest) -> bool:
-        return request.session.modified
-
-
-class Locale(Inline, LocaleMiddleware):
-    pass
-
-
-class Common(Inline, CommonMiddleware):
-    pass
-
-
-class Csrf(Inline, CsrfViewMiddleware):
-    def __init__(self, get_response: Any) -> None:
-        super().__init__(get_response)
-        if self.async_mode:
-            self.process_view = self._check_view  # type: ignore[method-assign, assignment]  # Django takes either kind
-
-    async def _check_view(
-        self, request: HttpRequest, callback: Callable[..., Any], args: Any, kwargs: Any
-    ) -> HttpResponse | None:
-        return super().process_view(request, callback, args, kwargs)
-
-
-class Authentication(Inline, AuthenticationMiddleware):
-    pass
-
-
-class Messages(Inline, MessageMiddleware):
-    def blocks(self, request: HttpRequest) -> bool:
-        storage: Any = get_messages(request)
-        return bool(storage.used or storage.added_new)
-
-
-class XFrameOptions(Inline, XFrameOptionsMiddleware):
-    pass
-
-
-# --- Ours -----------------------------------------------------------------------------------------------
-
 # Alpine evaluates the expressions in its attributes, and Unfold writes its colours as inline style.
 PAGES = (
     "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -139,8 +75,8 @@ DATA = "default-src 'none'; frame-ancestors 'none'"
 DATA_TYPES = ("application/json", problems.MEDIA_TYPE, "text/plain")
 
 
-class SecurityHeaders(Inline):
-    """A content security policy for everything that leaves, and no guessing of content types."""
+class SecurityHeadersMiddleware(NonBlockingMiddleware):
+    """Content-Security-Policy, X-Content-Type-Options and Referrer-Policy on every response."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         is_data = response.get("Content-Type", "").startswith(DATA_TYPES)
@@ -150,11 +86,10 @@ class SecurityHeaders(Inline):
         return response
 
 
-class ApiManners(Inline):
-    """Under /api/: nothing is kept by browsers without asking, and every error is a problem document."""
+class ApiResponseMiddleware(NonBlockingMiddleware):
+    """Under /api/: HEAD works as GET, browsers revalidate their copy, and every error is a problem document."""
 
     def process_request(self, request: HttpRequest) -> None:
-        """HEAD is GET, of which only the head is sent."""
         if request.method == "HEAD" and request.path.startswith(API):
             request.method = "GET"
 
@@ -174,20 +109,20 @@ class ApiManners(Inline):
         return response
 
 
-class NoNul(Inline):
-    """PostgreSQL knows no text with NUL and fails where one is looked for; SQLite merely finds nothing."""
+class NulCharacterMiddleware(NonBlockingMiddleware):
+    """Refuses NUL characters in paths and queries: PostgreSQL fails on text with NUL, SQLite finds nothing."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         if "\x00" in request.path_info:
-            raise Http404("No address holds a NUL character.")
-        if "%00" not in request.META.get("QUERY_STRING", "") or not (names := _with_nul(request)):
+            raise Http404("No path has NUL characters.")
+        if "%00" not in request.META.get("QUERY_STRING", "") or not (names := _fields_with_nul(request)):
             return None
         if not request.path_info.startswith(API):
-            raise BadRequest("No page is asked for with NUL characters.")
+            raise BadRequest("The query has NUL characters.")
         return problems.unprocessable({"field": name, "message": "must not hold NUL characters"} for name in names)
 
 
-def _with_nul(request: HttpRequest) -> list[str]:
+def _fields_with_nul(request: HttpRequest) -> list[str]:
     return [name for name, values in request.GET.lists() if any("\x00" in text for text in (name, *values))]
 
 

@@ -1,8 +1,8 @@
-"""How the API says that something went wrong: RFC 9457, `application/problem+json`, whatever the cause.
+"""Errors of the API as problem documents: RFC 9457, `application/problem+json`.
 
-`{"type": "about:blank", "title": "Conflict", "status": 409, "detail": "…", "request_id": "…"}`; what a person
-entered wrongly stands in `errors`, as `[{"field": "command", "message": "…"}]`. Never a stack trace: the log has
-it, under the same `request_id`.
+`{"type": "about:blank", "title": "Conflict", "status": 409, "detail": "…", "request_id": "…"}`. Invalid input is
+in `errors`, as `[{"field": "command", "message": "…"}]`. The stack trace is only in the log, with the same
+`request_id`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ from core.log_context import current_request_id
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-DATABASE = "The database is busy, full or gone. Programs go on running; try again in a moment."
+DATABASE_UNAVAILABLE = "The database is busy, full or not reachable. Programs keep running. Try again shortly."
 DETAILS = {
     401: "Log in, or send a token: Authorization: Bearer pm_…",
-    404: "There is nothing at this address.",
-    405: "This address does not know that method.",
-    500: "Something went wrong here. The log of the monitor has more.",
-    503: DATABASE,
+    404: "This address does not exist.",
+    405: "This address does not support that method.",
+    500: "Something went wrong. The log of the monitor has the details.",
+    503: DATABASE_UNAVAILABLE,
 }
 
-# The same for the OpenAPI document.
 OPENAPI = {
-    "description": "What went wrong",
+    "description": "Problem (RFC 9457)",
     "content": {
         MEDIA_TYPE: {
             "schema": {
@@ -80,12 +79,11 @@ def problem(status: int, detail: str = "", errors: Iterable[FieldError] | None =
 
 
 def install(api: NinjaAPI) -> None:
-    """Makes `api` answer every exception with a problem."""
     for kind, handler in HANDLERS.items():
         api.add_exception_handler(kind, handler)
 
 
-def _said(request: HttpRequest, error: Failure) -> HttpResponse:
+def _expected(request: HttpRequest, error: Failure) -> HttpResponse:
     status = error.status_code if isinstance(error, HttpError) else STATUS[type(error)]
     return problem(status, str(error))
 
@@ -103,7 +101,6 @@ def _not_found(request: HttpRequest, error: Failure) -> HttpResponse:
 
 
 def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
-    """A rule of the product was broken; a model or service says which."""
     by_field = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
     return unprocessable(
         {"field": "" if field == NON_FIELD_ERRORS else field, "message": message}
@@ -112,26 +109,28 @@ def _invalid(request: HttpRequest, error: Failure) -> HttpResponse:
     )
 
 
-def _misshapen(request: HttpRequest, error: Failure) -> HttpResponse:
-    """The request does not have the shape that the operation's schema asks for."""
+def _schema_mismatch(request: HttpRequest, error: Failure) -> HttpResponse:
     return unprocessable(
-        {"field": ".".join(map(str, _place(entry["loc"]))), "message": entry["msg"].removeprefix("Value error, ")}
+        {
+            "field": ".".join(map(str, _field_path(entry["loc"]))),
+            "message": entry["msg"].removeprefix("Value error, "),
+        }
         for entry in error.errors
     )
 
 
-def _place(location: tuple[Any, ...]) -> tuple[Any, ...]:
+def _field_path(location: tuple[Any, ...]) -> tuple[Any, ...]:
     """`("body", "body", "stop_ladder", 0, "seconds")` without source and name of the parameter."""
     return location[2:] if location[0] in ("body", "query") and len(location) > 2 else location[1:]
 
 
 def unprocessable(errors: Iterable[FieldError]) -> HttpResponse:
-    return problem(422, "The request was understood, but not all of it makes sense; see errors.", errors)
+    return problem(422, "Some values are not valid; see errors.", errors)
 
 
-def _no_database(request: HttpRequest, error: Failure) -> HttpResponse:
-    log.error("api.no_database", method=request.method, path=request.path, exc_info=error)
-    response = problem(503, DATABASE)
+def _database_unavailable(request: HttpRequest, error: Failure) -> HttpResponse:
+    log.error("api.database_unavailable", method=request.method, path=request.path, exc_info=error)
+    response = problem(503, DATABASE_UNAVAILABLE)
     response["Retry-After"] = str(RETRY_SECONDS)
     return response
 
@@ -144,14 +143,14 @@ def _unexpected(request: HttpRequest, error: Failure) -> HttpResponse:
 STATUS: dict[type[Exception], int] = {ConflictError: 409, RequestDataTooBig: 413, PermissionDenied: 403}
 HANDLERS: dict[type[Exception], Callable[[HttpRequest, Failure], HttpResponse]] = {
     Exception: _unexpected,
-    OperationalError: _no_database,
-    InterfaceError: _no_database,
-    HttpError: _said,
+    OperationalError: _database_unavailable,
+    InterfaceError: _database_unavailable,
+    HttpError: _expected,
     AuthenticationError: _unauthenticated,
     Http404: _not_found,
-    ConflictError: _said,
-    RequestDataTooBig: _said,
-    PermissionDenied: _said,
+    ConflictError: _expected,
+    RequestDataTooBig: _expected,
+    PermissionDenied: _expected,
     ValidationError: _invalid,
-    SchemaError: _misshapen,
+    SchemaError: _schema_mismatch,
 }

@@ -1,4 +1,4 @@
-"""All settings in one typed place. What people may set is read in `environment`; docs/settings.md lists it."""
+"""Django settings. Those that users can set are read in `environment` and listed in docs/settings.md."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from .environment import (
     BASE_DIR,
     LOOPBACK_HOSTS,
+    choice_setting,
     data_dir,
     database_config,
     env,
+    float_setting,
     host_name,
-    number,
-    one_of,
+    int_setting,
     redis_url,
     secret_key,
-    whole,
 )
 from .unfold import UNFOLD as UNFOLD
 
@@ -36,18 +36,18 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = redis_url()
 WEBHOOK_NETWORK = env.str("WEBHOOK_NETWORK", default="lan")
 DEADMAN_URL = env.str("DEADMAN_URL", default="")
-DEADMAN_SECONDS = number("DEADMAN_SECONDS", 60.0)
+DEADMAN_SECONDS = float_setting("DEADMAN_SECONDS", 60.0)
 
-SAMPLE_SECONDS = number("SAMPLE_SECONDS", 2.0)
-RECORD_SECONDS = number("RECORD_SECONDS", 10.0)
-RAW_HOURS = whole("RAW_HOURS", 24)
-MINUTE_DAYS = whole("MINUTE_DAYS", 14)
-HOUR_DAYS = whole("HOUR_DAYS", 400)
-EVENT_DAYS = whole("EVENT_DAYS", 90)
+SAMPLE_SECONDS = float_setting("SAMPLE_SECONDS", 2.0)
+RECORD_SECONDS = float_setting("RECORD_SECONDS", 10.0)
+RAW_HOURS = int_setting("RAW_HOURS", 24)
+MINUTE_DAYS = int_setting("MINUTE_DAYS", 14)
+HOUR_DAYS = int_setting("HOUR_DAYS", 400)
+EVENT_DAYS = int_setting("EVENT_DAYS", 90)
 
-CACHE_METRICS_SECONDS = number("CACHE_METRICS_SECONDS", 600)
+CACHE_METRICS_SECONDS = float_setting("CACHE_METRICS_SECONDS", 600)
 
-# Agent, jobs and commands need the data only: half the memory and start time of the full list.
+# For the agent, jobs and commands, which only need the data: half the memory and start time of the full list.
 LEAN_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -60,7 +60,6 @@ LEAN_APPS = [
     "monitor_site",
 ]
 FULL_APPS = [
-    "daphne",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -77,22 +76,22 @@ INSTALLED_APPS = LEAN_APPS if LEAN else FULL_APPS + LEAN_APPS
 MIDDLEWARE = [
     "core.observability.RequestLogMiddleware",
     "metrics.prometheus.RequestTimingMiddleware",
-    "monitor_site.middleware.SecurityHeaders",
-    "monitor_site.middleware.Security",
-    "monitor_site.middleware.StaticFiles",
-    "monitor_site.middleware.Compression",
-    "monitor_site.middleware.ApiManners",
-    "monitor_site.middleware.NoNul",
-    "monitor_site.middleware.ApiConditionalGet",
-    "monitor_site.middleware.Session",
-    "monitor_site.middleware.Locale",
-    "monitor_site.middleware.Common",
-    "monitor_site.middleware.Csrf",
-    "monitor_site.middleware.Authentication",
-    "monitor_site.middleware.Messages",
-    "monitor_site.middleware.XFrameOptions",
+    "monitor_site.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "monitor_site.middleware.StaticFilesMiddleware",
+    "monitor_site.middleware.CompressionMiddleware",
+    "monitor_site.middleware.ApiResponseMiddleware",
+    "monitor_site.middleware.NulCharacterMiddleware",
+    "monitor_site.middleware.ApiConditionalGetMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-if LEAN:  # answers nobody, but Django's checks would import all these and ninja with them
+if LEAN:  # serves no requests, but Django's checks would import all of these
     MIDDLEWARE = []
 ROOT_URLCONF = "" if LEAN else "monitor_site.urls"  # the routes need the admin
 ASGI_APPLICATION = "monitor_site.asgi.application"
@@ -124,7 +123,7 @@ SQLITE_OPTIONS: dict[str, Any] = {
 }
 
 
-# A server that vanished without a word would be waited for as long as the system likes: two hours.
+# Otherwise a connection to a server that vanished hangs until the system's timeout of two hours.
 POSTGRESQL_OPTIONS: dict[str, Any] = {
     "connect_timeout": 10,  # seconds, like all but the last
     "keepalives_idle": 10,
@@ -147,7 +146,7 @@ def database(config: dict[str, Any]) -> dict[str, Any]:
 
 DATABASES = {"default": database(database_config(f"sqlite:///{DATA_DIR / 'monitor.sqlite3'}"))}
 SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
-# Tests use a file as well: the agent and its threads share it, as they do in earnest.
+# Tests use a file too, because the agent and its threads share it.
 DATABASES["default"].setdefault("TEST", {})["NAME"] = str(DATA_DIR / "test.sqlite3") if SQLITE else None
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -201,17 +200,16 @@ LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "django.views.csrf.csrf_failure" if LEAN else "monitor_site.error_pages.forged"
+CSRF_FAILURE_VIEW = "django.views.csrf.csrf_failure" if LEAN else "monitor_site.error_pages.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-# TLS belongs to a reverse proxy; naming an https origin says there is one.
+# A reverse proxy terminates TLS; an https origin means that there is one.
 BEHIND_TLS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
-# W001 to W003 look for three of Django's middleware by name; ours inherit from them.
-SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
-SILENCED_SYSTEM_CHECKS += (
+# W001 to W003 check for three Django middleware classes by name; ours are subclasses.
+SILENCED_SYSTEM_CHECKS = (
     [] if BEHIND_TLS else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
@@ -219,9 +217,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # --- Language, files, logs ------------------------------------------------------------------------------
 
 LANGUAGES = [("en", "English"), ("ko", "한국어")]
-LANGUAGE_CODE = one_of("LANGUAGE_CODE", "en", dict(LANGUAGES))
+LANGUAGE_CODE = choice_setting("LANGUAGE_CODE", "en", dict(LANGUAGES))
 TIME_ZONE = "UTC"
-MACHINE_TZ = os.environ.get("TZ")  # Django puts TIME_ZONE there in a moment; core.clock puts it back
+MACHINE_TZ = os.environ.get("TZ")  # Django overwrites TZ with TIME_ZONE; core.clock restores it
 USE_TZ = True
 USE_I18N = True
 STATIC_URL = "/static/"
@@ -236,7 +234,7 @@ SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="production")
 LOG_FORMAT = env.str("LOG_FORMAT", default="console")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING_CONFIG = "core.observability.set_up"
-# Commands stay quiet; `core.observability.configure` turns LOG_LEVEL on in the long-running processes.
+# Commands log warnings only; `core.observability.configure` applies LOG_LEVEL in long-running processes.
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -249,7 +247,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "django": {"handlers": []},
         "django.server": {"handlers": [], "propagate": True},
-        "django.request": {"level": "ERROR"},  # the request log has every 4xx already
-        "django-q": {"level": "WARNING"},  # it tells of every job that is put in
+        "django.request": {"level": "ERROR"},  # the request log already has every 4xx
+        "django-q": {"level": "WARNING"},  # it logs every queued job
     },
 }

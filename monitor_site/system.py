@@ -1,4 +1,4 @@
-"""`/system`: this host, the agents, the queue, the database; and whether all is well."""
+"""`/system`: host, agents, job queue, database, cache and health."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ninja.errors import HttpError
 from core import cache
 from core.access.audit import audit
 from core.access.login import client_address
-from core.heartbeats import jobs_are_alive, jobs_heartbeat
+from core.models import jobs_are_alive, jobs_heartbeat
 from core.rest import auth
 from core.rest.auth import AuthedRequest
 from core.timeformat import iso
@@ -26,11 +26,11 @@ from programs.hosts import is_alive
 from programs.models import Host
 
 router = Router(tags=["system"])
-BYTES_OF_DATABASE = {
+DATABASE_SIZE_SQL = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
 }
-psutil.cpu_percent()  # the first call has nothing to compare with
+psutil.cpu_percent()  # the first call returns 0, later ones the average since the last call
 
 
 class Health(Schema):
@@ -38,7 +38,7 @@ class Health(Schema):
 
 
 class CacheKind(Schema):
-    """`hit_ratio` is null before anybody asked, `oldest_seconds` where nothing is kept or Redis cannot tell."""
+    """`hit_ratio` is null before the first request, `oldest_seconds` without entries and with Redis."""
 
     name: str
     seconds: float
@@ -52,7 +52,7 @@ class CacheKind(Schema):
 
 
 class CacheOut(Schema):
-    """`available`: whether the store could be read just now."""
+    """`available`: whether the cache can be read now."""
 
     backend: str
     available: bool
@@ -61,26 +61,26 @@ class CacheOut(Schema):
     kinds: list[CacheKind]
 
 
-class Cleared(Schema):
+class CacheCleared(Schema):
     cleared: int
 
 
 @router.get("/health", auth=None, response=Health)
 def health(request: HttpRequest) -> dict[str, str]:
-    """For watchdogs, without log-in: 200, or 503 when the database is gone or the agent silent."""
+    """For watchdogs, without login: 200, or 503 when the database is not reachable or the agent is lost."""
     try:
         known = Host.objects.filter(name=settings.HOST_NAME) or Host.objects.filter(is_default=True)
         host = known.first()
     except DatabaseError as error:
         raise HttpError(503, "The database cannot be reached.") from error
     if host is None or not is_alive(host.heartbeat_at, timezone.now()):
-        raise HttpError(503, "The agent is silent.")
+        raise HttpError(503, "The agent is lost: it has sent no heartbeat for 20 s.")
     return {"status": "ok"}
 
 
 @router.get("", auth=auth.READ, response=dict[str, Any])
 def system(request: HttpRequest) -> dict[str, Any]:
-    """What the monitor runs on and whether its parts work."""
+    """Version, host, agents, job queue, database and cache."""
     return {
         "version": settings.VERSION,
         "host": _host(),
@@ -92,14 +92,14 @@ def system(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.get("/cache", auth=auth.READ, response=CacheOut)
-def cached(request: HttpRequest) -> dict[str, Any]:
-    """What is kept of answers that took work, and how often this web process could use it since it started."""
+def cache_statistics(request: HttpRequest) -> dict[str, Any]:
+    """Size of the cache, and hits and misses of this web process since it started."""
     return cache.statistics()
 
 
-@router.delete("/cache", auth=auth.ADMIN, response={200: Cleared})
+@router.delete("/cache", auth=auth.ADMIN, response={200: CacheCleared})
 def clear_cache(request: AuthedRequest) -> dict[str, int]:
-    """Forgets every kept answer. Nothing has to be: what changes is asked for under another name."""
+    """Deletes all entries. Never required: keys contain the revision of their data."""
     try:
         cleared = cache.clear()
     except cache.CacheError as error:
@@ -136,6 +136,6 @@ def _jobs() -> dict[str, Any]:
 
 def _database() -> dict[str, Any]:
     with connection.cursor() as cursor:
-        cursor.execute(BYTES_OF_DATABASE[connection.vendor])
+        cursor.execute(DATABASE_SIZE_SQL[connection.vendor])
         row = cursor.fetchone()
     return {"engine": connection.vendor, "bytes": row[0] if row else 0}

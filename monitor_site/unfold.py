@@ -1,6 +1,6 @@
-"""The look of the admin: names, colours and the side bar. Who sees an entry is decided by their role.
+"""Unfold's settings: title, colours and sidebar of the admin.
 
-Read with the settings, so it imports nothing heavy by itself.
+The settings module imports it, so heavy imports are inside the functions.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of the side bar: the list of a model, or a page of ours.
+class SidebarEntry:
+    """A link to the list of a model, or to a page of ours.
 
-    Who sees it is asked of the admin of the model, so the bar offers nothing that would be refused.
+    The model's admin decides who sees it, so the sidebar has no links that lead to 403.
     """
 
     title: Any
@@ -28,17 +28,16 @@ class Entry:
     page: str = "{model}_changelist"
     permission: str = "view"
     namespace: str = "admin:"
-    badge: str = ""  # dotted path of a function (request) → text, empty for none
+    badge: str = ""  # dotted path of a function: request → text
 
-    def shown(self, request: HttpRequest) -> dict[str, Any] | None:
-        """None when it is not for this person, or nothing registers the model with the admin."""
+    def item(self, request: HttpRequest) -> dict[str, Any] | None:
         from django.contrib import admin
         from django.urls import reverse
         from django.utils.module_loading import import_string
 
         app, name = self.model.lower().split(".")
-        own = {model._meta.label_lower: model_admin for model, model_admin in admin.site._registry.items()}
-        model_admin = own.get(f"{app}.{name}")
+        registry = {model._meta.label_lower: model_admin for model, model_admin in admin.site._registry.items()}
+        model_admin = registry.get(f"{app}.{name}")
         if model_admin is None or not getattr(model_admin, f"has_{self.permission}_permission")(request):
             return None
         link = reverse(self.namespace + self.page.format(model=f"{app}_{name}"))
@@ -48,69 +47,64 @@ class Entry:
         return item
 
 
-SIDE_BAR: list[tuple[Any, list[Entry]]] = [
+SIDEBAR: list[tuple[Any, list[SidebarEntry]]] = [
     (
         "",
         [
-            Entry(_("Overview"), "monitoring", "programs.Program", "index"),
-            Entry(_("Programs"), "terminal", "programs.Program", badge="monitor_site.dashboard.troubled"),
-            Entry(_("Events"), "list_alt", "programs.ProgramEvent"),
-            Entry(_("Incidents"), "report", "programs.Incident"),
-            Entry(_("Hosts"), "dns", "programs.Host"),
-            Entry(_("History"), "history", "metrics.RecordedProgram"),
-            Entry(_("Adopt a process"), "person_add", "programs.Program", "{model}_adopt", "add"),
+            SidebarEntry(_("Overview"), "monitoring", "programs.Program", "index"),
+            SidebarEntry(
+                _("Programs"), "terminal", "programs.Program", badge="monitor_site.dashboard.fatal_badge"
+            ),
+            SidebarEntry(_("Events"), "list_alt", "programs.ProgramEvent"),
+            SidebarEntry(_("Incidents"), "report", "programs.Incident"),
+            SidebarEntry(_("Hosts"), "dns", "programs.Host"),
+            SidebarEntry(_("History"), "history", "metrics.RecordedProgram"),
+            SidebarEntry(_("Adopt a process"), "person_add", "programs.Program", "{model}_adopt", "add"),
         ],
     ),
     (
         _("Alerts"),
         [
-            Entry(_("Alerts"), "notifications", "metrics.Alert", badge="metrics.admin.alerts.badge"),
-            Entry(_("Alert rules"), "rule", "metrics.AlertRule"),
-        ],
-    ),
-    (
-        _("Plugins"),
-        [
-            Entry(_("Plugins"), "extension", "plugins.PluginConfig"),
-            Entry(_("Runs"), "history", "plugins.PluginRun"),
+            SidebarEntry(_("Alerts"), "notifications", "metrics.Alert", badge="metrics.admin.alerts.badge"),
+            SidebarEntry(_("Alert rules"), "rule", "metrics.AlertRule"),
         ],
     ),
     (
         _("Webhooks"),
         [
-            Entry(_("Endpoints"), "webhook", "webhooks.WebhookEndpoint"),
-            Entry(_("Deliveries"), "outbox", "webhooks.WebhookDelivery"),
-            Entry(_("Mutes"), "notifications_paused", "webhooks.WebhookMute"),
+            SidebarEntry(_("Endpoints"), "webhook", "webhooks.WebhookEndpoint"),
+            SidebarEntry(_("Deliveries"), "outbox", "webhooks.WebhookDelivery"),
+            SidebarEntry(_("Mutes"), "notifications_paused", "webhooks.WebhookMute"),
         ],
     ),
     (
         _("Access"),
         [
-            Entry(_("Users"), "group", "auth.User"),
-            Entry(_("Groups"), "groups", "auth.Group"),
-            Entry(_("Tokens"), "key", "core.ApiToken"),
-            Entry(_("Audit"), "policy", "core.AuditEntry"),
+            SidebarEntry(_("Users"), "group", "auth.User"),
+            SidebarEntry(_("Groups"), "groups", "auth.Group"),
+            SidebarEntry(_("Tokens"), "key", "core.ApiToken"),
+            SidebarEntry(_("Audit trail"), "policy", "core.AuditEntry"),
         ],
     ),
     (
         _("Monitor"),
         [
-            Entry(_("Errors"), "bug_report", "core.ErrorGroup"),
-            Entry(_("Cache"), "cached", "core.ErrorGroup", "cache", namespace=""),
+            SidebarEntry(_("Errors"), "bug_report", "core.ErrorGroup"),
+            SidebarEntry(_("Cache"), "cached", "core.ErrorGroup", "cache", namespace=""),
         ],
     ),
 ]
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """The side bar of this person; the entry whose address fits the page best is marked."""
+    """The user's sidebar. Marks the entry with the longest URL that is a prefix of the page's as active."""
     groups: list[dict[str, Any]] = []
-    for title, entries in SIDE_BAR:
-        items = [item for item in (entry.shown(request) for entry in entries) if item]
+    for title, entries in SIDEBAR:
+        items = [item for item in (entry.item(request) for entry in entries) if item]
         groups.append({"title": title, "separator": bool(title), "items": items})
-    fitting = [item for group in groups for item in group["items"] if request.path.startswith(item["link"])]
-    if fitting:
-        max(fitting, key=lambda item: len(item["link"]))["active"] = True
+    matching = [item for group in groups for item in group["items"] if request.path.startswith(item["link"])]
+    if matching:
+        max(matching, key=lambda item: len(item["link"]))["active"] = True
     return [group for group in groups if group["items"]]
 
 
@@ -134,7 +128,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "monitor_site.dashboard.environment",
     "GLOBAL_CALLBACK": "monitor_site.dashboard.every_page",
-    "DASHBOARD_CALLBACK": "monitor_site.dashboard.front_page",
+    "DASHBOARD_CALLBACK": "monitor_site.dashboard.overview",
     "STYLES": [_static(f"monitor/css/{name}.css") for name in STYLES],
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": _static("monitor/icon.svg")},

@@ -11,20 +11,20 @@ from django.views.generic import RedirectView
 from metrics.prometheus import prometheus_page
 
 from .api import api
-from .cache_view import cache_page
+from .dashboard import cache_page
 from .first_admin_view import first_admin_page
 from .problems import problem
 
 
-@csrf_exempt  # it does nothing, so there is nothing to forge
-def no_such_address(request: HttpRequest) -> HttpResponse:
+@csrf_exempt  # it does nothing
+def unknown_api_route(request: HttpRequest) -> HttpResponse:
     return problem(404)
 
 
 handler400 = "monitor_site.error_pages.bad_request"
 handler403 = "monitor_site.error_pages.forbidden"
 handler404 = "monitor_site.error_pages.not_found"
-handler500 = "monitor_site.error_pages.failed"
+handler500 = "monitor_site.error_pages.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -33,5 +33,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("setup/<str:token>/", first_admin_page, name="first_admin"),
     path("api/", api.urls),
     path("metrics", prometheus_page),
-    re_path(r"^api/", no_such_address),
+    re_path(r"^api/", unknown_api_route),
 ]

@@ -1,4 +1,7 @@
-"""Whether a program has come where somebody wanted it. Pure: two statuses in, a verdict out."""
+"""Has an action succeeded? Pure: the statuses before and now in, the outcome out.
+
+The API's `?wait=`, the commands and their exit codes all ask here, so they agree.
+"""
 
 from __future__ import annotations
 
@@ -7,110 +10,60 @@ from dataclasses import dataclass
 
 from core.cli.tables import counted
 from programs.payloads import ProcessStatus, ProgramStatus
-from programs.states import Action, State
+from programs.states import AT_REST, Action, State
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked of a program: how it was before, and which exit codes it calls a success."""
+class ActionRequest:
+    """`before` is the status just before the action was requested."""
 
     before: ProgramStatus
     success_exit_codes: Collection[int] = (0,)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    reached: bool
+class ActionOutcome:
+    is_reached: bool
     text: str
 
 
-Judge = Callable[[Asked, ProgramStatus], Verdict | None]
+# None: not decided yet.
+OutcomeCheck = Callable[[ActionRequest, ProgramStatus], ActionOutcome | None]
 
 
-def started(asked: Asked, now: ProgramStatus) -> Verdict | None:
-    """Every wanted instance runs, or has done its work already; None while that may still become true."""
-    return _up(asked, now, _wanted(now))
+def started(request: ActionRequest, now: ProgramStatus) -> ActionOutcome | None:
+    """Reached once every desired instance runs, or has run since the request and exited successfully."""
+    return _up(request, now, _desired(now))
 
 
-def restarted(asked: Asked, now: ProgramStatus) -> Verdict | None:
-    """As `started`, and none of the processes is one that was there before."""
-    old = {_life(process) for process in asked.before["processes"]}
-    return _up(asked, now, [process for process in _wanted(now) if _life(process) not in old])
+def restarted(request: ActionRequest, now: ProgramStatus) -> ActionOutcome | None:
+    """As `started`, and every process is another one than before."""
+    old = {_identity(process) for process in request.before["processes"]}
+    return _up(request, now, [process for process in _desired(now) if _identity(process) not in old])
 
 
-def _up(asked: Asked, now: ProgramStatus, processes: Sequence[ProcessStatus]) -> Verdict | None:
-    if now["desired_state"] != State.RUNNING:
-        return Verdict(False, "somebody asked it to stop meanwhile")
-    if not now["instances"]["desired"]:
-        return Verdict(True, "no instances are wanted")
-    ended = [process for process in processes if _has_ended(asked, process)]
-    if failed := next((process for process in ended if not _went_well(asked, process)), None):
-        return Verdict(False, _explained(failed))
-    running = [process for process in processes if process["state"] == State.RUNNING]
-    if len(running) + len(ended) < now["instances"]["desired"]:
+def stopped(request: ActionRequest, now: ProgramStatus) -> ActionOutcome | None:
+    """Reached once no instance runs or is about to."""
+    if now["state"] == State.UNKNOWN:
         return None
-    return Verdict(True, running_text(running) if running else _explained(ended[0]))
-
-
-def _wanted(now: ProgramStatus) -> list[ProcessStatus]:
-    return [process for process in now["processes"] if process["index"] < now["instances"]["desired"]]
-
-
-def _life(process: ProcessStatus) -> tuple[int, int | None, str | None]:
-    return process["index"], process["pid"], process["started_at"]
-
-
-def _has_ended(asked: Asked, process: ProcessStatus) -> bool:
-    """For good, and after the question: what is older than that may still be about to start."""
-    known = {old["index"]: old["revision"] for old in asked.before["processes"]}
-    is_news = process["revision"] > known.get(process["index"], -1)
-    return is_news and process["state"] in (State.FATAL, State.EXITED)
-
-
-def _went_well(asked: Asked, process: ProcessStatus) -> bool:
-    return process["state"] == State.EXITED and process["exit_code"] in asked.success_exit_codes
-
-
-def _explained(process: ProcessStatus) -> str:
-    return f"{process['state']}: {process['reason']}" if process["reason"] else process["state"]
-
-
-def running_text(running: Sequence[ProcessStatus]) -> str:
-    if len(running) == 1:
-        return f"running (pid {running[0]['pid']})"
-    return f"running ({counted(len(running), 'instance')}: pids {', '.join(str(p['pid']) for p in running)})"
-
-
-def stopped(asked: Asked, now: ProgramStatus) -> Verdict | None:
-    """No instance runs or is about to."""
     if now["desired_state"] == State.RUNNING:
-        return Verdict(False, "somebody asked it to start meanwhile")
+        return ActionOutcome(False, "someone started it again meanwhile")
     if any(process["state"] != State.STOPPED for process in now["processes"]):
         return None
-    return Verdict(True, f"stopped{_ending(asked.before['processes'], now['processes'])}")
+    return ActionOutcome(True, f"stopped{_exit_text(request.before['processes'], now['processes'])}")
 
 
-def _ending(before: Sequence[ProcessStatus], now: Sequence[ProcessStatus]) -> str:
-    """How the only process ended, if it is this stop that ended it."""
-    if len(before) != 1 or len(now) != 1 or before[0]["pid"] is None:
-        return ""
-    [process] = now
-    if process["exit_signal"]:
-        return f" (by {process['exit_signal']})"
-    return "" if process["exit_code"] is None else f" (exit code {process['exit_code']})"
-
-
-def scaled(asked: Asked, now: ProgramStatus) -> Verdict | None:
-    """As many instances run as are wanted, no more and no fewer."""
-    wanted = now["instances"]["desired"]
+def scaled(request: ActionRequest, now: ProgramStatus) -> ActionOutcome | None:
+    """Reached once exactly as many instances run as are desired."""
+    desired = now["instances"]["desired"]
     if now["desired_state"] != State.RUNNING:
-        return Verdict(True, f"{counted(wanted, 'instance')} once it is started")
-    if len(now["processes"]) > wanted:
+        return ActionOutcome(True, f"{counted(desired, 'instance')} once it is started")
+    if len(now["processes"]) > desired:
         return None
-    return started(asked, now)
+    return started(request, now)
 
 
-JUDGES: dict[Action, Judge] = {
+OUTCOMES: dict[Action, OutcomeCheck] = {
     Action.START: started,
     Action.STOP: stopped,
     Action.RESTART: restarted,
@@ -118,10 +71,64 @@ JUDGES: dict[Action, Judge] = {
 }
 
 
-def already(verb: Action, now: ProgramStatus) -> Verdict | None:
-    """What a refused verb has left to want: nothing where the program is there; None where it is on its way."""
-    at_rest = {State.STOPPED, State.EXITED, State.FATAL}
-    if verb in (Action.STOP, Action.KILL):
-        return Verdict(True, f"already {now['state']}") if now["state"] in at_rest else None
-    verdict = started(Asked(now), now)
-    return Verdict(True, f"already {verdict.text}") if verdict and verdict.reached else None
+def existing_outcome(action: Action, now: ProgramStatus) -> ActionOutcome | None:
+    """The outcome of an action that was refused because the program is there already; None when it isn't."""
+    if action in (Action.STOP, Action.KILL):
+        return ActionOutcome(True, f"already {now['state']}") if now["state"] in AT_REST else None
+    outcome = started(ActionRequest(now), now)
+    return ActionOutcome(True, f"already {outcome.text}") if outcome and outcome.is_reached else None
+
+
+def _up(request: ActionRequest, now: ProgramStatus, processes: Sequence[ProcessStatus]) -> ActionOutcome | None:
+    if now["state"] == State.UNKNOWN:
+        return None
+    if now["desired_state"] != State.RUNNING:
+        return ActionOutcome(False, "someone stopped it meanwhile")
+    if not now["instances"]["desired"]:
+        return ActionOutcome(True, "no instances are desired")
+    ended = [process for process in processes if _has_ended(request, process)]
+    if failed := next((process for process in ended if not _is_success(request, process)), None):
+        return ActionOutcome(False, _state_text(failed))
+    running = [process for process in processes if process["state"] == State.RUNNING]
+    if len(running) + len(ended) < now["instances"]["desired"]:
+        return None
+    return ActionOutcome(True, _running_text(running) if running else _state_text(ended[0]))
+
+
+def _desired(now: ProgramStatus) -> list[ProcessStatus]:
+    return [process for process in now["processes"] if process["index"] < now["instances"]["desired"]]
+
+
+def _identity(process: ProcessStatus) -> tuple[int, int | None, str | None]:
+    return process["index"], process["pid"], process["started_at"]
+
+
+def _has_ended(request: ActionRequest, process: ProcessStatus) -> bool:
+    """For good, and since the request: an older end may still be followed by the start."""
+    known = {old["index"]: old["revision"] for old in request.before["processes"]}
+    is_new = process["revision"] > known.get(process["index"], -1)
+    return is_new and process["state"] in (State.FATAL, State.EXITED)
+
+
+def _is_success(request: ActionRequest, process: ProcessStatus) -> bool:
+    return process["state"] == State.EXITED and process["exit_code"] in request.success_exit_codes
+
+
+def _state_text(process: ProcessStatus) -> str:
+    return f"{process['state']}: {process['reason']}" if process["reason"] else process["state"]
+
+
+def _running_text(running: Sequence[ProcessStatus]) -> str:
+    if len(running) == 1:
+        return f"running (pid {running[0]['pid']})"
+    return f"running ({counted(len(running), 'instance')}: pids {', '.join(str(p['pid']) for p in running)})"
+
+
+def _exit_text(before: Sequence[ProcessStatus], now: Sequence[ProcessStatus]) -> str:
+    """How the only process ended, if this stop ended it."""
+    if len(before) != 1 or len(now) != 1 or before[0]["pid"] is None:
+        return ""
+    [process] = now
+    if process["exit_signal"]:
+        return f" (by {process['exit_signal']})"
+    return "" if process["exit_code"] is None else f" (exit code {process['exit_code']})"

@@ -1,4 +1,4 @@
-"""Adopting in place: a definition made from a process that already runs, which then goes on without a restart."""
+"""Adoption: creates a program from a running process and takes the process over without a restart."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INIT, KTHREADD = 1, 2
 
 @dataclass(frozen=True)
 class Candidate:
-    """A process of this host that could be adopted."""
+    """A process of this host that can be adopted."""
 
     pid: int
     user: str
@@ -40,13 +40,12 @@ class Candidate:
 
 
 def candidates() -> list[Candidate]:
-    """Processes with a command line that are neither the monitor's own nor looked after already, oldest first.
+    """Oldest first; without the monitor's own, supervised ones and, unless the monitor is root, other users'.
 
-    Those of other users are there for root only. Children of one that is listed are left out: adopting the parent
-    covers the tree.
+    Leaves out the children of a listed process: adopting the parent covers its tree.
     """
     listed: dict[int, Candidate] = {}
-    covered = set(_looked_after())
+    covered = set(_supervised())
     ancestors = _ancestors()
     for process in sorted(psutil.process_iter(ATTRIBUTES), key=lambda p: (p.info["create_time"] or 0, p.pid)):
         if process.pid in covered or process.info["ppid"] in covered or _is_ours(process):
@@ -58,14 +57,13 @@ def candidates() -> list[Candidate]:
 
 
 def adopt(pid: int, *, name: str, actor: str) -> Program:
-    """Defines `name` from the running `pid` and asks the agent to take it over. Raises ValidationError.
+    """Creates the program `name` from `pid` and requests its adoption from the agent. Raises ValidationError.
 
-    Its present output stays where it goes; what it prints is captured from its next start on. Its environment is
-    not copied, since it may hold secrets.
+    Its output is captured only after its next start. Its environment isn't copied, since it may hold secrets.
     """
     found, who = candidate(pid), platform.identity(pid)
     if who is None:
-        raise _refused(pid, "has ended")
+        raise _refused(pid, "has exited")
     values = {"name": name, "command": found.command, "working_directory": found.working_directory}
     if found.user != _own_name():
         values["user"] = found.user
@@ -82,24 +80,24 @@ def adopt(pid: int, *, name: str, actor: str) -> Program:
 
 
 def candidate(pid: int) -> Candidate:
-    """The process of that number. Raises ValidationError with the reason why it cannot be adopted."""
+    """Raises ValidationError with the reason why a process can't be adopted."""
     try:
         process = psutil.Process(pid)
-        process.info = process.as_dict(ATTRIBUTES)  # the form process_iter gives
+        process.info = process.as_dict(ATTRIBUTES)  # what process_iter sets
         above = process.parents()
     except (psutil.NoSuchProcess, ValueError, OverflowError) as error:
         raise ValidationError({"pid": f"There is no process {pid}."}) from error
-    watched = _looked_after()
+    supervised = _supervised()
     if program := next(
-        (watched[each] for each in (pid, *(parent.pid for parent in above)) if each in watched), ""
+        (supervised[each] for each in (pid, *(parent.pid for parent in above)) if each in supervised), ""
     ):
-        raise _refused(pid, f"belongs to {program}, which is looked after already")
+        raise _refused(pid, f"belongs to {program}, which is supervised already")
     if _is_ours(process):
         raise _refused(pid, "belongs to the monitor itself")
     if reason := _obstacle(process):
         raise _refused(pid, reason)
     if pid in _ancestors():
-        raise _refused(pid, "is this command's own, or started it")
+        raise _refused(pid, "is this command itself, or one of its parents")
     return _candidate(process)
 
 
@@ -108,22 +106,22 @@ def _refused(pid: int, reason: str) -> ValidationError:
 
 
 def _obstacle(process: psutil.Process) -> str:
-    """What in its nature makes it unfit; empty when nothing does."""
     info = process.info
     if process.pid == INIT:
-        return "is the one that started this system"
+        return "is the init process of this system"
+    # All kernel threads are children of kthreadd, and have no command line.
     if os.name == "posix" and KTHREADD in (process.pid, info["ppid"]) and not info["cmdline"]:
-        return "is a thread of the kernel"
+        return "is a kernel thread"
     if info["status"] == psutil.STATUS_ZOMBIE:
-        return "has ended"
-    if not _may_act_for_others() and info["username"] != _own_name():
+        return "has exited"
+    if not _is_root() and info["username"] != _own_name():
         return (
-            f"belongs to {info['username'] or 'another user'}; only a monitor that runs as root can look after it"
+            f"belongs to {info['username'] or 'another user'}; only a monitor that runs as root can supervise it"
         )
-    return "" if info["cmdline"] else "has no command line that could be started again"
+    return "" if info["cmdline"] else "has no command line to start it again with"
 
 
-def _may_act_for_others() -> bool:
+def _is_root() -> bool:
     return not hasattr(os, "geteuid") or os.geteuid() == 0
 
 
@@ -132,34 +130,32 @@ def _candidate(process: psutil.Process) -> Candidate:
     return Candidate(
         pid=process.pid,
         user=info["username"] or "",
-        command=shlex.join(_words(info["cmdline"], info["cwd"] or "/", info["exe"] or "")),
+        command=shlex.join(_command(info["cmdline"], info["cwd"] or "/", info["exe"] or "")),
         working_directory=info["cwd"] or "",
         started_at=datetime.fromtimestamp(info["create_time"], UTC),
         memory_bytes=info["memory_info"].rss if info["memory_info"] else 0,
     )
 
 
-def _words(cmdline: list[str], directory: str, executable: str) -> list[str]:
-    """The command as it could be started again. Daemons rewrite theirs into a title: then only the program."""
+def _command(cmdline: list[str], directory: str, executable: str) -> list[str]:
+    """A command that starts it again: only the executable if the process has replaced its arguments by a title."""
     first, *rest = cmdline
     if shutil.which(first) or os.access(os.path.join(directory, first), os.X_OK):  # noqa: PTH118
         return [first, *rest]
     return [executable, *rest] if executable and rest else [executable or first]
 
 
-def _looked_after() -> dict[int, str]:
-    """Whose process each is: pid → name of the program."""
+def _supervised() -> dict[int, str]:
     rows = Process.objects.exclude(pid=None).values_list("pid", "kernel_start", "boot_id", "program__name")
     return {pid: name for pid, start, boot, name in rows if pid and platform.identity(pid) == (pid, start, boot)}
 
 
 def _ancestors() -> set[int]:
-    """This process and those above it: nobody adopts the branch they sit on."""
     return {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
 
 
 def _is_ours(process: psutil.Process) -> bool:
-    """Whether it is a part of the monitor itself (serve, agent, web, jobs or a command)."""
+    # serve, agent, web, jobs or a command, each started from this very manage.py
     folder = Path(process.info["cwd"] or "/")
     return any(word.endswith("manage.py") and folder / word == MANAGE for word in process.info["cmdline"] or ())
 

@@ -21,8 +21,7 @@ from pydantic import ConfigDict, ValidationError
 
 from core.access import Principal, Role
 from core.exceptions import ConflictError
-from core.rest.credentials import Credentials
-from core.rest.origins import is_own_origin
+from core.rest.auth import StreamCredentials, is_own_origin
 
 from . import feed
 from .connection_limits import TooManyConnectionsError, connections, while_allowed
@@ -66,14 +65,14 @@ class Socket(AsyncWebsocketConsumer):
     async def authorize(self) -> None:
         """Raises RefusedError. The connection is accepted only afterwards."""
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in self.scope["headers"]}
-        self.credentials = Credentials.of_headers(headers)
+        self.credentials = StreamCredentials.from_headers(headers)
         # A foreign page can make a browser send its cookies, but not a token.
         if not is_own_origin(headers) and ("origin" in headers or self.credentials.token is None):
             raise RefusedError(FORBIDDEN)
         principal = await database_sync_to_async(self.credentials.principal)()
         if principal is None:
             raise RefusedError(UNAUTHENTICATED)
-        if not principal.may(Role.READ):
+        if not principal.has_role(Role.READ):
             raise RefusedError(FORBIDDEN)
         try:
             self.resources.enter_context(connections.hold(principal))
@@ -105,7 +104,7 @@ class Socket(AsyncWebsocketConsumer):
 
     def is_still_allowed(self) -> bool:
         principal = self.credentials.principal()
-        return principal is not None and principal.may(Role.READ)
+        return principal is not None and principal.has_role(Role.READ)
 
     def messages(self) -> AsyncGenerator[str, None]:
         raise NotImplementedError

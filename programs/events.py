@@ -1,4 +1,4 @@
-"""Facts. `record` writes one inside the transaction of the change it tells of, and announces it there."""
+"""Events. `record` writes one in the transaction of the change it describes, and announces it there."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from core.models import Sequence
 from core.secret_mask import NO_SECRETS, HideAll, SecretMask
 from core.timeformat import iso
 
-from . import definition
+from .definition.environment import secret_mask
 from .models import Program, ProgramEvent
 
-# Sent inside the writing transaction with `event=ProgramEvent`; a receiver that raises undoes the change.
+# Sent inside the transaction with `event=ProgramEvent`; a receiver that raises rolls the change back.
 event_recorded = Signal()
 
-# All that is recorded, save `webhook.test`, which is for the tested endpoint alone.
+# Without `webhook.test`, which is sent to the tested endpoint only and never recorded.
 TYPES = (
     *(f"program.{verb}" for verb in ("created", "updated", "removed", "scaled", "input")),
     *(f"program.{verb}" for verb in ("started", "running", "restarted", "adopted")),
@@ -55,13 +55,14 @@ def record(
     uid: str | None = None,
     severity: str = "",
 ) -> ProgramEvent:
-    """Writes the event and tells the other apps, all in the caller's transaction. Masks secrets in `data`.
+    """Writes the event and announces it to the other apps, all in the caller's transaction.
 
-    Its type decides how severe it is, unless `severity` does. `program_name` is that of a program that is gone.
-    Raises TransactionManagementError outside a transaction: an event must not outlive a rolled-back change.
+    Masks secrets in `data`. The severity follows from the type unless it is given. `program_name` is for a program
+    that no longer exists. Raises TransactionManagementError outside a transaction.
     """
+    # An event must not survive the rollback of its change.
     if not transaction.get_connection().in_atomic_block:
-        raise transaction.TransactionManagementError("events are recorded inside atomic()")
+        raise transaction.TransactionManagementError("record events inside atomic()")
     event = ProgramEvent(
         seq=Sequence.advance(),
         type=type_,
@@ -88,7 +89,7 @@ def masked_text(text: str, program: Program) -> str:
 def _masked(data: dict[str, Any], program: Program | None) -> dict[str, Any]:
     """Here, because all that shows or sends an event gets its texts from the row."""
     if program and "text" in data:  # console input, where a person may type a secret in two parts
-        text = definition.secret_mask(program).apply(str(data["text"]), starts_cut=True, ends_cut=True)
+        text = secret_mask(program).apply(str(data["text"]), starts_cut=True, ends_cut=True)
         data = {**data, "text": text}
     # Most events have no text, and decrypting costs more than the rest.
     mask = _readable_mask(program) if has_text(data) else NO_SECRETS
@@ -98,17 +99,17 @@ def _masked(data: dict[str, Any], program: Program | None) -> dict[str, Any]:
 
 def _readable_mask(program: Program | None) -> SecretMask:
     """Masks nothing if the secrets cannot be decrypted: the agent's own texts have to report that."""
-    mask = definition.secret_mask(program) if program else NO_SECRETS
+    mask = secret_mask(program) if program else NO_SECRETS
     return NO_SECRETS if isinstance(mask, HideAll) else mask
 
 
 def weight(event: ProgramEvent) -> str:
-    """How severe it is for those who want to hear of severe events only: an end is as much as what it ends."""
+    """The severity for filters: the event that ends an alert counts as much as the one that began it."""
     return str(event.data.get("ended_severity", event.severity))
 
 
 def as_json(event: ProgramEvent) -> dict[str, Any]:
-    """The event as the API, the websocket and webhooks show it. `program` is None for the monitor's own."""
+    """The event's JSON in the API, the websocket and webhooks. `program` is None for events of the monitor."""
     named = event.program_id is not None or event.program_name
     return {
         "id": event.uid,

@@ -1,4 +1,4 @@
-"""Which host is this one, and whose agent is silent."""
+"""This host, and agents whose heartbeat is lost."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .states import ALIVE
 
 HEARTBEAT_SECONDS = 5
 SILENT_AFTER = timedelta(seconds=3 * HEARTBEAT_SECONDS + 5)
-LONGEST_LOCK_SECONDS = 1.0
+MAX_LOCK_SECONDS = 1.0
 
 
 def this_host() -> Host:
-    """The row of this machine, made on first use; the first one ever becomes the default host."""
+    """Creates the row of this machine on first use; the first host of all becomes the default host."""
     with transaction.atomic():
         host, _ = Host.objects.get_or_create(
             name=settings.HOST_NAME,
@@ -30,30 +30,23 @@ def this_host() -> Host:
     return host
 
 
-def is_local(host: Host | None) -> bool:
-    """Whether programs of `host` run on this machine; None means the default host."""
-    if host is not None:
-        return host.name == settings.HOST_NAME
-    default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
-    return default in (None, settings.HOST_NAME)
-
-
 def is_alive(heartbeat_at: datetime | None, now: datetime) -> bool:
     return heartbeat_at is not None and now - heartbeat_at < SILENT_AFTER
 
 
 def report_lost(host_id: int, heartbeat_at: datetime, *, actor: str, now: datetime) -> bool:
-    """Records that the agent, last heard at `heartbeat_at`, is lost. False where that is not so, or told already.
+    """Records `agent.lost` for the agent whose last heartbeat was at `heartbeat_at`.
 
-    Any number of watchers may see it at the same time: one of them takes `is_watched` away and tells. One that had
-    to wait for the database does not judge: the agent may have been waiting for the same lock.
+    False if it has a newer heartbeat, or was reported already.
     """
     began = time.monotonic()
     with transaction.atomic():
-        if time.monotonic() - began > LONGEST_LOCK_SECONDS:
+        # After a long wait for the database: the agent may have been waiting for the same lock.
+        if time.monotonic() - began > MAX_LOCK_SECONDS:
             return False
-        silent = Host.objects.filter(pk=host_id, heartbeat_at=heartbeat_at, is_watched=True)
-        if not silent.update(is_watched=False):
+        # Several processes watch the heartbeats: only the one whose UPDATE changes the row reports.
+        lost = Host.objects.filter(pk=host_id, heartbeat_at=heartbeat_at, is_watched=True)
+        if not lost.update(is_watched=False):
             return False
         events.record("agent.lost", actor=actor, data=_loss(Host.objects.get(pk=host_id), heartbeat_at, now))
     return True
@@ -70,5 +63,4 @@ def _loss(host: Host, heartbeat_at: datetime, now: datetime) -> dict[str, object
 
 
 def default_heartbeat() -> datetime | None:
-    """The heartbeat of the host that runs the programs which name none."""
     return Host.objects.filter(is_default=True).values_list("heartbeat_at", flat=True).first()

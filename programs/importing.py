@@ -1,8 +1,7 @@
-"""Brings the definitions of a file into the database: in the order of their dependencies, all or none."""
+"""Creates and updates programs from imported definitions, dependencies first, all or none."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -14,8 +13,8 @@ from django.db import transaction
 from core.cli.command import validation_lines
 from core.cli.exit_codes import FailedError
 from programs import services
+from programs.definition.fields import defaults
 from programs.formats import Imported, Note
-from programs.formats.draft import DEFAULTS
 from programs.models import Program
 
 Definition = Mapping[str, Any]
@@ -23,10 +22,7 @@ Definition = Mapping[str, Any]
 
 @dataclass
 class Result:
-    """What became of one definition: `created`, `updated` or `unchanged`, or `error` with the reasons.
-
-    `applies` says for each changed field whether that is `live` or waits for a `restart`.
-    """
+    """`outcome`: `created`, `updated`, `unchanged` or `error`. `applies`: changed field → `live` or `restart`."""
 
     name: str
     outcome: str
@@ -34,10 +30,10 @@ class Result:
     errors: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        waiting = [name for name, when in self.applies.items() if when == "restart"]
         if self.outcome != "updated":
             return self.outcome
-        later = f"; {', '.join(waiting)} after its next restart" if waiting else ""
+        waiting = [name for name, when in self.applies.items() if when == "restart"]
+        later = f"; {', '.join(waiting)} after the next restart" if waiting else ""
         return f"updated ({', '.join(self.applies)}){later}"
 
 
@@ -59,11 +55,11 @@ class Report:
         }
 
 
-def bring_in(found: Imported, *, update: bool, dry_run: bool, actor: str) -> Report:
-    """Creates the programs of a file and, with `update`, changes those that are there. One error keeps all out.
+def import_definitions(found: Imported, *, update: bool, dry_run: bool, actor: str) -> Report:
+    """Creates the programs and, with `update`, replaces the definitions of existing ones. One error undoes all.
 
-    The file says everything: on an update, fields that it leaves out go back to their defaults. Raises
-    FailedError for a circle of dependencies within the file.
+    Fields that the file leaves out get their defaults, on an update too. Raises FailedError for a circular
+    dependency within the file.
     """
     report = Report(notes=list(found.notes), dry_run=dry_run)
     with transaction.atomic():
@@ -75,7 +71,7 @@ def bring_in(found: Imported, *, update: bool, dry_run: bool, actor: str) -> Rep
 
 
 def in_order(definitions: Sequence[Definition]) -> list[Definition]:
-    """What others in the file need comes before them. Raises FailedError for a circle."""
+    """Dependencies before dependents. Raises FailedError for a circular dependency."""
     by_name = {definition["name"]: definition for definition in definitions}
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for name, definition in by_name.items():
@@ -84,7 +80,7 @@ def in_order(definitions: Sequence[Definition]) -> list[Definition]:
         return [by_name[name] for name in sorter.static_order()]
     except CycleError as error:
         circle = " needs ".join(reversed(error.args[1]))
-        raise FailedError(f"The file holds a circle of dependencies: {circle}.") from error
+        raise FailedError(f"The file contains a circular dependency: {circle}.") from error
 
 
 def _needs(definition: Definition) -> list[str]:
@@ -95,10 +91,10 @@ def _save(definition: Definition, failed: Collection[str], *, update: bool, acto
     name = definition["name"]
     program = Program.objects.prefetch_related("dependencies__requires").filter(name=name).first()
     if program and not update:
-        return Result(name, "error", errors=["is defined already; --update changes it"])
+        return Result(name, "error", errors=["already exists. Use --update to change it."])
     if faulty := [needed for needed in _needs(definition) if needed in failed]:
         return Result(name, "error", errors=[f"depends_on: {', '.join(faulty)} could not be imported"])
-    values = {**copy.deepcopy(DEFAULTS), **definition}
+    values = {**defaults(), **definition}
     try:
         saved = services.save_definition(values, actor=actor, program=program)
     except ValidationError as error:

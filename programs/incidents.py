@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from . import definition
+from .definition.environment import secret_mask
 from .logs.paths import LogFile
 from .logs.search import last_lines
 from .models import Incident, Program, ProgramEvent, ProgramRevision
@@ -54,7 +54,7 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
         return []
     log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
     # Incidents are stored and sent to webhooks, so they must not contain secrets.
-    mask = definition.secret_mask(program)
+    mask = secret_mask(program)
     return [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end, mask=mask)]
 
 

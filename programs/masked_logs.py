@@ -17,7 +17,7 @@ from core.db_errors import is_outage
 from core.exceptions import ConflictError
 from core.secret_mask import SecretMask
 
-from . import definition
+from .definition.environment import secret_mask
 from .logs import search
 from .logs.follow import follow
 from .logs.lines import Line, Lines
@@ -104,7 +104,7 @@ class CurrentMask:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self.known = definition.secret_mask(program)
+        self.known = secret_mask(program)
 
     def __call__(self) -> SecretMask:
         """Reads the database. During an outage the last known mask stays."""
@@ -117,7 +117,7 @@ class CurrentMask:
                 raise
             changed = None
         if changed:
-            self._program, self.known = changed, definition.secret_mask(changed)
+            self._program, self.known = changed, secret_mask(changed)
         return self.known
 
 

@@ -1,14 +1,14 @@
-"""The tables of supervision. A Program is the definition, a Process one running instance, an event a fact.
+"""The tables of supervision. A Program is the definition, a Process one running instance of it.
 
-Who writes what: people and the API write definitions, desired states and intents; the agent alone writes
-processes. `revision` columns take their numbers from one counter (`core.models.Sequence`), so "what changed
-since 41" is one indexed look-up.
+`services` writes definitions, desired states and intents; only the agent writes processes. All `revision` columns
+take their numbers from one counter (`core.models.Sequence`), so "what changed since 41" is one indexed query.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -16,13 +16,16 @@ from django.utils.translation import gettext_lazy as _
 
 from core.ids import time_ordered_id
 
-from . import defaults, validation
+from . import validation
+from .definition import rules
+from .definition.fields import DEFAULTS, RestartPolicy, Stdin, default_stop_ladder, default_success_exit_codes
+from .definition.values import Condition
 from .policy import Rules
 from .states import Action, State
 
 
 class Host(models.Model):
-    """A machine with an agent. The first one known runs the programs that name no host."""
+    """A machine with an agent. The default host runs the programs without a host."""
 
     name = models.CharField(max_length=100, unique=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
@@ -30,7 +33,7 @@ class Host(models.Model):
     platform = models.CharField(max_length=120, blank=True)
     is_default = models.BooleanField(default=False)
     journal_written = models.BigIntegerField(default=0, editable=False)
-    # Whether a silence of the agent would be news: not after a clean stop, and not once it was told.
+    # Whether a lost heartbeat is to be reported: not after a clean stop, and not twice.
     is_watched = models.BooleanField(default=False, editable=False)
 
     class Meta:
@@ -44,7 +47,7 @@ class Host(models.Model):
 
 class ProgramQuerySet(models.QuerySet["Program"]):
     def present(self) -> ProgramQuerySet:
-        """Without those that wait for the agent to stop their last process."""
+        """Without removed programs whose last process the agent still has to stop."""
         return self.filter(removed_at=None)
 
     def of_host(self, host: Host) -> ProgramQuerySet:
@@ -57,65 +60,64 @@ class PresentManager(models.Manager.from_queryset(ProgramQuerySet)):  # type: ig
 
 
 class Program(models.Model):
-    """A definition. Field by field it is the JSON of the API; docs/programs.md explains each."""
+    """A definition and its desired state. docs/programs.md explains the fields."""
 
-    class RestartPolicy(models.TextChoices):
-        ALWAYS = "always", _("Always")
-        ON_FAILURE = "on-failure", _("On failure")
-        NEVER = "never", _("Never")
-
-    class Stdin(models.TextChoices):
-        NULL = "null", _("None")
-        CONSOLE = "console", _("Console: lines can be sent to it")
+    RestartPolicy = RestartPolicy
+    Stdin = Stdin
 
     class Desired(models.TextChoices):
         RUNNING = "running", _("Running")
         STOPPED = "stopped", _("Stopped")
 
+    # `definition.fields` states type, default and help text of these.
     name = models.CharField(max_length=100, validators=[validation.name])
-    description = models.TextField(blank=True, default="")
+    description = models.TextField(blank=True, default=DEFAULTS.description)
     tags = models.JSONField(default=list, blank=True, validators=[validation.tags])
     host = models.ForeignKey(Host, on_delete=models.PROTECT, null=True, blank=True, related_name="programs")
 
-    command = models.TextField(help_text=_("Split into words as a shell would; no shell runs unless you ask."))
-    shell = models.BooleanField(default=False, help_text=_("Hand the command to /bin/sh."))
-    working_directory = models.CharField(max_length=4096, blank=True, default="")
+    command = models.TextField()
+    shell = models.BooleanField(default=DEFAULTS.shell)
+    working_directory = models.CharField(max_length=4096, blank=True, default=DEFAULTS.working_directory)
     environment = models.JSONField(default=list, blank=True, validators=[validation.environment])
     # Encrypted former values of secret variables: running processes and log files can still contain them.
     replaced_secrets = models.JSONField(default=list, blank=True, editable=False)
-    stdin = models.CharField(max_length=10, choices=Stdin.choices, default=Stdin.NULL)
-    user = models.CharField(max_length=64, blank=True, default="")
+    stdin = models.CharField(max_length=10, choices=Stdin.choices, default=DEFAULTS.stdin)
+    user = models.CharField(max_length=64, blank=True, default=DEFAULTS.user)
     umask = models.CharField(max_length=4, null=True, blank=True, validators=[validation.umask])  # noqa: DJ001
     nice = models.SmallIntegerField(null=True, blank=True, validators=[validation.nice])
     max_open_files = models.PositiveIntegerField(null=True, blank=True, validators=[validation.positive])
     max_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True, validators=[validation.positive])
 
-    autostart = models.BooleanField(default=True)
+    autostart = models.BooleanField(default=DEFAULTS.autostart)
     restart_policy = models.CharField(
-        max_length=12, choices=RestartPolicy.choices, default=RestartPolicy.ON_FAILURE
+        max_length=12, choices=RestartPolicy.choices, default=DEFAULTS.restart_policy
     )
     success_exit_codes = models.JSONField(
-        default=defaults.success_exit_codes, blank=True, validators=[validation.exit_codes]
+        default=default_success_exit_codes, blank=True, validators=[validation.exit_codes]
     )
-    start_seconds = models.FloatField(default=1, validators=[validation.seconds])
-    backoff_initial = models.FloatField(default=1, validators=[validation.seconds])
-    backoff_factor = models.FloatField(default=2, validators=[validation.factor])
-    backoff_max = models.FloatField(default=300, validators=[validation.seconds])
-    backoff_jitter = models.FloatField(default=0.2, validators=[validation.share])
-    stable_seconds = models.FloatField(default=600, validators=[validation.seconds])
-    max_restarts = models.PositiveIntegerField(default=10)
-    restart_window = models.FloatField(default=600, validators=[validation.seconds])
-    restart_cron = models.CharField(max_length=100, blank=True, default="", validators=[validation.cron])
-    stop_ladder = models.JSONField(default=defaults.stop_ladder, blank=True, validators=[validation.stop_ladder])
+    start_seconds = models.FloatField(default=DEFAULTS.start_seconds, validators=[validation.seconds])
+    backoff_initial = models.FloatField(default=DEFAULTS.backoff_initial, validators=[validation.seconds])
+    backoff_factor = models.FloatField(default=DEFAULTS.backoff_factor, validators=[validation.factor])
+    backoff_max = models.FloatField(default=DEFAULTS.backoff_max, validators=[validation.seconds])
+    backoff_jitter = models.FloatField(default=DEFAULTS.backoff_jitter, validators=[validation.share])
+    stable_seconds = models.FloatField(default=DEFAULTS.stable_seconds, validators=[validation.seconds])
+    max_restarts = models.PositiveIntegerField(default=DEFAULTS.max_restarts)
+    restart_window = models.FloatField(default=DEFAULTS.restart_window, validators=[validation.seconds])
+    restart_cron = models.CharField(
+        max_length=100, blank=True, default=DEFAULTS.restart_cron, validators=[validation.cron]
+    )
+    stop_ladder = models.JSONField(default=default_stop_ladder, blank=True, validators=[validation.stop_ladder])
 
-    instances_min = models.PositiveSmallIntegerField(default=1)
-    instances_max = models.PositiveSmallIntegerField(default=1)
+    instances_min = models.PositiveSmallIntegerField(default=DEFAULTS.instances_min)
+    instances_max = models.PositiveSmallIntegerField(default=DEFAULTS.instances_max)
     scale_cpu_percent = models.FloatField(null=True, blank=True, validators=[validation.positive])
     probes = models.JSONField(default=list, blank=True, validators=[validation.probes])
 
-    log_max_bytes = models.PositiveBigIntegerField(default=52_428_800, validators=[validation.log_size])
-    log_backups = models.PositiveSmallIntegerField(default=10)
-    log_compress = models.BooleanField(default=True)
+    log_max_bytes = models.PositiveBigIntegerField(
+        default=DEFAULTS.log_max_bytes, validators=[validation.log_size]
+    )
+    log_backups = models.PositiveSmallIntegerField(default=DEFAULTS.log_backups)
+    log_compress = models.BooleanField(default=DEFAULTS.log_compress)
 
     desired_state = models.CharField(max_length=10, choices=Desired.choices, default=Desired.RUNNING)
     desired_instances = models.PositiveSmallIntegerField(default=1)
@@ -149,7 +151,15 @@ class Program(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        validation.definition(self)
+        rules.check(self)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine runs it; programs without a host belong to the default host."""
+        if self.host is not None:
+            return self.host.name == settings.HOST_NAME
+        default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
+        return default in (None, settings.HOST_NAME)
 
     @property
     def restart_rules(self) -> Rules:
@@ -167,11 +177,9 @@ class Program(models.Model):
 
 
 class Dependency(models.Model):
-    """`program` starts only when `requires` is started, or healthy."""
+    """`program` starts only once `requires` is started, or healthy."""
 
-    class Condition(models.TextChoices):
-        STARTED = "started", _("started")
-        HEALTHY = "healthy", _("healthy")
+    Condition = Condition
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="dependencies")
     requires = models.ForeignKey(Program, on_delete=models.PROTECT, related_name="dependents")
@@ -186,7 +194,7 @@ class Dependency(models.Model):
 
 
 class ProgramRevision(models.Model):
-    """One saved definition: who, when, and what changed against the one before (secrets masked)."""
+    """One saved version of a definition, and its changes against the one before (secrets masked)."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
@@ -205,7 +213,7 @@ class ProgramRevision(models.Model):
 
 
 class Process(models.Model):
-    """One instance of a program. Written by the agent of its host alone."""
+    """One instance of a program. Only the agent of its host writes it."""
 
     STORED_STATES = [(state.value, state.value) for state in State if state is not State.UNKNOWN]
 
@@ -226,7 +234,7 @@ class Process(models.Model):
     restarts = models.PositiveIntegerField(default=0)
     recent_restarts = models.JSONField(default=list)
     exit_code = models.BigIntegerField(null=True)  # Windows has unsigned 32 bits
-    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: no signal ended it)
+    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: not ended by a signal)
     health = models.CharField(max_length=10, blank=True)
     revision = models.BigIntegerField(default=0, db_index=True)
 
@@ -240,7 +248,7 @@ class Process(models.Model):
 
 
 class Intent(models.Model):
-    """A verb somebody asked for, waiting for the agent. The desired state is on the program itself."""
+    """A requested action that the agent has not carried out yet."""
 
     program = models.ForeignKey(Program, on_delete=models.CASCADE, related_name="intents")
     verb = models.CharField(max_length=10, choices=[(verb, verb) for verb in (*Action, "input", "adopt")])
@@ -261,7 +269,7 @@ def event_id() -> str:
 
 
 class ProgramEvent(models.Model):
-    """A fact that happened. Outlives the program it is about, hence the copied name."""
+    """Outlives its program, hence the copy of the name."""
 
     class Severity(models.TextChoices):
         INFO = "info", _("Info")
@@ -285,7 +293,7 @@ class ProgramEvent(models.Model):
             models.Index(fields=["-timestamp", "-seq"]),
             models.Index(fields=["program", "-timestamp"]),
             models.Index(fields=["type", "-timestamp"]),
-            # What every message about an end asks: how often was this program restarted lately?
+            # For messages about an exit, which all ask how often the program was restarted lately.
             models.Index(
                 fields=["program", "timestamp"],
                 condition=models.Q(type="program.restarted"),
@@ -298,7 +306,7 @@ class ProgramEvent(models.Model):
 
 
 class Incident(models.Model):
-    """Why a process ended unexpectedly: everything known at that moment, kept together."""
+    """An unexpected exit, with everything known about it when it happened."""
 
     event = models.OneToOneField(ProgramEvent, on_delete=models.CASCADE, related_name="incident")
     program = models.ForeignKey(Program, on_delete=models.SET_NULL, null=True, related_name="incidents")
@@ -306,7 +314,7 @@ class Incident(models.Model):
     process_index = models.PositiveSmallIntegerField()
     timestamp = models.DateTimeField()
     exit_code = models.BigIntegerField(null=True)  # Windows has unsigned 32 bits
-    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: no signal ended it)
+    exit_signal = models.CharField(max_length=20, null=True)  # noqa: DJ001  (null: not ended by a signal)
     meaning = models.CharField(max_length=300)
     out_of_memory = models.BooleanField(default=False)
     uptime_seconds = models.FloatField(null=True)

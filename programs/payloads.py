@@ -1,4 +1,4 @@
-"""The shapes that the API and the websockets send about programs. docs/api.md explains the fields."""
+"""The JSON that the API and the websockets send about programs. docs/api.md explains the fields."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Changes(TypedDict):
 
 
 class StatusReport(TypedDict):
-    """`full`: the programs are all there are. Otherwise those that changed; `removed`: the ids of those gone."""
+    """`full`: all programs; otherwise those that changed, and the ids of those `removed`."""
 
     revision: int
     full: bool
@@ -75,7 +75,7 @@ class Snapshot(TypedDict):
 
 
 class Delta(TypedDict):
-    """What changed after `previous`; a client that knows less than `previous` has missed something."""
+    """What changed after revision `previous`; a client whose revision is older has missed a message."""
 
     type: Literal["delta"]
     revision: int

@@ -1,4 +1,7 @@
-"""The states of a process, in Supervisor's vocabulary, and the moves between them. Imports nothing of ours."""
+"""The states of a process, the transitions between them and the actions each allows. Imports nothing of ours.
+
+The names are Supervisor's.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ class State(StrEnum):
     STOPPING = "stopping"
     EXITED = "exited"
     FATAL = "fatal"
-    UNKNOWN = "unknown"  # shown when the host's agent is silent; never stored
+    UNKNOWN = "unknown"  # shown when the agent's heartbeat is lost; never stored
 
 
 class Action(StrEnum):
@@ -27,22 +30,22 @@ class Action(StrEnum):
 ALIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 AT_REST = frozenset({State.STOPPED, State.EXITED, State.FATAL})
 
-MOVES: dict[State, frozenset[State]] = {
+TRANSITIONS: dict[State, frozenset[State]] = {
     State.STOPPED: frozenset({State.STARTING, State.BACKOFF, State.FATAL}),
-    # From itself: a process that ended at once is followed by its successor.
+    # To itself: a process that exited at once is followed by its successor.
     State.STARTING: frozenset(
         {State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}
     ),
     State.RUNNING: frozenset({State.STARTING, State.BACKOFF, State.STOPPING, State.EXITED, State.FATAL}),
-    # From itself: the start that followed the delay failed for a passing reason.
+    # To itself: the start after the delay failed for a transient reason.
     State.BACKOFF: frozenset({State.STARTING, State.STOPPED, State.BACKOFF, State.FATAL}),
     State.STOPPING: frozenset({State.STOPPED, State.STARTING, State.BACKOFF, State.EXITED, State.FATAL}),
     State.EXITED: frozenset({State.STARTING, State.STOPPED, State.BACKOFF, State.FATAL}),
     State.FATAL: frozenset({State.STARTING, State.STOPPED}),
 }
 
-# Which verbs make sense for a program in a state; the others are answered with a conflict.
-VERBS: dict[State, frozenset[Action]] = {
+# The API answers 409 to every other action.
+ALLOWED_ACTIONS: dict[State, frozenset[Action]] = {
     State.STOPPED: frozenset({Action.START, Action.RESTART}),
     State.STARTING: frozenset({Action.STOP, Action.RESTART, Action.KILL}),
     State.RUNNING: frozenset({Action.STOP, Action.RESTART, Action.KILL}),
@@ -53,8 +56,8 @@ VERBS: dict[State, frozenset[Action]] = {
     State.UNKNOWN: frozenset(Action),
 }
 
-# A program of several instances shows the state that most needs attention.
-ATTENTION = (
+# A program of several instances shows the first of these that one of them is in.
+MOST_URGENT_FIRST = (
     State.FATAL,
     State.BACKOFF,
     State.STOPPING,
@@ -65,16 +68,16 @@ ATTENTION = (
 )
 
 
-class IllegalMoveError(Exception):
-    """A change of state that the table above does not allow."""
+class IllegalTransitionError(Exception):
+    pass
 
 
-def check_move(old: State, new: State) -> None:
-    if new not in MOVES[old]:
-        raise IllegalMoveError(f"{old} -> {new}")
+def check_transition(old: State, new: State) -> None:
+    if new not in TRANSITIONS[old]:
+        raise IllegalTransitionError(f"{old} -> {new}")
 
 
-def combined(states: Iterable[State]) -> State:
+def combined_state(states: Iterable[State]) -> State:
     """One state for a whole program, from those of its instances; `stopped` when it has none."""
     found = set(states)
-    return next((state for state in ATTENTION if state in found), State.STOPPED)
+    return next((state for state in MOST_URGENT_FIRST if state in found), State.STOPPED)

@@ -23,7 +23,7 @@ from core.timeformat import in_utc, iso
 from .hosts import is_alive
 from .models import ProgramEvent
 from .payloads import Changes, ProcessStatus, ProgramStatus, StatusReport
-from .states import ALIVE, State, combined
+from .states import ALIVE, State, combined_state
 
 PROGRAM_COLUMNS = ("id", "name", "desired_state", "desired_instances", "tags", "host_id", "revision")
 PROCESS_COLUMNS = (
@@ -288,7 +288,7 @@ def _running(processes: Sequence[ProcessStatus]) -> int:
 
 def _several(processes: Sequence[ProcessStatus]) -> tuple[ProcessStatus, ProcessStatus]:
     """The process that most needs attention, and the totals. `processes` may be empty."""
-    state = combined(State(process["state"]) for process in processes)
+    state = combined_state(State(process["state"]) for process in processes)
     leading = next((process for process in processes if process["state"] == state), NO_PROCESS)
     found = {process["health"] for process in processes}
     return leading, {

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from asgiref.sync import sync_to_async
 
-from core.heartbeats import jobs_are_alive, jobs_heartbeat
+from core.models import jobs_are_alive, jobs_heartbeat
 from programs.hosts import default_heartbeat, is_alive
 
 from .models import WebhookDelivery

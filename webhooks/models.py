@@ -8,7 +8,8 @@ endpoint. A delivery is due when it is `pending` and `next_attempt_at` has passe
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from django.db import models
@@ -35,6 +36,13 @@ def default_events() -> list[str]:
     return ["program.*"]
 
 
+class OldSecret(NamedTuple):
+    """A secret that was rotated away and signs until then."""
+
+    secret: str
+    until: datetime
+
+
 class WebhookEndpoint(models.Model):
     """Where to send which events. URL, secrets and the format's settings are encrypted."""
 
@@ -44,6 +52,7 @@ class WebhookEndpoint(models.Model):
     # Encrypted as a whole: many services put their token into the path.
     encrypted_url = models.TextField(editable=False)
     encrypted_secret = models.TextField(blank=True, editable=False)
+    # A list, see `old_secrets`; `old_secret_until` is when the last of them expires.
     encrypted_old_secret = models.TextField(blank=True, editable=False)
     old_secret_until = models.DateTimeField(null=True, editable=False)
     encrypted_settings = models.TextField(blank=True, editable=False)
@@ -112,9 +121,19 @@ class WebhookEndpoint(models.Model):
         self.encrypted_secret = secrets.encrypt(value) if value else ""
 
     @property
-    def old_secret(self) -> str:
-        # Also after `old_secret_until`: the caller checks the time.
-        return secrets.decrypt(self.encrypted_old_secret) if self.encrypted_old_secret else ""
+    def old_secrets(self) -> list[OldSecret]:
+        """Newest first, including expired ones. Raises SecretUnreadableError."""
+        text = secrets.decrypt(self.encrypted_old_secret) if self.encrypted_old_secret else "[]"
+        # Up to version 0.1 the column held a single secret.
+        if not text.startswith("["):
+            return [OldSecret(text, self.old_secret_until)] if self.old_secret_until else []
+        return [OldSecret(secret, datetime.fromisoformat(until)) for secret, until in json.loads(text)]
+
+    @old_secrets.setter
+    def old_secrets(self, value: list[OldSecret]) -> None:
+        stored = json.dumps([(old.secret, old.until.isoformat()) for old in value])
+        self.encrypted_old_secret = secrets.encrypt(stored) if value else ""
+        self.old_secret_until = max((old.until for old in value), default=None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -168,6 +187,10 @@ class WebhookDelivery(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
     next_attempt_at = models.DateTimeField(null=True)
+    # What a muted event is about that may outlast the mute, see `outbox.lasting`; null: nothing to send later.
+    withheld = models.CharField(max_length=200, null=True, editable=False)  # noqa: DJ001
+    # Its age counts from here instead of from the event: when a person asked to send it, or a mute ended.
+    age_from = models.DateTimeField(null=True, editable=False)
     next_trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.EVENT)
     lease_until = models.DateTimeField(null=True)
     attempt_count = models.PositiveIntegerField(default=0, help_text=_("All attempts, counted before sending."))
@@ -193,6 +216,11 @@ class WebhookDelivery(models.Model):
                 fields=["endpoint", "next_attempt_at"],
                 condition=Q(state="pending", crash_count__gt=0),
                 name="delivery_suspect",
+            ),
+            models.Index(
+                fields=["endpoint", "withheld"],
+                condition=Q(withheld__isnull=False),
+                name="delivery_withheld",
             ),
             models.Index(fields=["lease_until"], condition=Q(lease_until__isnull=False), name="delivery_leased"),
         ]

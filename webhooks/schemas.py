@@ -7,8 +7,18 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import JsonValue
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 from programs.schemas import EventOut, KeptValue
 
 from .models import DEFAULT_RETRY_SCHEDULE, WebhookDelivery
@@ -37,19 +47,19 @@ class WebhookChangesIn(Input):
     tags: list[Text] = Field([], max_length=MAX_NAMES)
     min_severity: Severity = "info"
     conditions: dict[str, JsonValue] = {}
-    enabled: Flag = True
+    enabled: StrictBool = True
     retry_schedule: list[Seconds] = Field(list(DEFAULT_RETRY_SCHEDULE), max_length=MAX_NAMES)
     timeout_seconds: Number = 15
     max_concurrency: Whole = 4
     rate_per_second: Number = 10
     bundle_seconds: Number = 0
     max_age_seconds: Whole | None = None
-    verify_tls: Flag = True
+    verify_tls: StrictBool = True
     ca_certificates: Text = ""
     secret: KeptValue | None = Field(
         None, description="Ignored: accepts the value that was returned. Rotate the secret to change it"
     )
-    resume: Flag | None = Field(
+    resume: StrictBool | None = Field(
         None,
         description="Required to enable an endpoint with pending deliveries: true sends them, false cancels them",
     )
@@ -63,8 +73,8 @@ class WebhookIn(WebhookChangesIn):
 
 
 class SinceIn(Input):
-    since: Moment
-    dry_run: Flag = Field(False, description="Only count the deliveries")
+    since: Timestamp
+    dry_run: StrictBool = Field(False, description="Only count the deliveries")
 
 
 class EventIn(Input):
@@ -87,38 +97,38 @@ class MuteChangesIn(Input):
 
     webhook: Identifier | None = None
     program: Identifier | None = None
-    starts_at: Moment | None = Field(None, description="Default: now")
-    ends_at: Moment | None = Field(None, description="Null: until the mute is removed")
+    starts_at: Timestamp | None = Field(None, description="Default: now")
+    ends_at: Timestamp | None = Field(None, description="Null: until the mute is removed")
     cron: Text = Field(
         "", description="Start of each maintenance window, in local time of the server; empty: no windows"
     )
     cron_seconds: Whole = Field(3600, description="Length of each window")
     reason: Text = ""
-    everything: Flag = Field(
+    everything: StrictBool = Field(
         False, description="Required if none of webhook, program, ends_at and cron limits the mute"
     )
 
 
-class WebhookListing(Listing):
+class WebhookListing(ListQuery):
     format: SearchText = Field("", description="Only endpoints with this format")
     enabled: bool | None = Field(None, description="Only enabled or only disabled endpoints")
 
 
-class DeliveryListing(Listing):
+class DeliveryListing(ListQuery):
     state: str = Field(
         "", max_length=200, description=f"Comma-separated: {', '.join(WebhookDelivery.State.values)}"
     )
     type: str = Field("", max_length=500, description="Comma-separated event types; `program.*` for a whole area")
     program: QueryIdentifier | None = Field(None, description="Only events of the program with this id")
-    since: Moment | None = Field(None, description="Created at or after this time")
-    until: Moment | None = Field(None, description="Created before this time")
+    since: Timestamp | None = Field(None, description="Created at or after this time")
+    until: Timestamp | None = Field(None, description="Created before this time")
 
 
 class AllDeliveriesListing(DeliveryListing):
     webhook: QueryIdentifier | None = Field(None, description="Only deliveries to the endpoint with this id")
 
 
-class MuteListing(Listing):
+class MuteListing(ListQuery):
     current: bool | None = Field(None, description="true: mutes that have not ended; false: only ended ones")
 
 

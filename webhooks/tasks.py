@@ -9,7 +9,8 @@ import asyncio
 import gc
 
 import structlog
-from django.utils import timezone
+
+from core.retention import ClockError, deletion_time, read_clock
 
 from . import deadman as deadman_switch
 from .delivery import retention, worker
@@ -31,5 +32,10 @@ def deadman() -> None:
 
 
 def prune() -> None:
-    if deleted := retention.prune(timezone.now()):
+    try:
+        now = deletion_time(read_clock())
+    except ClockError as error:
+        log.warning("webhooks.prune_refused", reason=str(error))
+        return
+    if now and (deleted := retention.prune(now)):
         log.info("webhooks.pruned", deliveries=deleted)

@@ -1,11 +1,11 @@
-"""Who may do what, and who did what: roles, API tokens, log-ins and the audit trail. Guide: docs/access.md.
+"""Roles, API tokens, the login throttle and the audit trail. Guide: docs/access.md.
 
-Guards of admin pages are in `core.access.guards`, which needs the admin installed.
+The permissions of admin pages are in `core.access.permissions`, which needs the admin installed, and those of API
+routes in `core.rest.auth`.
 """
 
 from .audit import audit, command_actor
-from .principal import Principal
-from .roles import Role, has_role, role_of, set_role
+from .roles import Principal, Role, has_role, role_of, set_role
 from .tokens import TokenError, authenticate_token, create_token, revoke_token
 
 __all__ = [

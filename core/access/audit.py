@@ -1,4 +1,4 @@
-"""The audit trail: one row per deed, added and never changed."""
+"""The audit trail: one row per action. Rows are only added, and deleted by retention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.log_context import current_request_id
 from core.masking import mask_text, masked, printable
 from core.models import AuditEntry
 
-from .principal import ACTOR_LENGTH, Principal
+from .roles import ACTOR_LENGTH, Principal
 
 EXPIRY_BATCH = 500  # keeps each transaction short
 
@@ -26,9 +26,9 @@ def audit(
     address: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """Adds one row. `action` is a word or `area.verb`, `outcome` one of done, failed, refused.
+    """Adds one row. `action` is a word or `area.verb`, `outcome` is done, failed or refused.
 
-    Secrets in `data` are masked, texts are cut to their column; inside a request its id is noted too.
+    Masks secrets in `data`, cuts texts to their column, and adds the request id inside a request.
     """
     details: dict[str, Any] = masked(data or {})
     if isinstance(actor, Principal) and actor.token_prefix:
@@ -47,17 +47,15 @@ def audit(
 
 
 def expire(before: datetime, *, batch: int = EXPIRY_BATCH) -> int:
-    """Forgets what is older than `before`, `batch` rows at a time. The only way a row ever goes."""
-    gone, old = 0, AuditEntry.objects.filter(at__lt=before).order_by()
-    while found := list(old.values_list("pk", flat=True)[:batch]):
-        gone += AuditEntry.objects.filter(pk__in=found).expire()
-    return gone
+    deleted, old = 0, AuditEntry.objects.filter(at__lt=before).order_by()
+    while ids := list(old.values_list("pk", flat=True)[:batch]):
+        deleted += AuditEntry.objects.filter(pk__in=ids).expire()
+    return deleted
 
 
 def command_actor() -> str:
-    """Who types a command on this machine, for records: "root (command line)"."""
     try:
         name = getpass.getuser()
-    except (OSError, KeyError):  # a service account that has a number only
+    except (OSError, KeyError):  # a service account without a name
         name = f"uid {os.getuid()}"
     return f"{name} (command line)"

@@ -1,4 +1,4 @@
-"""Keys for scripts: `pm_<8>_<43>`. The row holds the first two parts and the SHA-256 of the whole."""
+"""API tokens: `pm_<8 characters>_<43 characters>`. Stored are the first two parts and the SHA-256 of the whole."""
 
 from __future__ import annotations
 
@@ -20,99 +20,96 @@ from core.models import ApiToken
 from core.timeformat import in_utc
 
 from .audit import audit
-from .principal import Principal, token_actor
-from .roles import Role, granted_level, role_of
+from .roles import Principal, Role, role_level_query, role_of, token_actor
 
-SHAPE = re.compile(r"(?P<prefix>pm_[0-9a-z]{8})_[A-Za-z0-9_-]{43}")
+TOKEN_PATTERN = re.compile(r"(?P<prefix>pm_[0-9a-z]{8})_[A-Za-z0-9_-]{43}")
 PREFIX_ALPHABET = string.ascii_lowercase + string.digits
-# Stand in for what a statement is asked with.
-NOBODY = -1
+OWNER_COLUMNS = ("id", "is_superuser", "username")  # in the order of the model, as `from_db` expects them
+# Placeholders in the prepared statement, replaced with the values of each lookup.
+ANY_USER = -1
 ANY_DIGEST = "digest"
-OWNER = ("id", "is_superuser", "username")  # in the order of the model, as `from_db` takes them
-ANY_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
-NOTE_USE_EVERY = timedelta(minutes=1)
+ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_USED_PRECISION = timedelta(minutes=1)
 
 
 class TokenError(ValueError):
-    """Why a token cannot be made; fit to be shown."""
+    """Why a token cannot be created; shown to the user."""
 
 
 def create_token(
     user: User, name: str, scope: Role | str, expires_at: datetime | None = None, *, actor: str | None = None
 ) -> tuple[ApiToken, str]:
-    """The row, and the token in clear: the only time anybody sees it.
+    """Returns the row and the token itself, which is not stored.
 
-    Raises TokenError for an empty name, a moment that has passed, or a scope above the owner's role.
+    Raises TokenError for an invalid name, a past expiry, or a scope above the owner's role.
     """
-    role = Role.named(str(scope))
+    role = Role.from_name(str(scope))
     check_token(user, name, role, expires_at)
     token = ApiToken(user=user, name=name, scope=str(role), expires_at=expires_at)
-    clear = draw_key(token)
+    plaintext = generate_key(token)
     with transaction.atomic():
         token.save(force_insert=True)
-        record(token, "create", actor or user.get_username())
-    return token, clear
+        audit_token(token, "create", actor or user.get_username())
+    return token, plaintext
 
 
 def check_token(user: User, name: str, scope: Role, expires_at: datetime | None) -> None:
     held = role_of(user)
     if held is None:
-        raise TokenError(f"{user.get_username()} has no role, so a token could do nothing.")
+        raise TokenError(f"{user.get_username()} has no role, so a token could not be used.")
     if scope > held:
-        raise TokenError(f"{user.get_username()} has the role {held}; a token cannot exceed it.")
+        raise TokenError(f"{user.get_username()} has the role {held}; a token's scope cannot exceed it.")
     if not 0 < len(name.strip()) <= 80 or not name.isprintable():
-        raise TokenError("A token needs a name of 1 to 80 characters.")
+        raise TokenError("Enter a name of 1 to 80 characters.")
     if expires_at is not None and expires_at <= timezone.now():
-        raise TokenError("The time of expiry has passed already.")
+        raise TokenError("The expiry time is in the past.")
 
 
-def draw_key(token: ApiToken) -> str:
-    """Gives the unsaved row a fresh key and returns it in clear."""
+def generate_key(token: ApiToken) -> str:
+    """Sets prefix and digest of the unsaved row and returns the new token."""
     token.prefix = "pm_" + "".join(secrets.choice(PREFIX_ALPHABET) for _ in range(8))
-    clear = f"{token.prefix}_{secrets.token_urlsafe(32)}"
-    token.digest = digest(clear)
-    return clear
+    plaintext = f"{token.prefix}_{secrets.token_urlsafe(32)}"
+    token.digest = digest(plaintext)
+    return plaintext
 
 
 def revoke_token(token: ApiToken, *, actor: str) -> None:
-    """Ends the token at once."""
     with transaction.atomic():
-        record(token, "revoke", actor)
+        audit_token(token, "revoke", actor)
         token.delete()
 
 
-def record(token: ApiToken, deed: str, actor: str | Principal, address: str | None = None) -> None:
-    """`deed` is create or revoke."""
-    until = token.expires_at.isoformat() if token.expires_at else None
-    data = {"owner": token.user.get_username(), "scope": token.scope, "expires_at": until}
-    audit(actor, f"token.{deed}", str(token), address=address, data=data)
+def audit_token(token: ApiToken, action: str, actor: str | Principal, address: str | None = None) -> None:
+    expires_at = token.expires_at.isoformat() if token.expires_at else None
+    data = {"owner": token.user.get_username(), "scope": token.scope, "expires_at": expires_at}
+    audit(actor, f"token.{action}", str(token), address=address, data=data)
 
 
-def digest(clear: str) -> str:
-    return hashlib.sha256(clear.encode()).hexdigest()
+def digest(plaintext: str) -> str:
+    return hashlib.sha256(plaintext.encode()).hexdigest()
 
 
-def authenticate_token(clear: str) -> Principal | None:
-    """Whoever holds this token, with the lower of its scope and its owner's present role.
+def authenticate_token(plaintext: str) -> Principal | None:
+    """The owner with the lower of the token's scope and the owner's present role.
 
-    None for a token that is malformed, unknown, expired, or whose owner is inactive or without a role. One query;
-    a second one, at most once a minute, notes the use.
+    None for a malformed, unknown or expired token, or an owner who is inactive or has no role. Takes one query,
+    and at most once a minute a second one that updates `last_used_at`.
     """
-    if not SHAPE.fullmatch(clear):
+    if not TOKEN_PATTERN.fullmatch(plaintext):
         return None
     now = timezone.now()
-    found = _look_up(digest(clear), now)
+    found = _find_token(digest(plaintext), now)
     level = found and (Role.ADMIN if found.is_superuser else found.owner_level)
     if found is None or not level:
         return None
-    _note_use(found.id, found.last_used_at, now)
-    user = User.from_db(connection.alias, OWNER, found[: len(OWNER)])  # the rest is read by who asks for it
-    role = min(Role(level), Role.named(found.scope))
+    _update_last_used(found.id, found.last_used_at, now)
+    user = User.from_db(connection.alias, OWNER_COLUMNS, found[: len(OWNER_COLUMNS)])  # other fields stay deferred
+    role = min(Role(level), Role.from_name(found.scope))
     return Principal(user, role, token_actor(found.username, found.name), found.prefix)
 
 
-class Found(NamedTuple):
-    """A token and its owner; `owner_level` is None for one without a role."""
+class TokenRow(NamedTuple):
+    """`owner_level` is None when the owner has no role."""
 
     owner_id: int
     is_superuser: bool
@@ -125,38 +122,35 @@ class Found(NamedTuple):
     last_used_at: datetime | None
 
 
-def _look_up(hashed: str, now: datetime) -> Found | None:
-    sql, values = _statement()
-    moments = connection.ops.adapt_datetimefield_value(ANY_MOMENT), connection.ops.adapt_datetimefield_value(now)
-    known = {ANY_DIGEST: hashed, moments[0]: moments[1]}
+def _find_token(hashed: str, now: datetime) -> TokenRow | None:
+    sql, parameters = _lookup_sql()
+    adapt = connection.ops.adapt_datetimefield_value
+    values = {ANY_DIGEST: hashed, adapt(ANY_TIME): adapt(now)}
     with connection.cursor() as cursor:
-        cursor.execute(sql, [known.get(value, value) for value in values])
+        cursor.execute(sql, [values.get(parameter, parameter) for parameter in parameters])
         row = cursor.fetchone()
-    return Found(*row) if row else None
+    return TokenRow(*row) if row else None
 
 
 @cache
-def _statement() -> tuple[str, tuple[Any, ...]]:
-    """The look-up in SQL, put together once: that takes Django 1.1 ms, and the database a tenth of it.
-
-    So every request can ask anew, and a token that was revoked is refused at once.
-    """
-    is_in_time = Q(expires_at=None) | Q(expires_at__gt=ANY_MOMENT)
-    found = ApiToken.objects.filter(is_in_time, digest=ANY_DIGEST, user__is_active=True).order_by()
+def _lookup_sql() -> tuple[str, tuple[Any, ...]]:
+    # Compiled once: that takes Django 1.1 ms, the database a tenth of it. So no request needs a cached result,
+    # and a revoked token is refused at once.
+    not_expired = Q(expires_at=None) | Q(expires_at__gt=ANY_TIME)
+    found = ApiToken.objects.filter(not_expired, digest=ANY_DIGEST, user__is_active=True).order_by()
     columns = ("id", "name", "scope", "prefix", "last_used_at")
-    owner = (f"user__{name}" for name in OWNER)
+    owner = (f"user__{name}" for name in OWNER_COLUMNS)
     return found.values_list(*owner, _owner_level(), *columns).query.sql_with_params()
 
 
 def _owner_level() -> RawSQL:
-    """`granted_level` of the row's own user."""
-    sql, values = granted_level(NOBODY).query.sql_with_params()
+    sql, values = role_level_query(ANY_USER).query.sql_with_params()
     owner = f"{connection.ops.quote_name(User._meta.db_table)}.{connection.ops.quote_name('id')}"
-    with_owner = sql % tuple(owner if value == NOBODY else "%s" for value in values)
-    return RawSQL(with_owner, [value for value in values if value != NOBODY])  # noqa: S611  (no input in it)
+    with_owner = sql % tuple(owner if value == ANY_USER else "%s" for value in values)
+    return RawSQL(with_owner, [value for value in values if value != ANY_USER])  # noqa: S611  (contains no input)
 
 
-def _note_use(token_id: int, last_used_at: datetime | None, now: datetime) -> None:
-    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTE_USE_EVERY)
-    if last_used_at is None or in_utc(last_used_at) <= now - NOTE_USE_EVERY:
+def _update_last_used(token_id: int, last_used_at: datetime | None, now: datetime) -> None:
+    stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_PRECISION)
+    if last_used_at is None or in_utc(last_used_at) <= now - LAST_USED_PRECISION:
         ApiToken.objects.filter(stale, pk=token_id).update(last_used_at=now)

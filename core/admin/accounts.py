@@ -1,4 +1,4 @@
-"""People and groups. What a person may do is one choice: their role."""
+"""Login form, users and groups. A user's permissions are one choice: the role."""
 
 from __future__ import annotations
 
@@ -15,27 +15,46 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.forms.widgets import Script
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from django.utils.translation import ngettext
+from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminRadioSelectWidget
 
 from core.access.audit import audit
-from core.access.guards import RoleModelAdmin, principal_of
-from core.access.login import client_address
-from core.access.roles import GROUPS, Role, granted_level, has_role, rights, role_of, set_role
-from core.badges import ROLE_COLOURS, badge
+from core.access.login import client_address, locked_until
+from core.access.permissions import RoleModelAdmin, principal_of
+from core.access.roles import ROLE_GROUPS, Role, has_role, role_level_query, role_of, role_permissions, set_role
+from core.admin.changelist import ROLE_COLOURS, badge
 from core.models import Sequence
 from core.timeformat import time_element
+
+
+class LoginForm(AuthenticationForm):
+    """Shows how long a lockout lasts, also for unknown user names, so that it does not reveal which exist."""
+
+    def get_invalid_login_error(self) -> ValidationError:
+        until = locked_until(self.cleaned_data.get("username", ""), client_address(self.request))
+        if until is None:
+            return super().get_invalid_login_error()
+        minutes = int((until - timezone.now()).total_seconds() // 60) + 1
+        text = ngettext(
+            "Too many failed attempts. Try again in %(minutes)d minute.",
+            "Too many failed attempts. Try again in %(minutes)d minutes.",
+            minutes,
+        )
+        return ValidationError(text % {"minutes": minutes}, code="throttled")
+
 
 NO_ROLE = ""
 ROLE_LABELS = {
     Role.READ: _("Viewer: sees everything, changes nothing"),
     Role.OPERATE: _("Operator: also starts, stops and restarts programs"),
-    Role.ADMIN: _("Administrator: also defines programs, which means running any command"),
+    Role.ADMIN: _("Administrator: also defines programs, and so can run any command"),
 }
 ROLE_CHOICES = [
-    (NO_ROLE, _("None: cannot log in here")),
+    (NO_ROLE, _("None: cannot log in")),
     *((str(role), text) for role, text in ROLE_LABELS.items()),
 ]
 
@@ -58,11 +77,12 @@ class AccountForm(UserChangeForm):
         self.fields["role"].initial = str(held) if held else NO_ROLE
 
     def clean(self) -> dict[str, Any]:
-        """Nobody takes the key out of their own hand: so one administrator always remains."""
         cleaned: dict[str, Any] = super().clean() or {}
         lowered = cleaned.get("role") != str(Role.ADMIN) or not cleaned.get("is_active")
         if self.instance == self.requester and lowered:
-            raise ValidationError(_("You cannot take away your own role or switch off your own account."))
+            raise ValidationError(
+                _("You cannot lower your own role or deactivate your own account. Ask another administrator.")
+            )
         return cleaned
 
 
@@ -71,41 +91,41 @@ class NewAccountForm(UserCreationForm):
 
 
 @contextmanager
-def still_administrator(request: HttpRequest) -> Iterator[None]:
-    """For a change of rights: all of it, or PermissionDenied when who asks is no administrator before or after.
+def administrator_required(request: HttpRequest) -> Iterator[None]:
+    """A transaction that raises PermissionDenied unless the user is an administrator before and after it.
 
-    The counter lets two who lower each other come one after the other.
+    So one administrator always remains.
     """
     with transaction.atomic():
-        Sequence.advance()
-        _require_administrator(request)
+        Sequence.advance()  # serialises two administrators who lower each other at the same time
+        _check_administrator(request)
         yield
-        _require_administrator(request)
+        _check_administrator(request)
 
 
-def _require_administrator(request: HttpRequest) -> None:
+def _check_administrator(request: HttpRequest) -> None:
     now = User.objects.filter(username=request.user.get_username()).first()
     if now is None or not has_role(now, Role.ADMIN):
         raise PermissionDenied
 
 
-class RightsAdmin(RoleModelAdmin):
-    """Nobody gives up their own role, and whoever has lost it takes it from nobody: one administrator remains."""
+class AdministratorGuardAdmin(RoleModelAdmin):
+    """Makes every save and delete fail that would take the administrator role from the user who does it."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        with still_administrator(request):
+        with administrator_required(request):
             super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        with still_administrator(request):
+        with administrator_required(request):
             super().save_related(request, form, formsets, change)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        with still_administrator(request):
+        with administrator_required(request):
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with still_administrator(request):
+        with administrator_required(request):
             super().delete_queryset(request, queryset)
 
 
@@ -114,32 +134,33 @@ if TYPE_CHECKING:
 else:
     BaseUserAdmin = DjangoUserAdmin  # not subscriptable at run time
 
+admin.site.login_form = LoginForm
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
 @admin.register(User)
-class AccountAdmin(BaseUserAdmin, RightsAdmin):
+class AccountAdmin(BaseUserAdmin, AdministratorGuardAdmin):
     view_role = Role.ADMIN
     form = AccountForm
     add_form = NewAccountForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "held_role", "is_active", "logged_in")
+    list_display = ("username", "email", "role_badge", "is_active", "last_login_time")
     list_filter = ("is_active",)
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active")}),
-        (_("Personal info"), {"fields": ("first_name", "last_name", "email")}),
-        (_("Important dates"), {"fields": ("logged_in", "joined")}),
+        (_("Contact"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Dates"), {"fields": ("last_login_time", "joined_time")}),
     )
     add_fieldsets = ((None, {"fields": ("username", "role", "usable_password", "password1", "password2")}),)
     filter_horizontal = ()
-    readonly_fields = ("logged_in", "joined")
+    readonly_fields = ("last_login_time", "joined_time")
 
     class Media:
         js = (Script("monitor/local_times.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).annotate(level=Subquery(granted_level(OuterRef("pk"))))
+        return super().get_queryset(request).annotate(level=Subquery(role_level_query(OuterRef("pk"))))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -150,40 +171,43 @@ class AccountAdmin(BaseUserAdmin, RightsAdmin):
         return obj != request.user and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """One's own account among several chosen ones stops them all."""
+        # Your own account counts as protected, so a selection that includes it deletes nothing.
         listed, counts, missing, protected = super().get_deleted_objects(objs, request)
         return listed, counts, missing, [*protected, *(str(user) for user in objs if user == request.user)]
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        with still_administrator(request):
+        with administrator_required(request):
             super().save_model(request, obj, form, change)
             self._set_role(request, obj, form.cleaned_data.get("role", NO_ROLE), change)
 
     def _set_role(self, request: HttpRequest, obj: User, chosen: str, change: bool) -> None:
         before = role_of(User.objects.get(pk=obj.pk))
-        role = Role.named(chosen) if chosen else None
+        role = Role.from_name(chosen) if chosen else None
         if role != before or not change:
             set_role(obj, role)
             data = {"from": str(before or ""), "to": chosen}
             audit(principal_of(request), "user.role", str(obj), address=client_address(request), data=data)
 
     @admin.display(description=_("last login"), ordering="last_login")
-    def logged_in(self, user: User) -> SafeString | str:
+    def last_login_time(self, user: User) -> SafeString | str:
         return time_element(user.last_login) if user.last_login else str(_("never"))
 
     @admin.display(description=_("date joined"), ordering="date_joined")
-    def joined(self, user: User) -> SafeString:
+    def joined_time(self, user: User) -> SafeString:
         return time_element(user.date_joined)
 
     @badge(_("role"), colours=ROLE_COLOURS)
-    def held_role(self, user: Any) -> str:
+    def role_badge(self, user: Any) -> str:
         level = Role.ADMIN if user.is_superuser else user.level
         return str(Role(level)) if level else str(_("none"))
 
 
 class GroupForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     permissions = forms.ModelMultipleChoiceField(
-        queryset=rights(), required=False, label=_("rights"), widget=UnfoldAdminCheckboxSelectMultipleWidget
+        queryset=role_permissions(),
+        required=False,
+        label=_("rights"),
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
 
     class Meta:
@@ -192,8 +216,8 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
 
 
 @admin.register(Group)
-class GroupAdmin(RightsAdmin):
-    """The three groups of the roles are fixed; others can be made, for instance for a directory service."""
+class GroupAdmin(AdministratorGuardAdmin):
+    """The groups of the three roles cannot be changed; you can add others, for example for a directory service."""
 
     view_role = Role.ADMIN
     form = GroupForm
@@ -206,13 +230,13 @@ class GroupAdmin(RightsAdmin):
         return groups
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._is_free(obj) and super().has_change_permission(request, obj)
+        return self._is_editable(obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._is_free(obj) and super().has_delete_permission(request, obj)
+        return self._is_editable(obj) and super().has_delete_permission(request, obj)
 
-    def _is_free(self, group: Group | None) -> bool:
-        return group is None or group.name not in GROUPS.values()
+    def _is_editable(self, group: Group | None) -> bool:
+        return group is None or group.name not in ROLE_GROUPS.values()
 
     @admin.display(description=_("members"), ordering="member_count")
     def members(self, group: Any) -> int:

@@ -1,4 +1,4 @@
-"""The audit trail: to look at, never to change."""
+"""The audit trail, read-only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter, FieldTextFilter, RangeDateTimeFilter
 
-from core.access.guards import RoleModelAdmin
+from core.access.permissions import RoleModelAdmin
 from core.access.roles import Role
-from core.badges import badge
+from core.admin.changelist import CappedPaginator, badge
 from core.models import AuditEntry
-from core.pagination import CappedPaginator
 from core.timeformat import time_element
 
 
 class OutcomeFilter(DropdownFilter):
-    """A fixed list: reading the distinct values would walk the whole table."""
+    """Fixed choices, because reading the distinct values would scan the whole table."""
 
     title = _("outcome")
     parameter_name = "outcome"
@@ -47,7 +46,7 @@ class AuditEntryAdmin(RoleModelAdmin):
     )
     list_filter_submit = True
     search_fields = ("target",)
-    search_help_text = _("What it was done to")
+    search_help_text = _("Search by target")
     list_per_page = 100
     paginator = CappedPaginator
     fields = ("when", "actor", "action", "target", "result", "address", "details")

@@ -1,4 +1,4 @@
-"""Errors of the monitor itself: to read, and to mark as seen."""
+"""The monitor's own errors: read them and mark them as resolved."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import DropdownFilter
 
-from core.access.guards import RoleModelAdmin, principal_of, role_required
 from core.access.login import client_address
+from core.access.permissions import RoleModelAdmin, principal_of, role_required
 from core.access.roles import Role, has_role
-from core.badges import badge
+from core.admin.changelist import CappedPaginator, badge
 from core.errors.store import resolve
 from core.models import ErrorGroup
-from core.pagination import CappedPaginator
 from core.timeformat import time_element
 
 
@@ -41,7 +40,7 @@ class StateFilter(DropdownFilter):
 
 
 class ProcessFilter(DropdownFilter):
-    title = _("part")
+    title = _("process")
     parameter_name = "process"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -53,7 +52,7 @@ class ProcessFilter(DropdownFilter):
 
 @admin.register(ErrorGroup)
 class ErrorGroupAdmin(RoleModelAdmin):
-    """Tracebacks are for administrators: they show paths and the monitor's own code at work."""
+    """Shows tracebacks to administrators only, since they contain paths and code of this machine."""
 
     list_display = ("state", "kind", "message", "at", "count", "last_seen")
     list_display_links = ("kind",)
@@ -61,7 +60,7 @@ class ErrorGroupAdmin(RoleModelAdmin):
     list_fullwidth = True
     list_per_page = 50
     search_fields = ("kind", "culprit", "message")
-    search_help_text = _("Kind, function or message")
+    search_help_text = _("Search by kind, function or message")
     ordering = ("-last_seen_at",)
     paginator = CappedPaginator
     actions = ("resolve_selected",)
@@ -87,7 +86,7 @@ class ErrorGroupAdmin(RoleModelAdmin):
     ) -> HttpResponse:
         context = {
             **(extra_context or {}),
-            "title": _("What went wrong"),
+            "title": _("Error"),
             "error": self.get_object(request, object_id),
             "may_resolve": has_role(request.user, Role.OPERATE),
             "may_see_traceback": has_role(request.user, Role.ADMIN),

@@ -1,4 +1,4 @@
-"""One archive with all that an installation is: its database and its keys. Guide: docs/backup.md."""
+"""Backups: one archive with the database and the keys. Guide: docs/backup.md."""
 
 from .archive import BackupError, Manifest
 from .create import create

@@ -1,7 +1,7 @@
-"""The archive: a .tar.gz of a manifest and a few files of fixed names, each with its size and SHA-256.
+"""The archive format: a .tar.gz of a manifest and a few files with fixed names, sizes and SHA-256 checksums.
 
-Reading trusts nothing: only known names, only plain files, never more bytes than the manifest says, and the
-checksums of the files as well as of the compressed stream must hold.
+Reading trusts nothing in the archive: it accepts only known names, regular files and the sizes in the manifest,
+and verifies the checksums of the files and of the compressed stream.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE = "database"
 KEY_FILES = ("secrets.key", "secret_key")
-LONGEST_MANIFEST = 1024 * 1024
+MAX_MANIFEST = 1024 * 1024
 CHUNK = 1024 * 1024
 
 
 class BackupError(Exception):
-    """Why a backup or a restore is impossible; fit to be shown. Nothing has been changed when it is raised."""
+    """Why a backup or restore failed; shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,12 @@ class Manifest:
     version: str
     created_at: str  # ISO 8601, UTC
     engine: str  # "sqlite" or "postgresql"
-    migrations: dict[str, list[str]]  # app → names of what was applied
+    migrations: dict[str, list[str]]  # app → names of applied migrations
     files: dict[str, dict[str, Any]]  # name → {"bytes", "sha256"}
     format: int = FORMAT
 
 
 def pack(target: Path, folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest and the files it names, which lie in `folder`, to a new archive."""
     with tarfile.open(target, "w:gz", compresslevel=6) as tar:
         text = json.dumps(asdict(manifest), indent=2).encode()
         tar.addfile(_entry(MANIFEST, len(text)), io.BytesIO(text))
@@ -58,8 +57,7 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
     return entry
 
 
-def describe(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file in `folder`."""
+def checksums(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
@@ -71,14 +69,14 @@ def describe(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def unpack(source: Path, folder: Path) -> Manifest:
-    """Writes the archive's files into the empty `folder` and checks every byte. Raises BackupError."""
+    """Extracts the verified files into the empty `folder`. Raises BackupError."""
     try:
         with gzip.open(source) as stream:
             manifest = _unpack(stream, folder)
-            while stream.read(CHUNK):  # to the end, where the checksum of the stream is
+            while stream.read(CHUNK):  # to the end, where gzip verifies the checksum of the stream
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BackupError(f"{source} is damaged or no backup of this program: {error}") from error
+        raise BackupError(f"{source} is damaged or not a backup: {error}") from error
     return manifest
 
 
@@ -87,15 +85,15 @@ def _unpack(stream: gzip.GzipFile, folder: Path) -> Manifest:
         entries = _plain_files(tar)
         name, first = next(entries, ("", io.BytesIO()))
         if name != MANIFEST:
-            raise BackupError("This is no backup of this program: it has no manifest.")
-        manifest = read_manifest(first.read(LONGEST_MANIFEST))
+            raise BackupError("This is not a backup: it has no manifest.")
+        manifest = read_manifest(first.read(MAX_MANIFEST))
         left = dict(manifest.files)
         for name, content in entries:
             if name not in left:
-                raise BackupError(f"The archive holds {name!r}, which does not belong there.")
+                raise BackupError(f"The archive contains the unexpected file {name!r}.")
             _write_checked(content, folder / name, left.pop(name))
     if left:
-        raise BackupError(f"The archive lacks {', '.join(left)}.")
+        raise BackupError(f"The archive is incomplete: {', '.join(left)} is missing.")
     return manifest
 
 
@@ -103,7 +101,7 @@ def _plain_files(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
     for entry in tar:
         content = tar.extractfile(entry) if entry.isfile() else None
         if content is None:
-            raise BackupError(f"The archive holds {entry.name!r}, which is no plain file.")
+            raise BackupError(f"The archive contains {entry.name!r}, which is not a regular file.")
         yield entry.name, content
 
 
@@ -121,19 +119,19 @@ def _write_checked(content: IO[bytes], target: Path, facts: dict[str, Any]) -> N
 
 
 def read_manifest(text: bytes) -> Manifest:
-    """Raises BackupError for anything but a manifest of this format or an older one."""
+    """Raises BackupError unless it is a manifest of this format or an older one."""
     try:
         found = json.loads(text)
         if found["format"] > FORMAT:
-            raise BackupError("The backup was made by a newer version; update this one first.")
+            raise BackupError("A newer version created this backup. Update the monitor first.")
         manifest = Manifest(**found)
         names = {DATABASE, *KEY_FILES}
-        sound = DATABASE in manifest.files and manifest.files.keys() <= names
-        sound = sound and all(isinstance(facts["bytes"], int) for facts in manifest.files.values())
-        sound = sound and all(isinstance(facts["sha256"], str) for facts in manifest.files.values())
-        sound = sound and all(isinstance(applied, list) for applied in manifest.migrations.values())
+        is_valid = DATABASE in manifest.files and manifest.files.keys() <= names
+        is_valid = is_valid and all(isinstance(facts["bytes"], int) for facts in manifest.files.values())
+        is_valid = is_valid and all(isinstance(facts["sha256"], str) for facts in manifest.files.values())
+        is_valid = is_valid and all(isinstance(applied, list) for applied in manifest.migrations.values())
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BackupError(f"The manifest of the archive cannot be read: {error}") from error
-    if not sound:
-        raise BackupError("The manifest of the archive names files that do not belong there.")
+        raise BackupError(f"The manifest of the archive is not valid: {error}") from error
+    if not is_valid:
+        raise BackupError("The manifest of the archive lists unexpected files.")
     return manifest

@@ -1,4 +1,4 @@
-"""Makes an archive while everything runs."""
+"""Creates a backup while the monitor runs."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from django.utils import timezone
 
 from core.locks import HeldError, hold
 
-from .archive import DATABASE, KEY_FILES, BackupError, Manifest, describe, pack
-from .databases import present_database
+from .archive import DATABASE, KEY_FILES, BackupError, Manifest, checksums, pack
+from .databases import current_database
 
 
 def create(target: Path, *, with_keys: bool = True) -> Manifest:
-    """Writes the archive to `target`, mode 0600; an older file there is replaced only by a whole one.
+    """Writes the archive to `target` with mode 0600; replaces an older file atomically. Raises BackupError.
 
-    Raises BackupError. Without keys the archive can be given away: stored secrets stay closed in it.
+    Without keys, the stored secrets in the archive cannot be decrypted.
     """
     target = target.absolute()
     if target.is_dir() or not target.parent.is_dir():
-        raise BackupError(f"{target} is no file in an existing folder.")
+        raise BackupError(f"{target} must be a file in an existing folder.")
     try:
-        # A rotation in between would leave secrets in the copy that none of its keys opens.
-        with hold("rotate_keys"), _workplace(target.parent) as work:
+        # A rotation during the backup could leave secrets in the copy that none of its keys decrypts.
+        with hold("rotate_keys"), _work_directory(target.parent) as work:
             return _create(target, work, with_keys)
     except HeldError as error:
-        raise BackupError("Another backup or a rotation of keys is running; try again in a moment.") from error
+        raise BackupError("Another backup or key rotation is running. Try again when it has finished.") from error
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"The backup failed: {error}") from error
 
 
 @contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """Gone afterwards, also when a signal ends the backup while it is being made: its name is known before."""
+def _work_directory(folder: Path) -> Iterator[Path]:
+    # The name is chosen before mkdir, so that a signal during mkdir leaves nothing behind.
     work = folder / f".backup-{secrets.token_hex(8)}"
     try:
         work.mkdir(mode=0o700)
@@ -53,7 +53,7 @@ def _workplace(folder: Path) -> Iterator[Path]:
 def _create(target: Path, work: Path, with_keys: bool) -> Manifest:
     folder, draft = work / "files", work / "archive"
     folder.mkdir()
-    database = present_database()
+    database = current_database()
     database.dump(folder / DATABASE)
     if with_keys:
         for name in KEY_FILES:
@@ -64,14 +64,14 @@ def _create(target: Path, work: Path, with_keys: bool) -> Manifest:
         created_at=timezone.now().isoformat(),
         engine=database.engine,
         migrations=applied_migrations(),
-        files=describe(folder),
+        files=checksums(folder),
     )
     draft.touch(mode=0o600)
     pack(draft, folder, manifest)
-    _onto_disk(draft)
+    _fsync(draft)
     draft.replace(target)
     if os.name == "posix":
-        _onto_disk(target.parent)
+        _fsync(target.parent)
     return manifest
 
 
@@ -81,14 +81,14 @@ def _copy_key(source: Path, target: Path) -> None:
 
 
 def applied_migrations() -> dict[str, list[str]]:
-    """App → names, in order. The state of the schema, as far as a newer or older program needs to know it."""
+    # App → sorted names of its migrations; `restore` compares them with its own.
     found: dict[str, list[str]] = {}
     for app, name in sorted(MigrationRecorder(connection).applied_migrations()):
         found.setdefault(app, []).append(name)
     return found
 
 
-def _onto_disk(path: Path) -> None:
+def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""How each kind of database is copied out while it is in use, and put back while it is not."""
+"""Dumps a database while it is in use, and replaces it while the monitor is stopped."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from django.db import connection, connections
 
 from .archive import BackupError
 
-KEPT = ".before-restore"
+KEPT_SUFFIX = ".before-restore"
 BUSY_SECONDS = 20
 
 
 class Database(Protocol):
     engine: str
 
-    def home(self) -> Path:
-        """A folder on the disk where the database lies, or nearest to it."""
+    def directory(self) -> Path:
+        """A folder on the same disk as the database, if it is local."""
 
     def dump(self, target: Path) -> None:
-        """A consistent copy; writers go on meanwhile."""
+        """Writes a consistent copy without blocking writers."""
 
     def verify(self, copy: Path) -> None:
-        """Raises BackupError when `copy` cannot be put back."""
+        """Raises BackupError when `copy` is damaged."""
 
-    def keep(self) -> None:
-        """Saves the present content beside it, as `*.before-restore`."""
+    def save_present(self) -> None:
+        """Keeps a copy of the present content as `*.before-restore`."""
 
-    def put_back(self, copy: Path) -> None:
-        """Replaces the present content with `copy`, which is used up."""
+    def replace_with(self, copy: Path) -> None:
+        """Replaces the present content with `copy`, which may be moved."""
 
 
-def present_database() -> Database:
+def current_database() -> Database:
     return DATABASES[connection.vendor]()
 
 
@@ -52,11 +52,11 @@ class SqliteDatabase:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or Path(connection.settings_dict["NAME"])
 
-    def home(self) -> Path:
+    def directory(self) -> Path:
         return self.path.parent
 
     def dump(self, target: Path) -> None:
-        """All pages in one step: a copy in several would begin anew at each write of another process."""
+        # All pages in one step: a copy in several steps starts over at each write of another process.
         with closing(self._open(self.path)) as source, closing(sqlite3.connect(target)) as copy:
             source.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, no -wal beside it
@@ -72,13 +72,13 @@ class SqliteDatabase:
         if problem != "ok":
             raise BackupError(f"The database is damaged: {problem}")
 
-    def keep(self) -> None:
-        """File and log as they are: opening a damaged file, a good reason to restore, can cost its log."""
+    def save_present(self) -> None:
+        # Keeps the files without opening the database: opening a damaged file can destroy its log.
         for suffix in ("", "-wal"):
-            keep_file(self._beside(suffix), self._beside(KEPT + suffix))
+            preserve_file(self._beside(suffix), self._beside(KEPT_SUFFIX + suffix))
 
-    def put_back(self, copy: Path) -> None:
-        # SQLite would replay a log that is left behind into whatever file carries the name.
+    def replace_with(self, copy: Path) -> None:
+        # SQLite would replay a leftover log into the new file.
         for suffix in ("-wal", "-shm"):
             self._beside(suffix).unlink(missing_ok=True)
         copy.replace(self.path)
@@ -87,12 +87,12 @@ class SqliteDatabase:
         return self.path.with_name(self.path.name + suffix)
 
     def _open(self, path: Path) -> sqlite3.Connection:
-        """Without making the file when it is absent."""
+        # mode=rw does not create a missing file.
         return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY_SECONDS)
 
 
-def keep_file(path: Path, kept: Path) -> None:
-    """Gives `path` a second name; an older file of that name goes, also when there is nothing to keep now."""
+def preserve_file(path: Path, kept: Path) -> None:
+    """Links `path` as `kept`, replacing an older file. Deletes that also if `path` does not exist."""
     kept.unlink(missing_ok=True)
     if not path.exists():
         return
@@ -106,11 +106,11 @@ def keep_file(path: Path, kept: Path) -> None:
 
 
 class PostgresDatabase:
-    """Through PostgreSQL's own programs, which must be of the server's version or newer."""
+    """Uses PostgreSQL's client programs, which must not be older than the server."""
 
     engine = "postgresql"
 
-    def home(self) -> Path:
+    def directory(self) -> Path:
         return Path(settings.DATA_DIR)
 
     def dump(self, target: Path) -> None:
@@ -119,15 +119,15 @@ class PostgresDatabase:
     def verify(self, copy: Path) -> None:
         self._run("pg_restore", "--no-owner", "--no-privileges", f"--file={self._script(copy)}", str(copy))
 
-    def keep(self) -> None:
-        kept = self.home() / f"database.pgdump{KEPT}"
+    def save_present(self) -> None:
+        kept = self.directory() / f"database.pgdump{KEPT_SUFFIX}"
         draft = kept.with_suffix(".draft")
         self.dump(draft)
         draft.chmod(0o600)
         draft.replace(kept)
 
-    def put_back(self, copy: Path) -> None:
-        """In one transaction: a failure anywhere leaves everything as it was."""
+    def replace_with(self, copy: Path) -> None:
+        # In one transaction, so that a failure leaves the database unchanged.
         with connection.cursor() as cursor:
             tables = [connection.ops.quote_name(name) for name in connection.introspection.table_names(cursor)]
         connections.close_all()
@@ -144,13 +144,13 @@ class PostgresDatabase:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         except FileNotFoundError as error:
-            raise BackupError(f"{command[0]} is not installed; it comes with PostgreSQL's client.") from error
+            raise BackupError(f"{command[0]} is not installed. Install the PostgreSQL client.") from error
         if done.returncode:
             raise BackupError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
 
 def _postgres_environment(config: dict[str, Any]) -> dict[str, str]:
-    """Not as arguments: those can be read by every user of the machine."""
+    # Not as arguments, which every user of the machine can read.
     names = {"PGHOST": "HOST", "PGPORT": "PORT", "PGUSER": "USER", "PGPASSWORD": "PASSWORD", "PGDATABASE": "NAME"}
     given = {name: str(config[key]) for name, key in names.items() if config.get(key)}
     if sslmode := config.get("OPTIONS", {}).get("sslmode"):

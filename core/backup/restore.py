@@ -1,4 +1,4 @@
-"""Puts an archive back. Everything that can be known to be wrong is found before anything is touched."""
+"""Restores a backup. Verifies everything it can before it changes anything."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ from core.locks import HeldError, hold
 from core.secrets import parse_keys
 
 from .archive import DATABASE, KEY_FILES, BackupError, Manifest, unpack
-from .databases import KEPT, Database, keep_file, present_database
+from .databases import KEPT_SUFFIX, Database, current_database, preserve_file
 
-WRITERS = ("serve", "agent", "web", "jobs", "rotate_keys")
-WORK = ".restore-"
-UNFINISHED = "restore-unfinished"
+LOCKS = ("serve", "agent", "web", "jobs", "rotate_keys")
+WORK_PREFIX = ".restore-"
+UNFINISHED_FILE = "restore-unfinished"
 
 
 def restore(source: Path) -> Manifest:
-    """Replaces database and keys with those of `source`, keeps what was there as `*.before-restore`, migrates.
+    """Keeps the present database and keys as `*.before-restore`, replaces them, and migrates.
 
-    Raises BackupError: before anything is touched for a bad archive or a running monitor, and at the end
-    when the migrations fail.
+    Raises BackupError: before any change for a bad archive or a running monitor, at the end for a failed
+    migration.
     """
-    database = present_database()
+    database = current_database()
     try:
         with contextlib.ExitStack() as stack:
-            for name in WRITERS:
+            for name in LOCKS:
                 stack.enter_context(hold(name))
-            for left in database.home().glob(f"{WORK}*"):  # by a restore that was killed
-                shutil.rmtree(left)
-            work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=database.home(), prefix=WORK)))
-            manifest = _checked(source, work, database)
+            for leftover in database.directory().glob(f"{WORK_PREFIX}*"):  # of a killed restore
+                shutil.rmtree(leftover)
+            work = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(dir=database.directory(), prefix=WORK_PREFIX))
+            )
+            manifest = _unpack_verified(source, work, database)
             _replace(manifest, work, database)
             _migrate()
-            (Path(settings.DATA_DIR) / UNFINISHED).unlink()
+            (Path(settings.DATA_DIR) / UNFINISHED_FILE).unlink()
     except HeldError as error:
-        raise BackupError(f"Stop it first: {error}.") from error
+        raise BackupError(f"Stop the monitor first: {error}.") from error
     except cache.CacheError as error:
         raise BackupError(f"Nothing was restored. {error}") from error
     except (OSError, sqlite3.Error) as error:
@@ -55,13 +57,13 @@ def restore(source: Path) -> Manifest:
     return manifest
 
 
-def _checked(source: Path, work: Path, database: Database) -> Manifest:
+def _unpack_verified(source: Path, work: Path, database: Database) -> Manifest:
     manifest = unpack(source, work)
     if manifest.product != settings.PRODUCT:
         raise BackupError(f"This is a backup of {manifest.product}, not of {settings.PRODUCT}.")
     if manifest.engine != database.engine:
         raise BackupError(
-            f"The backup holds a {manifest.engine} database; this installation has {database.engine}."
+            f"The backup has a {manifest.engine} database, but this installation uses {database.engine}."
         )
     _refuse_newer(manifest)
     _check_keys(work)
@@ -70,7 +72,7 @@ def _checked(source: Path, work: Path, database: Database) -> Manifest:
 
 
 def _refuse_newer(manifest: Manifest) -> None:
-    """A schema this version does not know cannot be migrated back."""
+    # This version cannot undo migrations that it does not have.
     loader = MigrationLoader(None)
     known = set(loader.disk_migrations) | set(loader.replacements)
     unknown = [
@@ -81,40 +83,40 @@ def _refuse_newer(manifest: Manifest) -> None:
         if (app, name) not in known
     ]
     if unknown:
-        version = f"The backup was made by a newer version ({manifest.version}); update this one first."
-        raise BackupError(f"{version} It knows {', '.join(unknown[:3])}.")
+        version = f"A newer version ({manifest.version}) created this backup. Update the monitor first."
+        raise BackupError(f"{version} Unknown migrations: {', '.join(unknown[:3])}.")
 
 
 def _check_keys(work: Path) -> None:
     present = [work / name for name in KEY_FILES if (work / name).exists()]
     if any(not path.read_text().strip() for path in present):
-        raise BackupError("A key in the archive is empty.")
+        raise BackupError("A key file in the archive is empty.")
     if (work / "secrets.key").exists():
         try:
             parse_keys((work / "secrets.key").read_text())
         except ValueError as error:
-            raise BackupError("secrets.key in the archive holds no usable keys.") from error
+            raise BackupError("secrets.key in the archive has no valid keys.") from error
 
 
 def _replace(manifest: Manifest, work: Path, database: Database) -> None:
-    """From here on a power cut leaves a mark; the same restore, run again, then keeps what was kept first."""
-    data, mark = Path(settings.DATA_DIR), Path(settings.DATA_DIR) / UNFINISHED
-    cache.clear()  # what was answered from the data that goes must not be taken for answers from what comes
+    # The mark survives a power cut. The same restore, run again, then does not overwrite `*.before-restore`.
+    data, mark = Path(settings.DATA_DIR), Path(settings.DATA_DIR) / UNFINISHED_FILE
+    cache.clear()  # the restored data may have revisions that the present cache already has entries for
     connections.close_all()
-    stamp = str(manifest.files[DATABASE]["sha256"])
-    if not mark.exists() or mark.read_text().strip() != stamp:
-        database.keep()
+    checksum = str(manifest.files[DATABASE]["sha256"])
+    if not mark.exists() or mark.read_text().strip() != checksum:
+        database.save_present()
         for name in KEY_FILES:
-            keep_file(data / name, data / (name + KEPT))
-        replace_private(mark, stamp)
-    database.put_back(work / DATABASE)
+            preserve_file(data / name, data / (name + KEPT_SUFFIX))
+        replace_private(mark, checksum)
+    database.replace_with(work / DATABASE)
     for name in KEY_FILES:
         if (work / name).exists():
             replace_private(data / name, (work / name).read_text())
 
 
 def _migrate() -> None:
-    """In a process of its own: with every app installed, and the restored SECRET_KEY."""
+    # In a new process, because it needs all apps and the restored SECRET_KEY.
     environment = {name: value for name, value in os.environ.items() if name != "MONITOR_APPS"}
     command = [
         sys.executable,
@@ -126,4 +128,4 @@ def _migrate() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise BackupError(f"The data is back, but could not be brought to this version: {last}")
+        raise BackupError(f"The data is restored, but the migration failed: {last}. Run: manage.py migrate")

@@ -1,8 +1,7 @@
-"""Answers that took work, kept for a while: for all processes, and beyond a restart.
+"""A cache of expensive results, shared by all processes and kept across restarts.
 
-A key carries the revision of the data the answer was made from. So nothing is ever taken out because it became
-wrong: what has changed is asked for under another key. Where answers are worth keeping was measured; see
-docs/adr/0012-cache.md.
+A key contains the revision of the data behind the result, so nothing has to be invalidated: after a change,
+callers use another key. docs/adr/0012-cache.md says which results are cached and why.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from django.conf import settings
 from .stores import FileStore, RedisStore, Store, StoredSize
 
 log = structlog.get_logger(__name__)
-KINDS = {"metrics": "CACHE_METRICS_SECONDS"}  # kind → the setting that says how long; 0 keeps nothing
+KINDS = {"metrics": "CACHE_METRICS_SECONDS"}  # kind → the setting with its lifetime; 0 turns it off
 
 
 class CacheError(Exception):
-    """Why kept answers could not be forgotten; fit to be shown."""
+    """Why the cache cannot be cleared; shown to the user."""
 
 
 @dataclass
-class Counts:
+class CacheCounts:
     """Of this process, since it started."""
 
     hits: int = 0
@@ -45,7 +44,7 @@ class Counts:
             self.failures += failures
 
 
-counts = {kind: Counts() for kind in KINDS}
+counts = {kind: CacheCounts() for kind in KINDS}
 
 
 @cache
@@ -56,59 +55,58 @@ def store() -> Store:
 
 
 def key_of(*parts: Any) -> str:
-    """One name for anything JSON can tell apart, the revision included."""
+    """A key for any JSON values; they should include the revision of the data."""
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-def fetch(kind: str, key: str) -> Any:
-    """What was kept under that key, as it came out of JSON; None when there is nothing (any more)."""
-    if not seconds(kind):
+def get(kind: str, key: str) -> Any:
+    """The cached value as JSON data, or None."""
+    if not lifetime_seconds(kind):
         return None
     found: bytes | None = None
     try:
         found = store().get(kind, key, time.time())
     except store().failures as error:
-        _failed(kind, error)
+        _count_failure(kind, error)
     counts[kind].add(hits=found is not None, misses=found is None)
     return None if found is None else orjson.loads(found)
 
 
-def keep(kind: str, key: str, value: Any) -> None:
-    """A cache that cannot be written is as good as an empty one: the log tells of it, and the answer goes out."""
-    if lifetime := seconds(kind):
+def put(kind: str, key: str, value: Any) -> None:
+    # Failures are only logged and counted, since the caller has its result anyway.
+    if seconds := lifetime_seconds(kind):
         try:
-            store().put(kind, key, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), time.time(), lifetime)
+            store().put(kind, key, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), time.time(), seconds)
         except store().failures as error:
-            _failed(kind, error)
+            _count_failure(kind, error)
 
 
-def seconds(kind: str) -> float:
+def lifetime_seconds(kind: str) -> float:
     found: float = getattr(settings, KINDS[kind])
     return found
 
 
 def clear() -> int:
-    """Forgets everything; how many answers that were. Raises CacheError."""
+    """Deletes all entries and returns how many. Raises CacheError."""
     try:
         return store().clear()
     except store().failures as error:
         raise CacheError(f"The cache cannot be cleared: {error}") from error
 
 
-def _failed(kind: str, error: Exception) -> None:
+def _count_failure(kind: str, error: Exception) -> None:
     counts[kind].add(failures=1)
     log.warning("cache.failed", kind=kind, error=str(error))
 
 
 def statistics() -> dict[str, Any]:
-    """For people: what is kept, and how often it was of use."""
     sizes = _sizes()
     return {
         "backend": "redis" if settings.REDIS_URL else "file",
         "available": sizes is not None,
         "entries": sum(size.entries for size in (sizes or {}).values()),
         "bytes": sum(size.bytes for size in (sizes or {}).values()),
-        "kinds": [_kind(kind, (sizes or {}).get(kind, StoredSize(0, 0, None))) for kind in KINDS],
+        "kinds": [_kind_statistics(kind, (sizes or {}).get(kind, StoredSize(0, 0, None))) for kind in KINDS],
     }
 
 
@@ -120,20 +118,20 @@ def _sizes() -> dict[str, StoredSize] | None:
         return None
 
 
-def _kind(kind: str, size: StoredSize) -> dict[str, Any]:
-    seen = counts[kind]
-    asked = seen.hits + seen.misses
+def _kind_statistics(kind: str, size: StoredSize) -> dict[str, Any]:
+    count = counts[kind]
+    requests = count.hits + count.misses
     return {
         "name": kind,
-        "seconds": seconds(kind),
-        "hits": seen.hits,
-        "misses": seen.misses,
-        "failures": seen.failures,
-        "hit_ratio": round(seen.hits / asked, 4) if asked else None,
+        "seconds": lifetime_seconds(kind),
+        "hits": count.hits,
+        "misses": count.misses,
+        "failures": count.failures,
+        "hit_ratio": round(count.hits / requests, 4) if requests else None,
         "entries": size.entries,
         "bytes": size.bytes,
         "oldest_seconds": None if size.oldest is None else max(0, int(time.time() - size.oldest)),
     }
 
 
-__all__: Sequence[str] = ("KINDS", "CacheError", "clear", "fetch", "keep", "key_of", "statistics")
+__all__: Sequence[str] = ("KINDS", "CacheError", "clear", "get", "key_of", "put", "statistics")

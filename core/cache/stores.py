@@ -1,4 +1,4 @@
-"""Where kept answers lie: a SQLite file of their own, or Redis."""
+"""Backends of the cache: a separate SQLite file, or Redis."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-MOST_BYTES = 64 * 1024 * 1024
-LONGEST = 4 * 1024 * 1024  # an answer longer than that is not kept
-SWEEP_EVERY = 100  # puts
+MAX_BYTES = 64 * 1024 * 1024
+MAX_VALUE_BYTES = 4 * 1024 * 1024  # longer values are not cached
+EVICT_EVERY = 100  # puts
 
 
 class StoredSize(NamedTuple):
-    """`oldest` is when the oldest answer was made, in Unix seconds."""
+    """`oldest` is the Unix time of the oldest entry, if the backend knows it."""
 
     entries: int
     bytes: int
@@ -22,7 +22,7 @@ class StoredSize(NamedTuple):
 
 
 class Store(Protocol):
-    """`failures` are what it raises when it cannot be reached or written."""
+    """`failures` are the exceptions it raises when it is not available."""
 
     failures: tuple[type[Exception], ...]
 
@@ -36,9 +36,9 @@ class Store(Protocol):
 
 
 class FileStore:
-    """Apart from the database, so that keeping an answer never waits for its one writer, and is never backed up.
+    """Separate from the database, so that the cache never waits for its only writer and is not backed up.
 
-    Without fsync: after a power cut it may be empty or broken, and a broken one is made anew.
+    Uses no fsync: after a power cut the file may be damaged, and a damaged file is replaced.
     """
 
     TABLE = (
@@ -71,11 +71,11 @@ class FileStore:
         try:
             return self._connection().execute(sql, values)
         except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):  # not a database (any more)
-                self._start_anew()
+            if not isinstance(error, sqlite3.OperationalError):  # the file is damaged
+                self._recreate()
             raise
 
-    def _start_anew(self) -> None:
+    def _recreate(self) -> None:
         self._local.connection = None
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
@@ -86,21 +86,21 @@ class FileStore:
         return None if row is None else bytes(row[0])
 
     def put(self, kind: str, key: str, value: bytes, now: float, seconds: float) -> None:
-        if len(value) > LONGEST:
+        if len(value) > MAX_VALUE_BYTES:
             return
         sql = "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?)"
         self._execute(sql, (kind, key, value, now, now + seconds))
         self._puts += 1
-        if self._puts % SWEEP_EVERY == 1:
-            self._sweep(now)
+        if self._puts % EVICT_EVERY == 1:
+            self._evict(now)
 
-    def _sweep(self, now: float) -> None:
-        """What is over goes, then the oldest, until the rest fits."""
+    def _evict(self, now: float) -> None:
+        # Deletes expired entries, then the oldest until the rest fits into MAX_BYTES.
         self._execute("DELETE FROM answer WHERE until <= ?", (now,))
         total = 0
         for made, size in self._execute("SELECT made, length(value) FROM answer ORDER BY made DESC").fetchall():
             total += size
-            if total > MOST_BYTES:
+            if total > MAX_BYTES:
                 self._execute("DELETE FROM answer WHERE made <= ?", (made,))
                 return
 
@@ -113,13 +113,13 @@ class FileStore:
 
 
 class RedisStore:
-    """For several hosts. Redis itself lets answers expire."""
+    """For several hosts. Redis expires entries by itself."""
 
     PREFIX = "program-monitor:answer:"
     TIMEOUT = 1.0
 
     def __init__(self, url: str) -> None:
-        import redis  # half a second and 10 MB, for those who have one
+        import redis  # takes half a second and 10 MB
 
         self.failures: tuple[type[Exception], ...] = (OSError, redis.RedisError)
         self._redis: Any = redis.Redis.from_url(
@@ -131,7 +131,7 @@ class RedisStore:
         return found
 
     def put(self, kind: str, key: str, value: bytes, now: float, seconds: float) -> None:
-        if len(value) <= LONGEST:
+        if len(value) <= MAX_VALUE_BYTES:
             self._redis.set(f"{self.PREFIX}{kind}:{key}", value, px=max(1, round(seconds * 1000)))
 
     def clear(self) -> int:
@@ -139,7 +139,7 @@ class RedisStore:
         return int(self._redis.delete(*keys)) if keys else 0
 
     def sizes(self, kinds: Sequence[str], now: float) -> dict[str, StoredSize]:
-        """How old they are Redis does not tell."""
+        # Redis has no command for the age of an entry.
         return {kind: self._size(kind) for kind in kinds}
 
     def _size(self, kind: str) -> StoredSize:

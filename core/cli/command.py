@@ -1,4 +1,4 @@
-"""A command of subcommands: each is loaded when it is asked for, and every failure ends in a sentence."""
+"""Commands with subcommands: each is loaded on use, and expected errors are printed as one sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .terminal import Terminal
 
 
 def validation_lines(error: ValidationError) -> list[str]:
-    """`field: message`, one line each; only the message where it is about no single field."""
+    """`field: message`, one line each; only the message if it is about several fields."""
     if not hasattr(error, "error_dict"):
         return error.messages
     named = [(field, message) for field, messages in error.message_dict.items() for message in messages]
@@ -29,7 +29,7 @@ def validation_lines(error: ValidationError) -> list[str]:
 
 
 class SubcommandParser(CommandParser):
-    """Loads its subcommand when it is to parse for it: the others cost nothing."""
+    """Loads its subcommand only when it parses, so that the others cost no start-up time."""
 
     def __init__(self, *, entry: Entry, **kwargs: Any) -> None:
         super().__init__(**kwargs, allow_abbrev=False)
@@ -53,7 +53,7 @@ class SubcommandParser(CommandParser):
 
 class SubcommandsCommand(BaseCommand):
     subcommands: Mapping[str, Entry]
-    requires_system_checks = []  # `serve` and `check` make them; a status has no time for that
+    requires_system_checks = []  # `serve` and `check` run them; they would double the time of a status
 
     def add_arguments(self, parser: CommandParser) -> None:
         subcommands = parser.add_subparsers(
@@ -67,9 +67,9 @@ class SubcommandsCommand(BaseCommand):
         try:
             code = chosen.run(chosen, Terminal(self))
         except BrokenPipeError:
-            code = _reader_left()
+            code = _discard_output()
         except KeyboardInterrupt:
-            code = self._fail("Interrupted; what was asked for goes on.", Exit.INTERRUPTED)
+            code = self._fail("Interrupted. The request itself goes on.", Exit.INTERRUPTED)
         except tuple(EXPLAINED) as error:
             if chosen.traceback:
                 raise
@@ -85,11 +85,11 @@ class SubcommandsCommand(BaseCommand):
 
 def _database_text(error: Exception) -> str:
     if "no such table" in str(error) or "does not exist" in str(error):
-        return "The database is not prepared yet: `manage.py serve` does that at its start."
-    return f"The database cannot be used: {error}"
+        return "The database has no tables yet. Run `manage.py serve`, which creates them."
+    return f"Database error: {error}"
 
 
-# What ends a command with a sentence; everything else is a fault of ours and shows its traceback.
+# Errors that end a command with a sentence; any other is a bug and shows its traceback.
 EXPLAINED: dict[type[Exception], Callable[[Any], str]] = {
     FailedError: str,
     ConflictError: str,
@@ -97,8 +97,8 @@ EXPLAINED: dict[type[Exception], Callable[[Any], str]] = {
     DatabaseError: _database_text,
     SecretUnreadableError: str,
     PermissionError: str,
-    # Not which one: it may be a secret.
-    UnicodeEncodeError: lambda error: "One of the texts given is not in UTF-8.",
+    # Without the text itself: it may be a secret.
+    UnicodeEncodeError: lambda error: "An argument isn't valid UTF-8.",
 }
 
 
@@ -110,7 +110,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _reader_left() -> Exit:
-    """`program list | head -1`: nobody reads on, and the interpreter must not stumble over that at its end."""
+def _discard_output() -> Exit:
+    # `program list | head -1`: without this, the interpreter's last flush of stdout fails at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Exit.DONE

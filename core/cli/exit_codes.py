@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and the errors that end it with a sentence instead of a traceback."""
+"""Exit codes, and the errors that end a command with a sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ class Exit(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
-    NOT_RUNNING = 3  # as `systemctl status` says it
-    INTERRUPTED = 130  # as a shell reports Ctrl-C
+    NOT_RUNNING = 3  # like `systemctl status`
+    INTERRUPTED = 130  # like a shell after Ctrl-C
 
 
 class FailedError(Exception):
-    """What was asked cannot be done; the text, of one or more lines, says why."""
+    """The request can't be carried out; the text, one or more lines, says why."""
 
     exit = Exit.FAILED
 
 
 class UsageError(FailedError):
-    """The command line itself makes no sense."""
+    """The command line is wrong."""
 
     exit = Exit.USAGE

@@ -1,4 +1,4 @@
-"""What every subcommand is: arguments and a run. Its module is loaded only when it is asked for."""
+"""The base class of subcommands, and the entry that loads one on use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .terminal import Options, Terminal
 
 @dataclass(frozen=True)
 class Entry:
-    """A subcommand by name: `path` is `module:Class` within `package`, imported only when it is used."""
+    """`path` is `module:Class` within `package`."""
 
     package: str
     path: str
@@ -32,8 +32,7 @@ class Subcommand(ABC):
 
     @abstractmethod
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        """Raises FailedError, ValidationError or ConflictError for what cannot be done."""
+        """Raises FailedError, ValidationError or ConflictError."""
 
     def arranged(self, words: Sequence[str]) -> list[str]:
-        """The words of the command line in an order that argparse understands."""
         return list(words)

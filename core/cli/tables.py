@@ -1,4 +1,4 @@
-"""Numbers and texts as a terminal shows them, in columns that stay aligned for every script."""
+"""Tables for a terminal, aligned in every script."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ CUT = "…"
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 program`, `2 programs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def width(text: str) -> int:
-    """How many columns `text` takes: Korean and the like take two each, combining marks none."""
+    """Columns on a terminal: Korean and other wide characters take two, combining marks none."""
     return sum(_columns(character) for character in text)
 
 
@@ -29,7 +28,6 @@ def _columns(character: str) -> int:
 
 
 def cut(text: str, room: int) -> str:
-    """`text` within `room` columns."""
     if width(text) <= room:
         return text
     kept = ""
@@ -42,7 +40,7 @@ def cut(text: str, room: int) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """`paint` colours the text once it is padded; colours take no columns."""
+    """`paint` colours the text after padding, since colour codes take no columns."""
 
     text: str
     paint: Callable[[str], str] = str
@@ -55,7 +53,7 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int | None = None) -> list[str]:
-    """The lines of a table with a head. The last column is cut when `room` columns are not enough."""
+    """The lines of a table with a heading. Cuts the last column to fit into `room` columns."""
     head = [Cell(column.title) for column in columns]
     body = [[Cell(printable(cell.text), cell.paint) for cell in row] for row in rows]
     widths = [max(width(row[at].text) for row in [head, *body]) for at in range(len(columns))]

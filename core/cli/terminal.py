@@ -1,4 +1,4 @@
-"""Where a command's words go: results to stdout, everything else to stderr, colours to people only."""
+"""The output of a command: results go to stdout, everything else to stderr, colours only to a terminal."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ class Tone(StrEnum):
 
 
 class Terminal:
-    """The streams of one run. `stdin` is the process's own."""
-
     def __init__(self, command: BaseCommand) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a name this terminal has no letters for
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name the terminal's encoding lacks
         self._out = command.stdout
         self._err = command.stderr
         self._is_colourful = command.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -44,20 +42,19 @@ class Terminal:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether a person sits at both ends and can be asked."""
-        return self.stdin.isatty() and self.is_watched
+        return self.stdin.isatty() and self.is_terminal
 
     @property
-    def is_watched(self) -> bool:
+    def is_terminal(self) -> bool:
         return bool(self._out.isatty())
 
     @property
     def columns(self) -> int | None:
-        """How wide a person's window is; None for a file or a pipe, which takes all."""
-        return shutil.get_terminal_size().columns if self.is_watched else None
+        """The width of the terminal; None for a file or a pipe."""
+        return shutil.get_terminal_size().columns if self.is_terminal else None
 
     def say(self, line: str) -> None:
-        """One line of the result, at once: whoever waits for several programs sees each as it comes."""
+        # Flushed, so that someone who waits for several programs sees each result as it comes.
         self._out.write(line, ending="\n" if line else "")
         self._out.flush()
 
@@ -72,7 +69,7 @@ class Terminal:
         return json.dumps(value, indent=2, ensure_ascii=False)
 
     def confirms(self, question: str) -> bool:
-        """Asks a person; everything but yes is a no."""
+        """Asks on the terminal; anything but y or yes is a no."""
         self._err.write(question, ending="")
         self._err.flush()
         return self.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,9 +1,9 @@
-"""Unhandled errors of every process, grouped by what went wrong where, and counted.
+"""Groups and counts the unhandled errors of every process.
 
-Whatever is logged with its exception at ERROR or above is noted (`watch`), kept in memory (`pending`) and written
-soon after, by a thread or, in the agent, by its writer (`store`).
+Exceptions logged at ERROR or above are recorded (`capture`), buffered in memory (`buffer`) and soon written to the
+database (`store`), by a thread or, in the agent, by its writer.
 """
 
-from .capture import begin, ledger
+from .capture import error_buffer, install
 
-__all__ = ["begin", "ledger"]
+__all__ = ["error_buffer", "install"]

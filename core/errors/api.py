@@ -1,4 +1,4 @@
-"""`/system/errors`: what went wrong inside the monitor, grouped."""
+"""`/system/errors`: grouped errors of the monitor itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from core.access.login import client_address
 from core.models import ErrorGroup
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.inputs import Moment, Text
-from core.rest.lists import Listing, Page
+from core.rest.inputs import Text, Timestamp
+from core.rest.lists import ListPage, ListQuery
 from core.timeformat import iso
 
 from .store import resolve
@@ -27,7 +27,7 @@ ORDER = {
     "kind": "kind",
     "id": "id",
 }
-MOMENTS = ("first_seen_at", "last_seen_at", "resolved_at")
+TIMESTAMPS = ("first_seen_at", "last_seen_at", "resolved_at")
 
 
 class ErrorOut(Schema):
@@ -51,10 +51,10 @@ class ErrorDetail(ErrorOut):
     traceback: str
 
 
-class ErrorListing(Listing):
+class ErrorListing(ListQuery):
     state: Literal["", "open", "resolved"] = ""
     process: Text = ""
-    since: Moment | None = None
+    since: Timestamp | None = None
 
 
 class ErrorPage(Schema):
@@ -68,39 +68,38 @@ FIELDS = tuple(ErrorOut.model_fields)
 
 
 @router.get("/errors", auth=auth.READ, response=ErrorPage)
-def all_errors(request: HttpRequest, listing: Query[ErrorListing]) -> Page:
-    """Errors nobody handled, those seen last first. `search` looks at kind, culprit and message; `since` at when
-    they were seen last."""
-    found = ErrorGroup.objects.defer("traceback").filter(_wanted(listing))
-    columns, fields = listing.order(ORDER, "-last_seen_at"), listing.chosen_fields(FIELDS)
+def list_errors(request: HttpRequest, listing: Query[ErrorListing]) -> ListPage:
+    """Unhandled errors, latest first. `search` matches kind, culprit and message; `since` the last occurrence."""
+    found = ErrorGroup.objects.defer("traceback").filter(_filters(listing))
+    columns, fields = listing.order(ORDER, "-last_seen_at"), listing.selected_fields(FIELDS)
     rows, count = listing.rows(found.order_by(*columns, "-id"))
-    return listing.answer([_shown(row, FIELDS) for row in rows], count, fields)
+    return listing.page_response([_serialize(row, FIELDS) for row in rows], count, fields)
 
 
 @router.get("/errors/{int:error_id}", auth=auth.ADMIN, response=ErrorDetail)
-def one_error(request: HttpRequest, error_id: int) -> dict[str, Any]:
-    """With the traceback of the last one."""
-    return _shown(_error_or_404(error_id), (*FIELDS, "traceback"))
+def get_error(request: HttpRequest, error_id: int) -> dict[str, Any]:
+    """With the traceback of the latest occurrence."""
+    return _serialize(_error_or_404(error_id), (*FIELDS, "traceback"))
 
 
 @router.post("/errors/{int:error_id}/resolve", auth=auth.OPERATE, response=ErrorOut)
 def resolve_error(request: AuthedRequest, error_id: int) -> dict[str, Any]:
-    """Marks it as seen. It opens again when it comes again."""
+    """Marks it as resolved. It opens again when it occurs again."""
     resolve([_error_or_404(error_id)], request.auth, client_address(request))
-    return _shown(_error_or_404(error_id), FIELDS)
+    return _serialize(_error_or_404(error_id), FIELDS)
 
 
-def _wanted(listing: ErrorListing) -> Q:
-    wanted = Q(resolved_at__isnull=listing.state == "open") if listing.state else Q()
+def _filters(listing: ErrorListing) -> Q:
+    filters = Q(resolved_at__isnull=listing.state == "open") if listing.state else Q()
     if listing.process:
-        wanted &= Q(process=listing.process)
+        filters &= Q(process=listing.process)
     if listing.since:
-        wanted &= Q(last_seen_at__gte=listing.since)
+        filters &= Q(last_seen_at__gte=listing.since)
     if listing.search:
         columns = ("kind", "culprit", "message")
-        words = [Q(**{f"{column}__icontains": listing.search}) for column in columns]
-        wanted &= words[0] | words[1] | words[2]
-    return wanted
+        matches = [Q(**{f"{column}__icontains": listing.search}) for column in columns]
+        filters &= matches[0] | matches[1] | matches[2]
+    return filters
 
 
 def _error_or_404(error_id: int) -> ErrorGroup:
@@ -110,5 +109,5 @@ def _error_or_404(error_id: int) -> ErrorGroup:
     return row
 
 
-def _shown(row: ErrorGroup, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: iso(getattr(row, name)) if name in MOMENTS else getattr(row, name) for name in names}
+def _serialize(row: ErrorGroup, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: iso(getattr(row, name)) if name in TIMESTAMPS else getattr(row, name) for name in names}

@@ -1,4 +1,4 @@
-"""The errors of this process that the database does not have yet: of an error storm, a number."""
+"""Buffers the errors of this process until they are written to the database. Counts repeated errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from core.db_errors import is_outage
 
-from .occurrence import Occurrence, sighted, traceback_of
+from .occurrence import Occurrence, format_traceback, make_occurrence
 
 log = structlog.get_logger(__name__)
-MOST_GROUPS = 100
-SOON_SECONDS = 0.2  # from the first error to its row
-PAUSE_SECONDS = 5.0  # between two writings
+MAX_GROUPS = 100
+FIRST_WRITE_SECONDS = 0.2  # from the first error to its row
+WRITE_INTERVAL = 5.0  # seconds
 CLOSE_SECONDS = 1.0
-LONGEST_PROCESS = 40  # its column
+MAX_PROCESS_LENGTH = 40  # of the column
 
 
 def _utc_now() -> datetime:
@@ -29,105 +29,103 @@ def _utc_now() -> datetime:
 
 
 class ErrorBuffer:
-    """`note` never raises, waits for nothing and touches no database. Until `open` it keeps nothing.
+    """`record` never raises, never blocks and uses no database. Before `open` it discards errors.
 
-    Written by a thread, or by whoever calls `write` in a transaction; what failed to be written is kept.
+    A thread writes the buffer, or the caller of `write` does inside a transaction. Failed writes are retried.
     """
 
     def __init__(self, now: Callable[[], datetime] = _utc_now) -> None:
         self._now = now
         self.process = ""
-        self._writer: Writer | None = None
-        self.begin_anew()
+        self._writer: BufferWriter | None = None
+        self.reset()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.begin_anew)
+            # The parent writes what it recorded, and a fork does not copy its threads.
+            os.register_at_fork(after_in_child=self.reset)
 
-    def begin_anew(self) -> None:
-        """Also after a fork: what the parent noted is the parent's to write, and threads stay with it."""
-        self._lock = threading.RLock()  # a signal handler may log while its own thread notes an error
-        self._waiting: dict[str, Occurrence] = {}
-        self._in_hand: dict[str, Occurrence] = {}
+    def reset(self) -> None:
+        self._lock = threading.RLock()  # reentrant: a signal handler may log while its thread records an error
+        self._pending: dict[str, Occurrence] = {}
+        self._in_flight: dict[str, Occurrence] = {}  # being written; kept until the transaction is committed
         self.dropped = 0
         if self._writer is not None:
-            self._writer = Writer(self)
+            self._writer = BufferWriter(self)
 
     def open(self, process: str) -> None:
-        """From now on errors are kept, and a thread writes them."""
-        self.process = process[:LONGEST_PROCESS]
-        self._writer = Writer(self)
+        self.process = process[:MAX_PROCESS_LENGTH]
+        self._writer = BufferWriter(self)
 
-    def leave_writing_to_others(self) -> None:
-        """No thread: the caller looks at `is_waiting` now and then, and has `write` called."""
+    def disable_writer_thread(self) -> None:
+        """From now on the caller must check `has_pending` regularly and call `write`."""
         self._writer = None
 
     @property
-    def is_waiting(self) -> bool:
-        return bool(self._waiting or self._in_hand)
+    def has_pending(self) -> bool:
+        return bool(self._pending or self._in_flight)
 
-    def note(self, error: BaseException, place: str = "") -> None:
+    def record(self, error: BaseException, place: str = "") -> None:
         if not self.process:
             return
         try:
-            self._keep(sighted(error, self.process, place, self._now()), error)
-        except Exception as fault:  # told without its traceback: with it, this would be called again
-            log.warning("errors.not_noted", error=repr(fault))
+            self._add_error(make_occurrence(error, self.process, place, self._now()), error)
+        except Exception as fault:  # logged without exc_info, which would call this again
+            log.warning("errors.not_recorded", error=repr(fault))
 
-    def _keep(self, seen: Occurrence, error: BaseException) -> None:
-        earlier = self._waiting.get(seen.fingerprint)
-        if earlier is None:
-            seen = replace(seen, traceback=traceback_of(error))
+    def _add_error(self, occurrence: Occurrence, error: BaseException) -> None:
+        if self._pending.get(occurrence.fingerprint) is None:
+            occurrence = replace(occurrence, traceback=format_traceback(error))
         with self._lock:
-            self._add(self._waiting, seen)
+            self._merge(self._pending, occurrence)
         if self._writer is not None:
             self._writer.wake()
 
-    def _add(self, groups: dict[str, Occurrence], seen: Occurrence) -> None:
-        earlier = groups.get(seen.fingerprint)
-        if earlier is None and len(groups) >= MOST_GROUPS:
-            self.dropped += seen.count
+    def _merge(self, groups: dict[str, Occurrence], occurrence: Occurrence) -> None:
+        earlier = groups.get(occurrence.fingerprint)
+        if earlier is None and len(groups) >= MAX_GROUPS:
+            self.dropped += occurrence.count
         else:
-            groups[seen.fingerprint] = seen.with_earlier(earlier) if earlier else seen
+            groups[occurrence.fingerprint] = occurrence.merged_with(earlier) if earlier else occurrence
 
     def write(self) -> None:
-        """In the caller's transaction; forgotten once that is committed. Raises what the database raises."""
-        from .store import add  # the models are there once Django is set up; errors may be noted before
+        """Call it in a transaction; the buffer is cleared when that commits. Raises database errors."""
+        from .store import add  # needs the models, and errors may be recorded before Django is set up
 
         with self._lock:
-            for seen in self._waiting.values():
-                self._add(self._in_hand, seen)
-            self._waiting = {}
-            batch = list(self._in_hand.values())
+            for occurrence in self._pending.values():
+                self._merge(self._in_flight, occurrence)
+            self._pending = {}
+            batch = list(self._in_flight.values())
         try:
-            for seen in batch:
-                add(seen)
+            for occurrence in batch:
+                add(occurrence)
         except (DatabaseError, InterfaceError) as fault:
             if is_outage(fault):
                 raise
-            # It would be refused the next time as well.
-            log.warning("errors.refused", error=str(fault), kinds=[seen.kind for seen in batch])
-            self._forget()
+            # The database would refuse the values again.
+            log.warning("errors.refused", error=str(fault), kinds=[occurrence.kind for occurrence in batch])
+            self._clear_in_flight()
             raise
-        transaction.on_commit(self._forget)
+        transaction.on_commit(self._clear_in_flight)
 
-    def _forget(self) -> None:
+    def _clear_in_flight(self) -> None:
         with self._lock:
-            self._in_hand = {}
+            self._in_flight = {}
             dropped, self.dropped = self.dropped, 0
         if dropped:
-            log.warning("errors.dropped", count=dropped, hint="too many kinds of error at once")
+            log.warning("errors.dropped", count=dropped, hint="too many different errors at once")
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """A last try, for up to `seconds`: a database that is away must not keep a process from ending."""
-        writer = self._writer or (Writer(self) if self.is_waiting else None)
+        # Time-limited, because an unavailable database must not keep a process from exiting.
+        writer = self._writer or (BufferWriter(self) if self.has_pending else None)
         if writer is not None:
             writer.close(seconds)
 
 
-class Writer:
-    """Writes soon after the first error, then at most every few seconds."""
+class BufferWriter:
+    """A thread that writes soon after the first error, then at most every WRITE_INTERVAL."""
 
-    def __init__(self, ledger: ErrorBuffer) -> None:
-        self._ledger = ledger
+    def __init__(self, buffer: ErrorBuffer) -> None:
+        self._buffer = buffer
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
         self._woken = threading.Event()
@@ -137,7 +135,7 @@ class Writer:
         self._woken.set()
         with self._lock:
             if self._thread is None and not self._closing.is_set():
-                # Runs when the process ends, also in a worker that multiprocessing forked.
+                # Unlike atexit, this also runs in workers that multiprocessing forked.
                 Finalize(None, self.close, exitpriority=0)
                 self._start()
 
@@ -145,7 +143,7 @@ class Writer:
         self._closing.set()
         self._woken.set()
         with self._lock:
-            if self._thread is None and self._ledger.is_waiting:
+            if self._thread is None and self._buffer.has_pending:
                 self._start()
         if self._thread is not None:
             self._thread.join(seconds)
@@ -155,23 +153,23 @@ class Writer:
         self._thread.start()
 
     def _run(self) -> None:
-        pause = SOON_SECONDS
+        pause = FIRST_WRITE_SECONDS
         while not self._closing.is_set():
             self._woken.wait()
             self._closing.wait(pause)
             self._woken.clear()
             self._write()
-            pause = PAUSE_SECONDS
-            if self._ledger.is_waiting:
+            pause = WRITE_INTERVAL
+            if self._buffer.has_pending:
                 self._woken.set()
-        if self._ledger.is_waiting:
+        if self._buffer.has_pending:
             self._write()
 
     def _write(self) -> None:
         try:
             with transaction.atomic():
-                self._ledger.write()
-        except Exception as error:  # of whatever kind: this thread has to live on, and logs no error of its own
+                self._buffer.write()
+        except Exception as error:  # any error: the thread must survive, and must not record its own errors
             log.warning("errors.not_written", error=str(error))
         finally:
             connection.close()

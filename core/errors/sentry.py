@@ -1,7 +1,7 @@
-"""Errors for Sentry as well, when SENTRY_DSN is set: without values, masked, and few of each kind.
+"""Sends errors to Sentry if SENTRY_DSN is set: masked, without variables, at most one per kind and minute.
 
-The SDK costs 13 MB and half a second, so it is loaded with the first error, in the thread that sends. None of its
-integrations is used: they would send requests, local variables, the environment and every line of the log.
+The SDK takes 13 MB and half a second, so the sending thread loads it with the first error. Its integrations are
+off, because they send requests, local variables, the environment and log lines.
 """
 
 from __future__ import annotations
@@ -22,38 +22,37 @@ from structlog.contextvars import get_contextvars
 
 from core.masking import masked
 
-from .occurrence import sighted
+from .occurrence import make_occurrence
 
 log = structlog.get_logger(__name__)
-MOST_WAITING = 20
-EVERY_SECONDS = 60.0  # for errors of the same kind
-MOST_KINDS = 200
+MAX_QUEUED = 20
+SECONDS_PER_KIND = 60.0  # between two events of the same kind
+MAX_KINDS = 200
 CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Report:
+class SentryReport:
     error: BaseException
     place: str
     fingerprint: str
     request_id: str
-    unsent: int  # of the same kind, since the last that was sent
+    unsent: int  # errors of the same kind since the last event
 
 
-class Relay:
-    """`note` waits for nothing and never raises. Does nothing until `open`."""
+class SentryReporter:
+    """`record` never blocks and never raises. Does nothing before `open`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.process = ""
-        self.begin_anew()
+        self.reset()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.begin_anew)
+            os.register_at_fork(after_in_child=self.reset)  # a fork copies neither threads nor connections
 
-    def begin_anew(self) -> None:
-        """Also after a fork: neither threads nor connections go along."""
+    def reset(self) -> None:
         self._lock = threading.RLock()
-        self._reports: queue.Queue[Report | None] = queue.Queue(MOST_WAITING)
+        self._reports: queue.Queue[SentryReport | None] = queue.Queue(MAX_QUEUED)
         self._sent_at: dict[str, float] = {}
         self._unsent: dict[str, int] = {}
         self._thread: threading.Thread | None = None
@@ -61,35 +60,35 @@ class Relay:
     def open(self, process: str) -> None:
         self.process = process
 
-    def note(self, error: BaseException, place: str = "") -> None:
+    def record(self, error: BaseException, place: str = "") -> None:
         if not (self.process and settings.SENTRY_DSN):
             return
         try:
-            report = self._due(error, place)
+            report = self._make_report(error, place)
             if report is not None:
-                self._put(report)
-        except Exception as fault:  # told without its traceback: with it, this would be called again
-            log.warning("sentry.not_noted", error=repr(fault))
+                self._enqueue(report)
+        except Exception as fault:  # logged without exc_info, which would call this again
+            log.warning("sentry.not_recorded", error=repr(fault))
 
-    def _due(self, error: BaseException, place: str) -> Report | None:
-        """None when one of its kind was sent lately."""
-        kind, now = sighted(error, self.process, place, datetime.now(UTC)).fingerprint, self._clock()
+    def _make_report(self, error: BaseException, place: str) -> SentryReport | None:
+        """None if one of its kind was sent less than SECONDS_PER_KIND ago."""
+        kind, now = make_occurrence(error, self.process, place, datetime.now(UTC)).fingerprint, self._clock()
         with self._lock:
-            if now - self._sent_at.get(kind, -EVERY_SECONDS) < EVERY_SECONDS:
+            if now - self._sent_at.get(kind, -SECONDS_PER_KIND) < SECONDS_PER_KIND:
                 self._unsent[kind] = self._unsent.get(kind, 0) + 1
                 return None
-            if len(self._sent_at) >= MOST_KINDS:
+            if len(self._sent_at) >= MAX_KINDS:
                 self._sent_at.clear()
                 self._unsent.clear()
             self._sent_at[kind] = now
             unsent = self._unsent.pop(kind, 0)
-        return Report(error, place, kind, str(get_contextvars().get("request_id", "")), unsent)
+        return SentryReport(error, place, kind, str(get_contextvars().get("request_id", "")), unsent)
 
-    def _put(self, report: Report) -> None:
+    def _enqueue(self, report: SentryReport) -> None:
         try:
             self._reports.put_nowait(report)
         except queue.Full:
-            log.warning("sentry.dropped", hint="more kinds of error at once than can be sent")
+            log.warning("sentry.dropped", hint="too many different errors at once")
         with self._lock:
             if self._thread is None:
                 Finalize(None, self.close, exitpriority=0)
@@ -97,7 +96,6 @@ class Relay:
                 self._thread.start()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Sends what waits, for up to `seconds`."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -112,7 +110,7 @@ class Relay:
         while (report := self._reports.get()) is not None:
             try:
                 client = client or make_client()
-                client.capture_event(event_of(report, self.process, client.options))
+                client.capture_event(sentry_event(report, self.process, client.options))
             except Exception as fault:
                 log.warning("sentry.not_sent", error=repr(fault))
         if client is not None:
@@ -120,7 +118,6 @@ class Relay:
 
 
 def make_client() -> Any:
-    """Everything that the SDK would find out by itself is off."""
     import sentry_sdk
 
     return sentry_sdk.Client(
@@ -140,12 +137,11 @@ def make_client() -> Any:
     )
 
 
-def event_of(report: Report, process: str, options: dict[str, Any]) -> Any:
-    """As grouped here, so that one row of *Errors* is one issue there."""
+def sentry_event(report: SentryReport, process: str, options: dict[str, Any]) -> Any:
     from sentry_sdk.utils import event_from_exception
 
     event, _ = event_from_exception(report.error, client_options=options)
-    event["fingerprint"] = [report.fingerprint]
+    event["fingerprint"] = [report.fingerprint]  # so that one row of *Errors* is one issue in Sentry
     event["tags"] = {"process": process, "place": report.place[:200]}
     event["extra"] = {"request_id": report.request_id, "unsent_of_this_kind": report.unsent}
     return event

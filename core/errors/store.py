@@ -1,4 +1,4 @@
-"""The groups in the database: added to by every process, resolved by people, forgotten by retention."""
+"""Grouped errors in the database: every process adds, users resolve, the retention deletes."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from core.access.audit import audit
-from core.access.principal import Principal
+from core.access.roles import Principal
 from core.models import ErrorGroup
 from core.retention import register_expiry
 
 from .occurrence import Occurrence
 
 
-def add(seen: Occurrence) -> None:
-    """In the caller's transaction. A group that was resolved before the error came again is open once more."""
+def add(occurrence: Occurrence) -> None:
+    """Call it in a transaction. Reopens a group that was resolved before this error."""
     columns = {
-        name: getattr(seen, name) for name in ("kind", "culprit", "process", "place", "message", "traceback")
+        name: getattr(occurrence, name) for name in ("kind", "culprit", "process", "place", "message", "traceback")
     }
-    columns |= {"host": settings.HOST_NAME, "version": settings.VERSION, "last_seen_at": seen.last_at}
-    came_again = When(resolved_at__lt=seen.last_at, then=Value(None))
-    updated = ErrorGroup.objects.filter(fingerprint=seen.fingerprint).update(
-        **columns, count=F("count") + seen.count, resolved_at=Case(came_again, default=F("resolved_at"))
+    columns |= {"host": settings.HOST_NAME, "version": settings.VERSION, "last_seen_at": occurrence.last_at}
+    occurred_again = When(resolved_at__lt=occurrence.last_at, then=Value(None))
+    updated = ErrorGroup.objects.filter(fingerprint=occurrence.fingerprint).update(
+        **columns, count=F("count") + occurrence.count, resolved_at=Case(occurred_again, default=F("resolved_at"))
     )
     if not updated:
-        _create(seen, columns)
+        _create(occurrence, columns)
 
 
-def _create(seen: Occurrence, columns: dict[str, object]) -> None:
-    first = {**columns, "count": seen.count, "first_seen_at": seen.first_at}
-    _, is_ours = ErrorGroup.objects.get_or_create(fingerprint=seen.fingerprint, defaults=first)
-    if not is_ours:  # another process was quicker
-        add(seen)
+def _create(occurrence: Occurrence, columns: dict[str, object]) -> None:
+    first = {**columns, "count": occurrence.count, "first_seen_at": occurrence.first_at}
+    _, created = ErrorGroup.objects.get_or_create(fingerprint=occurrence.fingerprint, defaults=first)
+    if not created:  # another process was faster
+        add(occurrence)
 
 
 def resolve(groups: Iterable[ErrorGroup], actor: Principal, address: str | None = None) -> int:
-    """Marks them as seen, until they come again; how many were open."""
+    """Returns how many were open. A group opens again with its next error."""
     resolved = 0
     with transaction.atomic():
         for group in groups:

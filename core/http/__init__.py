@@ -1,10 +1,10 @@
-"""The one way out: every request the monitor makes to others goes through here.
+"""The HTTP client for all outgoing requests of the monitor.
 
     async with Client(Policy.from_settings()) as client:
         response = await client.send(OutgoingRequest("POST", url, headers, body), deadline=15)
 
-The address actually dialled is checked against WEBHOOK_NETWORK, whatever the URL looked like and whatever its name
-resolved to before. No redirects, no proxy from the environment, TLS verified, bounded in time and in bytes.
+The address of each connection is checked against WEBHOOK_NETWORK, not only the URL. Follows no redirects, uses no
+proxy from the environment, verifies TLS, and limits time and bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """aiohttp takes 15 MB, and those who only check an address do not need it."""
+    # Imported late: aiohttp takes 15 MB, and callers that only check a URL do not need it.
     if name in ("Client", "send"):
         from . import client
 

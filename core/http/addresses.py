@@ -1,6 +1,6 @@
-"""What an IP address is for. Own lists: what Python's `is_private` leaves out are the usual holes.
+"""Classifies IP addresses. Python's `is_private` misses some of the ranges listed here.
 
-Several forms of IPv6 carry an IPv4 address, which is dialled in the end: they are judged by what they carry.
+An IPv6 address that embeds an IPv4 address is classified by that address, to which the connection finally goes.
 """
 
 from __future__ import annotations
@@ -14,92 +14,93 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 
 
-class Reach(StrEnum):
+class AddressScope(StrEnum):
     PUBLIC = "public"
     LOCAL = "local"  # this machine and private networks
     NEVER = "never"
 
 
-LINK_LOCAL = "link-local, as the metadata of clouds is"
-METADATA = "a cloud's metadata service"
+LINK_LOCAL = "link-local, like cloud metadata services"
+METADATA = "a cloud metadata service"
 PRIVATE = "in a private network"
 DOCUMENTATION = "reserved for documentation"
 
-# The first network that holds an address decides; an IPv4 address in none is public, an IPv6 address in none is
-# not assigned to anything that could be dialled.
-IPV4: tuple[tuple[IPv4Network, Reach, str], ...] = tuple(
-    (IPv4Network(network), reach, name)
-    for network, reach, name in (
-        ("100.100.100.200/32", Reach.NEVER, METADATA),
-        ("168.63.129.16/32", Reach.NEVER, METADATA),
-        ("127.0.0.0/8", Reach.LOCAL, "this machine (loopback)"),
-        ("10.0.0.0/8", Reach.LOCAL, PRIVATE),
-        ("172.16.0.0/12", Reach.LOCAL, PRIVATE),
-        ("192.168.0.0/16", Reach.LOCAL, PRIVATE),
-        ("100.64.0.0/10", Reach.LOCAL, PRIVATE),
-        ("0.0.0.0/8", Reach.NEVER, "unspecified"),
-        ("169.254.0.0/16", Reach.NEVER, LINK_LOCAL),
-        ("192.0.0.0/24", Reach.NEVER, "reserved, and a metadata service in some clouds"),
-        ("192.0.2.0/24", Reach.NEVER, DOCUMENTATION),
-        ("198.51.100.0/24", Reach.NEVER, DOCUMENTATION),
-        ("203.0.113.0/24", Reach.NEVER, DOCUMENTATION),
-        ("192.88.99.0/24", Reach.NEVER, "reserved for relays"),
-        ("198.18.0.0/15", Reach.NEVER, "reserved for measurements"),
-        ("224.0.0.0/4", Reach.NEVER, "multicast"),
-        ("255.255.255.255/32", Reach.NEVER, "broadcast"),
-        ("240.0.0.0/4", Reach.NEVER, "reserved"),
+# The first network that contains an address decides. An IPv4 address in none of them is public; an IPv6 address in
+# none of them is not assigned.
+IPV4: tuple[tuple[IPv4Network, AddressScope, str], ...] = tuple(
+    (IPv4Network(network), scope, name)
+    for network, scope, name in (
+        ("100.100.100.200/32", AddressScope.NEVER, METADATA),
+        ("168.63.129.16/32", AddressScope.NEVER, METADATA),
+        ("127.0.0.0/8", AddressScope.LOCAL, "this machine (loopback)"),
+        ("10.0.0.0/8", AddressScope.LOCAL, PRIVATE),
+        ("172.16.0.0/12", AddressScope.LOCAL, PRIVATE),
+        ("192.168.0.0/16", AddressScope.LOCAL, PRIVATE),
+        ("100.64.0.0/10", AddressScope.LOCAL, PRIVATE),
+        ("0.0.0.0/8", AddressScope.NEVER, "unspecified"),
+        ("169.254.0.0/16", AddressScope.NEVER, LINK_LOCAL),
+        ("192.0.0.0/24", AddressScope.NEVER, "reserved, and a metadata service in some clouds"),
+        ("192.0.2.0/24", AddressScope.NEVER, DOCUMENTATION),
+        ("198.51.100.0/24", AddressScope.NEVER, DOCUMENTATION),
+        ("203.0.113.0/24", AddressScope.NEVER, DOCUMENTATION),
+        ("192.88.99.0/24", AddressScope.NEVER, "reserved for relays"),
+        ("198.18.0.0/15", AddressScope.NEVER, "reserved for measurements"),
+        ("224.0.0.0/4", AddressScope.NEVER, "multicast"),
+        ("255.255.255.255/32", AddressScope.NEVER, "broadcast"),
+        ("240.0.0.0/4", AddressScope.NEVER, "reserved"),
     )
 )
-IPV6: tuple[tuple[IPv6Network, Reach, str], ...] = tuple(
-    (IPv6Network(network), reach, name)
-    for network, reach, name in (
-        ("fd00:ec2::254/128", Reach.NEVER, METADATA),
-        ("fd20:ce::254/128", Reach.NEVER, METADATA),
-        ("::1/128", Reach.LOCAL, "this machine (loopback)"),
-        ("fc00::/7", Reach.LOCAL, PRIVATE),
-        ("::/128", Reach.NEVER, "unspecified"),
-        ("fe80::/10", Reach.NEVER, LINK_LOCAL),
-        ("ff00::/8", Reach.NEVER, "multicast"),
-        ("2001:db8::/32", Reach.NEVER, DOCUMENTATION),
-        ("3fff::/20", Reach.NEVER, DOCUMENTATION),
-        ("2001::/23", Reach.NEVER, "reserved for tunnels and protocols"),
-        ("2000::/3", Reach.PUBLIC, "public"),
+IPV6: tuple[tuple[IPv6Network, AddressScope, str], ...] = tuple(
+    (IPv6Network(network), scope, name)
+    for network, scope, name in (
+        ("fd00:ec2::254/128", AddressScope.NEVER, METADATA),
+        ("fd20:ce::254/128", AddressScope.NEVER, METADATA),
+        ("::1/128", AddressScope.LOCAL, "this machine (loopback)"),
+        ("fc00::/7", AddressScope.LOCAL, PRIVATE),
+        ("::/128", AddressScope.NEVER, "unspecified"),
+        ("fe80::/10", AddressScope.NEVER, LINK_LOCAL),
+        ("ff00::/8", AddressScope.NEVER, "multicast"),
+        ("2001:db8::/32", AddressScope.NEVER, DOCUMENTATION),
+        ("3fff::/20", AddressScope.NEVER, DOCUMENTATION),
+        ("2001::/23", AddressScope.NEVER, "reserved for tunnels and protocols"),
+        ("2000::/3", AddressScope.PUBLIC, "public"),
     )
 )
-# Carriers of an IPv4 address, and how many bits stand to the right of it.
-CARRIERS: tuple[tuple[IPv6Network, int], ...] = (
+# IPv6 networks with an embedded IPv4 address, and the number of bits to the right of it.
+EMBEDDED_IPV4: tuple[tuple[IPv6Network, int], ...] = (
     (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped
     (IPv6Network("64:ff9b::/96"), 0),  # NAT64
     (IPv6Network("2002::/16"), 80),  # 6to4
 )
 
 
-def carried(address: Address) -> Address:
-    """The IPv4 address inside `address`, or `address` itself."""
-    for network, shift in CARRIERS:
+def embedded_ipv4(address: Address) -> Address:
+    for network, shift in EMBEDDED_IPV4:
         if address in network:
             return IPv4Address((int(address) >> shift) & 0xFFFFFFFF)
     return address
 
 
 @lru_cache(maxsize=1024)
-def judged(text: str) -> tuple[Reach, str]:
-    """How far away the address `text` is (as a socket has it), and what it is. Raises ValueError."""
-    address = carried(ip_address(text.partition("%")[0]))
+def classify_address(text: str) -> tuple[AddressScope, str]:
+    """The scope and a description of an address as sockets return it. Raises ValueError."""
+    address = embedded_ipv4(ip_address(text.partition("%")[0]))
     rules = IPV4 if address.version == 4 else IPV6
-    found = ((reach, name) for network, reach, name in rules if address in network)
-    return next(found, (Reach.PUBLIC, "public") if address.version == 4 else (Reach.NEVER, "not assigned"))
+    found = ((scope, name) for network, scope, name in rules if address in network)
+    return next(
+        found, (AddressScope.PUBLIC, "public") if address.version == 4 else (AddressScope.NEVER, "not assigned")
+    )
 
 
-# --- Spellings in URLs ----------------------------------------------------------------------------------
+# --- Notations in URLs ----------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=256)
-def literal(host: str) -> Address | None:
-    """The address that resolvers read out of `host`, however it is spelt; None for a name.
+def parse_ip_literal(host: str) -> Address | None:
+    """The address that resolvers parse from `host`; None for a name.
 
-    Octal, hexadecimal, one number or two (`127.1`), digits of other scripts: all of them have been ways past a
-    check.
+    Accepts octal, hexadecimal and shortened notations (`127.1`) and digits of other scripts, since all of them
+    have been used to bypass address checks.
     """
     host = unicodedata.normalize("NFKC", host).replace("。", ".").strip("[]").rstrip(".")
     if ":" in host:

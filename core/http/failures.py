@@ -1,4 +1,4 @@
-"""Errors of aiohttp as one of a few kinds, each with a sentence that names no URL."""
+"""Maps errors of aiohttp to a few kinds, each with a message that does not contain the URL."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Describe = Callable[[BaseException, float], str]
 def _os_text(error: BaseException) -> str:
     cause = getattr(error, "os_error", None) or error
     number = getattr(cause, "errno", None)
-    # asyncio writes the address into strerror, in Python's spelling.
+    # strerror cannot be used, because asyncio puts the address into it.
     known = os.strerror(number) if isinstance(number, int) and number > 0 else getattr(cause, "strerror", None)
     return str(known or cause or type(error).__name__)
 
 
-def _no_name(error: BaseException, deadline: float) -> str:
+def _unresolved(error: BaseException, deadline: float) -> str:
     host = getattr(error, "host", "")
-    return f"The name {host} is not known ({_os_text(error)})."
+    return f"Cannot resolve {host} ({_os_text(error)})."
 
 
 def _not_connected(error: BaseException, deadline: float) -> str:
-    return f"No connection to {getattr(error, 'host', '')} port {getattr(error, 'port', '')}: {_os_text(error)}."
+    return f"Cannot connect to {getattr(error, 'host', '')} port {getattr(error, 'port', '')}: {_os_text(error)}."
 
 
 def _certificate(error: BaseException, deadline: float) -> str:
@@ -40,26 +40,30 @@ def _tls(error: BaseException, deadline: float) -> str:
     return f"TLS failed: {getattr(cause, 'reason', None) or cause}."
 
 
-# The first type that fits decides: subclasses stand before what they inherit from.
+# The first match decides, so subclasses come before their base classes.
 KINDS: tuple[tuple[type[BaseException], FailureKind, bool, Describe], ...] = (
-    (aiohttp.ConnectionTimeoutError, "timeout", False, lambda error, deadline: "No connection in time."),
-    (TimeoutError, "timeout", True, lambda error, deadline: f"No whole answer within {deadline:g} s."),
-    (aiohttp.ClientConnectorDNSError, "dns", False, _no_name),
+    (aiohttp.ConnectionTimeoutError, "timeout", False, lambda error, deadline: "Connecting timed out."),
+    (TimeoutError, "timeout", True, lambda error, deadline: f"No complete response within {deadline:g} s."),
+    (aiohttp.ClientConnectorDNSError, "dns", False, _unresolved),
     (aiohttp.ClientConnectorCertificateError, "tls", False, _certificate),
     (aiohttp.ClientConnectorSSLError, "tls", False, _tls),
     (aiohttp.ClientConnectorError, "refused", False, _not_connected),
     (ssl.SSLError, "tls", True, _tls),
-    (aiohttp.ServerDisconnectedError, "reset", True, lambda error, deadline: "The connection ended too early."),
-    (aiohttp.ClientPayloadError, "reset", True, lambda error, deadline: "The answer ended too early."),
-    (aiohttp.ClientConnectionError, "reset", True, lambda error, deadline: f"Interrupted: {_os_text(error)}."),
-    (OSError, "reset", True, lambda error, deadline: f"Interrupted: {_os_text(error)}."),
-    (aiohttp.ClientResponseError, "malformed", True, lambda error, deadline: "The answer is no HTTP."),
-    (Exception, "malformed", True, lambda error, deadline: f"Not understood ({type(error).__name__})."),
+    (
+        aiohttp.ServerDisconnectedError,
+        "reset",
+        True,
+        lambda error, deadline: "The connection was closed before a response arrived.",
+    ),
+    (aiohttp.ClientPayloadError, "reset", True, lambda error, deadline: "The response ended too early."),
+    (aiohttp.ClientConnectionError, "reset", True, lambda error, deadline: f"Connection lost: {_os_text(error)}."),
+    (OSError, "reset", True, lambda error, deadline: f"Connection lost: {_os_text(error)}."),
+    (aiohttp.ClientResponseError, "malformed", True, lambda error, deadline: "The response is not valid HTTP."),
+    (Exception, "malformed", True, lambda error, deadline: f"Unexpected error ({type(error).__name__})."),
 )
 
 
 def transport_error(error: BaseException, deadline: float) -> TransportError:
-    """What `error` means. `deadline` is the seconds that were given."""
     for type_, kind, connected, describe in KINDS:
         if isinstance(error, type_):
             return TransportError(kind, describe(error, deadline), connected=connected)

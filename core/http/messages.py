@@ -1,4 +1,4 @@
-"""What goes out, what comes back, and the two ways in which it does not."""
+"""Requests, responses and the two kinds of errors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Literal
 
 FailureKind = Literal["dns", "refused", "timeout", "tls", "reset", "malformed", "failed"]
 
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# They decide where a message ends or who reads it: the client alone sets them.
-FRAMING = frozenset(
+# Only the client sets these, because they decide where a message ends and who reads it.
+CLIENT_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect"}
 )
 
 
 @dataclass(frozen=True)
 class Tls:
-    """Whose certificates are believed: the system's authorities, or those in `authorities` (PEM) instead.
+    """Trusts the system's certificate authorities, or only those in `authorities` (PEM).
 
-    Without `verify` everybody is, whoever they are.
+    With `verify` False, any certificate is accepted.
     """
 
     verify: bool = True
@@ -34,7 +34,7 @@ VERIFIED = Tls()
 
 @dataclass(frozen=True)
 class OutgoingRequest:
-    """`repr` shows the method alone: a chat's token stands in the URL, others in headers."""
+    """Its repr has only the method, since URLs and headers contain tokens."""
 
     method: str
     url: str = field(repr=False)
@@ -55,13 +55,13 @@ class OutgoingResponse:
 
 
 class RefusedError(Exception):
-    """Our own rules forbid this request; nothing was sent. The text says which rule, for people to read."""
+    """The policy forbids this request; nothing was sent. The text is shown to the user."""
 
 
 class TransportError(Exception):
-    """No usable answer came. `kind` is one of `FailureKind` and `text` says it in a sentence without the URL.
+    """There was no usable response. `text` is a sentence without the URL.
 
-    `connected` is False when not even a connection was made, so nothing can have been received.
+    `connected` is False when there was no connection, so the server cannot have received anything.
     """
 
     def __init__(self, kind: FailureKind, text: str, *, connected: bool = True) -> None:
@@ -72,16 +72,16 @@ class TransportError(Exception):
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raises RefusedError for what cannot be a header, or would change where the message goes or ends."""
+    """Raises RefusedError for invalid headers and for those that only the client sets."""
     for name, value in headers.items():
         _check_name(name)
         if CONTROL.search(value):
-            raise RefusedError(f"The header {name} holds a line break or another control character.")
+            raise RefusedError(f"The header {name} contains a line break or another control character.")
 
 
 @lru_cache(maxsize=256)
 def _check_name(name: str) -> None:
-    if not TOKEN.fullmatch(name):
-        raise RefusedError(f"{name!r} is no name of a header.")
-    if name.lower() in FRAMING or name.lower().startswith("proxy-"):
+    if not HEADER_NAME.fullmatch(name):
+        raise RefusedError(f"{name!r} is not a valid header name.")
+    if name.lower() in CLIENT_HEADERS or name.lower().startswith("proxy-"):
         raise RefusedError(f"The header {name} is set by the monitor itself.")

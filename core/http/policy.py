@@ -1,4 +1,4 @@
-"""Where requests may go: WEBHOOK_NETWORK, and never to the monitor's own services."""
+"""Which addresses requests may go to: WEBHOOK_NETWORK, and never the monitor's own services."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from .addresses import Reach, carried, judged
+from .addresses import AddressScope, classify_address, embedded_ipv4
 from .messages import RefusedError
 
-NETWORKS: dict[str, frozenset[Reach]] = {
-    "lan": frozenset({Reach.PUBLIC, Reach.LOCAL}),
-    "public": frozenset({Reach.PUBLIC}),
-    "open": frozenset(Reach),
+NETWORKS: dict[str, frozenset[AddressScope]] = {
+    "lan": frozenset({AddressScope.PUBLIC, AddressScope.LOCAL}),
+    "public": frozenset({AddressScope.PUBLIC}),
+    "open": frozenset(AddressScope),
 }
 WEB_PORTS = frozenset({80, 443})
 DATABASE_PORTS = {"django.db.backends.postgresql": 5432, "django.db.backends.mysql": 3306}
@@ -33,7 +33,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
-            raise ValueError(f"{self.network!r} is no network; there are {', '.join(NETWORKS)}")
+            raise ValueError(f"{self.network!r} is not a network; use one of {', '.join(NETWORKS)}")
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -46,22 +46,21 @@ class Policy:
         )
 
     def check(self, address: str, port: int) -> None:
-        """Raises RefusedError when the IP address `address` may not be dialled at `port`."""
+        """Raises RefusedError when connections to the IP address `address` at `port` are forbidden."""
         try:
-            reach, name = judged(address)
+            scope, name = classify_address(address)
         except ValueError:
-            raise RefusedError(f"{address!r} is no IP address.") from None
-        if reach not in NETWORKS[self.network]:
+            raise RefusedError(f"{address!r} is not an IP address.") from None
+        if scope not in NETWORKS[self.network]:
             raise RefusedError(f"{address} is {name}; WEBHOOK_NETWORK={self.network} does not allow it.")
         if port in self.service_ports:
-            raise RefusedError(f"Port {port} is that of the monitor's own database or Redis.")
+            raise RefusedError(f"Port {port} is used by the monitor's own database or Redis.")
         if port in self.own_ports and is_this_machine(address):
             raise RefusedError(f"{address} port {port} is the monitor itself.")
 
 
 def is_this_machine(address: str) -> bool:
-    """Whether what is sent to `address` arrives here."""
-    wanted = carried(ip_address(address.partition("%")[0]))
+    wanted = embedded_ipv4(ip_address(address.partition("%")[0]))
     if wanted.is_loopback or wanted.is_unspecified:
         return True
     interfaces = psutil.net_if_addrs().values()
@@ -81,5 +80,5 @@ def _service_ports(databases: dict[str, dict[str, Any]], redis_url: str) -> froz
     }
     if urlsplit(redis_url).scheme in ("redis", "rediss"):
         ports.add(urlsplit(redis_url).port or REDIS_PORT)
-    # A database behind a gateway at a port of the web must not forbid all of the web.
+    # A database gateway on port 80 or 443 must not block the whole web.
     return frozenset(ports) - WEB_PORTS

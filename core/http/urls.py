@@ -1,4 +1,4 @@
-"""What a URL may look like. A friendly word when it is saved; what decides is the address dialled later."""
+"""Checks URLs early, when they are saved. What finally counts is the check of the connected address."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from urllib.parse import SplitResult, urlsplit
 
 from core.masking import MASK
 
-from .addresses import literal
+from .addresses import parse_ip_literal
 from .messages import RefusedError
 from .policy import Policy
 
-LONGEST = 4096
-NO_HOST = frozenset("%*<>\"'`|^{}")  # some resolvers take `*` for this machine
+MAX_URL_LENGTH = 4096
+FORBIDDEN_HOST_CHARACTERS = frozenset("%*<>\"'`|^{}")  # some resolvers take `*` for this machine
 PORTS = {"http": 80, "https": 443}
 
 
 def check_url(url: str, policy: Policy) -> None:
-    """Raises RefusedError, in words for the person who typed it. Asks no name server."""
+    """Raises RefusedError with a message for the user. Does not resolve names."""
     parts = _parts(url)
     host = parts.hostname or ""
     port = parts.port or PORTS[parts.scheme]
-    address = literal(host)
+    address = parse_ip_literal(host)
     if host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost"):
         policy.check("127.0.0.1", port)
     if address is None:
@@ -34,26 +34,26 @@ def check_url(url: str, policy: Policy) -> None:
 
 @lru_cache(maxsize=256)
 def _parts(url: str) -> SplitResult:
-    if len(url) > LONGEST:
-        raise RefusedError(f"The URL is longer than {LONGEST} characters.")
+    if len(url) > MAX_URL_LENGTH:
+        raise RefusedError(f"The URL is longer than {MAX_URL_LENGTH} characters.")
     if re.search(r"[\x00-\x20\x7f\\]", url):
-        raise RefusedError("The URL holds a space, a backslash or a control character.")
+        raise RefusedError("The URL contains a space, a backslash or a control character.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise RefusedError(f"This is no URL: {error}.") from None
+        raise RefusedError(f"This is not a valid URL: {error}.") from None
     if parts.scheme not in PORTS or not parts.hostname:
-        raise RefusedError("Write a whole URL that begins with http:// or https://.")
+        raise RefusedError("Enter a URL that starts with http:// or https://.")
     if "@" in parts.netloc:
-        raise RefusedError("Leave out the user and password; put them into a header.")
-    if port == 0 or NO_HOST & set(parts.netloc):
-        raise RefusedError("The host of the URL, or its port, cannot be dialled.")
+        raise RefusedError("Remove the user and password from the URL and send them in a header.")
+    if port == 0 or FORBIDDEN_HOST_CHARACTERS & set(parts.netloc):
+        raise RefusedError("The host or the port of the URL is not valid.")
     return parts
 
 
 def masked_url(url: str) -> str:
-    """`https://host:8443/••••••`: enough to recognise it by. Tokens may stand anywhere behind the host."""
+    """`https://host:8443/••••••`, since any part after the host may contain a token."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,5 +1,4 @@
-"""What every router of the JSON API shares: who may call, how lists are paged, what input looks like.
+"""What all routers of the JSON API share: authentication, input types and paginated lists.
 
-The rules for clients are in docs/api.md. How errors look is decided by the roof, in `monitor_site.problems`;
-here and in the routers they are plain exceptions.
+Rules for clients: docs/api.md. Routers raise exceptions, which `monitor_site.problems` turns into responses.
 """

@@ -1,4 +1,4 @@
-"""The kinds of value that requests carry. JSON is taken at its word: "5" is no number, 1 is not true."""
+"""Types of request values. JSON types are strict: "5" is not a number and 1 is not a boolean."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from core.timeformat import in_utc
 
 
 class Input(Schema):
-    """A request body. Fields it does not name are refused."""
+    """Base of request bodies; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _no_nul(value: str) -> str:
     if "\x00" in value:
-        raise ValueError("must not hold NUL characters")
+        raise ValueError("must not contain NUL characters")
     return value
 
 
-def _plus_restored(value: Any) -> Any:
-    """`+00:00` arrives as ` 00:00` when a client forgets to encode it."""
+def _restore_plus(value: Any) -> Any:
+    # `+00:00` arrives as ` 00:00` when a client does not percent-encode it.
     return re.sub(r" (\d\d:?\d\d)$", r"+\1", value) if isinstance(value, str) else value
 
 
@@ -33,16 +33,16 @@ def _in_utc(value: datetime) -> datetime:
     try:
         return in_utc(value)
     except OverflowError:
-        raise ValueError("is beyond the calendar") from None
+        raise ValueError("must be between the years 1 and 9999") from None
 
 
 Text = Annotated[str, Strict(), AfterValidator(_no_nul)]
-Flag = Annotated[bool, Strict()]
+StrictBool = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Identifier = Annotated[int, Strict(), Field(ge=1, le=2**63 - 1)]
-# In a query everything is text.
+# Not strict, because query parameters arrive as text.
 QueryIdentifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
-# ISO 8601, UTC unless it says otherwise; or Unix seconds.
-Moment = Annotated[datetime, BeforeValidator(_plus_restored), AfterValidator(_in_utc)]
+# ISO 8601, as UTC without an offset, or Unix seconds.
+Timestamp = Annotated[datetime, BeforeValidator(_restore_plus), AfterValidator(_in_utc)]
 SearchText = Annotated[str, AfterValidator(_no_nul), Field(max_length=200)]

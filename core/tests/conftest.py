@@ -1,4 +1,4 @@
-"""A private data folder, people with roles, and a real installation to run commands on."""
+"""A data folder, users with roles, and an installation to run commands on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data_dir(settings: Any, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def person(db: None) -> People:
-    """`person("alice", Role.OPERATE)` makes a user with that role, or with none; a password takes its time."""
+    """`person("alice", Role.OPERATE)` creates a user with that role or none, without a password (slow)."""
 
     def make(name: str = "alice", role: Role | None = None, **fields: Any) -> User:
         user = User.objects.create_user(name, **fields)
@@ -41,7 +41,7 @@ def person(db: None) -> People:
 
 @pytest.fixture
 def logged_in(person: People) -> Callable[[Role], Client]:
-    """A browser of somebody with the role."""
+    """A client logged in as a user with the role."""
 
     def make(role: Role) -> Client:
         client = Client()
@@ -58,5 +58,5 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installation(migrated: Path, tmp_path: Path) -> Installation:
-    """A data folder of its own with a migrated database and the user `alice`, who administers."""
+    """A new data folder with a migrated database and the administrator `alice`."""
     return Installation.copy_of(migrated, tmp_path / "data")

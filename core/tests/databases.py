@@ -1,4 +1,4 @@
-"""The database that the running test uses: for processes that shall use it too, and for those who disturb them."""
+"""The database of the running test, for other processes that use or lock it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def url_of_this_database() -> str:
 
 
 class Other:
-    """Somebody else's connection, past Django, for any thread. Each statement is a transaction, but for a lock.
+    """A second connection outside of Django, for any thread. Each statement is a transaction, except while locked.
 
-    What takes longer than `timeout` seconds because another one writes raises one of BUSY.
+    A statement that other writers block for `timeout` seconds raises one of BUSY.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -42,7 +42,7 @@ class Other:
         return self._connection.execute(sql)
 
     def lock(self) -> None:
-        """Nobody else can write, until `unlock`."""
+        """Blocks all other writers until `unlock`."""
         for statement in self._lock:
             self.execute(statement)
 
@@ -53,7 +53,6 @@ class Other:
         self.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
     def close(self) -> None:
-        """Whatever was locked is free."""
         self._connection.close()
 
 
@@ -68,7 +67,7 @@ def other_connection(timeout: float = 20) -> Iterator[Other]:
 
 @contextlib.contextmanager
 def locked_database() -> Iterator[None]:
-    """Nobody can write meanwhile."""
+    """Blocks all writers inside the block."""
     with other_connection() as other:
         other.lock()
         yield

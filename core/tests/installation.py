@@ -1,4 +1,4 @@
-"""An installation apart from the test's own database: commands run on it as people run them."""
+"""An installation with its own database, to run commands on."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def make_template(data: Path) -> None:
 
 
 def made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that the first test process to need it makes, and that all of them copy from."""
+    """A folder that the first test process creates and all others copy."""
     base = temporary.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, draft = shared / name, shared / f"{name}.draft"

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis of the tests' own: on free ports of loopback, forgotten afterwards."""
+"""A PostgreSQL and a Redis server for tests, on free loopback ports."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 import psycopg
 import redis
 
-from .http_rig import free_port
+from .http_server import free_port
 
-PATIENCE = 60.0  # for a machine that does ten other things
-# What a power cut would do to these data is nobody's concern.
+PATIENCE = 60.0  # seconds; generous for busy machines
+# The data need not survive a power cut.
 HASTE = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
 
 
 def programs_of_postgresql() -> Path | None:
-    """The folder with `initdb`, which Debian does not put on PATH; None where PostgreSQL is not installed."""
+    """The folder with `initdb`, which is not on PATH in Debian; None without PostgreSQL."""
     if found := shutil.which("initdb"):
         return Path(found).parent
     return max((path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
@@ -35,7 +35,7 @@ def are_there() -> bool:
 
 
 def until(answers: Callable[[], Any], server: subprocess.Popen[bytes], *failures: type[Exception]) -> None:
-    """Waits for a server that was just started. Fails when it ended instead."""
+    """Waits for a server that was just started. Fails if it exited."""
     deadline = time.monotonic() + PATIENCE
     while True:
         assert server.poll() is None, "the server ended at once"
@@ -63,7 +63,7 @@ def running(arguments: list[str], stop: signal.Signals, **options: Any) -> Itera
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
-    """The URL of an empty database. PostgreSQL refuses to be root, so it is `postgres` then."""
+    """The URL of an empty database. As root, the server runs as `postgres`, since it refuses to run as root."""
     programs = programs_of_postgresql()
     assert programs is not None, "PostgreSQL is not installed"
     account: dict[str, Any] = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -84,7 +84,7 @@ def postgresql() -> Iterator[str]:
 
 @contextlib.contextmanager
 def redis_server(port: int | None = None) -> Iterator[str]:
-    """The URL of an empty Redis. A `port` is for one that comes back."""
+    """The URL of an empty Redis. Pass `port` to start one again at the same place."""
     port = port or free_port()
     arguments = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with running(arguments, signal.SIGTERM) as server, redis.Redis(port=port) as client:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from core.access import Role, audit, authenticate_token, create_token, role_of, set_role
-from core.access.roles import rights
+from core.access.roles import role_permissions
 from core.models import ApiToken, AuditEntry, Sequence
 
 from .conftest import People
@@ -31,12 +31,12 @@ def page(client: Client, path: str) -> str:
 
 
 def account(**changes: Any) -> dict[str, Any]:
-    """What the form of an account sends."""
+    """The fields that the user form submits."""
     return {"username": "bob", "role": "read", "is_active": "on", "email": ""} | changes
 
 
-def test_times_are_those_of_the_readers_clock_on_every_page(logged_in: LogIn) -> None:
-    """The script makes them of the elements; words like `Nov. 26, 2026, 5:20 a.m.` name no zone."""
+def test_every_page_shows_times_as_time_elements(logged_in: LogIn) -> None:
+    """The script converts the elements to the local time zone; Django's `Nov. 26, 2026, 5:20 a.m.` has no zone."""
     client = logged_in(Role.ADMIN)
     client.post(
         f"{TOKENS}add/", {"name": "ci", "scope": "read", "expires_at_0": "2099-01-02", "expires_at_1": "03:04"}
@@ -55,7 +55,7 @@ def test_times_are_those_of_the_readers_clock_on_every_page(logged_in: LogIn) ->
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_token_is_shown_once_and_only_to_whoever_made_it(logged_in: LogIn, role: Role) -> None:
+def test_a_new_token_is_shown_once_to_its_creator(logged_in: LogIn, role: Role) -> None:
     client = logged_in(role)
     response = client.post(f"{TOKENS}add/", {"name": "ci", "scope": str(role)})
     assert response.status_code == 200
@@ -69,7 +69,7 @@ def test_a_token_is_shown_once_and_only_to_whoever_made_it(logged_in: LogIn, rol
     assert clear[12:] not in later + str(response.cookies) + str(dict(client.session))
 
 
-def test_making_and_revoking_leave_their_rows(logged_in: LogIn) -> None:
+def test_creating_and_revoking_a_token_is_audited(logged_in: LogIn) -> None:
     client = logged_in(Role.READ)
     client.post(f"{TOKENS}add/", {"name": "ci", "scope": "read"}, REMOTE_ADDR="192.0.2.7")
     client.post(f"{TOKENS}{ApiToken.objects.get().pk}/delete/", {"post": "yes"})
@@ -81,14 +81,14 @@ def test_making_and_revoking_leave_their_rows(logged_in: LogIn) -> None:
     assert not ApiToken.objects.exists()
 
 
-def test_a_scope_above_ones_role_is_not_offered_nor_taken(logged_in: LogIn) -> None:
+def test_a_scope_above_the_users_role_is_not_offered_and_not_accepted(logged_in: LogIn) -> None:
     client = logged_in(Role.READ)
     assert 'value="admin"' not in page(client, f"{TOKENS}add/")
     client.post(f"{TOKENS}add/", {"name": "ci", "scope": "admin"})
     assert not ApiToken.objects.exists()
 
 
-def test_a_token_for_another_is_made_by_administrators_only_and_within_the_others_role(
+def test_only_administrators_create_tokens_for_others_and_within_the_owners_role(
     logged_in: LogIn, person: People
 ) -> None:
     bob = person("bob", Role.READ)
@@ -101,7 +101,7 @@ def test_a_token_for_another_is_made_by_administrators_only_and_within_the_other
     assert ApiToken.objects.get(name="z").user == bob
 
 
-def test_others_tokens_are_for_administrators(logged_in: LogIn, person: People) -> None:
+def test_only_administrators_see_the_tokens_of_others(logged_in: LogIn, person: People) -> None:
     token, _ = create_token(person("bob", Role.READ), "bobs-token", "read")
     operator, admin = logged_in(Role.OPERATE), logged_in(Role.ADMIN)
     assert "bobs-token" not in page(operator, TOKENS)
@@ -123,7 +123,7 @@ def test_a_token_cannot_be_changed(logged_in: LogIn) -> None:
     assert token.scope == "read"
 
 
-def test_a_list_of_tokens_takes_the_same_queries_however_long(
+def test_the_token_list_takes_a_constant_number_of_queries(
     logged_in: LogIn, person: People, django_assert_max_num_queries: Any
 ) -> None:
     client = logged_in(Role.ADMIN)
@@ -136,7 +136,7 @@ def test_a_list_of_tokens_takes_the_same_queries_however_long(
 # --- The audit trail ------------------------------------------------------------------------------------
 
 
-def test_the_trail_is_for_administrators_and_escapes_what_it_shows(logged_in: LogIn) -> None:
+def test_the_audit_trail_is_for_administrators_and_escapes_values(logged_in: LogIn) -> None:
     entry = audit("<script>alert(1)</script>", "x", "<b>bold</b>", data={"k": "<i>"})
     client = logged_in(Role.ADMIN)
     shown = page(client, TRAIL) + page(client, f"{TRAIL}{entry.pk}/change/")
@@ -147,7 +147,7 @@ def test_the_trail_is_for_administrators_and_escapes_what_it_shows(logged_in: Lo
     assert logged_in(Role.OPERATE).get(TRAIL).status_code == 403
 
 
-def test_the_trail_cannot_be_touched(logged_in: LogIn) -> None:
+def test_the_audit_trail_cannot_be_changed(logged_in: LogIn) -> None:
     entry, client = audit("alice", "x"), logged_in(Role.ADMIN)
     assert client.get(f"{TRAIL}add/").status_code == 403
     assert client.post(f"{TRAIL}{entry.pk}/change/", {"actor": "mallory"}).status_code == 403
@@ -165,18 +165,18 @@ def test_the_trail_cannot_be_touched(logged_in: LogIn) -> None:
         ("q=one", "one"),
     ],
 )
-def test_the_trail_can_be_searched(logged_in: LogIn, query: str, seen: str) -> None:
+def test_the_audit_trail_can_be_searched(logged_in: LogIn, query: str, seen: str) -> None:
     audit("alice", "login", "target-one", outcome="failed")
     audit("bob", "program.start", "target-two")
     shown = page(logged_in(Role.ADMIN), f"{TRAIL}?{query}")
     assert [name for name in ("one", "two") if f"target-{name}" in shown] == [seen]
 
 
-# --- People ---------------------------------------------------------------------------------------------
+# --- Users ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", [Role.READ, Role.OPERATE])
-def test_people_and_groups_are_for_administrators(logged_in: LogIn, role: Role) -> None:
+def test_users_and_groups_are_for_administrators(logged_in: LogIn, role: Role) -> None:
     client = logged_in(role)
     me = User.objects.get(username=f"{role}-person")
     for path in (USERS, GROUPS, f"{USERS}{me.pk}/change/", f"{USERS}{me.pk}/password/"):
@@ -184,7 +184,7 @@ def test_people_and_groups_are_for_administrators(logged_in: LogIn, role: Role) 
     assert client.post(f"{USERS}{me.pk}/change/", account(role="admin")).status_code == 403
 
 
-def test_a_new_person_gets_the_chosen_role(logged_in: LogIn) -> None:
+def test_a_new_user_gets_the_chosen_role(logged_in: LogIn) -> None:
     secret = {
         "usable_password": "true",
         "password1": "correct horse battery",
@@ -199,7 +199,7 @@ def test_a_new_person_gets_the_chosen_role(logged_in: LogIn) -> None:
 
 
 @pytest.mark.parametrize(("chosen", "role"), [("admin", Role.ADMIN), ("read", Role.READ), ("", None)])
-def test_a_role_is_changed_by_one_choice(logged_in: LogIn, person: People, chosen: str, role: Role | None) -> None:
+def test_the_user_form_changes_the_role(logged_in: LogIn, person: People, chosen: str, role: Role | None) -> None:
     bob = person("bob", Role.OPERATE)
     response = logged_in(Role.ADMIN).post(f"{USERS}{bob.pk}/change/", account(role=chosen))
     assert response.status_code == 302
@@ -207,17 +207,17 @@ def test_a_role_is_changed_by_one_choice(logged_in: LogIn, person: People, chose
 
 
 @pytest.mark.parametrize("change", [{"role": "operate"}, {"role": ""}, {"is_active": ""}])
-def test_nobody_locks_themselves_out(logged_in: LogIn, change: dict[str, str]) -> None:
+def test_administrators_cannot_lower_or_deactivate_themselves(logged_in: LogIn, change: dict[str, str]) -> None:
     client = logged_in(Role.ADMIN)
     me = User.objects.get(username="admin-person")
     sent = account(username=me.username, role="admin") | change
     response = client.post(f"{USERS}{me.pk}/change/", {k: v for k, v in sent.items() if k != "is_active" or v})
     assert response.status_code == 200
-    assert "You cannot take away your own role" in response.content.decode()
+    assert "You cannot lower your own role" in response.content.decode()
     assert role_of(User.objects.get(pk=me.pk)) is Role.ADMIN
 
 
-def test_nobody_removes_themselves(logged_in: LogIn, person: People) -> None:
+def test_administrators_cannot_delete_themselves(logged_in: LogIn, person: People) -> None:
     client, bob = logged_in(Role.ADMIN), person("bob")
     me = User.objects.get(username="admin-person")
     assert client.post(f"{USERS}{me.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -229,10 +229,10 @@ def test_nobody_removes_themselves(logged_in: LogIn, person: People) -> None:
 
 
 @pytest.mark.parametrize("ask", ["change", "delete", "delete_selected"])
-def test_of_two_who_take_each_others_role_one_keeps_it(
+def test_two_administrators_who_lower_each_other_leave_one_administrator(
     logged_in: LogIn, person: People, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
-    """The other was quicker: after this one was let in, and before anything of it was written."""
+    """The other administrator's change is committed after this request was allowed, before it wrote."""
     client, bob = logged_in(Role.ADMIN), person("bob", Role.ADMIN)
     me, advance = User.objects.get(username="admin-person"), Sequence.advance
 
@@ -251,9 +251,9 @@ def test_of_two_who_take_each_others_role_one_keeps_it(
     assert role_of(User.objects.get(pk=bob.pk)) is Role.ADMIN
 
 
-def test_nobody_takes_their_own_role_from_their_group(person: People) -> None:
+def test_administrators_cannot_lower_themselves_through_their_group(person: People) -> None:
     group = Group.objects.create(name="Directory")
-    group.permissions.set(rights())
+    group.permissions.set(role_permissions())
     person("carol", is_staff=True).groups.add(group)
     client = Client()
     client.force_login(User.objects.get(username="carol"))
@@ -262,7 +262,7 @@ def test_nobody_takes_their_own_role_from_their_group(person: People) -> None:
     assert role_of(User.objects.get(username="carol")) is Role.ADMIN
 
 
-def test_privileged_fields_are_not_taken_from_the_form(logged_in: LogIn, person: People) -> None:
+def test_the_user_form_ignores_privileged_fields(logged_in: LogIn, person: People) -> None:
     bob = person("bob", Role.READ)
     sneaky = {"is_superuser": "on", "is_staff": "on", "groups": [1, 2, 3], "user_permissions": [1]}
     logged_in(Role.ADMIN).post(f"{USERS}{bob.pk}/change/", account() | sneaky)
@@ -270,7 +270,7 @@ def test_privileged_fields_are_not_taken_from_the_form(logged_in: LogIn, person:
     assert (bob.is_superuser, role_of(bob)) == (False, Role.READ)
 
 
-def test_the_list_of_people_shows_roles_in_the_same_queries_however_long(
+def test_the_user_list_takes_a_constant_number_of_queries(
     logged_in: LogIn, person: People, django_assert_max_num_queries: Any
 ) -> None:
     client = logged_in(Role.ADMIN)
@@ -280,7 +280,7 @@ def test_the_list_of_people_shows_roles_in_the_same_queries_however_long(
         assert page(client, USERS).count("operate") >= 20
 
 
-def test_the_groups_of_the_roles_are_fixed_and_others_are_not(logged_in: LogIn) -> None:
+def test_role_groups_cannot_be_changed_but_other_groups_can(logged_in: LogIn) -> None:
     client = logged_in(Role.ADMIN)
     fixed = Group.objects.get(name="Administrators")
     assert client.post(f"{GROUPS}{fixed.pk}/change/", {"name": "X"}).status_code == 403
@@ -296,3 +296,15 @@ def test_the_groups_of_the_roles_are_fixed_and_others_are_not(logged_in: LogIn) 
 @pytest.mark.parametrize("path", [f"{USERS}add/", f"{GROUPS}add/", GROUPS, f"{TOKENS}add/", "/admin/"])
 def test_every_page_opens(logged_in: LogIn, path: str) -> None:
     assert page(logged_in(Role.ADMIN), path)
+
+
+def test_lists_and_forms_have_the_titles_of_the_product(logged_in: LogIn) -> None:
+    client = logged_in(Role.ADMIN)
+    assert client.get(TOKENS).context["title"] == "API tokens"
+    assert client.get(f"{TOKENS}add/").context["title"] == "New API token"
+    user = User.objects.get(username="admin-person")
+    assert client.get(f"{USERS}{user.pk}/change/").context["title"] == "User"
+
+
+def test_a_list_without_a_selection_says_so(logged_in: LogIn) -> None:
+    assert "None of 1 selected" in page(logged_in(Role.ADMIN), USERS)

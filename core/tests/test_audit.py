@@ -20,7 +20,7 @@ from .conftest import People
 pytestmark = pytest.mark.django_db
 
 
-def test_a_row_says_who_did_what_to_what_from_where() -> None:
+def test_a_row_has_actor_action_target_outcome_and_address() -> None:
     audit("alice", "program.start", "web", address="::1", data={"wait": 10})
     found = AuditEntry.objects.values("actor", "action", "target", "outcome", "address", "data").get()
     assert found == {
@@ -33,14 +33,14 @@ def test_a_row_says_who_did_what_to_what_from_where() -> None:
     }
 
 
-def test_a_token_and_the_request_are_noted(person: People) -> None:
+def test_a_row_has_the_token_prefix_and_the_request_id(person: People) -> None:
     user = person(role=Role.READ)
     with bound_contextvars(request_id="abc12345"):
         entry = audit(Principal(user, Role.READ, "alice (token x)", "pm_1a2b3c4d"), "program.read")
     assert entry.data == {"token_prefix": "pm_1a2b3c4d", "request_id": "abc12345"}
 
 
-def test_secrets_do_not_reach_the_row(person: People) -> None:
+def test_secrets_are_masked(person: People) -> None:
     _, clear = create_token(person(role=Role.READ), "t", "read")
     data = {
         "password": "hunter2",
@@ -58,21 +58,21 @@ def test_secrets_do_not_reach_the_row(person: People) -> None:
     assert clear[:11] in entry.target
 
 
-def test_what_json_does_not_know_becomes_text() -> None:
+def test_values_that_json_cannot_encode_become_text() -> None:
     data = {"at": timedelta(1), "nan": float("nan"), "set": {1}, "map": {5: None}, "nul": "a\x00b"}
     entry = audit("a", "b", data=data)
     entry.refresh_from_db()
     assert entry.data == {"at": "1 day, 0:00:00", "nan": "nan", "set": [1], "map": {"5": None}, "nul": "a\ufffdb"}
 
 
-def test_overlong_and_unprintable_texts_are_tamed() -> None:
+def test_long_and_unprintable_texts_are_cleaned() -> None:
     entry = audit("a" * 500, "b" * 500, "evil\x1b[2J\nalice login" + "c" * 500)
     entry.refresh_from_db()
     assert (len(entry.actor), len(entry.action), len(entry.target)) == (150, 60, 200)
     assert entry.target.startswith("evil\ufffd[2J alice login")
 
 
-def test_a_row_cannot_be_changed_or_removed() -> None:
+def test_a_row_cannot_be_changed_or_deleted() -> None:
     entry = audit("alice", "program.start", "web")
     entry.actor = "mallory"
     refused: list[Any] = [
@@ -90,30 +90,30 @@ def test_a_row_cannot_be_changed_or_removed() -> None:
     assert AuditEntry.objects.get().actor == "alice"
 
 
-def test_a_new_row_cannot_take_the_place_of_another() -> None:
+def test_a_new_row_cannot_overwrite_another() -> None:
     entry = audit("alice", "program.start", "web")
     with pytest.raises(IntegrityError), transaction.atomic():
         AuditEntry(pk=entry.pk, actor="mallory", action="x").save()
     assert AuditEntry.objects.get().actor == "alice"
 
 
-def test_retention_forgets_what_is_old_and_nothing_else() -> None:
+def test_retention_deletes_only_old_rows() -> None:
     old = [audit("alice", f"old.{n}") for n in range(5)]
-    with connection.cursor() as cursor:  # nothing but SQL can make a row old
+    with connection.cursor() as cursor:  # only SQL can backdate a row
         cursor.execute("UPDATE core_auditentry SET at = %s", [timezone.now() - timedelta(days=100)])
     audit("alice", "new")
     assert expire(timezone.now() - timedelta(days=90), batch=2) == len(old)
     assert [entry.action for entry in AuditEntry.objects.all()] == ["new"]
 
 
-def test_removing_a_user_leaves_what_they_did(person: People) -> None:
+def test_deleting_a_user_keeps_the_audit_rows(person: People) -> None:
     user: Model = person()
     audit("alice", "program.start")
     user.delete()
     assert AuditEntry.objects.get().actor == "alice"
 
 
-def test_a_command_is_done_by_the_account_that_typed_it() -> None:
+def test_the_actor_of_a_command_is_the_system_user() -> None:
     assert command_actor().endswith(" (command line)")
 
 
@@ -127,6 +127,6 @@ def test_a_command_is_done_by_the_account_that_typed_it() -> None:
         ("unix:", None),
     ],
 )
-def test_the_address_is_that_of_the_connection(raw: str, seen: str | None) -> None:
+def test_the_address_comes_from_the_connection(raw: str, seen: str | None) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR=raw, HTTP_X_FORWARDED_FOR="203.0.113.9")
     assert client_address(request) == seen

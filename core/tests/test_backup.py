@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from core.backup import BackupError, restore
-from core.backup.archive import DATABASE, MANIFEST, Manifest, describe, pack, unpack
+from core.backup.archive import DATABASE, MANIFEST, Manifest, checksums, pack, unpack
 from core.backup.databases import SqliteDatabase
-from core.backup.restore import _checked
+from core.backup.restore import _unpack_verified
 from core.locks import hold
 
 from .installation import Installation
@@ -28,7 +28,7 @@ OTHER_FILES = [b"hello", gzip.compress(b"hello", mtime=0), gzip.compress(bytes(2
 
 
 def make_archive(folder: Path, **changes: Any) -> Path:
-    """A sound archive of a database and a key; `changes` spoil its manifest."""
+    """A valid archive of a database and a key; `changes` override its manifest."""
     files = folder / "files"
     files.mkdir()
     (files / DATABASE).write_bytes(os.urandom(200_000))
@@ -39,14 +39,14 @@ def make_archive(folder: Path, **changes: Any) -> Path:
         "created_at": "2026-11-01T00:00:00+00:00",
         "engine": "sqlite",
         "migrations": {},
-        "files": describe(files),
+        "files": checksums(files),
     }
     pack(folder / "a.tar.gz", files, Manifest(**facts | changes))
     return folder / "a.tar.gz"
 
 
 def repack(archive: Path, change: Callable[[dict[str, bytes]], Any]) -> None:
-    """Takes the archive apart, lets `change` have the members, and puts it together again."""
+    """Unpacks the archive, passes its members to `change`, and packs it again."""
     with tarfile.open(archive) as tar:
         members = {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
     change(members)
@@ -58,7 +58,7 @@ def repack(archive: Path, change: Callable[[dict[str, bytes]], Any]) -> None:
 
 
 def refused(archive: Path, folder: Path) -> str:
-    """The reason; nothing may have been written outside of `folder`."""
+    """The error message; checks that nothing was written outside of `folder`."""
     into = folder / "into" / "deep"
     into.mkdir(parents=True)
     with pytest.raises(BackupError) as caught:
@@ -70,7 +70,7 @@ def refused(archive: Path, folder: Path) -> str:
 # --- The archive ----------------------------------------------------------------------------------------
 
 
-def test_what_was_packed_comes_out_again(tmp_path: Path) -> None:
+def test_an_archive_can_be_unpacked(tmp_path: Path) -> None:
     archive, into = make_archive(tmp_path), tmp_path / "into"
     into.mkdir()
     manifest = unpack(archive, into)
@@ -80,7 +80,7 @@ def test_what_was_packed_comes_out_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [0.001, 0.3, 0.7, 0.99, 1.0])
-def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path, where: float) -> None:
+def test_every_flipped_bit_is_detected(tmp_path: Path, where: float) -> None:
     archive = make_archive(tmp_path)
     content = bytearray(archive.read_bytes())
     content[min(int(len(content) * where), len(content) - 1)] ^= 0x10
@@ -89,7 +89,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path, where: float) -> 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
-def test_an_archive_cut_short_is_found(tmp_path: Path, share: float) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path, share: float) -> None:
     archive = make_archive(tmp_path)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content) * share)])
@@ -97,25 +97,25 @@ def test_an_archive_cut_short_is_found(tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("content", OTHER_FILES)
-def test_another_file_is_no_backup(tmp_path: Path, content: bytes) -> None:
+def test_another_file_is_not_a_backup(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tar.gz").write_bytes(content)
-    assert "no backup" in refused(tmp_path / "a.tar.gz", tmp_path)
+    assert "not a backup" in refused(tmp_path / "a.tar.gz", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "evil", "secrets.key/../../evil"])
-def test_a_member_of_another_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_unexpected_member_is_refused(tmp_path: Path, name: str) -> None:
     archive = make_archive(tmp_path)
     repack(archive, lambda members: members.update({name: b"evil"}))
-    assert "does not belong there" in refused(archive, tmp_path)
+    assert "unexpected file" in refused(archive, tmp_path)
 
 
-def test_a_name_in_the_manifest_cannot_lead_outside(tmp_path: Path) -> None:
+def test_a_path_in_the_manifest_is_refused(tmp_path: Path) -> None:
     files = {DATABASE: {"bytes": 1, "sha256": ""}, "../evil": {"bytes": 1, "sha256": ""}}
     archive = make_archive(tmp_path)
     repack(
         archive, lambda m: m.update({MANIFEST: json.dumps(json.loads(m[MANIFEST]) | {"files": files}).encode()})
     )
-    assert "do not belong there" in refused(archive, tmp_path)
+    assert "unexpected files" in refused(archive, tmp_path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
@@ -125,40 +125,40 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
         entry = tarfile.TarInfo(MANIFEST)
         entry.type, entry.linkname = kind, "/etc/passwd"
         tar.addfile(entry)
-    assert "no plain file" in refused(archive, tmp_path)
+    assert "not a regular file" in refused(archive, tmp_path)
 
 
-def test_a_member_larger_than_it_says_is_not_written_out(tmp_path: Path) -> None:
+def test_a_member_larger_than_its_size_is_refused(tmp_path: Path) -> None:
     archive = make_archive(tmp_path)
     repack(archive, lambda members: members.update({"secret_key": b"x" * 50_000_000}))
     assert "checksum" in refused(archive, tmp_path)
     assert (tmp_path / "into" / "deep" / "secret_key").stat().st_size < 2_000_000
 
 
-def test_a_missing_member_is_found(tmp_path: Path) -> None:
+def test_a_missing_member_is_refused(tmp_path: Path) -> None:
     archive = make_archive(tmp_path)
     repack(archive, lambda members: members.pop(DATABASE))
-    assert "lacks database" in refused(archive, tmp_path)
+    assert "database is missing" in refused(archive, tmp_path)
 
 
 @pytest.mark.parametrize(
     "change",
     [{"files": {}}, {"files": []}, {"migrations": []}, {"files": {"database": {"bytes": "1"}}}, {"nonsense": 1}],
 )
-def test_a_manifest_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_invalid_manifest_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     archive = make_archive(tmp_path)
     repack(archive, lambda m: m.update({MANIFEST: json.dumps(json.loads(m[MANIFEST]) | change).encode()}))
     assert "manifest" in refused(archive, tmp_path)
 
 
-def test_an_archive_of_a_later_format_asks_for_an_update(tmp_path: Path) -> None:
+def test_an_archive_of_a_newer_format_asks_for_an_update(tmp_path: Path) -> None:
     assert "newer version" in refused(make_archive(tmp_path, format=2), tmp_path)
 
 
 # --- SQLite ---------------------------------------------------------------------------------------------
 
 
-def test_a_backup_during_writes_is_consistent_and_ends(tmp_path: Path) -> None:
+def test_a_backup_during_writes_is_consistent_and_finishes(tmp_path: Path) -> None:
     path = tmp_path / "live.sqlite3"
     with closing(sqlite3.connect(path)) as made, made:
         made.execute("PRAGMA journal_mode=WAL")
@@ -188,14 +188,14 @@ def test_a_backup_during_writes_is_consistent_and_ends(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("copy*-*"))
 
 
-def test_a_damaged_copy_is_not_put_back(tmp_path: Path) -> None:
+def test_a_damaged_copy_is_not_restored(tmp_path: Path) -> None:
     for content in (b"", b"not a database" * 100):
         (tmp_path / "copy").write_bytes(content)
         with pytest.raises(BackupError, match="damaged"):
             SqliteDatabase(tmp_path / "none").verify(tmp_path / "copy")
 
 
-def test_a_log_left_behind_is_not_replayed_into_the_restored_file(tmp_path: Path) -> None:
+def test_a_leftover_log_is_not_replayed_into_the_restored_file(tmp_path: Path) -> None:
     live, copy = tmp_path / "live.sqlite3", tmp_path / "copy"
     with closing(sqlite3.connect(copy)) as made, made:
         made.execute("CREATE TABLE django_migrations (name)")
@@ -203,8 +203,8 @@ def test_a_log_left_behind_is_not_replayed_into_the_restored_file(tmp_path: Path
     live.write_bytes(b"damaged")
     (tmp_path / "live.sqlite3-wal").write_bytes(b"log")
     database = SqliteDatabase(live)
-    database.keep()
-    database.put_back(copy)
+    database.save_present()
+    database.replace_with(copy)
     with closing(sqlite3.connect(live)) as opened:
         assert opened.execute("SELECT name FROM django_migrations").fetchall() == [("restored",)]
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("*before-restore*")}
@@ -214,7 +214,7 @@ def test_a_log_left_behind_is_not_replayed_into_the_restored_file(tmp_path: Path
 # --- The commands ---------------------------------------------------------------------------------------
 
 
-def test_a_backup_brings_everything_back(installation: Installation, tmp_path: Path) -> None:
+def test_a_restore_brings_everything_back(installation: Installation, tmp_path: Path) -> None:
     archive = tmp_path / "monitor.tar.gz"
     made = installation.succeed("backup", str(archive))
     assert archive.stat().st_mode & 0o777 == 0o600
@@ -235,7 +235,7 @@ def test_a_backup_brings_everything_back(installation: Installation, tmp_path: P
     assert not (installation.data / "restore-unfinished").exists()
 
 
-def test_a_backup_moves_to_a_fresh_machine(installation: Installation, tmp_path: Path) -> None:
+def test_a_backup_can_be_restored_on_another_machine(installation: Installation, tmp_path: Path) -> None:
     archive, fresh = tmp_path / "monitor.tar.gz", Installation(tmp_path / "fresh")
     installation.succeed("backup", str(archive))
     fresh.succeed("restore", str(archive))
@@ -245,26 +245,26 @@ def test_a_backup_moves_to_a_fresh_machine(installation: Installation, tmp_path:
     assert (fresh.data / "secret_key").read_text() == (installation.data / "secret_key").read_text()
 
 
-def test_a_backup_without_keys_holds_none(installation: Installation, tmp_path: Path) -> None:
+def test_a_backup_without_keys_contains_no_keys(installation: Installation, tmp_path: Path) -> None:
     archive = tmp_path / "monitor.tar.gz"
     installation.succeed("backup", str(archive), "--without-keys")
     with tarfile.open(archive) as tar:
         assert tar.getnames() == [MANIFEST, DATABASE]
     key = (installation.data / "secret_key").read_text()
     done = installation.succeed("restore", str(archive))
-    assert "holds no keys" in done.stderr
+    assert "has no keys" in done.stderr
     assert (installation.data / "secret_key").read_text() == key
 
 
 @pytest.mark.parametrize("lock", ["serve", "agent", "web", "jobs", "rotate_keys"])
-def test_nothing_is_restored_under_a_running_monitor(data_dir: Path, lock: str) -> None:
+def test_a_restore_under_a_running_monitor_is_refused(data_dir: Path, lock: str) -> None:
     with hold(lock), pytest.raises(BackupError, match=f"another `{lock}` is running"):
         restore(data_dir / "none.tar.gz")
     assert [path.name for path in data_dir.iterdir()] == ["run"]
 
 
-def test_a_bad_archive_touches_nothing(installation: Installation, tmp_path: Path) -> None:
-    archive = make_archive(tmp_path)  # sound, but its database is noise
+def test_a_bad_archive_changes_nothing(installation: Installation, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path)  # valid, but its database is random bytes
     before = {path.name: path.read_bytes() for path in installation.data.iterdir() if path.is_file()}
     for path in (archive, tmp_path / "none.tar.gz"):
         done = installation.run("restore", str(path))
@@ -281,15 +281,17 @@ def test_a_bad_archive_touches_nothing(installation: Installation, tmp_path: Pat
         ({"product": "other"}, "backup of other"),
     ],
 )
-def test_a_backup_of_something_else_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+def test_a_backup_of_another_product_engine_or_version_is_refused(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
     archive, work = make_archive(tmp_path, **change), tmp_path / "work"
     work.mkdir()
     with pytest.raises(BackupError, match=reason):
-        _checked(archive, work, SqliteDatabase(tmp_path / "none"))
+        _unpack_verified(archive, work, SqliteDatabase(tmp_path / "none"))
 
 
-def test_a_restore_that_was_cut_short_can_be_run_again(installation: Installation, tmp_path: Path) -> None:
-    """The second run must not take the half-restored state for what was there before."""
+def test_an_interrupted_restore_can_be_repeated(installation: Installation, tmp_path: Path) -> None:
+    """The second run must not overwrite `*.before-restore` with the half-restored state."""
     archive = tmp_path / "monitor.tar.gz"
     installation.succeed("backup", str(archive))
     installation.add_user("precious")
@@ -305,7 +307,7 @@ def test_a_restore_that_was_cut_short_can_be_run_again(installation: Installatio
     assert "precious" in kept.users()
 
 
-def test_an_older_archive_stays_until_the_new_one_is_whole(installation: Installation, tmp_path: Path) -> None:
+def test_a_failed_backup_keeps_the_older_archive(installation: Installation, tmp_path: Path) -> None:
     archive = tmp_path / "monitor.tar.gz"
     archive.write_text("older")
     installation.database.write_bytes(b"damaged" * 1000)
@@ -317,13 +319,13 @@ def test_an_older_archive_stays_until_the_new_one_is_whole(installation: Install
 
 
 @pytest.mark.parametrize("target", ["nowhere/monitor.tar.gz", "."])
-def test_a_target_that_is_no_file_is_refused(installation: Installation, tmp_path: Path, target: str) -> None:
+def test_a_target_that_is_not_a_file_is_refused(installation: Installation, tmp_path: Path, target: str) -> None:
     done = installation.run("backup", str(tmp_path / target))
     assert done.returncode == 1
-    assert "no file in an existing folder" in done.stderr
+    assert "must be a file in an existing folder" in done.stderr
 
 
-def test_a_backup_that_is_ended_leaves_nothing_behind(installation: Installation, tmp_path: Path) -> None:
+def test_a_terminated_backup_leaves_nothing_behind(installation: Installation, tmp_path: Path) -> None:
     installation.sql("CREATE TABLE big AS SELECT randomblob(1000000) AS x FROM auth_permission LIMIT 6")
     target = tmp_path / "out"
     target.mkdir()

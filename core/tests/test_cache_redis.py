@@ -1,4 +1,4 @@
-"""Kept answers in a real Redis, which may go away and come back."""
+"""The Redis backend with a real Redis, which may stop and start again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core import cache
 from core.cache import stores
 from core.cache.stores import RedisStore
 
-from .http_rig import free_port
+from .http_server import free_port
 from .servers import redis_server
 
 pytestmark = pytest.mark.skipif(
@@ -38,19 +38,19 @@ def redis_store(server: str) -> Iterator[RedisStore]:
     store._redis.close()
 
 
-def test_what_was_put_is_got_under_its_kind_and_key_alone(redis_store: RedisStore) -> None:
+def test_an_entry_is_found_only_with_its_kind_and_key(redis_store: RedisStore) -> None:
     redis_store.put("metrics", "a", b"1", now=100, seconds=60)
     assert redis_store.get("metrics", "a", now=101) == b"1"
     assert redis_store.get("metrics", "b", now=101) is None
     assert redis_store.get("other", "a", now=101) is None
 
 
-def test_another_process_finds_it(redis_store: RedisStore, server: str) -> None:
+def test_another_process_finds_an_entry(redis_store: RedisStore, server: str) -> None:
     redis_store.put("metrics", "a", b"1", now=100, seconds=60)
     assert RedisStore(server).get("metrics", "a", now=101) == b"1"
 
 
-def test_redis_lets_it_expire(redis_store: RedisStore) -> None:
+def test_entries_expire(redis_store: RedisStore) -> None:
     redis_store.put("metrics", "a", b"1", now=100, seconds=60)
     assert 0 < redis_store._redis.ttl("program-monitor:answer:metrics:a") <= 60
     redis_store.put("metrics", "a", b"1", now=100, seconds=0.0001)
@@ -60,21 +60,21 @@ def test_redis_lets_it_expire(redis_store: RedisStore) -> None:
     assert redis_store.sizes(KINDS, now=100) == {"metrics": (0, 0, None)}
 
 
-def test_an_answer_that_is_too_long_is_not_kept(redis_store: RedisStore) -> None:
-    redis_store.put("metrics", "a", b"x" * (stores.LONGEST + 1), now=100, seconds=60)
+def test_a_value_that_is_too_long_is_not_cached(redis_store: RedisStore) -> None:
+    redis_store.put("metrics", "a", b"x" * (stores.MAX_VALUE_BYTES + 1), now=100, seconds=60)
     assert redis_store.get("metrics", "a", now=101) is None
-    redis_store.put("metrics", "a", b"x" * stores.LONGEST, now=100, seconds=60)
+    redis_store.put("metrics", "a", b"x" * stores.MAX_VALUE_BYTES, now=100, seconds=60)
     assert redis_store.get("metrics", "a", now=101) is not None
 
 
-def test_sizes_tell_how_much(redis_store: RedisStore) -> None:
+def test_sizes_count_entries_and_bytes(redis_store: RedisStore) -> None:
     redis_store.put("metrics", "a", b"123", now=100, seconds=60)
     redis_store.put("metrics", "b", b"45", now=100, seconds=60)
     redis_store.put("other", "b", b"6789", now=100, seconds=60)
     assert redis_store.sizes(KINDS, now=101) == {"metrics": (2, 5, None)}
 
 
-def test_clearing_forgets_every_answer_and_nothing_of_others(redis_store: RedisStore) -> None:
+def test_clearing_deletes_only_our_keys(redis_store: RedisStore) -> None:
     redis_store._redis.set("somebody-elses", b"1")
     for number in range(2500):
         redis_store.put("metrics", str(number), b"1", now=100, seconds=60)
@@ -83,18 +83,18 @@ def test_clearing_forgets_every_answer_and_nothing_of_others(redis_store: RedisS
     assert redis_store._redis.get("somebody-elses") == b"1"
 
 
-# --- Away -----------------------------------------------------------------------------------------------
+# --- Outages --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Where the cache looks for a Redis that is not there yet."""
+    """The port of a Redis that does not run yet."""
     port = free_port()
     settings.CACHE_METRICS_SECONDS = 600
     settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
     store = RedisStore(settings.REDIS_URL)
     monkeypatch.setattr(cache, "store", lambda: store)
-    monkeypatch.setattr(cache, "counts", {"metrics": cache.Counts()})
+    monkeypatch.setattr(cache, "counts", {"metrics": cache.CacheCounts()})
     return port
 
 
@@ -103,32 +103,32 @@ def kind() -> dict[str, Any]:
     return found
 
 
-def test_without_redis_every_question_is_a_miss_and_nobody_is_harmed(port: int) -> None:
-    cache.keep("metrics", "a", [1])
-    assert cache.fetch("metrics", "a") is None
+def test_without_redis_every_lookup_is_a_miss(port: int) -> None:
+    cache.put("metrics", "a", [1])
+    assert cache.get("metrics", "a") is None
     assert cache.statistics()["available"] is False
     assert (kind()["hits"], kind()["misses"], kind()["failures"]) == (0, 1, 2)
     with pytest.raises(cache.CacheError, match="cannot be cleared"):
         cache.clear()
 
 
-def test_a_redis_that_comes_goes_and_comes_back_is_used_whenever_it_is_there(port: int) -> None:
-    assert cache.fetch("metrics", "a") is None
+def test_redis_is_used_again_after_each_outage(port: int) -> None:
+    assert cache.get("metrics", "a") is None
     for round_ in (1, 2):
         with redis_server(port):
-            assert cache.fetch("metrics", "a") is None, "it came back empty"
-            cache.keep("metrics", "a", [round_])
-            assert cache.fetch("metrics", "a") == [round_]
+            assert cache.get("metrics", "a") is None, "it came back empty"
+            cache.put("metrics", "a", [round_])
+            assert cache.get("metrics", "a") == [round_]
             assert (cache.statistics()["available"], cache.statistics()["entries"]) == (True, 1)
-        assert cache.fetch("metrics", "a") is None
+        assert cache.get("metrics", "a") is None
     assert (kind()["hits"], kind()["misses"]) == (2, 5)
 
 
-def test_a_redis_that_is_full_keeps_nothing_and_harms_nobody(port: int) -> None:
+def test_a_full_redis_caches_nothing(port: int) -> None:
     with redis_server(port):
         store = cache.store()
         assert isinstance(store, RedisStore)
         store._redis.config_set("maxmemory", "1")
-        cache.keep("metrics", "a", [1])
-        assert cache.fetch("metrics", "a") is None
+        cache.put("metrics", "a", [1])
+        assert cache.get("metrics", "a") is None
         assert kind()["failures"] == 1

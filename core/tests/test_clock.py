@@ -23,7 +23,7 @@ print(json.dumps([os.environ.get("TZ"), time.localtime(1795670410).tm_hour]), fi
 
 
 def inside(folder: Path, **environment: str) -> tuple[str | None, int]:
-    """TZ, and the local hour at 05:20 UTC, in a process of the monitor that runs with this environment."""
+    """TZ and the local hour at 05:20 UTC in a process of the monitor with this environment."""
     base = {name: value for name, value in os.environ.items() if name != "TZ"}
     done = subprocess.run(
         [sys.executable, "-c", SHOW],
@@ -38,11 +38,11 @@ def inside(folder: Path, **environment: str) -> tuple[str | None, int]:
 
 
 @pytest.mark.parametrize(("zone", "hour"), [("Asia/Seoul", 14), ("CET-1CEST", 6)])
-def test_the_time_zone_of_the_machine_outlives_the_settings(tmp_path: Path, zone: str, hour: int) -> None:
+def test_the_time_zone_of_the_machine_is_restored_after_the_settings(tmp_path: Path, zone: str, hour: int) -> None:
     assert inside(tmp_path, TZ=zone) == (zone, hour)
 
 
-def test_without_a_tz_none_is_handed_on_to_programs(tmp_path: Path) -> None:
+def test_without_tz_programs_inherit_none(tmp_path: Path) -> None:
     assert inside(tmp_path)[0] is None
 
 
@@ -54,15 +54,13 @@ def test_without_a_tz_none_is_handed_on_to_programs(tmp_path: Path) -> None:
         ("UTC", "2026-11-26 05:20 UTC"),
     ],
 )
-def test_a_moment_is_shown_by_the_clock_on_the_wall(
-    monkeypatch: pytest.MonkeyPatch, zone: str, shown: str
-) -> None:
+def test_a_timestamp_is_converted_to_local_time(monkeypatch: pytest.MonkeyPatch, zone: str, shown: str) -> None:
     monkeypatch.setenv("TZ", zone)
     assert f"{local_time(datetime(2026, 11, 26, 5, 20, tzinfo=UTC)):%Y-%m-%d %H:%M %Z}" == shown
 
 
 @pytest.mark.parametrize("zone", ["", "Nowhere/Land", "../../etc/passwd", "/etc/localtime", "CET-1CEST"])
-def test_a_zone_without_rules_still_gives_the_same_moment(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+def test_a_zone_without_rules_gives_the_same_instant(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
     monkeypatch.setenv("TZ", zone)
     moment = datetime(2026, 11, 26, 5, 20, tzinfo=UTC)
     assert local_time(moment) == moment

@@ -1,4 +1,4 @@
-"""What a driver says, and whether it is worth trying again."""
+"""Which database errors are worth a retry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.db_errors import is_outage
 
 
 def raised(kind: type[DatabaseError], cause: Exception) -> DatabaseError:
-    """As Django hands on what PostgreSQL's driver says."""
+    """An error of PostgreSQL's driver as Django raises it."""
     error = kind()
     error.__cause__ = cause
     return error
@@ -36,7 +36,7 @@ def raised(kind: type[DatabaseError], cause: Exception) -> DatabaseError:
         raised(InternalError, errors.ReadOnlySqlTransaction()),
     ],
 )
-def test_a_database_that_is_away_or_not_itself_may_come_back(error: Exception) -> None:
+def test_an_unavailable_database_is_an_outage(error: Exception) -> None:
     assert is_outage(error)
 
 
@@ -50,12 +50,12 @@ def test_a_database_that_is_away_or_not_itself_may_come_back(error: Exception) -
         ValueError("no number"),
     ],
 )
-def test_values_that_no_database_takes_stay_wrong(error: Exception) -> None:
+def test_rejected_values_are_not_an_outage(error: Exception) -> None:
     assert not is_outage(error)
 
 
 @pytest.mark.django_db
-def test_a_missing_table_is_an_outage_on_the_database_in_use() -> None:
+def test_a_missing_table_is_an_outage() -> None:
     with connection.cursor() as cursor, pytest.raises(DatabaseError) as caught:
         cursor.execute("SELECT 1 FROM not_there")
     assert is_outage(caught.value)

@@ -21,7 +21,7 @@ from pytest_django import Settings
 from core.doorbell import redis_channel
 from core.doorbell.redis_channel import Publisher
 
-from .http_rig import free_port
+from .http_server import free_port
 from .servers import redis_server
 
 pytestmark = pytest.mark.skipif(

@@ -20,7 +20,7 @@ with hold("agent"):
 """
 
 
-def test_a_lock_is_for_one(data_dir: Path) -> None:
+def test_a_lock_has_one_holder(data_dir: Path) -> None:
     with hold("agent"):
         assert is_held("agent")
         assert not is_held("serve")
@@ -29,7 +29,7 @@ def test_a_lock_is_for_one(data_dir: Path) -> None:
     assert not is_held("agent")
 
 
-def test_a_lock_goes_with_its_process_however_it_ends(data_dir: Path) -> None:
+def test_a_lock_is_released_when_its_process_is_killed(data_dir: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(data_dir / "run")]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
@@ -40,7 +40,7 @@ def test_a_lock_goes_with_its_process_however_it_ends(data_dir: Path) -> None:
     assert not is_held("agent")
 
 
-def test_a_program_started_meanwhile_does_not_keep_it(data_dir: Path) -> None:
+def test_a_program_started_meanwhile_does_not_inherit_the_lock(data_dir: Path) -> None:
     with hold("agent"):
         program = subprocess.Popen(["sleep", "60"], close_fds=False)
     assert not is_held("agent")
@@ -48,6 +48,6 @@ def test_a_program_started_meanwhile_does_not_keep_it(data_dir: Path) -> None:
     program.wait()
 
 
-def test_the_file_is_private(data_dir: Path) -> None:
+def test_the_lock_file_is_private(data_dir: Path) -> None:
     with hold("agent") as descriptor:
         assert os.fstat(descriptor).st_mode & 0o777 == 0o600

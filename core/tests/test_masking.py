@@ -18,17 +18,17 @@ from core.masking import MASK, mask_lines, mask_text, mask_texts, masked, printa
         "accessToken",
     ],
 )
-def test_values_under_a_telling_name_are_blanked(name: str) -> None:
+def test_values_with_a_secret_name_are_masked(name: str) -> None:
     assert masked({name: "hunter2"}) == {name: MASK}
 
 
 @pytest.mark.parametrize("name", ["token_prefix", "key", "tokenizer", "monkey", "compass", "passed"])
-def test_other_names_are_left_alone(name: str) -> None:
+def test_values_with_other_names_are_not_masked(name: str) -> None:
     assert masked({name: "x"}) == {name: "x"}
 
 
 @pytest.mark.parametrize("empty", [None, "", {"set": True}, True, False])
-def test_that_there_is_a_secret_may_be_said(empty: object) -> None:
+def test_empty_values_and_set_flags_are_not_masked(empty: object) -> None:
     assert masked({"secret": empty}) == {"secret": empty}
 
 
@@ -43,11 +43,11 @@ def test_that_there_is_a_secret_may_be_said(empty: object) -> None:
         ("the bearer of news", "the bearer of news"),
     ],
 )
-def test_what_looks_like_a_secret_is_blanked_wherever_it_stands(text: str, shown: str) -> None:
+def test_texts_that_look_like_secrets_are_masked(text: str, shown: str) -> None:
     assert mask_text(text) == shown
 
 
-def test_a_text_is_made_to_fit_one_line() -> None:
+def test_printable_text_is_one_line() -> None:
     assert printable("a\nb\r\x1b[2J\x9b\tc") == "a b\ufffd\ufffd[2J\ufffd\tc"
 
 

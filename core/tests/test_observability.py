@@ -18,16 +18,15 @@ from django.test import AsyncClient, Client, RequestFactory
 from structlog.testing import capture_logs
 
 from core import observability
-from core.background_log import BackgroundHandler
 from core.log_context import current_request_id
-from core.observability import RequestLogMiddleware, line_formatter
+from core.observability import BackgroundHandler, RequestLogMiddleware, line_formatter
 
 TOKEN = "pm_1a2b3c4d_" + "x" * 43
 
 
 @pytest.fixture
 def lines() -> Iterator[Callable[[str], list[str]]]:
-    """`lines("json")` switches a handler on and gives the list that its lines go to."""
+    """`lines("json")` adds a handler and returns the list of its lines."""
     logger = logging.getLogger("core.tests.sample")
     logger.setLevel(logging.DEBUG)
 
@@ -43,7 +42,7 @@ def lines() -> Iterator[Callable[[str], list[str]]]:
     logger.handlers.clear()
 
 
-def test_structlog_and_the_standard_library_look_alike(lines: Callable[[str], list[str]]) -> None:
+def test_structlog_and_the_standard_library_have_the_same_format(lines: Callable[[str], list[str]]) -> None:
     found = lines("json")
     structlog.get_logger("core.tests.sample").info("hello", pid=7)
     logging.getLogger("core.tests.sample").warning("hello %s", "world")
@@ -56,7 +55,7 @@ def test_structlog_and_the_standard_library_look_alike(lines: Callable[[str], li
 
 
 @pytest.mark.parametrize("kind", ["json", "console", "nonsense"])
-def test_secrets_are_masked_in_both(lines: Callable[[str], list[str]], kind: str) -> None:
+def test_secrets_are_masked(lines: Callable[[str], list[str]], kind: str) -> None:
     found = lines(kind)
     log = structlog.get_logger("core.tests.sample")
     log.info("login", password="hunter2", headers={"Authorization": "hunter2"}, note=f"used {TOKEN}")
@@ -68,7 +67,7 @@ def test_secrets_are_masked_in_both(lines: Callable[[str], list[str]], kind: str
 
 
 @pytest.mark.parametrize("kind", ["json", "console"])
-def test_a_traceback_shows_no_local_variables(lines: Callable[[str], list[str]], kind: str) -> None:
+def test_a_traceback_has_no_local_variables(lines: Callable[[str], list[str]], kind: str) -> None:
     found = lines(kind)
     hidden_local = "hunter" + str(2)
     try:
@@ -80,7 +79,7 @@ def test_a_traceback_shows_no_local_variables(lines: Callable[[str], list[str]],
     assert "x" * 43 not in found[0]
 
 
-def test_nobody_can_forge_a_second_line_or_move_the_cursor(lines: Callable[[str], list[str]]) -> None:
+def test_a_message_cannot_forge_lines_or_control_the_terminal(lines: Callable[[str], list[str]]) -> None:
     found = lines("console")
     logging.getLogger("core.tests.sample").info("one\n2026-01-01 [info] forged\x1b[2J")
     structlog.get_logger("core.tests.sample").info("two", path="a\n[info] forged\x1b[2J")
@@ -92,13 +91,13 @@ def test_nobody_can_forge_a_second_line_or_move_the_cursor(lines: Callable[[str]
 @pytest.mark.parametrize("kind", ["console", "json"])
 def test_a_request_that_django_refuses_is_one_line(kind: str) -> None:
     why = (ValueError, ValueError("why"), None)
-    told = logging.LogRecord("django.security.DisallowedHost", logging.ERROR, "f.py", 1, "Unknown name", (), why)
-    line = line_formatter(kind).format(told)
+    record = logging.LogRecord("django.security.DisallowedHost", logging.ERROR, "f.py", 1, "Unknown name", (), why)
+    line = line_formatter(kind).format(record)
     assert ("warning" in line, "Unknown name" in line) == (True, True)
     assert ("why" in line, "\n" in line) == (False, False)
 
 
-def test_the_process_is_named_on_every_line(lines: Callable[[str], list[str]], monkeypatch: Any) -> None:
+def test_every_line_has_the_name_of_the_process(lines: Callable[[str], list[str]], monkeypatch: Any) -> None:
     monkeypatch.setitem(observability._process, "name", "agent")
     found = lines("json")
     logging.getLogger("core.tests.sample").info("x")
@@ -132,17 +131,17 @@ def run_program(tmp_path: Path, *arguments: str, **environment: str) -> str:
     return done.stderr
 
 
-def test_a_command_is_quiet_until_it_matters(tmp_path: Path) -> None:
+def test_a_command_logs_only_warnings(tmp_path: Path) -> None:
     events = [json.loads(line)["event"] for line in run_program(tmp_path).splitlines()]
     assert events == ["careful"]
 
 
-def test_a_process_logs_at_the_level_people_set(tmp_path: Path) -> None:
+def test_a_process_logs_at_the_configured_level(tmp_path: Path) -> None:
     found = [json.loads(line) for line in run_program(tmp_path, "agent", LOG_LEVEL="info").splitlines()]
     assert [(line["event"], line["process"]) for line in found] == [("after", "agent"), ("careful", "agent")]
 
 
-def test_a_level_that_does_not_exist_is_told_and_does_no_harm(tmp_path: Path, settings: Any) -> None:
+def test_an_unknown_level_is_reported_and_means_info(tmp_path: Path, settings: Any) -> None:
     assert "after" in run_program(tmp_path, "agent", LOG_LEVEL="loud")
     settings.LOG_LEVEL = "LOUD"
     from core.checks import log_level
@@ -150,7 +149,7 @@ def test_a_level_that_does_not_exist_is_told_and_does_no_harm(tmp_path: Path, se
     assert [message.id for message in log_level(None)] == ["core.E001"]
 
 
-def test_a_reader_that_stops_reading_does_not_stop_the_writer() -> None:
+def test_a_reader_that_stops_reading_does_not_block_the_writer() -> None:
     reading, writing = os.pipe()
     handler = BackgroundHandler(writing, capacity=10)
     logger = logging.Logger("sample")
@@ -169,7 +168,7 @@ def test_a_reader_that_stops_reading_does_not_stop_the_writer() -> None:
     assert seen.count(b"\n") < 200
 
 
-def test_a_reader_that_is_gone_does_no_harm() -> None:
+def test_a_closed_reader_is_ignored() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     handler = BackgroundHandler(writing)
@@ -182,50 +181,50 @@ def test_a_reader_that_is_gone_does_no_harm() -> None:
 # --- Requests -------------------------------------------------------------------------------------------
 
 
-def answer(request: HttpRequest) -> HttpResponse:
+def respond(request: HttpRequest) -> HttpResponse:
     return HttpResponse(current_request_id())
 
 
 @pytest.fixture
-def noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     logging.getLogger("core.observability").setLevel(logging.DEBUG)
     with capture_logs() as found:
         yield found
     logging.getLogger("core.observability").setLevel(logging.NOTSET)
 
 
-def test_each_request_leaves_one_line_without_its_query(noted: list[Any]) -> None:
-    response = RequestLogMiddleware(answer)(RequestFactory().get("/api/x?token=hunter2"))
+def test_each_request_logs_one_line_without_its_query(logged: list[Any]) -> None:
+    response = RequestLogMiddleware(respond)(RequestFactory().get("/api/x?token=hunter2"))
     assert isinstance(response, HttpResponse)
-    [line] = noted
+    [line] = logged
     assert (line["event"], line["method"], line["path"], line["status"]) == ("request", "GET", "/api/x", 200)
     assert (line["route"], line["ms"] >= 0) == ("none", True)
     assert response["X-Request-ID"] == response.content.decode()
     assert current_request_id() == ""
 
 
-async def test_the_asynchronous_way_does_the_same(noted: list[Any]) -> None:
-    async def answer_async(request: HttpRequest) -> HttpResponse:
-        return answer(request)
+async def test_an_asynchronous_request_logs_the_same_line(logged: list[Any]) -> None:
+    async def respond_async(request: HttpRequest) -> HttpResponse:
+        return respond(request)
 
-    response: Any = RequestLogMiddleware(answer_async)(RequestFactory().get("/x"))
+    response: Any = RequestLogMiddleware(respond_async)(RequestFactory().get("/x"))
     response = await response
-    assert noted[0]["path"] == "/x"
+    assert logged[0]["path"] == "/x"
     assert response["X-Request-ID"] == response.content.decode()
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-123_4.5", True), ("a b\tc forged", False), ("x" * 65, False)])
-def test_a_harmless_id_of_the_caller_is_kept(given: str, kept: bool) -> None:
-    response: Any = RequestLogMiddleware(answer)(RequestFactory().get("/", HTTP_X_REQUEST_ID=given))
+def test_a_valid_request_id_of_the_client_is_used(given: str, kept: bool) -> None:
+    response: Any = RequestLogMiddleware(respond)(RequestFactory().get("/", HTTP_X_REQUEST_ID=given))
     assert (response["X-Request-ID"] == given) is kept
 
 
 @pytest.mark.django_db
-def test_the_site_answers_with_an_id_whatever_happens() -> None:
+def test_every_response_has_a_request_id() -> None:
     ids = {Client().get(path)["X-Request-ID"] for path in ("/admin/login/", "/no/such/page", "/static/none.js")}
     assert len(ids) == 3
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_site_answers_with_an_id_under_asgi_too() -> None:
+async def test_every_response_under_asgi_has_a_request_id() -> None:
     assert (await AsyncClient().get("/admin/login/"))["X-Request-ID"]

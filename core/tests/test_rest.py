@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from core.rest.credentials import Credentials
-from core.rest.inputs import Moment
-from core.rest.lists import Listing, sort_by
-from core.rest.origins import is_own_origin
+from core.rest.auth import StreamCredentials, is_own_origin
+from core.rest.inputs import Timestamp
+from core.rest.lists import ListQuery, sort_by
 from core.timeformat import iso
 
-MOMENT = TypeAdapter(Moment)
+TIMESTAMP = TypeAdapter(Timestamp)
 
 
 @pytest.mark.parametrize(
@@ -27,22 +26,22 @@ MOMENT = TypeAdapter(Moment)
         ("1795435200", "2026-11-23T12:00:00Z"),
     ],
 )
-def test_a_moment_is_understood_in_many_ways(given: str, meant: str) -> None:
-    assert iso(MOMENT.validate_python(given)) == meant
+def test_a_timestamp_is_accepted_in_several_formats(given: str, meant: str) -> None:
+    assert iso(TIMESTAMP.validate_python(given)) == meant
 
 
 @pytest.mark.parametrize("given", ["", "soon", "2026-13-01", "0001-01-01T00:00:00+14:00", "nan", "1e400"])
-def test_what_is_no_moment_is_refused(given: str) -> None:
+def test_an_invalid_timestamp_is_refused(given: str) -> None:
     with pytest.raises(ValidationError):
-        MOMENT.validate_python(given)
+        TIMESTAMP.validate_python(given)
 
 
-def test_a_moment_is_shown_in_utc_with_its_fraction() -> None:
+def test_a_timestamp_is_printed_in_utc_with_its_fraction() -> None:
     assert iso(datetime(2026, 1, 2, 3, 4, 5, 600_000, UTC)) == "2026-01-02T03:04:05.600000Z"
     assert iso(None) is None
 
 
-def test_what_has_no_value_is_sorted_last_in_either_direction() -> None:
+def test_items_without_a_value_are_sorted_last_in_both_directions() -> None:
     items: list[dict[str, Any]] = [
         {"n": 2, "name": "a"},
         {"n": None, "name": "b"},
@@ -56,13 +55,13 @@ def test_what_has_no_value_is_sorted_last_in_either_direction() -> None:
     assert names == {"n": "adcb", "-n": "cadb", "n,-name": "dacb", "-n,name": "cadb"}
 
 
-def listing(**query: str) -> Listing:
-    return Listing.model_validate(query)
+def listing(**query: str) -> ListQuery:
+    return ListQuery.model_validate(query)
 
 
-def test_blanks_and_empty_words_in_a_list_of_fields_do_no_harm() -> None:
-    assert listing(fields=" id ,,name,").chosen_fields(("id", "name")) == ["id", "name"]
-    assert listing(fields=" , ").chosen_fields(("id",)) is None
+def test_spaces_and_empty_entries_in_a_field_list_are_ignored() -> None:
+    assert listing(fields=" id ,,name,").selected_fields(("id", "name")) == ["id", "name"]
+    assert listing(fields=" , ").selected_fields(("id",)) is None
     assert listing(ordering=" -a , b").order({"a": "x", "b": "y"}, "a") == ["-x", "y"]
 
 
@@ -77,17 +76,21 @@ def test_blanks_and_empty_words_in_a_list_of_fields_do_no_harm() -> None:
         ("https://localhost:8000", "localhost:8000", False),
         ("http://localhost:8000", "127.0.0.1:8000", False),
         ("http://localhost:8000.evil.example", "localhost:8000", False),
-        ("http://evil.example", "evil.example", False),  # a name that is not ours, rebound to our address
+        (
+            "http://evil.example",
+            "evil.example",
+            False,
+        ),  # DNS rebinding: a foreign name that resolves to our address
         ("http://localhost:nonsense", "localhost:8000", False),
         ("null", "localhost:8000", False),
         ("", "", False),
     ],
 )
-def test_only_our_own_pages_are_ours(origin: str, host: str, is_ours: bool) -> None:
+def test_only_the_sites_own_origin_is_accepted(origin: str, host: str, is_ours: bool) -> None:
     assert is_own_origin({"origin": origin, "host": host}) is is_ours
 
 
-def test_behind_tls_the_proxy_says_which_scheme_it_was(settings: Any) -> None:
+def test_behind_tls_the_proxys_header_decides_the_scheme(settings: Any) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     headers = {"origin": "https://localhost", "host": "localhost"}
     assert not is_own_origin(headers)
@@ -111,12 +114,12 @@ def test_behind_tls_the_proxy_says_which_scheme_it_was(settings: Any) -> None:
 def test_credentials_are_taken_from_headers(
     headers: dict[str, str], token: str | None, session: str | None
 ) -> None:
-    assert Credentials.of_headers(headers) == Credentials(token, session)
+    assert StreamCredentials.from_headers(headers) == StreamCredentials(token, session)
 
 
 @pytest.mark.django_db
-def test_credentials_of_nobody_are_nobodys() -> None:
-    assert Credentials(None, None).principal() is None
-    assert Credentials(None, "no such session").principal() is None
-    assert Credentials("pm_nonsense", None).principal() is None
-    assert Credentials("", None).principal() is None
+def test_empty_credentials_have_no_principal() -> None:
+    assert StreamCredentials(None, None).principal() is None
+    assert StreamCredentials(None, "no such session").principal() is None
+    assert StreamCredentials("pm_nonsense", None).principal() is None
+    assert StreamCredentials("", None).principal() is None

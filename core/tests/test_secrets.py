@@ -29,7 +29,7 @@ print(key_file(Path(sys.argv[1]) / "secrets.key", lambda: sys.argv[2]))
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ciphertexts that take part in every rotation, and nothing else does."""
+    """The only ciphertexts that a rotation visits."""
     held: list[str] = []
 
     def visit_all(visit: Visit) -> None:
@@ -40,14 +40,14 @@ def store(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return held
 
 
-def test_what_is_encrypted_can_be_read_and_the_key_is_private(data_dir: Path) -> None:
+def test_encrypted_values_can_be_decrypted_and_the_key_file_is_private(data_dir: Path) -> None:
     token = encrypt("s3cret")
     assert decrypt(token) == "s3cret"
     assert "s3cret" not in token
     assert keys_path().stat().st_mode & 0o777 == 0o600
 
 
-def test_two_processes_that_make_a_key_at_once_use_the_same(tmp_path: Path) -> None:
+def test_processes_that_create_a_key_at_once_use_the_same(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACE, str(tmp_path)]
     racers = [
         subprocess.Popen(
@@ -66,7 +66,7 @@ def test_two_processes_that_make_a_key_at_once_use_the_same(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["go", "secrets.key"]
 
 
-def test_threads_that_make_a_key_at_once_use_the_same(tmp_path: Path) -> None:
+def test_threads_that_create_a_key_at_once_use_the_same(tmp_path: Path) -> None:
     found: list[str] = []
     barrier = threading.Barrier(8)
 
@@ -83,7 +83,7 @@ def test_threads_that_make_a_key_at_once_use_the_same(tmp_path: Path) -> None:
     assert len(set(found)) == 1
 
 
-def test_a_key_others_can_read_is_refused(data_dir: Path) -> None:
+def test_a_key_file_that_others_can_read_is_refused(data_dir: Path) -> None:
     token = encrypt("s3cret")
     keys_path().chmod(0o640)
     with pytest.raises(PermissionError, match="chmod 600"):
@@ -91,21 +91,21 @@ def test_a_key_others_can_read_is_refused(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "no key", "\x00"])
-def test_a_damaged_key_file_is_named(data_dir: Path, content: str) -> None:
+def test_a_damaged_key_file_raises_an_error(data_dir: Path, content: str) -> None:
     replace_private(keys_path(), content)
-    with pytest.raises(SecretUnreadableError, match="no usable keys"):
+    with pytest.raises(SecretUnreadableError, match="has no valid keys"):
         encrypt("x")
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "gAAAAA"])
-def test_what_no_key_opens_is_told(data_dir: Path, token: str) -> None:
-    with pytest.raises(SecretUnreadableError, match="bring back the file"):
+def test_an_undecryptable_value_raises_an_error(data_dir: Path, token: str) -> None:
+    with pytest.raises(SecretUnreadableError, match="restore the file"):
         decrypt(token)
     with pytest.raises(SecretUnreadableError):
         re_encrypt(token)
 
 
-def test_a_new_key_is_used_at_once_by_whoever_has_the_old_one_loaded(data_dir: Path) -> None:
+def test_a_new_key_is_used_without_a_restart(data_dir: Path) -> None:
     old = encrypt("s3cret")
     key_rotation.add_key()
     new = encrypt("s3cret")
@@ -114,7 +114,7 @@ def test_a_new_key_is_used_at_once_by_whoever_has_the_old_one_loaded(data_dir: P
     assert decrypt(old) == "s3cret"
 
 
-def test_a_rotation_changes_what_is_old_once(data_dir: Path, store: list[str], db: None) -> None:
+def test_a_rotation_re_encrypts_old_values_once(data_dir: Path, store: list[str], db: None) -> None:
     store += [encrypt("one"), encrypt("two")]
     key_rotation.add_key()
     store.append(encrypt("three"))
@@ -125,24 +125,24 @@ def test_a_rotation_changes_what_is_old_once(data_dir: Path, store: list[str], d
     assert [decrypt(token) for token in store] == ["one", "two", "three"]
 
 
-def test_one_lost_secret_does_not_hold_up_the_others(data_dir: Path, store: list[str], db: None) -> None:
+def test_an_undecryptable_secret_does_not_stop_the_rotation(data_dir: Path, store: list[str], db: None) -> None:
     store += [Fernet(Fernet.generate_key()).encrypt(b"lost").decode(), encrypt("kept")]
     lost = store[0]
     key_rotation.add_key()
-    [tally] = key_rotation.re_encrypt_all()
-    assert (tally.changed, tally.unreadable) == (1, 1)
+    [count] = key_rotation.re_encrypt_all()
+    assert (count.changed, count.unreadable) == (1, 1)
     assert store[0] == lost
 
 
-def test_looking_whether_all_can_be_opened_changes_nothing(data_dir: Path, store: list[str], db: None) -> None:
+def test_checking_all_secrets_changes_none(data_dir: Path, store: list[str], db: None) -> None:
     store.append(encrypt("one"))
     before = list(store)
     key_rotation.add_key()
-    [tally] = key_rotation.check_all()
-    assert (tally.seen, tally.unreadable, store) == (1, 0, before)
+    [count] = key_rotation.check_all()
+    assert (count.seen, count.unreadable, store) == (1, 0, before)
 
 
-def test_a_key_file_is_replaced_as_a_whole_or_not_at_all(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_file_is_replaced_atomically(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encrypt("x")
     before = keys_path().read_text()
 
@@ -156,5 +156,5 @@ def test_a_key_file_is_replaced_as_a_whole_or_not_at_all(data_dir: Path, monkeyp
     assert [path.name for path in data_dir.iterdir()] == ["secrets.key"]
 
 
-def test_the_longest_secret_is_blanked_first() -> None:
+def test_longer_secrets_are_masked_first() -> None:
     assert secrets.mask("a=abc b=abcdef", ["abc", "abcdef", ""]) == f"a={secrets.MASK} b={secrets.MASK}"

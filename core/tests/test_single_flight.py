@@ -1,4 +1,4 @@
-"""A question that hangs costs one thread, whoever asks it, and keeps nobody."""
+"""A call that hangs takes one thread and does not block the exit of the process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def refuse() -> str:
     raise OSError("nobody knows")
 
 
-async def test_an_answer_comes_back_and_so_does_an_error() -> None:
+async def test_results_and_errors_are_returned() -> None:
     calls = SingleFlight[str]()
     assert await calls.run("name", lambda: "127.0.0.1") == "127.0.0.1"
     with pytest.raises(OSError, match="nobody knows"):
         await calls.run("name", refuse)
 
 
-async def test_those_who_ask_the_same_share_one_thread_and_one_answer() -> None:
+async def test_callers_with_the_same_key_share_one_call() -> None:
     calls, answered, asked = SingleFlight[str](), threading.Event(), []
 
     def question() -> str:
@@ -38,10 +38,10 @@ async def test_those_who_ask_the_same_share_one_thread_and_one_answer() -> None:
     answered.set()
     assert await asyncio.gather(*waiting[1:]) == ["found", "found"]
     assert len(asked) == 1
-    assert await calls.run("name", lambda: "asked again") == "asked anew"
+    assert await calls.run("name", lambda: "asked again") == "asked again"
 
 
-def test_the_end_of_the_process_waits_for_no_answer() -> None:
+def test_the_exit_of_the_process_does_not_wait_for_a_call() -> None:
     program = (
         "import time; from core.single_flight import SingleFlight; "
         "SingleFlight().submit('name', lambda: time.sleep(60)); print('end')"

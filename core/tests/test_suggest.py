@@ -1,4 +1,4 @@
-"""A suggestion helps only when it is near to what was typed."""
+"""Only similar names are suggested."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ from core.suggest import did_you_mean
         ("web", [], ""),
     ],
 )
-def test_only_what_is_near_is_offered(typed: str, known: list[str], said: str) -> None:
+def test_only_similar_names_are_suggested(typed: str, known: list[str], said: str) -> None:
     assert did_you_mean(typed, known) == said

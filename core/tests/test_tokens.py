@@ -10,13 +10,13 @@ import pytest
 from django.utils import timezone
 
 from core.access import Role, TokenError, authenticate_token, create_token, revoke_token, set_role
-from core.access.principal import ACTOR_LENGTH, token_actor
+from core.access.roles import ACTOR_LENGTH, token_actor
 from core.models import ApiToken, AuditEntry
 
 from .conftest import People
 
 
-def test_a_token_has_its_shape_and_only_its_hash_is_stored(person: People) -> None:
+def test_a_token_has_the_documented_format_and_only_its_hash_is_stored(person: People) -> None:
     token, clear = create_token(person(role=Role.READ), "backup-script", "read")
     assert re.fullmatch(r"pm_[0-9a-z]{8}_[A-Za-z0-9_-]{43}", clear)
     token.refresh_from_db()
@@ -35,17 +35,17 @@ def test_a_token_never_exceeds_its_owner(person: People, role: Role, scope: Role
     principal = authenticate_token(clear)
     assert principal is not None
     assert principal.role == min(role, scope)
-    assert [principal.may(wanted) for wanted in Role] == [wanted <= min(role, scope) for wanted in Role]
+    assert [principal.has_role(wanted) for wanted in Role] == [wanted <= min(role, scope) for wanted in Role]
 
 
-def test_its_holder_is_named_with_the_token(person: People) -> None:
+def test_the_actor_names_the_user_and_the_token(person: People) -> None:
     token, clear = create_token(person(role=Role.READ), "backup-script", Role.READ)
     principal = authenticate_token(clear)
     assert principal is not None
     assert (principal.actor, principal.token_prefix) == ("alice (token backup-script)", token.prefix)
 
 
-def test_a_name_too_long_for_the_records_keeps_the_token() -> None:
+def test_a_long_user_name_is_cut_so_that_the_token_name_fits() -> None:
     actor = token_actor("x" * 150, "y" * 80)
     assert len(actor) == ACTOR_LENGTH
     assert actor.endswith(f"(token {'y' * 80})")
@@ -58,7 +58,7 @@ def test_a_token_works_for_a_superuser_without_groups(person: People) -> None:
     assert principal.role is Role.ADMIN
 
 
-def test_asking_who_holds_a_token_costs_one_query(person: People, django_assert_num_queries: Any) -> None:
+def test_authenticating_a_token_takes_one_query(person: People, django_assert_num_queries: Any) -> None:
     _, clear = create_token(person(role=Role.OPERATE), "t", Role.OPERATE)
     authenticate_token(clear)
     with django_assert_num_queries(1):
@@ -67,7 +67,7 @@ def test_asking_who_holds_a_token_costs_one_query(person: People, django_assert_
     assert principal.user.username == "alice"
 
 
-def test_its_use_is_noted_at_most_once_a_minute(person: People) -> None:
+def test_last_used_is_updated_at_most_once_a_minute(person: People) -> None:
     token, clear = create_token(person(role=Role.READ), "t", Role.READ)
     earlier = timezone.now() - timedelta(seconds=50)
     ApiToken.objects.filter(pk=token.pk).update(last_used_at=earlier)
@@ -82,28 +82,28 @@ def test_its_use_is_noted_at_most_once_a_minute(person: People) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"is_active": False}])
-def test_the_token_of_an_inactive_owner_opens_nothing(person: People, fields: dict[str, Any]) -> None:
+def test_the_token_of_an_inactive_user_is_rejected(person: People, fields: dict[str, Any]) -> None:
     owner = person(role=Role.ADMIN)
     _, clear = create_token(owner, "t", Role.READ)
     type(owner).objects.filter(pk=owner.pk).update(**fields)
     assert authenticate_token(clear) is None
 
 
-def test_the_token_of_an_owner_without_a_role_opens_nothing(person: People) -> None:
+def test_the_token_of_a_user_without_a_role_is_rejected(person: People) -> None:
     owner = person(role=Role.ADMIN)
     _, clear = create_token(owner, "t", Role.READ)
     set_role(owner, None)
     assert authenticate_token(clear) is None
 
 
-def test_an_expired_token_opens_nothing(person: People) -> None:
+def test_an_expired_token_is_rejected(person: People) -> None:
     token, clear = create_token(person(role=Role.READ), "t", "read", timezone.now() + timedelta(days=1))
     assert authenticate_token(clear)
     ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     assert authenticate_token(clear) is None
 
 
-def test_a_revoked_token_opens_nothing(person: People) -> None:
+def test_a_revoked_token_is_rejected(person: People) -> None:
     token, clear = create_token(person(role=Role.READ), "t", "read")
     revoke_token(token, actor="alice")
     assert authenticate_token(clear) is None
@@ -114,14 +114,14 @@ def test_a_revoked_token_opens_nothing(person: People) -> None:
     "nonsense",
     ["", "pm_", "pm_12345678_short", "x" * 100_000, "pm_12345678_" + "é" * 43, "pm_1234567\x00_" + "a" * 43],
 )
-def test_nonsense_is_turned_away_without_asking_the_database(
+def test_a_malformed_token_is_rejected_without_a_query(
     db: None, nonsense: str, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(0):
         assert authenticate_token(nonsense) is None
 
 
-def test_a_well_formed_token_that_nobody_made_opens_nothing(person: People) -> None:
+def test_an_unknown_token_is_rejected(person: People) -> None:
     _, clear = create_token(person(role=Role.READ), "t", "read")
     assert authenticate_token(clear[:-1] + ("a" if clear[-1] != "a" else "b")) is None
     assert authenticate_token(clear + "\n") is None
@@ -138,7 +138,7 @@ def test_a_well_formed_token_that_nobody_made_opens_nothing(person: People) -> N
         (Role.READ, "t", "read", -1),
     ],
 )
-def test_a_token_that_makes_no_sense_is_not_made(
+def test_invalid_token_values_raise_an_error(
     person: People, role: Role | None, name: str, scope: str, days: int
 ) -> None:
     with pytest.raises(TokenError):
@@ -146,7 +146,7 @@ def test_a_token_that_makes_no_sense_is_not_made(
     assert not ApiToken.objects.exists()
 
 
-def test_the_audit_trail_and_the_log_never_hold_the_token(
+def test_the_audit_trail_and_the_log_never_contain_the_token(
     person: People, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):

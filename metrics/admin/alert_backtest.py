@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, role_required
+from core.access.permissions import RoleModelAdmin, role_required
 from core.timeformat import from_unix, time_element
 from metrics.alerts.backtest import BacktestPlan, BacktestResult, Episode, ProgramBacktest, backtest
 from metrics.alerts.models import Alert, AlertRule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -14,14 +14,10 @@ from metrics.alerts import services
 from metrics.alerts.models import AlertRule, Metric
 from metrics.alerts.units import METRIC_SPECS
 from programs.forms.fields import MEGABYTE, DurationField, ProgramsField, UnitInput, WordsField
+from programs.forms.service_form import ServiceForm
 from programs.models import Program
 
 from . import alert_text
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[AlertRule]
-else:
-    ModelForm = forms.ModelForm
 
 # Input units by unit of the metric: the suffix of the field, and its factor.
 TYPED = {
@@ -44,8 +40,10 @@ class LevelInput(UnitInput):
         super().__init__(" ", **{"data-level": ""})
 
 
-class RuleForm(ModelForm):
-    """The caller saves `values` and `stored` with the service."""
+class RuleForm(ServiceForm[AlertRule]):
+    service_fields = services.FIELDS
+    labels = alert_text.LABELS
+    help_texts = alert_text.HELP
 
     metric = forms.ChoiceField(
         choices=Metric.choices,
@@ -58,7 +56,6 @@ class RuleForm(ModelForm):
     window_seconds = DurationField()
     programs = ProgramsField()
     tags = WordsField()
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that the page showed
 
     class Meta:
         model = AlertRule
@@ -67,16 +64,12 @@ class RuleForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            field.label = alert_text.LABELS.get(name, field.label)
-            field.help_text = alert_text.HELP.get(name, "")
         if "metric" in self.fields:  # readers get a form without fields
             self._prepare()
 
     def _prepare(self) -> None:
         if not self.instance.pk:
             self.initial = {**forms.model_to_dict(self.instance, services.FIELDS), **self.initial}
-        self.initial["seen"] = self.instance.revision
         factor = typed_unit(self.instance.metric)[1]
         for name in LEVEL_FIELDS:
             if isinstance(level := self.initial.get(name), int | float):
@@ -95,25 +88,16 @@ class RuleForm(ModelForm):
         return sorted(set(named) - set(Program.objects.filter(pk__in=named).values_list("pk", flat=True)))
 
     def clean(self) -> dict[str, Any]:
-        """Converts thresholds to the unit of the metric, and detects concurrent changes."""
-        cleaned = super().clean() or self.cleaned_data
+        """Converts thresholds to the unit of the metric."""
+        cleaned = super().clean()
         factor = typed_unit(cleaned.get("metric"))[1]
         for name in LEVEL_FIELDS:
             if cleaned.get(name) is not None:
                 cleaned[name] *= factor
-        if self.instance.pk and cleaned.get("seen") is not None:
-            newest = AlertRule.objects.filter(pk=self.instance.pk).values_list("revision", flat=True).first()
-            if newest is not None and newest > cleaned["seen"]:
-                raise ValidationError(_("This rule was changed meanwhile. Reload the page and try again."))
         return cleaned
 
-    def values(self) -> dict[str, Any]:
-        """The values for the service."""
-        return {name: self.cleaned_data[name] for name in services.FIELDS if name in self.cleaned_data}
-
-    def stored(self) -> AlertRule | None:
-        """The rule as stored: the form has already changed its own instance."""
-        return AlertRule.objects.get(pk=self.instance.pk) if self.instance.pk else None
+    def stale_error(self) -> ValidationError:
+        return ValidationError(_("This rule was changed meanwhile. Reload the page and try again."))
 
 
 def _plain(level: float) -> float | int:

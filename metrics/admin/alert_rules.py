@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.views import ChangeList
 
-from core.access.guards import principal_of
+from core.access.permissions import principal_of
 from metrics.alerts import selectors, services
 from metrics.alerts.models import Alert, AlertRule
 from programs.admin.events import badge

@@ -12,7 +12,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from metrics.schemas import TimeRangeQuery
 from programs.schemas import PageOut
 
@@ -43,13 +43,13 @@ LARGEST_ID = 2**63 - 1
 
 
 @router.get("", auth=auth.READ, response=PageOut)
-def list_alerts(request: HttpRequest, listing: Query[AlertListing]) -> Page:
+def list_alerts(request: HttpRequest, listing: Query[AlertListing]) -> ListPage:
     """Firing and resolved alerts, newest first."""
     columns = listing.order({name: name for name in ALERT_ORDER}, "-started_at")
-    fields = listing.chosen_fields(ALERT_FIELDS)
+    fields = listing.selected_fields(ALERT_FIELDS)
     rows, count = listing.rows(_filtered(listing).order_by(*columns, "-id"))
     now = timezone.now()
-    return listing.answer([alert_json(row, now) for row in rows], count, fields)
+    return listing.page_response([alert_json(row, now) for row in rows], count, fields)
 
 
 def _filtered(listing: AlertListing) -> QuerySet[Alert]:
@@ -85,13 +85,13 @@ def rule_or_404(rule_id: int) -> AlertRule:
 
 
 @router.get("/rules", auth=auth.READ, response=PageOut)
-def list_rules(request: HttpRequest, listing: Query[RuleListing]) -> Page:
+def list_rules(request: HttpRequest, listing: Query[RuleListing]) -> ListPage:
     """All rules. `search` matches name and description."""
     columns = listing.order({name: name for name in RULE_ORDER}, "name")
-    fields = listing.chosen_fields(RULE_FIELDS)
+    fields = listing.selected_fields(RULE_FIELDS)
     found = selectors.rules(search=listing.search, enabled=listing.enabled, metric=listing.metric or "")
     rows, count = listing.rows(found.order_by(*columns, "id"))
-    return listing.answer([rule_json(row) for row in rows], count, fields)
+    return listing.page_response([rule_json(row) for row in rows], count, fields)
 
 
 @router.post("/rules", auth=auth.ADMIN, response={201: RuleOut})

@@ -97,7 +97,7 @@ def _values(options: Options) -> dict[str, Any]:
 
 
 def _program_id(name: str) -> int:
-    from programs.cli.selection import one as one_program
+    from programs.cli.selection import find_program as one_program
 
     return one_program(name).pk
 

@@ -6,8 +6,18 @@ from typing import Literal
 
 from ninja import Field, Schema
 
-from core.rest.inputs import Flag, Identifier, Input, Moment, Number, QueryIdentifier, SearchText, Text, Whole
-from core.rest.lists import Listing
+from core.rest.inputs import (
+    Identifier,
+    Input,
+    Number,
+    QueryIdentifier,
+    SearchText,
+    StrictBool,
+    Text,
+    Timestamp,
+    Whole,
+)
+from core.rest.lists import ListQuery
 
 MAX_NAMES = 1000
 MAX_HOURS = 168
@@ -33,7 +43,7 @@ class RuleChangesIn(Input):
 
     name: Text = ""
     description: Text = ""
-    enabled: Flag = True
+    enabled: StrictBool = True
     programs: list[Identifier] = Field(
         [], max_length=MAX_NAMES, description="Program ids; all programs if `tags` is empty too"
     )
@@ -66,22 +76,22 @@ class BacktestIn(Input):
     hours: Number | Whole | None = Field(
         None, gt=0, le=MAX_HOURS, description="Number of hours up to `end`; default 24"
     )
-    start: Moment | None = Field(None, description="Start of the time range")
-    end: Moment | None = Field(None, description="End of the time range; default now")
+    start: Timestamp | None = Field(None, description="Start of the time range")
+    end: Timestamp | None = Field(None, description="End of the time range; default now")
 
 
-class RuleListing(Listing):
+class RuleListing(ListQuery):
     enabled: bool | None = Field(None, description="Only enabled (true) or disabled (false) rules")
     metric: Metric | None = Field(None, description="Only rules for this metric")
 
 
-class AlertListing(Listing):
+class AlertListing(ListQuery):
     state: Literal["firing", "resolved"] | None = Field(None, description="Only firing or only resolved alerts")
     rule: QueryIdentifier | None = Field(None, description="Only alerts of the rule with this id")
     program: QueryIdentifier | None = Field(None, description="Only alerts of the program with this id")
     severity: Severity | None = None
-    since: Moment | None = Field(None, description="Started at or after this time")
-    until: Moment | None = Field(None, description="Started before this time")
+    since: Timestamp | None = Field(None, description="Started at or after this time")
+    until: Timestamp | None = Field(None, description="Started before this time")
     search: SearchText = Field("", description="Part of the rule or program name, case-insensitive")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -14,11 +14,21 @@ from programs.validation import tags as tags
 
 from .units import METRIC_SPECS, MetricSpec
 
-if TYPE_CHECKING:
-    from .models import AlertRule
-
 MAX_WINDOW = 86_400
 MAX_THRESHOLD = 10**15  # a petabyte; larger numbers are not displayed exactly
+
+
+class Thresholds(Protocol):
+    """What `rule` reads of a `models.AlertRule`. Invalid numbers may be anything."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def condition(self) -> str: ...
+    @property
+    def threshold(self) -> Any: ...
+    @property
+    def clear_threshold(self) -> Any: ...
 
 
 def program_ids(value: Any) -> None:
@@ -37,7 +47,7 @@ def window(value: int) -> None:
         raise ValidationError(f"Must be between {least} and {MAX_WINDOW:,} seconds (a day).")
 
 
-def rule(rule: AlertRule) -> None:
+def rule(rule: Thresholds) -> None:
     """Checks that involve several fields. Raises ValidationError by field."""
     threshold: Any = rule.threshold
     if not isinstance(threshold, int | float):

@@ -155,11 +155,11 @@ def cached_series(
     if revision is None:
         return read_series(source, plan, selection, now)
     key = cache.key_of("series", revision, source.ids, plan.start, plan.end, plan.step, plan.tier.name, selection)
-    cached = cache.fetch(CACHE_KIND, key)
+    cached = cache.get(CACHE_KIND, key)
     if cached is not None:
         return {int(owner): found for owner, found in cached.items()}  # JSON has string keys only
     found = read_series(source, plan, selection, now)
-    cache.keep(CACHE_KIND, key, found)
+    cache.put(CACHE_KIND, key, found)
     return found
 
 

@@ -87,14 +87,25 @@ def batches(selection: ExportSelection) -> Iterator[ExportBatch]:
 
 
 def _tier_batches(tier: Tier, selection: ExportSelection) -> Iterator[tuple[list[Sequence[Any]], float]]:
+    """Also yields batches without rows, so that the caller can stop while a long range is searched."""
     periods = _stored_periods(tier, selection.start, selection.end)
-    for part in _split_periods(periods, selection.ids):
+    next_period = periods[0] if periods else None
+    while next_period is not None and next_period in periods:
+        part = _next_part(periods, next_period, selection.ids)
         after: Sequence[Any] = (part[0], -1, -1)
         while rows := _next_rows(tier, selection, part, after):
             after = rows[-1][:3]
-            yield rows, (after[0] - periods[0] + tier.period_seconds) / (len(periods) * tier.period_seconds)
+            yield (
+                rows,
+                (after[0] - periods[0] + tier.period_seconds) / (periods[-1] - periods[0] + tier.period_seconds),
+            )
             if len(rows) < BATCH:
                 break
+        yield [], (part[-1] - periods[0] + tier.period_seconds) / (periods[-1] - periods[0] + tier.period_seconds)
+        # Skip what is not stored: rows may be centuries apart when a clock was wrong.
+        next_period = tier.model._default_manager.filter(period__gt=part[-1]).aggregate(Min("period"))[
+            "period__min"
+        ]
 
 
 def _stored_periods(tier: Tier, start: int, end: int) -> range:
@@ -105,11 +116,10 @@ def _stored_periods(tier: Tier, start: int, end: int) -> range:
     return tier.periods(max(start, first), min(end, last + tier.period_seconds))
 
 
-def _split_periods(periods: range, ids: Sequence[int] | None) -> Iterator[range]:
+def _next_part(periods: range, first: int, ids: Sequence[int] | None) -> range:
     # Few enough (period, program) pairs that seeking each of them stays a small query.
     size = len(periods) if ids is None else max(1, BATCH // max(1, len(ids)))
-    for number in range(0, len(periods), max(1, size)):
-        yield periods[number : number + size]
+    return periods[periods.index(first) :][:size]
 
 
 def _next_rows(

@@ -19,8 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.access import Role
 from metrics.alerts.tests.factories import alert, rule
 from metrics.models import AgentVitals, ResourceUsage
-from metrics.prometheus import CpuSeconds, Exposition
+from metrics.prometheus import Exposition
+from metrics.prometheus_programs import CpuSeconds
 from metrics.storage.tiers import RAW
+from programs import status
 from programs.models import Host, Program
 from programs.tests.api_rig import Api, define, host, person, running, token, write
 
@@ -63,6 +65,69 @@ def test_a_stopped_program_has_no_uptime() -> None:
     found = samples()
     assert found["monitor_program_up", "testhost", "web"] == 0
     assert ("monitor_program_uptime_seconds", "testhost", "web") not in found
+
+
+def test_what_does_not_run_has_no_usage() -> None:
+    host("testhost")
+    program = define("web", instances_min=2, instances_max=2)
+    running(program, cpu_percent=50, memory_bytes=10, threads=1)
+    write(program, index=1, state="exited", cpu_percent=70, memory_bytes=100, threads=9)
+    usage = ("cpu_usage_ratio", "resident_memory_bytes", "threads")
+    found = samples()
+    assert [found[f"monitor_program_{name}", "testhost", "web"] for name in usage] == [0.5, 10, 1]
+    write(program, index=0, state="fatal")
+    assert not {f"monitor_program_{name}" for name in usage} & {name for name, *_ in samples()}
+
+
+def test_nothing_stale_is_shown_of_a_host_without_its_agent() -> None:
+    gone = host("testhost", is_alive=False)
+    store_host_usage(gone, RAW, NOON)
+    store_vitals(gone)
+    running(define("web"), cpu_percent=50)
+    found = samples()
+    about = {name for name, *labels in found if "testhost" in labels}
+    assert found["monitor_host_last_point_timestamp_seconds", "testhost"] == NOON
+    assert found["monitor_agent_up", "testhost"] == 0
+    assert not [name for name in about if name.startswith("monitor_host") and "last_point" not in name]
+    assert not [name for name in about if name.startswith("monitor_agent") and name != "monitor_agent_up"]
+    assert "monitor_program_cpu_usage_ratio" not in about
+
+
+def store_vitals(one: Host) -> None:
+    numbers = {field.name: 0 for field in AgentVitals._meta.fields if field.name not in ("host", "at")}
+    AgentVitals.objects.create(host=one, at=timezone.now(), **numbers)
+
+
+def test_restarts_never_fall_when_instances_go() -> None:
+    host("testhost")
+    program = define("web", instances_min=2, instances_max=2)
+    running(program, restarts=2)
+    write(program, index=1, state="running", restarts=5)
+    exposition = Exposition()
+
+    def restarts() -> float:
+        return samples(exposition.text())["monitor_program_restarts_total", "testhost", "web"]
+
+    assert restarts() == 7
+    program.processes.filter(index=1).delete()
+    assert restarts() == 7
+    write(program, index=1, state="running", restarts=1)
+    write(program, index=0, state="running", restarts=0)
+    assert restarts() == 8
+    write(program, index=0, state="running", restarts=1)
+    assert restarts() == 9
+
+
+def test_ten_thousand_programs_are_a_page_that_a_parser_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    host("testhost")
+    running(define("web"), threads=3)
+    seen = status.read_host_state()
+    [one] = status.all_programs(seen)
+    many = [{**one, "id": number, "name": f"p{number}"} for number in range(10_000)]
+    monkeypatch.setattr(status, "all_programs", lambda seen: many)
+    found = samples()
+    assert found["monitor_program_threads", "testhost", "p9999"] == 3
+    assert len([name for name, *_ in found if name == "monitor_program_state"]) == 80_000
 
 
 def test_label_values_are_escaped() -> None:
@@ -195,8 +260,7 @@ def test_the_grafana_dashboard_uses_existing_metrics() -> None:
     dashboard = json.loads((settings.BASE_DIR / "docs/grafana/program-monitor.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     store_host_usage(host("testhost"), RAW, NOON)
-    numbers = {field.name: 0 for field in AgentVitals._meta.fields if field.name not in ("host", "at")}
-    AgentVitals.objects.create(host=Host.objects.get(), at=timezone.now(), **numbers)
+    store_vitals(Host.objects.get())
     running(define("web"))
     Client().get("/metrics")
     there = {name for name, *_ in samples(Client().get("/metrics").content)}

@@ -1,1 +1,1 @@
-"""`manage.py jobs`: django-q2's cluster, and a guard that proves it alive or replaces it."""
+"""`manage.py jobs`: django-q2's cluster, and a watchdog that replaces it when it stops working."""

@@ -1,6 +1,6 @@
-"""django-q2's database queue, woken by a doorbell: an idle cluster takes up a job within milliseconds.
+"""django-q2's database queue with a wake-up signal: an idle cluster starts a job within milliseconds.
 
-Without it a job waits for the next look, a quarter of a second on average. The look stays, as the net.
+By polling alone, a job waits a quarter of a second on average. Polling remains, because a signal may get lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django_q.conf import Conf
 
 from core.doorbell import BlockingListener, ring_on_commit
 
-BELL = "jobs"
+LISTENER = "jobs"
 
 
 class DoorbellBroker(ORM):
@@ -25,7 +25,7 @@ class DoorbellBroker(ORM):
     def enqueue(self, task: str) -> Any:
         database: Any = super()
         row = database.enqueue(task)
-        ring_on_commit(BELL)
+        ring_on_commit(LISTENER)
         return row
 
     def dequeue(self) -> list[tuple[int, str]] | None:
@@ -35,6 +35,6 @@ class DoorbellBroker(ORM):
         if waiting.exists():
             found: list[tuple[int, str]] | None = database.dequeue()
             return found
-        self._listener = self._listener or BlockingListener(BELL)
+        self._listener = self._listener or BlockingListener(LISTENER)
         self._listener.wait(Conf.POLL)
         return None

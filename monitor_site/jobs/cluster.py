@@ -1,4 +1,4 @@
-"""django-q2's cluster as one thing that can be started, asked to finish, and ended with everything it forked."""
+"""django-q2's cluster as one unit that can be started, drained and killed with everything it forked."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from collections.abc import Callable
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
+import structlog
 from django.db import connections
+from django_q import worker
 from django_q.cluster import Sentinel
-from django_q.signals import post_execute
+from django_q.signals import post_execute, post_execute_in_worker, pre_execute
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from monitor_site.serving import parent_watch, platform
 
 from . import marker
 
-FORKING = multiprocessing.get_context("fork")  # django-q2's own choice too; the processes share most memory
+log = structlog.get_logger(__name__)
+FORKING = multiprocessing.get_context("fork")  # as django-q2 does: the processes share most memory
 
 
-class Flag:
-    """What django-q2 takes for an event, and a signal handler may set.
+class SignalSafeEvent:
+    """An event for django-q2 that a signal handler may set.
 
-    An event of multiprocessing has a lock, and the handler would wait for the thread it interrupted to release it.
+    A multiprocessing.Event has a lock: a handler could wait for the thread that it interrupted.
     """
 
     def __init__(self) -> None:
@@ -47,38 +51,37 @@ class Flag:
         return self._is_set
 
 
-def _work_until_asked_to_stop() -> None:
-    """django-q2's sentinel in this process. Its own `Cluster` would wait for it in one more: 8 MB."""
-    stop = Flag()
+def _run_sentinel() -> None:
+    # Runs django-q2's sentinel in this process; its own `Cluster` would take another one, 8 MB more.
+    stop = SignalSafeEvent()
     untyped: Any = Sentinel
-    sentinel = untyped(stop, Flag(), uuid.uuid4(), start=False)
+    sentinel = untyped(stop, SignalSafeEvent(), uuid.uuid4(), start=False)
     signal.signal(signal.SIGTERM, stop.set)
-    os.register_at_fork(after_in_child=_end_at_sigterm)  # workers that take too long are ended with it
+    os.register_at_fork(after_in_child=_restore_sigterm)  # the sentinel terminates workers that take too long
     sentinel.start()
 
 
-def _end_at_sigterm() -> None:
+def _restore_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class RunningCluster:
-    """A cluster in a session of its own, so that one signal reaches all of it and nothing else.
+    """Starts when created, in its own session, so that one signal reaches all of its processes and no others.
 
-    Made is started. `finished` counts the jobs it has seen through to the end: fetched, done, result stored, taken
-    off the queue. The counter lives in memory shared with its processes; one of them alone writes it (django-q2's
-    "monitor"), without a lock that it could take along when killed.
+    `finished_jobs` counts the jobs whose result is stored. The counter is in shared memory and without a lock,
+    which a killed process could leave locked; only django-q2's "monitor" process writes it.
     """
 
     def __init__(self, *, grace_seconds: float, after_fork: Callable[[], None]) -> None:
-        """`after_fork` runs first in the new process: it lets go of what belongs to the guard alone.
+        """`after_fork` runs first in the new process and closes what only the watchdog may hold.
 
-        When the guard is killed, the cluster finishes its jobs for up to `grace_seconds` and then ends itself.
+        When the watchdog is killed, the cluster gets `grace_seconds` to finish its jobs and then kills itself.
         """
-        self._finished = RawValue(ctypes.c_ulonglong, 0)
-        connections.close_all()  # a connection must not be used on both sides of a fork
+        self._finished_jobs = RawValue(ctypes.c_ulonglong, 0)
+        connections.close_all()  # two processes must not use one connection
         gc.collect()
-        gc.freeze()  # or the collector would touch, and so copy, every page the processes share
-        reader, self._lifeline = os.pipe()
+        gc.freeze()  # otherwise the collector writes to, and so copies, every shared memory page
+        reader, self._parent_pipe = os.pipe()
         self._process = FORKING.Process(target=self._run, args=(reader, grace_seconds, after_fork), name="cluster")
         self._process.start()
         os.close(reader)
@@ -86,17 +89,17 @@ class RunningCluster:
     def _run(self, reader: int, grace_seconds: float, after_fork: Callable[[], None]) -> None:
         os.setsid()
         after_fork()
-        os.close(self._lifeline)
-        parent_watch.hold(reader, grace_seconds=grace_seconds, last_resort=_end_session)
+        os.close(self._parent_pipe)
+        parent_watch.watch(reader, grace_seconds=grace_seconds, on_timeout=_kill_session)
         post_execute.connect(self._count, weak=False)
-        _work_until_asked_to_stop()
+        _run_sentinel()
 
     def _count(self, **kwargs: Any) -> None:
-        self._finished.value += 1
+        self._finished_jobs.value += 1
 
     @property
-    def finished(self) -> int:
-        count: int = self._finished.value
+    def finished_jobs(self) -> int:
+        count: int = self._finished_jobs.value
         return count
 
     @property
@@ -104,21 +107,46 @@ class RunningCluster:
         """None while it runs."""
         return self._process.exitcode
 
-    def ask_to_stop(self) -> None:
-        """The main process alone: it lets running jobs finish. A signal to its workers would lose their jobs."""
+    def request_stop(self) -> None:
+        # Signals only the main process, which lets running jobs finish; workers would lose their jobs.
         if self.exit_code is None:
             self._process.terminate()
 
-    def end(self) -> None:
-        """Ends every process of it now, also what its jobs started in sessions of their own."""
+    def kill(self) -> None:
         if self._process.pid is not None:
             platform.kill_group(self._process.pid)
-        self._process.kill()  # it may not have come to make its own group yet
+        self._process.kill()  # it may not have called setsid yet
         self._process.join()
         self._process.close()
-        os.close(self._lifeline)
-        marker.end_leftovers()
+        os.close(self._parent_pipe)
+        marker.kill_leftovers()
 
 
-def _end_session() -> None:
+def _kill_session() -> None:
     platform.kill_group(os.getpid())
+
+
+# --- Logs -----------------------------------------------------------------------------------------------
+
+
+class JobFailures:
+    """An error reporter of django-q2, which otherwise finds reporters only by entry points of packages."""
+
+    def report(self) -> None:
+        log.exception("jobs.failed")
+
+
+def report_jobs() -> None:
+    """Logs failed jobs and adds the job's name to every log line of a worker. Call it once before workers fork."""
+    module: Any = worker
+    module.error_reporter = JobFailures()
+    pre_execute.connect(_bind_job, dispatch_uid="log")
+    post_execute_in_worker.connect(_unbind_job, dispatch_uid="log")
+
+
+def _bind_job(func: Callable[..., Any] | None, task: dict[str, Any], **kwargs: Any) -> None:
+    bind_contextvars(job=str(task["func"]) if func is None else f"{func.__module__}.{func.__qualname__}")
+
+
+def _unbind_job(**kwargs: Any) -> None:
+    unbind_contextvars("job")

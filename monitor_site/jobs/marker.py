@@ -1,7 +1,7 @@
-"""How the processes of a cluster are found again when those who started them are gone.
+"""Finds the processes of a cluster after their parents are gone.
 
-All of them carry a variable in their environment that names this data folder. Process names say nothing, and ids
-are reused; the environment of a process is fixed when it starts and stays with what it forks.
+All carry an environment variable that names the data folder. Process names are ambiguous and ids are reused, but
+the environment is fixed at start and inherited by forks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VARIABLE = "MONITOR_JOBS"
 
 
 def value() -> str:
-    """Device and inode of the data folder: the same path in another container is another folder."""
+    # Device and inode, because the same path in another container is another folder.
     folder = Path(settings.DATA_DIR).stat()
     return f"{folder.st_dev}:{folder.st_ino}"
 
@@ -28,14 +28,14 @@ def environment() -> dict[str, str]:
 
 
 def ensure_marked() -> None:
-    """Makes this process one of the marked, by starting it anew when whoever started it did not mark it."""
+    """Executes the same command line again with the marker if it is missing."""
     if os.environ.get(VARIABLE) == value():
         return
     os.environ.update(environment())
-    if sys.platform != "win32":  # there, what a process changes is seen by others too
+    if sys.platform != "win32":  # on Windows a process can change the environment that others see
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  (the same command line again)
 
 
-def end_leftovers() -> list[int]:
-    """SIGKILLs every marked process but this one; returns their ids."""
+def kill_leftovers() -> list[int]:
+    """Kills every marked process except this one and returns their ids."""
     return platform.kill_marked(VARIABLE, value())

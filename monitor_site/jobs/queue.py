@@ -1,4 +1,4 @@
-"""What the guard does to django-q2's tables: ask for a sign of life, free what a dead cluster held, tidy up."""
+"""What the watchdog does in django-q2's tables: queue heartbeat jobs, free locked jobs, delete old rows."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ PRUNE_BATCH = 500
 enqueue: Callable[..., str] = async_task
 
 
-def sign_of_life() -> None:
-    """The job that proves the cluster alive by having been done."""
+def heartbeat_job() -> None:
+    """Does nothing: when it finishes, the cluster works."""
 
 
-def ask_for_sign() -> None:
-    enqueue(f"{sign_of_life.__module__}.{sign_of_life.__name__}", task_name="sign_of_life", save=False)
+def enqueue_heartbeat() -> None:
+    enqueue(f"{heartbeat_job.__module__}.{heartbeat_job.__name__}", task_name="heartbeat", save=False)
 
 
 def free_locks() -> int:
-    """Makes everything a dead cluster had fetched ready to be fetched again; returns how many that were.
+    """Makes the jobs that a dead cluster had fetched available again and returns how many.
 
-    Only right while no cluster runs: each row is locked for `retry` seconds by whoever fetched it.
+    Only call it while no cluster runs: a fetched row is locked for `retry` seconds.
     """
     now = timezone.now()
     return OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__gt=now).update(lock=now)
 
 
 def prune_results(before: datetime) -> int:
-    """Deletes results older than `before`: django-q2 never forgets a failure."""
-    gone = 0
+    # django-q2 never deletes failures.
+    deleted = 0
     while batch := list(Task.objects.filter(stopped__lt=before).values_list("pk", flat=True)[:PRUNE_BATCH]):
-        gone += Task.objects.filter(pk__in=batch).delete()[0]
-    return gone
+        deleted += Task.objects.filter(pk__in=batch).delete()[0]
+    return deleted
 
 
 def prune_queued(before: datetime) -> int:
-    """Deletes jobs queued before that time: those nobody works off, and those that kill every worker they meet.
+    """Deletes jobs queued before that time, such as jobs that crash every worker.
 
-    A row that can no longer be read (another SECRET_KEY) is left to django-q2, which drops it.
+    Keeps rows that cannot be decoded (signed with another SECRET_KEY): django-q2 drops those itself.
     """
     rows = OrmQ.objects.order_by("pk").iterator(chunk_size=PRUNE_BATCH)
     old = [row.pk for row in rows if row.task.get("started", before) < before]

@@ -1,1 +1,1 @@
-"""`manage.py serve`: starts the parts of the monitor, watches them and stops them in order. Touches no table."""
+"""`manage.py serve`: starts the agent, web and jobs processes, restarts them and stops them in order."""

@@ -1,4 +1,4 @@
-"""Where the web part listens: is the place free, does it answer, and what people should type."""
+"""The address of the web process: whether it is free, whether it responds, and its public URL."""
 
 from __future__ import annotations
 
@@ -9,43 +9,42 @@ import socket
 from collections.abc import Sequence
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not listened on)
-ANSWER_SECONDS = 1.0
+RESPONSE_SECONDS = 1.0
 HEALTH_PATH = "/api/system/health"
 
 
 class AddressError(Exception):
-    """The address cannot be listened on; the text says why and what to do."""
+    """The address cannot be used; the text says why and what to do."""
 
 
-def claim(host: str, port: int) -> int:
-    """The port that will be listened on: `port`, or a free one when it is 0. Raises AddressError."""
+def choose_port(host: str, port: int) -> int:
+    """Returns `port`, or a free port if it is 0. Raises AddressError when nothing can listen there."""
     try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = infos[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if os.name == "posix":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
+            probe.bind(address)
             probe.listen(1)
-            claimed: int = probe.getsockname()[1]
-            return claimed
+            chosen: int = probe.getsockname()[1]
+            return chosen
     except OSError as error:
-        raise AddressError(_why_not(host, port, error)) from error
+        raise AddressError(_reason(host, port, error)) from error
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _reason(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} is taken{_holder(port)}. Stop that, or choose another port with --bind."
+        return f"Port {port} is in use{_user_of(port)}. Stop that program, or choose another port with --bind."
     reasons = {
-        errno.EACCES: f"Port {port} needs rights this user lacks. Choose one above 1023 with --bind.",
-        errno.EADDRNOTAVAIL: f"This machine has no address {host}. --bind 0.0.0.0:{port} listens on all it has.",
+        errno.EACCES: f"This user may not listen on port {port}. Choose one above 1023 with --bind.",
+        errno.EADDRNOTAVAIL: f"{host} is not an address of this machine. Use --bind 0.0.0.0:{port} for all.",
     }
     return reasons.get(error.errno or 0, f"Cannot listen on {host}:{port}: {error.strerror or error}")
 
 
-def _holder(port: int) -> str:
-    """` by nginx (pid 42)`, where the system lets us see it."""
+def _user_of(port: int) -> str:
+    """` by nginx (pid 42)`; empty where the system does not show it."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -56,20 +55,20 @@ def _holder(port: int) -> str:
     return ""
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether HTTP is spoken there. Any answer counts: being healthy is another question."""
+def responds(host: str, port: int) -> bool:
+    """Whether an HTTP server responds there, with any status."""
     with contextlib.suppress(OSError):
-        with socket.create_connection((WILDCARDS.get(host, host), port), timeout=ANSWER_SECONDS) as connection:
+        with socket.create_connection((WILDCARDS.get(host, host), port), timeout=RESPONSE_SECONDS) as connection:
             connection.sendall(f"GET {HEALTH_PATH} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             return connection.recv(5) == b"HTTP/"
     return False
 
 
 def public_url(host: str, port: int, allowed_hosts: Sequence[str], trusted_origins: Sequence[str]) -> str:
-    """The address people open, without a slash at the end.
+    """The URL of the site, without a trailing slash.
 
-    A trusted origin is how a reverse proxy is reached; behind a wildcard address the first name that is allowed
-    and not a pattern is used.
+    Prefers a trusted origin, which is the address of a reverse proxy. For a wildcard address it uses the first
+    allowed host that is not a pattern.
     """
     plain = [origin for origin in trusted_origins if "*" not in origin]
     if plain:

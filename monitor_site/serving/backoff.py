@@ -1,4 +1,4 @@
-"""How long to wait before a part that died is started again. Pure: the clock is an argument."""
+"""Delays before a process that exited is started again. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Waits in seconds, each `factor` times the one before; a part that ran `healthy` seconds starts over."""
+class BackoffConfig:
+    """Seconds. Each delay is `factor` times the last, up to `longest`; `healthy` seconds of uptime reset it.
+
+    `max_exits` within `exit_window` are a crash loop.
+    """
 
     first: float = 0.5
     factor: float = 1.5
     longest: float = 30.0
     healthy: float = 60.0
-    deaths_allowed: int = 10
-    deaths_window: float = 60.0
+    max_exits: int = 10
+    exit_window: float = 60.0
 
 
 @dataclass
 class Backoff:
-    pace: Pace = field(default_factory=Pace)
-    _next: float = 0.0
-    _deaths: deque[float] = field(default_factory=deque)
+    config: BackoffConfig = field(default_factory=BackoffConfig)
+    _delay: float = 0.0
+    _exits: deque[float] = field(default_factory=deque)
 
-    def after_death(self, *, now: float, uptime: float) -> float:
-        """Seconds to wait, for a part that died at `now` after running `uptime` seconds."""
-        if uptime >= self.pace.healthy:
-            self._next = 0.0
-            self._deaths.clear()
-        self._deaths.append(now)
-        while self._deaths[0] < now - self.pace.deaths_window:
-            self._deaths.popleft()
-        self._next = min(max(self.pace.first, self._next * self.pace.factor), self.pace.longest)
-        return self.pace.longest if self.keeps_dying else self._next
+    def delay_after_exit(self, *, now: float, uptime: float) -> float:
+        if uptime >= self.config.healthy:
+            self._delay = 0.0
+            self._exits.clear()
+        self._exits.append(now)
+        while self._exits[0] < now - self.config.exit_window:
+            self._exits.popleft()
+        self._delay = min(max(self.config.first, self._delay * self.config.factor), self.config.longest)
+        return self.config.longest if self.is_crash_looping else self._delay
 
     @property
-    def keeps_dying(self) -> bool:
-        """So often of late that only a person can help; it is tried further, at the longest wait."""
-        return len(self._deaths) >= self.pace.deaths_allowed
+    def is_crash_looping(self) -> bool:
+        """Needs attention; until then it is retried with the longest delay."""
+        return len(self._exits) >= self.config.max_exits

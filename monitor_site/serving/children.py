@@ -1,4 +1,4 @@
-"""The parts `serve` starts: what each is, and the running process of one."""
+"""The child processes of `serve`: how to start and stop each of them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .backoff import Backoff
 NOT_INHERITED = {"MONITOR_APPS", "DJANGO_SUPERUSER_PASSWORD"}
 
 
-def nothing_left() -> None:
-    """For parts whose process group holds all they started."""
+def no_cleanup() -> None:
+    """For children whose process group contains everything they start."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One program to keep running. `stop_seconds` is its share of the time a stop may take.
+class ChildSpec:
+    """A process to keep running. It gets `stop_seconds` to stop before it is killed.
 
-    `owns_group` says whether its whole process group ends with it when it is late: the agent's does not matter,
-    its programs live in sessions of their own, but nothing of theirs shall depend on that. `sweep` ends whatever
-    a killed part may have left outside its group.
+    `owns_group`: kill its whole process group with it. Not the agent's, to be sure that no program is killed,
+    although programs run in sessions of their own. `clean_up` kills what a killed child may have left outside
+    its group.
     """
 
     name: str
@@ -35,24 +35,22 @@ class Part:
     stop_seconds: float
     owns_group: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
-    sweep: Callable[[], object] = nothing_left
+    clean_up: Callable[[], object] = no_cleanup
 
 
 def command(*arguments: str) -> tuple[str, ...]:
-    """`manage.py` with these arguments under the same interpreter."""
     return (sys.executable, str(BASE_DIR / "manage.py"), *arguments)
 
 
 def inherited_environment() -> dict[str, str]:
-    """What a part gets of our own environment: all but the choice of app list and the first password."""
     return {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
 
 
-class RunningPart:
-    """A part and its present process, if any. Times are of the monotonic clock."""
+class Child:
+    """A ChildSpec and its present process, if any. Times are of the monotonic clock."""
 
-    def __init__(self, part: Part) -> None:
-        self.part = part
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
         self.backoff = Backoff()
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
@@ -62,40 +60,38 @@ class RunningPart:
         environment = {
             **inherited_environment(),
             "PYTHONUNBUFFERED": "1",
-            **self.part.environment,
-            parent_watch.VARIABLE: str(self.part.stop_seconds),
+            **self.spec.environment,
+            parent_watch.VARIABLE: str(self.spec.stop_seconds),
         }
         self.started_at = now
         self.process = subprocess.Popen(
-            self.part.argv, stdin=subprocess.PIPE, env=environment, **platform.isolation()
+            self.spec.argv, stdin=subprocess.PIPE, env=environment, **platform.isolation()
         )
 
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         if self.process is not None and self.is_running:
-            platform.ask_to_stop(self.process)
+            platform.request_stop(self.process)
 
     def kill(self) -> None:
-        """Ends it now. Without an owned group only the main process dies, never what it watches over."""
         if self.process is None:
             return
-        if self.part.owns_group:
+        if self.spec.owns_group:
             platform.kill_group(self.process.pid)
         self.process.kill()
         self.process.wait()
-        self.part.sweep()
+        self.spec.clean_up()
 
-    def forget_process(self) -> None:
-        """Frees the pipe of a process that has ended."""
+    def discard_process(self) -> None:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
         self.process = None
 
 
-def how_it_ended(code: int) -> str:
+def describe_exit(code: int) -> str:
     """`exit code 3` or `signal SIGKILL`, from Popen's return code."""
     if code >= 0:
         return f"exit code {code}"

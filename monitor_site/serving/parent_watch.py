@@ -1,7 +1,7 @@
-"""How a part notices that whoever started it is gone, even by SIGKILL: a pipe whose other end the kernel closes.
+"""Notices when the parent process is gone, even by SIGKILL: the kernel closes the parent's end of a pipe.
 
-`serve` gives each part a pipe as its standard input and never writes to it. That works on every system, has no
-moment in which the parent could die unseen (as asking for its id has), and costs one sleeping thread.
+`serve` gives each child a pipe as standard input and never writes to it. This works on every system and, unlike
+comparing parent ids, cannot miss a parent that dies early. It costs one sleeping thread.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import threading
 import time
 from collections.abc import Callable
 
-from .platform import stop_myself
+from .platform import stop_self
 
-VARIABLE = "MONITOR_LIFELINE"  # seconds a part may take to stop once its parent is gone
+VARIABLE = "MONITOR_LIFELINE"  # seconds that a child gets to stop when its parent is gone
 STDIN = 0
 
 
-def hold_from_environment() -> None:
-    """Called once at the start of every command; does something only in a part that `serve` started."""
+def watch_from_environment() -> None:
+    """Does nothing unless `serve` started this process. Call it first in every command."""
     grace = os.environ.pop(VARIABLE, "")
     if grace:
-        hold(STDIN, grace_seconds=float(grace), last_resort=_leave)
+        watch(STDIN, grace_seconds=float(grace), on_timeout=_exit_now)
 
 
-def hold(descriptor: int, *, grace_seconds: float, last_resort: Callable[[], None]) -> None:
-    """Stops this process when the other end of the pipe closes; after `grace_seconds` more, `last_resort`."""
+def watch(descriptor: int, *, grace_seconds: float, on_timeout: Callable[[], None]) -> None:
+    """Stops this process when the other end of the pipe closes; calls `on_timeout` after `grace_seconds`."""
 
     def wait() -> None:
         while os.read(descriptor, 1):
             pass
-        stop_myself()
+        stop_self()
         time.sleep(grace_seconds)
-        last_resort()
+        on_timeout()
 
-    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
-def _leave() -> None:
+def _exit_now() -> None:
     os._exit(1)

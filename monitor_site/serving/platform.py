@@ -1,4 +1,4 @@
-"""Whatever about processes differs between systems. The rest of `serving` and `jobs` asks here and never looks."""
+"""All differences between operating systems that `serving` and `jobs` depend on."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ from typing import Any
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 ]
-# `nohup` asks for these to stay ignored. That a shell's `&` ignores SIGINT only keeps Ctrl-C away: who sends one
-# to this process means it.
+# These stay ignored if `nohup` ignores them. SIGINT does not: a shell's `&` ignores it to keep Ctrl-C away, but a
+# SIGINT sent to this process is meant for it.
 NOHUP_SIGNALS = [signal.SIGHUP] if sys.platform != "win32" else []
 CHILD_SIGNALS = [signal.SIGCHLD] if sys.platform != "win32" else []
 HAS_PIDFD = hasattr(os, "pidfd_open")
-SCANS = 20  # a process may fork while the others are being killed, so looking once is not enough
+MAX_SCANS = 20  # a process may fork while others are killed, so one scan is not enough
 
 
 def isolation() -> dict[str, Any]:
-    """Popen options that keep the terminal's Ctrl-C and a group kill of one part away from the others."""
+    # Popen options that separate a child from the terminal's Ctrl-C and from other process groups.
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
-def ask_to_stop(process: subprocess.Popen[bytes]) -> None:
-    """Asks the main process alone. Windows has no SIGTERM to send: the end of its lifeline says the same."""
-    if sys.platform == "win32":
+def request_stop(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":  # no SIGTERM to send, but closing the pipe stops the child too
         if process.stdin is not None:
             process.stdin.close()
     else:
         process.terminate()
 
 
-def stop_myself() -> None:
-    """What SIGTERM from outside would do, from any thread of this process."""
+def stop_self() -> None:
     if sys.platform == "win32":
         signal.raise_signal(signal.SIGTERM)
     else:
@@ -47,7 +45,6 @@ def stop_myself() -> None:
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL to every process of the group. Windows has no such groups: only the leader is ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             os.kill(leader, signal.SIGTERM)
@@ -56,12 +53,12 @@ def kill_group(leader: int) -> None:
 
 
 def adopts_orphans() -> bool:
-    """The first process of a container inherits every orphan in it and must collect their exit codes."""
+    # True for the first process of a container, which inherits every orphan and must collect its exit code.
     return os.getpid() == 1
 
 
 def reap_orphans(own: Mapping[int, subprocess.Popen[bytes]]) -> None:
-    """Collects dead processes that nobody started here; the codes of `own` stay with their Popen objects."""
+    # Reaps dead processes, except `own`, whose exit codes belong to their Popen objects.
     if sys.platform == "win32":
         return
     with contextlib.suppress(ChildProcessError):
@@ -72,17 +69,14 @@ def reap_orphans(own: Mapping[int, subprocess.Popen[bytes]]) -> None:
                 os.waitpid(dead.si_pid, 0)
 
 
-# --- Processes that carry a variable in their environment -----------------------------------------------
+# --- Processes with a marker in their environment -------------------------------------------------------
 
 
 def kill_marked(name: str, value: str, *, spare: Collection[int] = ()) -> list[int]:
-    """SIGKILLs every process that was started with `name=value` in its environment; returns their ids.
-
-    Forked children count as well: they keep the environment of the process they came from.
-    """
+    """Kills every process started with `name=value` in its environment, forks included, and returns their ids."""
     spared = {os.getpid(), *spare}
     killed: list[int] = []
-    for _ in range(SCANS):
+    for _ in range(MAX_SCANS):
         found = [pid for pid in _kill_found(name, value, spared) if pid not in killed]
         if not found:
             break
@@ -97,14 +91,14 @@ def _kill_found(name: str, value: str, spared: Collection[int]) -> Iterator[int]
 def _kill_by_pidfd(name: str, value: str, spared: Collection[int]) -> Iterator[int]:
     marker = f"{name}={value}".encode()
     for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
-        # Gone meanwhile, or another user's: neither is ours to kill.
+        # The process has exited or belongs to another user.
         with contextlib.suppress(OSError):
             if pid not in spared and _kill_if_marked(pid, marker):
                 yield pid
 
 
 def _kill_if_marked(pid: int, marker: bytes) -> bool:
-    """The descriptor is opened before the look, so the signal cannot reach a process that took over the id."""
+    # Opened before the check, so that the signal cannot hit another process that gets the same id.
     descriptor = os.pidfd_open(pid)
     try:
         if marker not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
@@ -121,5 +115,5 @@ def _kill_by_psutil(name: str, value: str, spared: Collection[int]) -> Iterator[
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid not in spared and process.environ().get(name) == value:
-                process.kill()  # compares start times first, so a reused id is safe
+                process.kill()  # psutil compares start times first, so a reused id is safe
                 yield process.pid

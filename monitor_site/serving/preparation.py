@@ -1,4 +1,4 @@
-"""Runs `manage.py prepare`, which loads every app, in a process of its own, and reads what it reports."""
+"""Runs `manage.py prepare` in its own process, since it loads every app, and reads its report."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ POLL_SECONDS = 30.0 if platform.CHILD_SIGNALS else 0.2
 
 
 class PreparationError(Exception):
-    """`prepare` did not succeed; it has said why on stderr."""
+    """`prepare` failed and has printed the reason."""
 
 
-class StoppedError(Exception):
-    """A signal to stop came first."""
+class PreparationStoppedError(Exception):
+    """A stop signal arrived before `prepare` finished."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What `manage.py prepare --json` prints."""
+@dataclass
+class PrepareReport:
+    """What `manage.py prepare --json` prints. `setup_path` is set while there is no administrator."""
 
-    migrations: int = 0
-    administrator: str = ""
+    migrations: int = 0  # applied
+    administrator: str = "exists"  # or "created", "missing"
     setup_path: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
-def prepare(signals: Signals) -> Prepared:
-    """Migrates and sees to the first administrator. Raises PreparationError, StoppedError.
+def prepare(signals: Signals) -> PrepareReport:
+    """Migrates and creates the first administrator. Raises PreparationError, PreparationStoppedError.
 
-    A first signal lets a migration that is under way finish; the second ends it.
+    The first stop signal lets a running migration finish, the second kills it.
     """
     environment = {name: value for name, value in os.environ.items() if name != "MONITOR_APPS"}
     with subprocess.Popen(
@@ -48,16 +48,16 @@ def prepare(signals: Signals) -> Prepared:
     ) as process:
         while process.poll() is None:
             signals.wait(POLL_SECONDS)
-            if signals.stops_asked > 1:
+            if signals.stop_requests > 1:
                 process.kill()
-        report = process.stdout.read() if process.stdout else b""
-    if signals.stops_asked:
-        raise StoppedError
+        output = process.stdout.read() if process.stdout else b""
+    if signals.stop_requests:
+        raise PreparationStoppedError
     if process.returncode:
         raise PreparationError
-    return _read(report)
+    return _parse(output)
 
 
-def _read(report: bytes) -> Prepared:
-    fields: dict[str, Any] = json.loads(report.splitlines()[-1])
-    return Prepared(**fields)
+def _parse(output: bytes) -> PrepareReport:
+    fields: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return PrepareReport(**fields)

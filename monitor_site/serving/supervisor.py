@@ -1,109 +1,138 @@
-"""Keeps the parts running until asked to stop, then stops them one after the other."""
+"""Keeps child processes running until a stop signal, then stops them one after the other."""
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from . import platform
-from .children import Part, RunningPart, how_it_ended
+from .children import Child, ChildSpec, describe_exit
 from .signals import Signals
 
 log = logging.getLogger(__name__)
 READY_CHECK_SECONDS = 0.1
-IDLE_SECONDS = 30.0 if platform.CHILD_SIGNALS else 0.5  # without SIGCHLD a death is noticed by looking
+IDLE_SECONDS = 30.0 if platform.CHILD_SIGNALS else 0.5  # without SIGCHLD, exits are found by polling
 
 
-class Supervisor:
-    """Starts `parts` in order and stops them in `stop_order` (names).
+class ChildSupervisor:
+    """Starts `specs` in order and stops them in `stop_order` (names).
 
-    `is_ready` is asked until it says True, then `on_ready` is called once. `say` prints a line for people.
+    Calls `is_ready` until it returns True, then `on_ready` once. `say` prints a line to the user.
     """
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        specs: Sequence[ChildSpec],
         *,
         stop_order: Sequence[str],
         is_ready: Callable[[], bool],
         on_ready: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
-        self.parts = {part.name: RunningPart(part) for part in parts}
-        self.stop_order = [self.parts[name] for name in stop_order]
+        self.children = {spec.name: Child(spec) for spec in specs}
+        self.stop_order = [self.children[name] for name in stop_order]
         self._is_ready, self._on_ready, self._say = is_ready, on_ready, say
         self._was_ready = False
 
     def run(self, signals: Signals) -> None:
-        """Returns after a signal to stop, when every part has ended."""
         try:
-            while not signals.stops_asked:
+            while not signals.stop_requests:
                 signals.wait(self.step(time.monotonic()))
         finally:
             self.stop(signals)
 
     def step(self, now: float) -> float:
-        """Does what is due at `now`; returns how many seconds may pass until the next look."""
-        for running in self.parts.values():
-            self._tend(running, now)
+        """Does what is due at `now` and returns the seconds until the next step."""
+        for child in self.children.values():
+            self._check_child(child, now)
         if platform.adopts_orphans():
             platform.reap_orphans(self._processes())
         if not self._was_ready and self._is_ready():
             self._was_ready = True
             self._on_ready()
-        due = [running.start_at - now for running in self.parts.values() if running.process is None]
+        due = [child.start_at - now for child in self.children.values() if child.process is None]
         return min([*due, IDLE_SECONDS if self._was_ready else READY_CHECK_SECONDS])
 
     def _processes(self) -> dict[int, subprocess.Popen[bytes]]:
-        return {r.process.pid: r.process for r in self.parts.values() if r.process is not None}
+        return {child.process.pid: child.process for child in self.children.values() if child.process is not None}
 
-    def _tend(self, running: RunningPart, now: float) -> None:
-        if running.process is None:
-            if now >= running.start_at:
-                self._start(running, now)
-        elif (code := running.process.poll()) is not None:
-            running.forget_process()
-            self._note_death(running, how_it_ended(code), now)
+    def _check_child(self, child: Child, now: float) -> None:
+        if child.process is None:
+            if now >= child.start_at:
+                self._start(child, now)
+        elif (code := child.process.poll()) is not None:
+            child.discard_process()
+            self._schedule_restart(child, describe_exit(code), now)
 
-    def _start(self, running: RunningPart, now: float) -> None:
+    def _start(self, child: Child, now: float) -> None:
         try:
-            running.start(now)
-        except OSError as error:  # no memory, no free process: others may end soon
-            self._note_death(running, str(error), now)
+            child.start(now)
+        except OSError as error:  # out of memory or processes, which may be temporary
+            self._schedule_restart(child, str(error), now)
 
-    def _note_death(self, running: RunningPart, how: str, now: float) -> None:
-        delay = running.backoff.after_death(now=now, uptime=now - running.started_at)
-        running.start_at = now + delay
-        name = running.part.name
-        if running.backoff.keeps_dying:
-            log.error("%s KEEPS DYING (%s). Look at its messages above; trying again in %.0f s.", name, how, delay)
+    def _schedule_restart(self, child: Child, reason: str, now: float) -> None:
+        delay = child.backoff.delay_after_exit(now=now, uptime=now - child.started_at)
+        child.start_at = now + delay
+        name = child.spec.name
+        if child.backoff.is_crash_looping:
+            log.error(
+                "%s KEEPS EXITING (%s). See its messages above. Next restart in %.0f s.", name, reason, delay
+            )
         else:
-            log.warning("%s ended unexpectedly (%s); starting it again in %.1f s.", name, how, delay)
+            log.warning("%s exited unexpectedly (%s). Restarting it in %.1f s.", name, reason, delay)
 
     # --- Stopping -------------------------------------------------------------------------------------------
 
     def stop(self, signals: Signals) -> None:
-        """Stops the parts in order, each within its share and whatever the ones before it left over.
+        """Stops the children in order. Each gets its `stop_seconds` and what the ones before it did not use.
 
-        A further signal ends them all at once.
+        Another stop signal kills all of them.
         """
-        self._say(f"Stopping {', '.join(r.part.name for r in self.stop_order)} …")
-        asked_before = signals.stops_asked
-        deadline = time.monotonic() + sum(running.part.stop_seconds for running in self.stop_order)
-        for position, running in enumerate(self.stop_order):
-            kept = sum(later.part.stop_seconds for later in self.stop_order[position + 1 :])
-            running.ask_to_stop()
-            self._await_end(running, signals, deadline - kept, asked_before)
+        self._say(f"Stopping {', '.join(child.spec.name for child in self.stop_order)} …")
+        requests_before = signals.stop_requests
+        deadline = time.monotonic() + sum(child.spec.stop_seconds for child in self.stop_order)
+        for position, child in enumerate(self.stop_order):
+            reserved = sum(later.spec.stop_seconds for later in self.stop_order[position + 1 :])
+            child.request_stop()
+            self._wait_for_exit(child, signals, deadline - reserved, requests_before)
         self._say("Stopped.")
 
-    def _await_end(self, running: RunningPart, signals: Signals, until: float, asked_before: int) -> None:
-        while running.is_running:
-            left = until - time.monotonic()
-            if left <= 0 or signals.stops_asked > asked_before:
-                log.warning("%s did not stop in time and was killed.", running.part.name)
-                running.kill()
+    def _wait_for_exit(self, child: Child, signals: Signals, deadline: float, requests_before: int) -> None:
+        while child.is_running:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or signals.stop_requests > requests_before:
+                log.warning("%s did not stop in time and was killed.", child.spec.name)
+                child.kill()
                 break
-            signals.wait(min(left, IDLE_SECONDS))
-        running.forget_process()
+            signals.wait(min(remaining, IDLE_SECONDS))
+        child.discard_process()
+
+
+# --- Logs -----------------------------------------------------------------------------------------------
+
+
+class LineFormatter(logging.Formatter):
+    """Formats lines like the other processes, without structlog and Django's apps, which take 15 MB."""
+
+    def __init__(self, log_format: str) -> None:
+        super().__init__()
+        self._is_json = log_format == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        level, event = record.levelname.lower(), record.getMessage()
+        if not self._is_json:
+            return f"{at} [{level}] {event} [{record.name}] process=serve"
+        fields = {"event": event, "logger": record.name, "level": level, "process": "serve", "timestamp": at}
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def configure_logging(log_format: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter(log_format))
+    logging.getLogger("monitor_site.serving").handlers = [handler]
+    logging.getLogger("monitor_site.serving").propagate = False

@@ -1,4 +1,4 @@
-"""An installation of its own for tests that run the monitor's processes for real."""
+"""Installations for tests that run the monitor's processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .installation import Installation
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with every table and no administrator; copied, never used itself."""
+    """A migrated database without an administrator, which tests copy."""
     return Installation(made_once(tmp_path_factory, "prepared", prepare)).database
 
 
@@ -25,7 +25,7 @@ def prepare(folder: Path) -> None:
 
 @pytest.fixture
 def empty_installation(tmp_path: Path) -> Iterator[Installation]:
-    """A data folder nothing has run in yet. What was started in it is ended afterwards."""
+    """An empty data folder; kills its processes afterwards."""
     installation = Installation(tmp_path / "data")
     yield installation
     installation.end_processes()
@@ -33,6 +33,6 @@ def empty_installation(tmp_path: Path) -> Iterator[Installation]:
 
 @pytest.fixture
 def installation(empty_installation: Installation, migrated_database: Path) -> Installation:
-    """A data folder with an up-to-date database."""
+    """A data folder with a migrated database."""
     shutil.copy(migrated_database, empty_installation.database)
     return empty_installation

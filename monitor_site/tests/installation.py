@@ -1,4 +1,4 @@
-"""A data folder, the processes started on it, and a look into its database from outside."""
+"""A data folder with its processes and queries of its database."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from monitor_site.serving.platform import kill_marked
 
 T = TypeVar("T")
 MARK = "MONITOR_TEST_FOLDER"
-PATIENCE = 60.0  # for a machine that does ten other things; nothing waits that long when all is well
+PATIENCE = 60.0  # seconds; generous for busy machines
 
 
-def wait_until(look: Callable[[], T], seconds: float = PATIENCE) -> T:
-    """The first true thing `look` gives; fails when there is none within `seconds`."""
-    begun = time.monotonic()
-    while not (found := look()):
-        waited = time.monotonic() - begun
+def wait_until(condition: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """Returns the first true result of `condition`; fails after `seconds`."""
+    started = time.monotonic()
+    while not (found := condition()):
+        waited = time.monotonic() - started
         assert waited < seconds, f"not true within {seconds:g} s"
-        time.sleep(min(0.01 + waited / 20, 0.1))  # a look costs, and others need the processor
+        time.sleep(min(0.01 + waited / 20, 0.1))  # leave processor time to the others
     return found
 
 
@@ -49,7 +49,7 @@ class Installation:
         self.environment = {**os.environ, "DATA_DIR": str(folder), MARK: str(folder), "HOST_NAME": "testhost"}
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command of manage.py to its end."""
+        """Runs a command of manage.py and waits for its exit."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=BASE_DIR,
@@ -61,7 +61,7 @@ class Installation:
         )
 
     def start(self, *arguments: str, **environment: str) -> psutil.Popen:
-        """Python with these arguments, left running; what it prints goes to `printed()`."""
+        """Starts Python with these arguments; `printed()` returns its output."""
         with self.output.open("a") as output:
             return psutil.Popen(
                 [sys.executable, *arguments],
@@ -80,7 +80,7 @@ class Installation:
             return connection.execute(sql, values).fetchall()
 
     def processes(self) -> list[psutil.Process]:
-        """Whatever lives and was started here, however it is related by now."""
+        """All living processes that were started here, directly or not."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:

@@ -1,4 +1,4 @@
-"""Run by a test: the web server before an application that never stops sending, and tells how far it got."""
+"""Run by a test: a web server with short timeouts and an application that never stops sending and counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import django
 
 django.setup()
 
-from monitor_site.web_server import WebServer  # noqa: E402
+from monitor_site import web_server  # noqa: E402
 
 CHUNK = b"x" * 65536
 sent = {"/endless": 0, "/ws": 0}
@@ -32,4 +32,5 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
-    WebServer(application, "127.0.0.1", int(sys.argv[1]), on_listening=lambda: None).run()
+    web_server.HEAD_SECONDS = web_server.BODY_SECONDS = 1.0
+    web_server.WebServer(application, "127.0.0.1", int(sys.argv[1]), on_listening=lambda: None).run()

@@ -1,4 +1,4 @@
-"""Run as a program: `manage.py agent` with one more service, which fails whenever it is started."""
+"""A script: `manage.py agent` with one more service that fails at each start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.core.management import call_command  # noqa: E402
 from core import errors  # noqa: E402
 from monitor_site import agent  # noqa: E402
 
-services_of = agent._services
+real_services = agent._services
 
 
 async def fail(stop: asyncio.Event) -> None:
@@ -22,11 +22,11 @@ async def fail(stop: asyncio.Event) -> None:
     raise LookupError("nothing to be found")
 
 
-def with_a_failing_one(supervisor: Any) -> dict[str, Any]:
-    return {**services_of(supervisor), "faulty": fail}
+def services_with_a_failing_one(supervisor: Any) -> dict[str, Any]:
+    return {**real_services(supervisor), "faulty": fail}
 
 
 if __name__ == "__main__":
-    agent._services = with_a_failing_one
-    errors.begin("agent")
+    agent._services = services_with_a_failing_one
+    errors.install("agent")
     call_command("agent")

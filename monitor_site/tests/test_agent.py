@@ -1,4 +1,4 @@
-"""The agent's end when the database does not help."""
+"""The agent exits in time when the database does not respond."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def manage(command: str, environment: dict[str, Any], **options: Any) -> subproc
     return subprocess.Popen(words, env={**os.environ, **environment}, **options)
 
 
-def wait_until_said(file: Path, text: str) -> None:
+def wait_for_output(file: Path, text: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while text not in file.read_text():
         assert time.monotonic() < deadline, file.read_text()
@@ -35,8 +35,8 @@ def wait_until_said(file: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def silenced(url: str) -> Iterator[None]:
-    """The server takes what it is sent, and answers nothing."""
+def suspended(url: str) -> Iterator[None]:
+    """Suspends the server: it accepts data and never responds."""
     port = urlsplit(url).port
     (server,) = (p for p in psutil.process_iter() if p.name() == "postgres" and str(port) in p.cmdline())
     family = [server, *server.children(recursive=True)]
@@ -50,17 +50,17 @@ def silenced(url: str) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not are_there() and "CI" not in os.environ, reason="no PostgreSQL or no Redis on this machine")
-def test_an_agent_ends_in_time_though_its_database_says_nothing(tmp_path: Path) -> None:
-    with postgresql() as url, (tmp_path / "said").open("w+b") as said:
+def test_an_agent_exits_in_time_while_the_database_does_not_respond(tmp_path: Path) -> None:
+    with postgresql() as url, (tmp_path / "output").open("w+b") as output:
         environment = {"DATABASE_URL": url, "DATA_DIR": str(tmp_path), "HOST_NAME": "testhost"}
         assert manage("migrate", environment, stdout=subprocess.DEVNULL).wait(PATIENCE) == 0
-        agent = manage("agent", environment, stdout=said, stderr=said)
+        agent = manage("agent", environment, stdout=output, stderr=output)
         try:
-            wait_until_said(tmp_path / "said", "agent.started")
-            with silenced(url):
-                time.sleep(2 * POLL_SECONDS)  # until it has asked for wishes, and hears nothing
+            wait_for_output(tmp_path / "output", "agent.started")
+            with suspended(url):
+                time.sleep(2 * POLL_SECONDS)  # until it waits for the database
                 agent.terminate()
                 agent.wait(PATIENCE / 2)
         finally:
             agent.kill()
-    assert "agent.ended_without_the_database" in (tmp_path / "said").read_text()
+    assert "agent.exited_without_the_database" in (tmp_path / "output").read_text()

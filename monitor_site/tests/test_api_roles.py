@@ -1,4 +1,4 @@
-"""Every operation with every kind of caller. A new operation has to be entered here."""
+"""Every route with every role. New routes must be added to the table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from core.access import Role
-from core.rest.auth import needs
+from core.rest.auth import role_auth
 from monitor_site.api import api
 from programs.tests.api_rig import define, host, person, token
 
@@ -55,8 +55,8 @@ def operations() -> dict[tuple[str, str], Any]:
     }
 
 
-def test_every_operation_has_its_line() -> None:
-    # Other areas bring routers of their own and test them themselves.
+def test_every_route_is_in_the_table() -> None:
+    # The other apps test the roles of their own routers.
     own = {
         key
         for key in operations()
@@ -65,13 +65,13 @@ def test_every_operation_has_its_line() -> None:
     assert own | {key for key in NEEDED if key[1].startswith("/api/system")} == NEEDED.keys()
 
 
-def test_what_forgets_to_name_a_role_is_for_administrators() -> None:
+def test_a_route_without_a_role_requires_the_admin_role() -> None:
     callbacks: Any = api.auth
-    assert [callback.role for callback in callbacks] == [callback.role for callback in needs(ADMIN)]
+    assert [callback.role for callback in callbacks] == [callback.role for callback in role_auth(ADMIN)]
 
 
-def is_let_in(client: Client, method: str, path: str) -> bool:
-    """Whether the call got past the door; what it then does with the empty body is another matter."""
+def is_allowed(client: Client, method: str, path: str) -> bool:
+    """Whether the role was accepted; the empty body may still be refused."""
     host()
     answer = client.generic(method, path.format(program_id=define().pk, incident_id=1, error_id=1))
     assert answer.status_code < 500
@@ -79,19 +79,19 @@ def is_let_in(client: Client, method: str, path: str) -> bool:
 
 
 @pytest.mark.parametrize(("method", "path", "needed", "caller"), CALLS)
-def test_a_token_may_do_what_its_role_allows(
+def test_a_token_can_call_the_routes_of_its_role(
     method: str, path: str, needed: Role | None, caller: Role | None
 ) -> None:
     headers = {"Authorization": f"Bearer {token(caller)}"} if caller else {}
     expected = needed is None or (caller is not None and caller >= needed)
-    assert is_let_in(Client(headers=headers), method, path) is expected
+    assert is_allowed(Client(headers=headers), method, path) is expected
 
 
 @pytest.mark.parametrize(("method", "path", "needed", "caller"), CALLS)
-def test_a_session_may_do_what_its_role_allows(
+def test_a_session_can_call_the_routes_of_its_role(
     method: str, path: str, needed: Role | None, caller: Role | None
 ) -> None:
     client = Client()
     client.force_login(person(caller))
     expected = needed is None or (caller is not None and caller >= needed)
-    assert is_let_in(client, method, path) is expected
+    assert is_allowed(client, method, path) is expected

@@ -1,4 +1,4 @@
-"""The OpenAPI document and what answers behind it, held against each other with made-up requests."""
+"""Generated requests check that the responses match the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def schema() -> Any:
 
 @pytest.fixture(autouse=True)
 def kept_connection() -> Iterator[None]:
-    """The transaction of the test goes on across requests, as with Django's own test client."""
+    """Keeps the transaction of the test across requests, like Django's test client."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield
@@ -61,7 +61,7 @@ def kept_connection() -> Iterator[None]:
 @pytest.mark.django_db
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # the transport is a synchronous one
 @pytest.mark.parametrize(("mode", "path", "method"), OPERATIONS)
-def test_made_up_requests_are_answered_as_documented(
+def test_responses_to_generated_requests_match_the_document(
     schema: Any, mode: GenerationMode, path: str, method: str
 ) -> None:
     host()
@@ -71,7 +71,7 @@ def test_made_up_requests_are_answered_as_documented(
     @few
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def call(case: Any) -> None:
-        for parameter in ("wait", "stream"):  # these take their time, and are tested where it is looked after
+        for parameter in ("wait", "stream"):  # slow, and tested elsewhere
             (case.query or {}).pop(parameter, None)
         answer = case.call(headers=headers)
         assert answer.status_code < 500

@@ -25,22 +25,22 @@ def detail_of(answer: Any) -> str:
     return found
 
 
-def test_health_is_for_everybody() -> None:
+def test_health_needs_no_login() -> None:
     host()
     answer = Client().get(HEALTH)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_a_silent_agent_is_not_healthy() -> None:
+def test_a_lost_agent_is_not_healthy() -> None:
     host(is_alive=False)
-    assert detail_of(Client().get(HEALTH)) == "The agent is silent."
+    assert detail_of(Client().get(HEALTH)) == "The agent is lost: it has sent no heartbeat for 20 s."
 
 
-def test_before_the_first_agent_nothing_is_healthy() -> None:
-    assert detail_of(Client().get(HEALTH)) == "The agent is silent."
+def test_without_an_agent_nothing_is_healthy() -> None:
+    assert detail_of(Client().get(HEALTH)) == "The agent is lost: it has sent no heartbeat for 20 s."
 
 
-def test_this_hosts_agent_counts_not_that_of_another() -> None:
+def test_health_checks_the_agent_of_this_host() -> None:
     host("testhost", is_default=False)
     host("other", is_alive=False)
     assert Client().get(HEALTH).status_code == 200
@@ -48,12 +48,12 @@ def test_this_hosts_agent_counts_not_that_of_another() -> None:
     assert Client().get(HEALTH).status_code == 503
 
 
-def test_a_database_that_is_gone_is_not_healthy() -> None:
+def test_an_unreachable_database_is_not_healthy() -> None:
     with patch.object(Host.objects, "filter", side_effect=OperationalError("unable to open /secret/path")):
         assert detail_of(Client().get(HEALTH)) == "The database cannot be reached."
 
 
-def test_the_system_tells_about_every_part() -> None:
+def test_the_system_route_describes_host_agents_jobs_database_and_cache() -> None:
     host()
     host("far", is_alive=False, is_default=False)
     found = Api(Role.READ).get("/system")
@@ -71,7 +71,7 @@ def test_the_system_tells_about_every_part() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_alive"), [(5, True), (120, False), (None, False)])
-def test_the_queue_lives_while_its_heartbeat_does(seconds: int | None, is_alive: bool) -> None:
+def test_jobs_are_alive_while_their_heartbeat_is_recent(seconds: int | None, is_alive: bool) -> None:
     if seconds is not None:
         Heartbeat.objects.create(name="jobs", at=timezone.now() - timedelta(seconds=seconds))
     assert Api(Role.READ).get("/system")["jobs"] == {"alive": is_alive, "queued": 0}
@@ -80,20 +80,20 @@ def test_the_queue_lives_while_its_heartbeat_does(seconds: int | None, is_alive:
 # --- The cache ------------------------------------------------------------------------------------------
 
 
-def test_the_cache_tells_what_it_keeps_and_how_useful_it_was() -> None:
+def test_the_cache_route_returns_size_and_hits() -> None:
     found = Api(Role.READ).get("/system/cache")
     assert set(found) == {"backend", "available", "entries", "bytes", "kinds"}
     assert [kind["name"] for kind in found["kinds"]] == ["metrics"]
 
 
-def test_administrators_may_empty_it_and_that_is_audited() -> None:
+def test_administrators_can_clear_the_cache_and_that_is_audited() -> None:
     assert Api(Role.OPERATE).send("DELETE", "/system/cache").status_code == 403
     assert Api(Role.ADMIN).send("DELETE", "/system/cache").json() == {"cleared": 0}
     assert AuditEntry.objects.get(action="cache.clear").data["cleared"] == 0
 
 
-def test_the_cache_has_a_page_for_those_who_may_read(client: Client) -> None:
+def test_readers_can_open_the_cache_page(client: Client) -> None:
     assert client.get("/admin/cache/").status_code == 302
     client.force_login(person(Role.READ))
     answer = client.get("/admin/cache/")
-    assert (answer.status_code, b"a file of its own" in answer.content) == (200, True)
+    assert (answer.status_code, b"cache.sqlite3 in DATA_DIR" in answer.content) == (200, True)

@@ -24,7 +24,7 @@ def prints(api: Api, query: str = "") -> list[str]:
     return [item["fingerprint"] for item in api.get(f"/system/errors{query}")["items"]]
 
 
-def test_errors_are_listed_by_when_they_were_seen_last() -> None:
+def test_errors_are_listed_by_their_last_occurrence() -> None:
     api = Api(Role.READ)
     seen("a", after=5, count=7)
     seen("b", after=9)
@@ -36,7 +36,7 @@ def test_errors_are_listed_by_when_they_were_seen_last() -> None:
     assert "traceback" not in page["items"][0]
 
 
-def test_lists_are_filtered_ordered_and_cut_as_all_are() -> None:
+def test_errors_can_be_filtered_ordered_and_paginated() -> None:
     api = Api(Role.READ)
     seen("a", count=7, process="agent", message="disk full")
     seen("b", after=9)
@@ -49,19 +49,19 @@ def test_lists_are_filtered_ordered_and_cut_as_all_are() -> None:
 
 
 @pytest.mark.parametrize("query", ["ordering=traceback", "fields=traceback", "state=ajar", "process=%00", "x=1"])
-def test_what_makes_no_sense_is_said_to(query: str) -> None:
+def test_invalid_parameters_are_refused(query: str) -> None:
     status, _ = Api(Role.ADMIN)("GET", f"/system/errors?{query}")
     assert status == 422
 
 
-def test_the_traceback_is_for_administrators() -> None:
+def test_only_administrators_get_the_traceback() -> None:
     seen("a")
     pk = ErrorGroup.objects.get().pk
     assert Api(Role.OPERATE)("GET", f"/system/errors/{pk}")[0] == 403
     assert Api(Role.ADMIN).get(f"/system/errors/{pk}")["traceback"] == "trace"
 
 
-def test_resolving_takes_it_from_the_open_ones_until_it_comes_again() -> None:
+def test_a_resolved_error_is_not_open_until_it_occurs_again() -> None:
     api = Api(Role.OPERATE)
     seen("a")
     pk = ErrorGroup.objects.get().pk
@@ -78,11 +78,11 @@ def _again() -> Occurrence:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**63, 10**30])
-def test_there_is_no_such_error(number: int) -> None:
+def test_an_unknown_error_is_404(number: int) -> None:
     assert Api()("GET", f"/system/errors/{number}")[0] == 404
 
 
-def test_a_long_list_costs_as_many_queries_as_a_short_one(django_assert_num_queries: Any) -> None:
+def test_the_error_list_takes_a_constant_number_of_queries(django_assert_num_queries: Any) -> None:
     api = Api(Role.READ)
     for number in range(30):
         seen(str(number))

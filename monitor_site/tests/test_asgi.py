@@ -1,4 +1,4 @@
-"""The application as a server sees it: which requests go through a thread in one go, and that nothing is lost."""
+"""The application as a server sees it: which requests run in one thread, and that they lose nothing there."""
 
 # The test tools of asgiref have no types.
 # mypy: disallow-untyped-calls=False
@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.core.signals import request_finished, request_started
 
-from monitor_site.asgi import InOneGo, application, is_synchronous
+from monitor_site.asgi import SyncHandler, application, is_synchronous
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,21 +60,31 @@ def threads_of_signals() -> Iterator[list[tuple[str, str]]]:
         request_finished.disconnect(finished)
 
 
-@pytest.mark.parametrize("path", ["/api/status", "/api/metrics/1", "/api/programs", "/api/no/such/address"])
-def test_what_does_not_await_goes_in_one_go(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/api/status", "/api/metrics/1", "/api/no/such/path", "/admin/", "/", "/no/page"]
+)
+def test_synchronous_views_and_unknown_paths_run_in_one_thread(path: str) -> None:
     assert is_synchronous(path)
 
 
-@pytest.mark.parametrize("path", ["/api/metrics/export", "/api/programs/1/logs", "/admin/", "/static/x.css", "/"])
-def test_what_awaits_and_what_is_for_people_goes_the_usual_way(path: str) -> None:
+@pytest.mark.parametrize("path", ["/api/metrics/export", "/api/programs/1/logs", "/static/x.css"])
+def test_views_that_await_and_static_files_run_in_the_event_loop(path: str) -> None:
     assert not is_synchronous(path)
 
 
-def test_a_refusal_is_whole_with_all_headers_of_the_middleware() -> None:
+def test_a_refusal_has_all_headers_of_the_middleware() -> None:
     status, headers, body = answer("/api/status")
     assert (status, orjson.loads(body)["status"]) == (401, 401)
     assert headers[b"Content-Type"] == b"application/problem+json"
     assert {b"Content-Security-Policy", b"X-Content-Type-Options", b"X-Request-ID"} <= headers.keys()
+
+
+def test_a_page_is_served_from_the_thread() -> None:
+    with threads_of_signals() as seen:
+        status, headers, body = answer("/admin/login/")
+    assert (status, b"csrfmiddlewaretoken" in body) == (200, True)
+    assert b"csrftoken" in headers[b"Set-Cookie"]
+    assert len({thread for _, thread in seen}) == 1
 
 
 def test_an_unknown_address_is_a_problem_document() -> None:
@@ -87,7 +97,7 @@ def test_a_body_arrives() -> None:
     assert (status, orjson.loads(body)["title"]) == (401, "Unauthorized")
 
 
-def test_the_connection_is_looked_after_before_and_after_in_the_thread_of_the_view() -> None:
+def test_the_signals_of_a_request_are_sent_in_the_thread_of_its_view() -> None:
     with threads_of_signals() as seen:
         answer("/api/status")
     assert [name for name, _ in seen] == ["started", "finished"]
@@ -95,7 +105,7 @@ def test_the_connection_is_looked_after_before_and_after_in_the_thread_of_the_vi
     assert seen[0][1] != threading.main_thread().name
 
 
-def test_a_view_that_breaks_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_that_raises_is_answered_with_500(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("broken")
 
@@ -105,9 +115,9 @@ def test_a_view_that_breaks_is_answered(monkeypatch: pytest.MonkeyPatch) -> None
     assert (status, orjson.loads(body)["title"]) == (500, "Internal Server Error")
 
 
-def test_files_are_left_to_the_usual_way() -> None:
-    names = [type(getattr(middleware, "__wrapped__", middleware)).__name__ for middleware in chain(InOneGo())]
-    assert "StaticFiles" not in names
+def test_static_files_are_not_served_from_the_thread() -> None:
+    names = [type(getattr(middleware, "__wrapped__", middleware)).__name__ for middleware in chain(SyncHandler())]
+    assert "StaticFilesMiddleware" not in names
     assert "RequestLogMiddleware" in names
 
 

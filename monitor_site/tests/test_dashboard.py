@@ -40,7 +40,7 @@ def make(name: str, state: State, **fields: str) -> None:
     )
 
 
-def test_the_front_page_names_what_needs_a_look(viewer: Client) -> None:
+def test_the_overview_lists_programs_and_hosts_that_need_attention(viewer: Client) -> None:
     make("web", State.RUNNING)
     make("backup", State.EXITED, reason="exit code 0")
     make("mailer", State.FATAL, reason="gave <up>")
@@ -52,7 +52,7 @@ def test_the_front_page_names_what_needs_a_look(viewer: Client) -> None:
         assert wanted in text
 
 
-def test_the_front_page_asks_as_often_for_many_programs_as_for_few(viewer: Client) -> None:
+def test_the_overview_takes_a_constant_number_of_queries(viewer: Client) -> None:
     make("p0", State.FATAL)
     viewer.get("/admin/")
     with CaptureQueriesContext(connection) as few:
@@ -64,7 +64,7 @@ def test_the_front_page_asks_as_often_for_many_programs_as_for_few(viewer: Clien
     assert len(few) == len(many) <= 12
 
 
-def test_somebody_without_a_role_learns_nothing(db: None) -> None:
+def test_a_user_without_a_role_sees_no_programs(db: None) -> None:
     make("web", State.FATAL)
     client = Client()
     client.force_login(User.objects.create_user("nobody", is_staff=True))
@@ -73,7 +73,7 @@ def test_somebody_without_a_role_learns_nothing(db: None) -> None:
     assert "state_counts" not in page.context
 
 
-def test_the_badge_counts_programs_that_gave_up(viewer: Client) -> None:
+def test_the_badge_counts_fatal_programs(viewer: Client) -> None:
     for name in ("a", "b"):
         make(name, State.FATAL)
     make("c", State.RUNNING)

@@ -32,54 +32,52 @@ def breaks(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr("django.contrib.auth.views.LoginView.get_context_data", broken)
 
 
-def test_an_unknown_address_is_told_in_words(browser: Client) -> None:
-    assert "There is nothing at this address" in text_of(browser.get("/nothing/here"), 404)
+def test_an_unknown_address_shows_the_404_page(browser: Client) -> None:
+    assert "Page not found" in text_of(browser.get("/nothing/here"), 404)
 
 
-def test_an_unknown_name_of_the_machine_leads_to_its_setting(browser: Client) -> None:
+def test_an_unknown_host_name_mentions_allowed_hosts(browser: Client) -> None:
     assert "ALLOWED_HOSTS" in text_of(browser.get("/admin/login/", headers={"host": "evil.example"}), 400)
 
 
 @pytest.mark.django_db
-def test_what_a_role_may_not_do_is_told_in_words(browser: Client) -> None:
+def test_a_forbidden_page_names_the_role(browser: Client) -> None:
     browser.force_login(person(Role.READ))
     assert "Your role does not allow this" in text_of(browser.get("/admin/programs/program/add/"), 403)
 
 
 @pytest.mark.django_db
-def test_a_form_without_its_token_leads_to_the_setting_of_proxies() -> None:
+def test_a_form_without_csrf_token_mentions_trusted_origins() -> None:
     answer = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "a"})
     assert "CSRF_TRUSTED_ORIGINS" in text_of(answer, 403)
 
 
 @pytest.mark.django_db
-def test_a_page_that_the_database_refuses_says_so(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_outage_shows_the_503_page(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     breaks(monkeypatch, OperationalError("database or disk is full"))
     answer = browser.get("/admin/login/")
-    assert "busy, full or gone" in text_of(answer, 503)
+    assert "busy, full or not reachable" in text_of(answer, 503)
     assert answer["Retry-After"] == "5"
     assert "disk is full" not in answer.content.decode()
 
 
 @pytest.mark.django_db
-def test_any_other_fault_is_one_of_ours(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_other_error_shows_the_500_page(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     breaks(monkeypatch, IntegrityError("twice"))
     text_of(browser.get("/admin/login/"), 500)
 
 
 @pytest.mark.django_db
-def test_the_api_tells_a_script_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_api_responds_with_503_and_retry_after_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     api = Api()
     breaks(monkeypatch, OperationalError("database is locked"))
     answer = api.send("GET", "/status")
     assert (answer.status_code, answer["Content-Type"], answer["Retry-After"]) == (503, PROBLEM, "5")
-    assert "busy, full or gone" in json.loads(answer.content)["detail"]
+    assert "busy, full or not reachable" in json.loads(answer.content)["detail"]
 
 
 @pytest.mark.django_db
-def test_a_session_that_cannot_be_read_is_the_same_problem(
-    browser: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_session_is_a_503_problem(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise OperationalError("database is locked")
 

@@ -13,7 +13,7 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.mark.browser
-def test_a_person_follows_the_link_and_is_in(installation: Installation) -> None:
+def test_a_browser_creates_the_administrator_with_the_link(installation: Installation) -> None:
     installation.start("manage.py", "serve", "--bind", "127.0.0.1:0")
     (link,) = wait_until(lambda: re.findall(r"http://\S+/setup/\S+/", installation.printed()))
     with sync_playwright() as playwright:
@@ -32,6 +32,6 @@ def test_a_person_follows_the_link_and_is_in(installation: Installation) -> None
                 expect(page.get_by_text("too short")).to_be_visible()
         page.wait_for_url("**/admin/")
         page.goto(link)
-        expect(page.get_by_text("This link leads nowhere")).to_be_visible()
+        expect(page.get_by_text("This link is not valid")).to_be_visible()
         browser.close()
     assert installation.query("select username, is_superuser from auth_user") == [("ada", 1)]

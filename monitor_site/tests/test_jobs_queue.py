@@ -20,28 +20,28 @@ def result(identity: str, *, days_old: int, success: bool) -> Task:
     )
 
 
-def test_what_a_dead_cluster_had_fetched_is_free_at_once() -> None:
-    queue.ask_for_sign()
+def test_jobs_that_a_dead_cluster_fetched_are_freed() -> None:
+    queue.enqueue_heartbeat()
     OrmQ.objects.update(lock=timezone.now() + timedelta(seconds=240))
     assert queue.free_locks() == 1
     assert OrmQ.objects.filter(lock__lte=timezone.now()).count() == 1
 
 
-def test_the_queue_of_another_cluster_is_left_alone() -> None:
+def test_the_queue_of_another_cluster_is_not_changed() -> None:
     later = timezone.now() + timedelta(seconds=240)
     OrmQ.objects.create(key="someone-else", payload="", lock=later)
     assert queue.free_locks() == 0
     assert OrmQ.objects.get().lock == later
 
 
-def test_a_sign_of_life_leaves_no_result_behind() -> None:
-    queue.ask_for_sign()
+def test_a_heartbeat_job_stores_no_result() -> None:
+    queue.enqueue_heartbeat()
     task = OrmQ.objects.get().task
     assert task["save"] is False
-    assert task["func"] == "monitor_site.jobs.queue.sign_of_life"
+    assert task["func"] == "monitor_site.jobs.queue.heartbeat_job"
 
 
-def test_old_results_go_failures_included() -> None:
+def test_old_results_are_deleted_including_failures() -> None:
     result("old-failure", days_old=8, success=False)
     result("old-success", days_old=8, success=True)
     result("new-failure", days_old=6, success=False)
@@ -49,7 +49,7 @@ def test_old_results_go_failures_included() -> None:
     assert Task.objects.get().id == "new-failure"
 
 
-def test_more_results_than_one_batch_go_too() -> None:
+def test_results_are_deleted_in_batches() -> None:
     for number in range(7):
         result(f"r{number}", days_old=9, success=False)
     queue.PRUNE_BATCH, before = 3, queue.PRUNE_BATCH
@@ -59,18 +59,18 @@ def test_more_results_than_one_batch_go_too() -> None:
         queue.PRUNE_BATCH = before
 
 
-def test_a_job_that_stayed_in_the_queue_for_days_goes() -> None:
+def test_a_job_that_was_queued_for_days_is_deleted() -> None:
     queue.enqueue("time.sleep", 0)
     assert queue.prune_queued(timezone.now() - timedelta(days=1)) == 0
     assert queue.prune_queued(timezone.now() + timedelta(seconds=1)) == 1
     assert not OrmQ.objects.exists()
 
 
-def test_a_row_that_cannot_be_read_is_left_to_the_cluster() -> None:
+def test_a_row_that_cannot_be_decoded_is_kept() -> None:
     OrmQ.objects.create(key=settings.Q_CLUSTER["name"], payload="signed with another key", lock=timezone.now())
     assert queue.prune_queued(timezone.now() + timedelta(days=1)) == 0
 
 
-def test_nobody_can_queue_a_function_of_their_choice_in_the_admin() -> None:
+def test_the_admin_does_not_offer_the_tables_of_the_queue() -> None:
     admin.autodiscover()
     assert not any(admin.site.is_registered(model) for model in (Schedule, Success, OrmQ))

@@ -1,4 +1,4 @@
-"""The whole monitor on PostgreSQL and Redis, with a second host: everything is as it was on one machine."""
+"""The whole monitor on PostgreSQL and Redis with a second host."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ONLY_WITH_THE_SECRET = "sh -c 'test \"$TOKEN\" = s3cret && exec sleep 120'"
 
 
 class Site:
-    """An installation whose data lie in PostgreSQL, and how to speak with it."""
+    """An installation on PostgreSQL and Redis, and requests to it."""
 
     def __init__(self, installation: Installation, database: str, redis_url: str) -> None:
         self.installation = installation
@@ -72,7 +72,7 @@ class Site:
         return identifier
 
     def process(self, program: int) -> int:
-        """The process of a program that runs, once there is one."""
+        """Waits until the program runs and returns its pid."""
         found = "SELECT pid FROM programs_process WHERE program_id = %s AND state = 'running'"
         rows = wait_until(lambda: self.database.execute(found, [program]).fetchall())
         return int(rows[0][0])
@@ -107,7 +107,7 @@ def receiver() -> Iterator[Receiver]:
     receiver.stop()
 
 
-async def test_all_of_it_works_on_postgresql_and_redis_and_with_a_second_host(
+async def test_the_monitor_works_on_postgresql_and_redis_with_a_second_host(
     site: Site, receiver: Receiver, tmp_path: Path
 ) -> None:
     site.database.execute(OLD_POINT, {"at": LONG_AGO})
@@ -117,7 +117,7 @@ async def test_all_of_it_works_on_postgresql_and_redis_and_with_a_second_host(
     program = site.define("worker", "sh -c 'printf \"one\\\\000two\\\\n\"; exec sleep 120'", start_seconds=0)
     first = site.process(program)
     wait_until(lambda: "two" in json.dumps(site.ask("GET", f"/api/programs/{program}/logs?tail=5")))
-    await the_status_socket_sees_a_kill(site, program, first)
+    await check_status_socket(site, program, first)
     second = site.process(program)
     assert second != first
     assert wait_until(lambda: receiver.received)[0].json["type"] == "program.crashed"
@@ -128,18 +128,18 @@ async def test_all_of_it_works_on_postgresql_and_redis_and_with_a_second_host(
     site.ask("POST", f"/api/programs/{program}/restart")
     wait_until(lambda: site.process(program) != second)
     assert {"program.crashed", "program.started", "program.stopped"} <= set(site.events(program))
-    the_answer_about_the_past_is_kept_in_redis(site, program)
+    check_cache_in_redis(site, program)
     wait_until(lambda: not site.database.execute(OLD_POINTS, {"at": LONG_AGO}).fetchall())
-    all_parts_report(site)
-    a_definition_can_be_changed_and_removed(site)
-    nul_characters_are_refused_or_found_nowhere(site)
-    another_host_runs_its_programs(site, tmp_path / "other")
+    check_system(site)
+    check_definition_changes(site)
+    check_nul_characters(site)
+    check_second_host(site, tmp_path / "other")
     serve.terminate()
     assert serve.wait(60) == 0
     assert site.installation.processes() == []
 
 
-async def the_status_socket_sees_a_kill(site: Site, program: int, pid: int) -> None:
+async def check_status_socket(site: Site, program: int, pid: int) -> None:
     async with opened(site.web, "/ws/status/") as socket:
         assert (await socket.receive_json(timeout=60))["type"] == "snapshot"
         wait_until(lambda: set(site.redis.pubsub_channels("monitor:bell:*")) >= BELLS)
@@ -150,7 +150,7 @@ async def the_status_socket_sees_a_kill(site: Site, program: int, pid: int) -> N
             seen.add(message.get("event", {}).get("type", ""))
 
 
-def the_answer_about_the_past_is_kept_in_redis(site: Site, program: int) -> None:
+def check_cache_in_redis(site: Site, program: int) -> None:
     end = int(time.time()) - 600
     past = f"/api/metrics/{program}?start={end - 3600}&end={end}"
     answers = [site.ask("GET", past) for _ in range(2)]
@@ -160,7 +160,7 @@ def the_answer_about_the_past_is_kept_in_redis(site: Site, program: int) -> None
     assert list(site.redis.scan_iter("program-monitor:answer:metrics:*"))
 
 
-def a_definition_can_be_changed_and_removed(site: Site) -> None:
+def check_definition_changes(site: Site) -> None:
     program = site.define("changing", "sleep 120", autostart=False)
     assert site.ask("PATCH", f"/api/programs/{program}", {"description": "new"})["description"] == "new"
     assert "program.updated" in site.events(program)
@@ -168,7 +168,7 @@ def a_definition_can_be_changed_and_removed(site: Site) -> None:
     wait_until(lambda: "changing" not in json.dumps(site.ask("GET", "/api/programs")))
 
 
-def all_parts_report(site: Site) -> None:
+def check_system(site: Site) -> None:
     wait_until(lambda: site.system()["jobs"]["alive"] and site.system()["agents"][0]["alive"])
     system = site.system()
     assert (system["database"]["engine"], system["cache"]["backend"]) == ("postgresql", "redis")
@@ -178,8 +178,8 @@ def all_parts_report(site: Site) -> None:
     assert b'program="worker"' in text
 
 
-def nul_characters_are_refused_or_found_nowhere(site: Site) -> None:
-    """PostgreSQL, unlike SQLite, knows no text with them."""
+def check_nul_characters(site: Site) -> None:
+    """PostgreSQL, unlike SQLite, does not support NUL characters in text."""
     for path, methods in site.ask("GET", "/api/openapi.json")["paths"].items():
         known = re.sub(r"\{\w*id\}", "1", path)
         names = [one["name"] for one in methods.get("get", {}).get("parameters", []) if one["in"] == "query"]
@@ -189,8 +189,8 @@ def nul_characters_are_refused_or_found_nowhere(site: Site) -> None:
     assert site.web.ask("GET", "/admin/login/?next=%00")[0].status == 400
 
 
-def another_host_runs_its_programs(site: Site, folder: Path) -> None:
-    """With keys of the same installation, as its programs' secrets are encrypted."""
+def check_second_host(site: Site, folder: Path) -> None:
+    """Copies the keys, because the secrets of programs are encrypted with them."""
     folder.mkdir(mode=0o700)
     shutil.copy(site.installation.folder / "secrets.key", folder)
     other = {"HOST_NAME": "other", "DATA_DIR": str(folder)}

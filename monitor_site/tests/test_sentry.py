@@ -1,4 +1,4 @@
-"""What goes to Sentry, seen by a stand-in for its ingestion on this machine; and what does not."""
+"""What is sent to Sentry, checked with a local server in place of Sentry."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from core.errors import sentry
-from core.errors.sentry import Relay
+from core.errors.sentry import SentryReporter
 
 from .installation import Installation
 
 TOKEN = "pm_1a2b3c4d_" + "x" * 43
 
 
-class Ingestion(ThreadingHTTPServer):
-    """Keeps the events of the envelopes posted to it."""
+class SentryServer(ThreadingHTTPServer):
+    """Collects the events it receives."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Reception)
+        super().__init__(("127.0.0.1", 0), SentryHandler)
         self.events: list[dict[str, Any]] = []
         self.raw: list[str] = []
         self.came = threading.Event()
@@ -33,8 +33,8 @@ class Ingestion(ThreadingHTTPServer):
         return f"http://publickey@127.0.0.1:{self.server_port}/42"
 
 
-class Reception(BaseHTTPRequestHandler):
-    server: Ingestion
+class SentryHandler(BaseHTTPRequestHandler):
+    server: SentryServer
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -52,8 +52,8 @@ class Reception(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def ingestion() -> Iterator[Ingestion]:
-    server = Ingestion()
+def sentry_server() -> Iterator[SentryServer]:
+    server = SentryServer()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -69,21 +69,21 @@ login("hunter2")
 """
 
 
-def test_a_process_that_dies_of_an_error_sends_it_without_values(
-    installation: Installation, ingestion: Ingestion
+def test_a_process_that_fails_sends_its_error_without_values(
+    installation: Installation, sentry_server: SentryServer
 ) -> None:
     done = installation.run(
         "shell",
         "--verbosity=0",
         "--command",
         FAIL,
-        SENTRY_DSN=ingestion.dsn,
+        SENTRY_DSN=sentry_server.dsn,
         SENTRY_ENVIRONMENT="attic",
         SECRET="s3cret",
     )
     assert done.returncode == 1
-    assert ingestion.came.wait(30), done.stderr
-    [event], [raw] = ingestion.events, ingestion.raw
+    assert sentry_server.came.wait(30), done.stderr
+    [event], [raw] = sentry_server.events, sentry_server.raw
     assert event["exception"]["values"][0]["type"] == "ValueError"
     assert (event["environment"], event["release"]) == ("attic", "program-monitor@0.1.0")
     assert event["tags"]["process"] == "shell"
@@ -95,13 +95,13 @@ def test_a_process_that_dies_of_an_error_sends_it_without_values(
         assert secret not in raw
 
 
-def test_without_a_dsn_the_sdk_is_not_even_loaded(installation: Installation) -> None:
+def test_without_a_dsn_the_sdk_is_not_loaded(installation: Installation) -> None:
     script = "import sys; print('sentry_sdk' in sys.modules); 1/0"
     done = installation.run("shell", "--verbosity=0", "--command", script)
     assert (done.returncode, done.stdout.strip()) == (1, "False")
 
 
-def test_an_ingestion_that_is_away_holds_up_nobody(installation: Installation) -> None:
+def test_an_unreachable_sentry_delays_no_process(installation: Installation) -> None:
     done = installation.run("shell", "--verbosity=0", "--command", "1/0", SENTRY_DSN="http://k@127.0.0.1:9/1")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
@@ -111,7 +111,7 @@ def test_an_ingestion_that_is_away_holds_up_nobody(installation: Installation) -
 
 
 class Client:
-    """In the place of the SDK's."""
+    """A fake of the SDK's client."""
 
     options: dict[str, Any] = {}
 
@@ -130,25 +130,25 @@ def client(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Client:
     settings.SENTRY_DSN = "http://k@127.0.0.1:9/1"
     made = Client()
     monkeypatch.setattr(sentry, "make_client", lambda: made)
-    monkeypatch.setattr(sentry, "event_of", lambda report, process, options: report)
+    monkeypatch.setattr(sentry, "sentry_event", lambda report, process, options: report)
     return made
 
 
-def relay_at(clock: Callable[[], float]) -> Relay:
-    relay = Relay(clock)
-    relay.open("web")
-    return relay
+def reporter_at(clock: Callable[[], float]) -> SentryReporter:
+    reporter = SentryReporter(clock)
+    reporter.open("web")
+    return reporter
 
 
-def test_a_storm_is_one_event_a_minute_and_tells_how_many_there_were(client: Client) -> None:
+def test_repeated_errors_are_one_event_a_minute_with_their_number(client: Client) -> None:
     now = [0.0]
-    relay = relay_at(lambda: now[0])
+    reporter = reporter_at(lambda: now[0])
     for _ in range(500):
-        relay.note(ValueError("x"))
-    relay.note(TypeError("x"))
+        reporter.record(ValueError("x"))
+    reporter.record(TypeError("x"))
     now[0] = 60.0
-    relay.note(ValueError("x"))
-    relay.close(30)
+    reporter.record(ValueError("x"))
+    reporter.close(30)
     assert [(type(report.error), report.unsent) for report in client.events] == [
         (ValueError, 0),
         (TypeError, 0),
@@ -156,26 +156,26 @@ def test_a_storm_is_one_event_a_minute_and_tells_how_many_there_were(client: Cli
     ]
 
 
-def test_a_client_that_fails_is_told_and_ends_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_client_is_logged_and_stops_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "capture_event", lambda event: 1 / 0)
-    relay = relay_at(lambda: 0.0)
-    relay.note(ValueError("x"))
-    relay.close(30)
+    reporter = reporter_at(lambda: 0.0)
+    reporter.record(ValueError("x"))
+    reporter.close(30)
     monkeypatch.undo()
 
 
 def test_nothing_is_sent_without_a_dsn(client: Client, settings: Any) -> None:
     settings.SENTRY_DSN = ""
-    relay = relay_at(lambda: 0.0)
-    relay.note(ValueError("x"))
-    relay.close(30)
+    reporter = reporter_at(lambda: 0.0)
+    reporter.record(ValueError("x"))
+    reporter.close(30)
     assert client.events == []
 
 
 @pytest.mark.parametrize(
     "dsn", ["sentry.example/1", "https://sentry.example/1", "https://key@/1", "https://key@sentry.example"]
 )
-def test_a_dsn_that_cannot_work_is_told(settings: Any, dsn: str) -> None:
+def test_an_invalid_dsn_fails_the_system_check(settings: Any, dsn: str) -> None:
     from core.checks import sentry_dsn
 
     settings.SENTRY_DSN = dsn
@@ -183,7 +183,7 @@ def test_a_dsn_that_cannot_work_is_told(settings: Any, dsn: str) -> None:
 
 
 @pytest.mark.parametrize("dsn", ["", "https://key@sentry.example/1", "http://key@127.0.0.1:9000/path/7"])
-def test_a_dsn_that_can_is_not(settings: Any, dsn: str) -> None:
+def test_a_valid_dsn_passes_the_system_check(settings: Any, dsn: str) -> None:
     from core.checks import sentry_dsn
 
     settings.SENTRY_DSN = dsn

@@ -14,13 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
-from monitor_site.serving.installation import claim
+from monitor_site.serving.instance_lock import instance_lock
 
 from .installation import Installation, free_port, wait_until
 
 
 def refused(installation: Installation, *arguments: str, **environment: str) -> str:
-    """What `serve` says when it does not start anything."""
+    """What `serve` prints when it starts nothing."""
     done = installation.run("serve", *arguments, **environment)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -28,43 +28,41 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
     return done.stderr
 
 
-def test_a_second_monitor_on_the_same_data_is_told_who_is_first(installation: Installation, settings: Any) -> None:
+def test_a_second_serve_on_the_same_data_names_the_first_one(installation: Installation, settings: Any) -> None:
     settings.RUN_DIR = installation.folder / "run"
-    with claim() as held:
-        held.introduce("http://127.0.0.1:8000")
+    with instance_lock() as lock:
+        lock.publish("http://127.0.0.1:8000")
         said = refused(installation, "--bind", "127.0.0.1:0")
     assert f"already runs on {installation.folder} (pid {os.getpid()}) at http://127.0.0.1:8000/" in said
 
 
-def test_a_taken_port_is_noticed_before_anything_is_started(empty_installation: Installation) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(empty_installation: Installation) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         said = refused(empty_installation, "--bind", f"127.0.0.1:{port}")
-    assert f"Port {port} is taken" in said
+    assert f"Port {port} is in use" in said
     assert not empty_installation.database.exists()
 
 
-def test_a_senseless_address_is_refused(empty_installation: Installation) -> None:
-    assert "BIND is 'here:there', which is no address to listen on" in refused(
+def test_an_invalid_address_is_refused(empty_installation: Installation) -> None:
+    assert "BIND is 'here:there', which is not an address to listen on" in refused(
         empty_installation, BIND="here:there"
     )
 
 
-def test_listening_to_the_world_needs_the_names_people_will_use(empty_installation: Installation) -> None:
+def test_listening_on_all_addresses_requires_allowed_hosts(empty_installation: Installation) -> None:
     assert "Set ALLOWED_HOSTS" in refused(empty_installation, "--bind", "0.0.0.0:0")
 
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, empty_installation: Installation) -> None:
     (tmp_path / "file").touch()
     said = refused(empty_installation, DATA_DIR=str(tmp_path / "file"))
-    assert said.startswith(f"The settings cannot be used: DATA_DIR is '{tmp_path / 'file'}'; it must be a folder")
+    assert said.startswith(f"Invalid settings: DATA_DIR is '{tmp_path / 'file'}'; it must be a writable folder")
 
 
-def test_a_setting_that_cannot_be_read_is_refused(empty_installation: Installation) -> None:
+def test_an_invalid_setting_is_refused(empty_installation: Installation) -> None:
     said = refused(empty_installation, SAMPLE_SECONDS="often")
-    assert said == (
-        "The settings cannot be used: SAMPLE_SECONDS is 'often'; it must be a number, for example 2.5.\n"
-    )
+    assert said == ("Invalid settings: SAMPLE_SECONDS is 'often'; it must be a number, for example 2.5.\n")
 
 
 def test_a_setting_out_of_range_is_not_blamed_on_the_database(empty_installation: Installation) -> None:
@@ -73,10 +71,10 @@ def test_a_setting_out_of_range_is_not_blamed_on_the_database(empty_installation
     assert "database" not in said
 
 
-def test_a_full_disk_is_said_to_be_full(empty_installation: Installation) -> None:
+def test_a_full_disk_is_named_in_the_error(empty_installation: Installation) -> None:
     (empty_installation.folder / "run").mkdir()
     (empty_installation.folder / "run" / "serve.json").symlink_to("/dev/full")
-    assert "cannot be used: the disk is full" in refused(empty_installation, "--bind", "127.0.0.1:0")
+    assert ": the disk is full." in refused(empty_installation, "--bind", "127.0.0.1:0")
 
 
 def test_a_failing_migration_starts_nothing(empty_installation: Installation) -> None:
@@ -92,7 +90,7 @@ def test_an_unreachable_database_starts_nothing(empty_installation: Installation
     assert "unable to open database file" in said
 
 
-def test_the_password_from_the_environment_is_not_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_do_not_inherit_the_password_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     from monitor_site.serving.children import inherited_environment
 
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "secret")
@@ -107,27 +105,27 @@ def running(installation: Installation) -> dict[str, psutil.Process]:
     """The main processes by the name of their command."""
     found: dict[str, psutil.Process] = {}
     for process in installation.processes():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):  # it ended meanwhile
+        with contextlib.suppress(psutil.Error, ProcessLookupError):  # it has exited
             name = command_of(process)
             if name and process.pid == os.getpgid(process.pid):
                 found.setdefault(name, process)
     return found
 
 
-def complete(parts: dict[str, psutil.Process]) -> dict[str, psutil.Process]:
-    """The parts when none is missing."""
-    return parts if set(parts) == {"serve", "agent", "web", "jobs"} else {}
+def complete(processes: dict[str, psutil.Process]) -> dict[str, psutil.Process]:
+    """Empty unless all are there."""
+    return processes if set(processes) == {"serve", "agent", "web", "jobs"} else {}
 
 
 def command_of(process: psutil.Process) -> str:
-    """The command of manage.py; nothing for others, and while a process starts or ends and has no words."""
+    """The command of manage.py; empty for other processes and while a process starts or exits."""
     match process.cmdline():
         case [_, script, name, *_] if script.endswith("manage.py"):
             return str(name)
     return ""
 
 
-def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) -> None:
+def test_the_monitor_starts_responds_restarts_a_child_and_stops(installation: Installation) -> None:
     port = free_port()
     serve = installation.start("manage.py", "serve", "--bind", f"127.0.0.1:{port}")
     wait_until(lambda: "Ctrl-C" in installation.printed())
@@ -135,7 +133,7 @@ def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) 
     assert json.loads((installation.folder / "run" / "serve.json").read_text())["pid"] == serve.pid
     link = re.search(r"http://\S+/setup/\S+/", installation.printed())
     assert link
-    assert b"Make the account" in urllib.request.urlopen(link[0], timeout=60).read()
+    assert b"Create account" in urllib.request.urlopen(link[0], timeout=60).read()
     first = wait_until(lambda: complete(running(installation)))
     first["web"].kill()
     wait_until(lambda: running(installation).get("web", first["web"]) != first["web"])
@@ -147,12 +145,12 @@ def test_the_monitor_starts_answers_heals_and_stops(installation: Installation) 
 
 
 def program(installation: Installation) -> psutil.Process:
-    """The process of the one program, once there is one."""
+    """Waits for the process of the only program."""
     (pid,) = wait_until(lambda: installation.query("select pid from programs_process where pid is not null"))[0]
     return psutil.Process(pid)
 
 
-def test_a_killed_monitor_leaves_only_the_programs_and_a_new_one_takes_over(installation: Installation) -> None:
+def test_programs_survive_a_killed_monitor_and_the_next_one_adopts_them(installation: Installation) -> None:
     bind = f"127.0.0.1:{free_port()}"
     first = installation.start("manage.py", "serve", "--bind", bind)
     wait_until(lambda: "running at" in installation.printed())

@@ -15,15 +15,15 @@ from monitor_site import environment
 from monitor_site.environment import BASE_DIR
 from monitor_site.settings import database
 
-NUMBER = partial(environment.number, "SAMPLE_SECONDS", 2)
-WHOLE = partial(environment.whole, "RAW_HOURS", 24)
-LANGUAGE = partial(environment.one_of, "LANGUAGE_CODE", "en", ["en", "ko"])
+NUMBER = partial(environment.float_setting, "SAMPLE_SECONDS", 2)
+WHOLE = partial(environment.int_setting, "RAW_HOURS", 24)
+LANGUAGE = partial(environment.choice_setting, "LANGUAGE_CODE", "en", ["en", "ko"])
 DATABASE = partial(environment.database_config, "sqlite:///x")
 
 LOAD_THE_AGENT = """
 import sys
 import manage
-sys.modules |= dict.fromkeys(manage.UNNEEDED)
+sys.modules |= dict.fromkeys(manage.BLOCKED_IN_LEAN)
 import django
 from django.core.management import call_command
 django.setup()
@@ -33,8 +33,8 @@ print({"ninja", "pydantic", "unfold", "channels", "django.contrib.admin", "aioht
 """
 
 
-def test_the_agent_and_djangos_checks_load_nothing_of_the_web() -> None:
-    """It would be a quarter more memory for as long as the agent runs, and half as much again of its start."""
+def test_the_agent_and_the_system_checks_do_not_load_the_web_apps() -> None:
+    """The web apps would take a quarter more memory and make the start half as long again."""
     environment = {**os.environ, "MONITOR_APPS": "lean", "DJANGO_SETTINGS_MODULE": "monitor_site.settings"}
     done = subprocess.run(
         [sys.executable, "-c", LOAD_THE_AGENT],
@@ -60,10 +60,10 @@ def test_the_agent_and_djangos_checks_load_nothing_of_the_web() -> None:
         (environment.redis_url, "REDIS_URL", "redis://h:port", "an address such as redis://127.0.0.1:6379/0"),
         (DATABASE, "DATABASE_URL", "monitor", "an address such as postgres://user:password@host/monitor"),
         (DATABASE, "DATABASE_URL", "mysql://h/x", "an address such as postgres://user:password@host/monitor"),
-        (environment.data_dir, "DATA_DIR", "/dev/null/x", "a folder that can be written (Not a directory)"),
+        (environment.data_dir, "DATA_DIR", "/dev/null/x", "a writable folder (Not a directory)"),
     ],
 )
-def test_a_refusal_names_the_setting_its_value_and_what_is_expected(
+def test_an_error_names_the_setting_its_value_and_what_is_expected(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[], Any], name: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -72,7 +72,7 @@ def test_a_refusal_names_the_setting_its_value_and_what_is_expected(
     assert str(refused.value) == f"{name} is {value!r}; it must be {expected}."
 
 
-def test_a_refused_address_keeps_its_password_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_does_not_contain_the_password_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://me:pass/word@host:port/x")
     with pytest.raises(ImproperlyConfigured, match=r"postgres://••••••@host:port/x") as refused:
         DATABASE()
@@ -80,22 +80,20 @@ def test_a_refused_address_keeps_its_password_to_itself(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("", 2), (" 0.5 ", 0.5), ("3", 3)])
-def test_an_empty_number_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, value: str, seconds: float) -> None:
+def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, value: str, seconds: float) -> None:
     monkeypatch.setenv("SAMPLE_SECONDS", value)
     assert NUMBER() == seconds
 
 
-def test_a_data_folder_that_takes_no_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_data_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY", raising=False)
-    with pytest.raises(ImproperlyConfigured, match=r"^DATA_DIR is '/proc'; it must be a folder"):
+    with pytest.raises(ImproperlyConfigured, match=r"^DATA_DIR is '/proc'; it must be a writable folder"):
         environment.secret_key(Path("/proc"))
 
 
 @pytest.mark.parametrize(("given", "seconds"), [({}, 10), ({"keepalives_idle": 60, "sslmode": "require"}, 60)])
-def test_a_postgresql_that_vanished_is_given_up_unless_the_url_says_otherwise(
-    given: dict[str, Any], seconds: int
-) -> None:
-    """Its last word may be long ago, or what was sent to it last may never have come."""
+def test_connections_to_a_vanished_postgresql_time_out(given: dict[str, Any], seconds: int) -> None:
+    """The connection may have been idle, or the last data sent may never have arrived."""
     options = database({"ENGINE": "django.db.backends.postgresql", "OPTIONS": given})["OPTIONS"]
     assert options["keepalives_idle"] == seconds
     assert {"keepalives_interval", "keepalives_count", "tcp_user_timeout", "connect_timeout", *given} <= {*options}

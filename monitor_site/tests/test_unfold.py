@@ -11,7 +11,7 @@ from programs.models import Host
 EVERYBODY = {"Overview", "Programs", "Events", "Incidents", "Hosts"}
 
 
-def side_bar(role: Role, path: str = "/admin/") -> list[dict[str, object]]:
+def sidebar(role: Role, path: str = "/admin/") -> list[dict[str, object]]:
     user = User.objects.create_user(f"{role}-person")
     set_role(user, role)
     request = RequestFactory().get(path)
@@ -23,21 +23,21 @@ def side_bar(role: Role, path: str = "/admin/") -> list[dict[str, object]]:
 @pytest.mark.parametrize(
     ("role", "sees", "does_not"),
     [
-        (Role.READ, EVERYBODY, {"Adopt a process", "Users", "Audit"}),
-        (Role.OPERATE, EVERYBODY, {"Adopt a process", "Users", "Audit"}),
-        (Role.ADMIN, EVERYBODY | {"Adopt a process", "Users", "Tokens", "Audit"}, set()),
+        (Role.READ, EVERYBODY, {"Adopt a process", "Users", "Audit trail"}),
+        (Role.OPERATE, EVERYBODY, {"Adopt a process", "Users", "Audit trail"}),
+        (Role.ADMIN, EVERYBODY | {"Adopt a process", "Users", "Tokens", "Audit trail"}, set()),
     ],
 )
-def test_the_side_bar_offers_what_the_role_may_see(role: Role, sees: set[str], does_not: set[str]) -> None:
-    titles = {str(item["title"]) for item in side_bar(role)}
+def test_the_sidebar_has_the_entries_of_the_role(role: Role, sees: set[str], does_not: set[str]) -> None:
+    titles = {str(item["title"]) for item in sidebar(role)}
     assert sees <= titles
     assert not does_not & titles
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("role", list(Role))
-def test_every_entry_leads_to_a_page_that_opens(role: Role) -> None:
-    links = [str(item["link"]) for item in side_bar(role)]
+def test_every_sidebar_entry_opens(role: Role) -> None:
+    links = [str(item["link"]) for item in sidebar(role)]
     client = Client()
     client.force_login(User.objects.get())
     assert [link for link in links if client.get(link).status_code != 200] == []
@@ -53,8 +53,8 @@ def test_every_entry_leads_to_a_page_that_opens(role: Role) -> None:
         ("/admin/programs/programevent/", "Events"),
     ],
 )
-def test_the_entry_of_the_page_is_marked(path: str, title: str) -> None:
-    assert [item["title"] for item in side_bar(Role.ADMIN, path) if item["active"]] == [title]
+def test_the_entry_of_the_page_is_active(path: str, title: str) -> None:
+    assert [item["title"] for item in sidebar(Role.ADMIN, path) if item["active"]] == [title]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import aiohttp
 import psutil
 import pytest
 
-from monitor_site.web_server import LONGEST_BODY, LONGEST_MESSAGE, BoundedWebSocketFactory
+from monitor_site.web_server import MAX_BODY_BYTES, MAX_LINE_BYTES, MAX_MESSAGE_BYTES
 
 from .installation import Installation, free_port, wait_until
 
@@ -138,7 +138,7 @@ def test_a_body_too_long_is_refused_and_not_kept(web: Web, is_chunked: bool) -> 
     body = chunks if is_chunked else b"x" * (50 * 1024 * 1024)
     answer, content = web.ask("POST", "/api/programs", body, **{"Content-Type": "application/json"})
     assert (answer.status, answer.getheader("Content-Type")) == (413, "application/problem+json")
-    assert json.loads(content)["detail"] == f"At most {LONGEST_BODY} bytes."
+    assert json.loads(content)["detail"] == f"At most {MAX_BODY_BYTES} bytes."
     assert psutil.Process(web.process.pid).memory_info().rss - before < 20 * 1024 * 1024
 
 
@@ -161,23 +161,20 @@ async def test_a_status_longer_than_any_limit_on_what_comes_in_goes_out(own_web:
     assert [json.loads(message)["type"] for message in again] == ["snapshot", "snapshot"]
 
 
-def test_a_text_for_many_is_framed_once_and_another_one_anew() -> None:
-    untyped: Any = BoundedWebSocketFactory
-    factory = untyped(None)
-    text, equal = "ä" * 20_000, "ä" * 20_000
-    frame = factory.framed(text)
-    assert factory.framed(text) is frame
-    assert frame.payloadHybi.endswith(text.encode())
-    assert factory.framed("b" * 20_000).payloadHybi.endswith(b"b" * 20_000)
-    assert factory.framed(equal).payloadHybi == frame.payloadHybi
+async def close_code(socket: aiohttp.ClientWebSocketResponse) -> Any:
+    """The code of the close frame that follows what was sent before it."""
+    while (message := await socket.receive(timeout=60)).type is aiohttp.WSMsgType.TEXT:
+        pass
+    assert message.type is aiohttp.WSMsgType.CLOSE, message
+    return message.data
 
 
 async def test_websockets_are_neither_compressed_nor_unbounded(web: Web) -> None:
     async with opened(web, "/ws/status/", compress=15) as found:
         assert not found.compress
         await found.receive_str(timeout=60)
-        await found.send_str("x" * (LONGEST_MESSAGE + 1))
-        assert (await found.receive(timeout=60)).type is aiohttp.WSMsgType.CLOSED
+        await found.send_str("x" * (MAX_MESSAGE_BYTES + 1))
+        assert await close_code(found) == 1009
 
 
 def test_a_connection_used_before_can_become_a_websocket(web: Web) -> None:
@@ -214,6 +211,72 @@ def test_many_small_frames_make_no_endless_message(web: Web) -> None:
                 pass
 
 
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Everything the server answers on one connection until it closes that."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        for part in parts:
+            client.sendall(part)
+        received = b""
+        while part := client.recv(65536):
+            received += part
+    return received
+
+
+LONG = "x" * (MAX_LINE_BYTES + 1)
+CLOSE = "Connection: close\r\n"
+
+
+@pytest.mark.parametrize("length", [MAX_LINE_BYTES + 1, 100_000, 1_000_000])
+def test_an_address_too_long_is_refused_with_414(web: Web, length: int) -> None:
+    answer = exchange(web.port, f"GET /{'x' * length} HTTP/1.1\r\nHost: a\r\n{CLOSE}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 414 ")
+
+
+@pytest.mark.parametrize(
+    "headers", [f"Cookie: {LONG}\r\n", "A: b\r\n" * 101, f"A: {'x' * 7000}\r\n" * 5, f"A: {'x' * 1_000_000}\r\n"]
+)
+def test_headers_too_long_or_too_many_are_refused_with_431(web: Web, headers: str) -> None:
+    answer = exchange(web.port, f"GET /api/status HTTP/1.1\r\nHost: a\r\n{CLOSE}{headers}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(("path", "headers", "status"), [(f"/{LONG}", "", 414), ("/", f"Cookie: {LONG}\r\n", 431)])
+def test_a_websocket_with_a_head_too_long_is_refused_the_same_way(
+    web: Web, path: str, headers: str, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=60) as client:
+        client.sendall(upgrade(path, headers))
+        assert client.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_requests_after_each_other_may_together_be_longer_than_one_head(web: Web) -> None:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)) as connection:
+        for _ in range(20):
+            connection.request("GET", "/api/status", headers={**web.headers, "X-Filler": "x" * 4000})
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+
+
+async def test_a_burst_of_500_connections_is_accepted(web: Web) -> None:
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+        writer.write(b"GET /static/admin/css/base.css HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    process = psutil.Process(web.process.pid)
+    process.suspend()  # so that all of them wait in the backlog
+    try:
+        asked = [asyncio.create_task(ask()) for _ in range(500)]
+        await asyncio.sleep(0.5)
+        process.resume()
+        lines = await asyncio.wait_for(asyncio.gather(*asked), 60)
+    finally:
+        process.resume()
+    assert set(lines) == {b"HTTP/1.1 200 OK\r\n"}
+
+
 def some(client: socket.socket) -> bytes:
     received = client.recv(65536)
     assert received, "closed by the server"
@@ -247,9 +310,7 @@ async def test_it_stops_in_order_and_in_time(own_web: Web) -> None:
         await status.receive_str(timeout=60)
         began = time.monotonic()
         own_web.process.send_signal(signal.SIGTERM)
-        while (message := await status.receive(timeout=60)).type is aiohttp.WSMsgType.TEXT:
-            pass
-        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+        assert await close_code(status) == 1001
         with contextlib.suppress(aiohttp.ClientError):
             await asyncio.wait_for(stream.content.read(), 60)
         code = await asyncio.to_thread(own_web.process.wait, SECONDS_TO_STOP)
@@ -324,17 +385,51 @@ def test_a_second_one_on_the_same_data_is_refused(web: Web) -> None:
     assert "another `web` is running" in result.stderr
 
 
-def test_what_a_slow_reader_does_not_take_is_not_piled_up(installation: Installation) -> None:
+@pytest.fixture
+def limited(installation: Installation) -> Iterator[int]:
+    """The port of a server with short times, before an application that never stops sending."""
     port = free_port()
     process = installation.start("-m", "monitor_site.tests.run_endless_stream", str(port))
     wait_until(lambda: is_listening(port))
+    try:
+        yield port
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_a_slow_reader_does_not_grow_the_memory(limited: int) -> None:
     with contextlib.ExitStack() as stack:
         for request in (b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", upgrade("/ws")):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(request)
-        counts = settled(port)
-    process.terminate()
-    assert process.wait(60) == 0
+            stack.enter_context(socket.create_connection(("127.0.0.1", limited))).sendall(request)
+        counts = settled(limited)
     assert all(0 < count < 400 for count in counts), counts  # 25 MB, most of it in the kernel
+
+
+@pytest.mark.parametrize("part", [b"", b"\r\n", b"GET /count HTTP/1.1\r\n"])
+def test_a_head_that_arrives_slowly_is_timed_out(limited: int, part: bytes) -> None:
+    assert exchange(limited, part).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+def test_the_second_head_of_a_connection_is_timed_out_too(limited: int) -> None:
+    with socket.create_connection(("127.0.0.1", limited), timeout=60) as client:
+        client.sendall(b"GET /count HTTP/1.1\r\nHost: x\r\n\r\n")
+        while b"\r\n0\r\n\r\n" not in some(client):
+            pass
+        client.sendall(b"GET /count HTTP/1.1\r\n")
+        assert some(client).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_does_not_arrive_is_given_up(limited: int) -> None:
+    assert exchange(limited, b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234") == b""
+
+
+def test_times_of_requests_do_not_end_what_lasts(limited: int) -> None:
+    with socket.create_connection(("127.0.0.1", limited), timeout=60) as client:
+        client.sendall(upgrade("/ws"))
+        began = time.monotonic()
+        while time.monotonic() - began < 2.5:
+            some(client)
 
 
 def settled(port: int) -> list[int]:

@@ -22,11 +22,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, principal_of, role_required
+from core.access.permissions import RoleModelAdmin, principal_of, role_required
 from core.exceptions import ConflictError
 from programs import services
 from programs.models import Program
-from programs.states import VERBS, Action, State
+from programs.states import ALLOWED_ACTIONS, Action, State
 
 MAX_REASONS = 5
 LABELS = {
@@ -50,7 +50,7 @@ ICON = '<span class="material-symbols-outlined" aria-hidden="true">{}</span>'
 
 def buttons(program_id: int, name: str, state: State, *, labelled: bool = False) -> SafeString:
     """A button for each action; those that are impossible in `state` are disabled."""
-    rendered = [_button(verb, program_id, name, verb in VERBS[state], labelled) for verb in Action]
+    rendered = [_button(verb, program_id, name, verb in ALLOWED_ACTIONS[state], labelled) for verb in Action]
     return format_html_join("", "{}", ((button,) for button in rendered))
 
 

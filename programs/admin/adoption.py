@@ -20,13 +20,13 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.access import Role
-from core.access.guards import role_required
+from core.access.permissions import role_required
 from core.exceptions import ConflictError
 from programs import adoption, services
 from programs.adoption import Candidate
+from programs.definition.syntax import split_command
 from programs.formatting import bytes_text
 from programs.models import Program
-from programs.validation import words
 
 from .actions import actor_of, program_url
 
@@ -97,7 +97,7 @@ def _adopt(form: AdoptForm, pid: int, request: HttpRequest) -> Program | None:
 
 def suggested_name(candidate: Candidate) -> str:
     try:
-        parts = words(candidate.command)
+        parts = split_command(candidate.command)
     except ValidationError:
         parts = candidate.command.split() or [str(candidate.pid)]
     names = [Path(part).name for part in parts if not part.startswith("-")]

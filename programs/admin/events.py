@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.paginator import InfinitePaginator
 
-from core.access.guards import RoleModelAdmin
+from core.access.permissions import RoleModelAdmin
 from core.timeformat import time_element
 from programs import hosts
 from programs.formatting import bytes_text, duration_text, exit_text, percent_text

@@ -10,7 +10,8 @@ from django.core.paginator import Page, Paginator
 from django.utils.translation import gettext as _
 
 from core.secrets import MASK
-from programs.definition import SET, applies
+from programs.definition.fields import applies
+from programs.definition.values import SET
 from programs.forms.field_labels import LABELS
 from programs.models import Program, ProgramRevision
 

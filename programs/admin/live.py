@@ -15,16 +15,16 @@ from unfold.views import ChangeList
 from programs import hosts, status
 from programs.models import Host, Process, Program
 from programs.payloads import ProgramStatus
-from programs.states import ATTENTION, VERBS, State
+from programs.states import ALLOWED_ACTIONS, MOST_URGENT_FIRST, State
 
 from . import extensions
 
-RANKS = {state: rank for rank, state in enumerate(ATTENTION)}
+RANKS = {state: rank for rank, state in enumerate(MOST_URGENT_FIRST)}
 QUIET_RANK = RANKS[State.STOPPED]  # also for a program without a process row
 ABNORMAL = frozenset({State.FATAL, State.BACKOFF, State.EXITED, State.UNKNOWN})
 AGENT_LOST = _("the agent of %(host)s sends no heartbeat")
 DEFAULT_HOST = _("the default host")
-VERB_TABLE = {state.value: sorted(verbs) for state, verbs in VERBS.items()}
+VERB_TABLE = {state.value: sorted(verbs) for state, verbs in ALLOWED_ACTIONS.items()}
 
 
 class LiveChangeList(ChangeList):
@@ -46,7 +46,7 @@ class LiveChangeList(ChangeList):
 def count_states(programs: Iterable[ProgramStatus]) -> list[tuple[State, int]]:
     """Sorted by urgency; includes states with 0 programs."""
     counts = Counter(shown["state"] for shown in programs)
-    return [(state, counts[state]) for state in (*ATTENTION, State.UNKNOWN)]
+    return [(state, counts[state]) for state in (*MOST_URGENT_FIRST, State.UNKNOWN)]
 
 
 def needs_reason(shown: ProgramStatus) -> bool:

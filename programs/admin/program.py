@@ -18,8 +18,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from programs import definition, services
-from programs.forms import GROUPS, ProgramForm, cautions
+from programs import services
+from programs.definition.conversion import definition_json
+from programs.forms import GROUPS, ProgramForm, definition_warnings
 from programs.models import Host, Program
 
 from . import adoption, extensions, history, live, program_page
@@ -98,7 +99,7 @@ class ProgramAdmin(ProgramColumns, ProgramActions, RemovalPages):
             original = Program.objects.select_related("host").get(pk=int(wanted))
         except (ValueError, ObjectDoesNotExist):
             return {}
-        return {**definition.as_json(original), "name": _("%(name)s copy") % {"name": original.name}}
+        return {**definition_json(original), "name": _("%(name)s copy") % {"name": original.name}}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -142,7 +143,7 @@ class ProgramAdmin(ProgramColumns, ProgramActions, RemovalPages):
     def _warn(self, request: HttpRequest, program: Program, changed: Collection[str]) -> None:
         found = [
             f"{history.label(field)}: {note}"
-            for field, notes in cautions(program).items()
+            for field, notes in definition_warnings(program).items()
             if field in changed
             for note in notes
         ]

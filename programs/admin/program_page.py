@@ -10,11 +10,12 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from programs import definition, status
-from programs.definition import RESTART_FIELDS
+from programs import status
+from programs.definition.conversion import definition_json
+from programs.definition.fields import INFO, RESTART_FIELDS
+from programs.definition.types import Mark
 from programs.formatting import bytes_text, duration_text, exit_text, percent_text
 from programs.forms import GROUPS
-from programs.forms.field_labels import SECONDS
 from programs.forms.fields import MEGABYTE
 from programs.models import Program
 from programs.payloads import ProcessStatus
@@ -30,7 +31,6 @@ from .live import VERB_TABLE, reason_text
 LATEST_EVENTS = 10
 LATEST_INCIDENTS = 3
 CHOICES = {"stdin": Program.Stdin, "restart_policy": Program.RestartPolicy}
-BYTE_FIELDS = frozenset({"max_memory_bytes", "log_max_bytes"})
 
 
 def context(program: Program) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def waiting_for_restart(program: Program) -> list[str]:
 
 def settings_shown(program: Program) -> list[dict[str, Any]]:
     """The definition as labels and values, for users who may not change it. Secrets are masked."""
-    shown = definition.as_json(program)
+    shown = definition_json(program)
     return [
         {"name": name, "rows": [(label(field), _value(field, shown[field])) for field in fields if field in shown]}
         for name, fields in GROUPS
@@ -105,6 +105,7 @@ def _value(field: str, value: Any) -> str:
         return value or _("the default host")
     if field in CHOICES:
         return str(CHOICES[field](value).label)
-    if value is not None and field in BYTE_FIELDS:
+    mark = INFO[field].type.mark
+    if value is not None and mark is Mark.BYTES:
         return f"{value / MEGABYTE:g} MB"
-    return f"{value_text(value)} s" if field in SECONDS else value_text(value)
+    return f"{value_text(value)} s" if mark is Mark.SECONDS else value_text(value)

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
-from core.access.guards import RoleModelAdmin
+from core.access.permissions import RoleModelAdmin
 from core.exceptions import ConflictError
 from programs import services
 from programs.models import Dependency, Program

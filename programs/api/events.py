@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest
 from ninja import Query, Router
 
 from core.rest import auth
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from core.timeformat import iso
 from programs import events
 from programs.models import Incident, ProgramEvent
@@ -36,31 +36,31 @@ INCIDENT_ORDER = {"timestamp": "timestamp", "id": "id"}
 
 
 @router.get("/programs/{int:program_id}/events", auth=auth.READ, response=PageOut)
-def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> Page:
+def events_of_program(request: HttpRequest, program_id: int, listing: Query[EventListing]) -> ListPage:
     return _event_page(ProgramEvent.objects.filter(program=program_or_404(program_id)), listing)
 
 
 @router.get("/events", auth=auth.READ, response=PageOut)
-def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> Page:
+def all_events(request: HttpRequest, listing: Query[AllEventsListing]) -> ListPage:
     """Events of all programs, also of removed ones, and of the monitor itself."""
     found = ProgramEvent.objects.all()
     return _event_page(found.filter(program=listing.program) if listing.program else found, listing)
 
 
-def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> Page:
+def _event_page(found: QuerySet[ProgramEvent], listing: EventListing) -> ListPage:
     """`search` searches the names of program and actor."""
     found = _filter_time(found, listing).filter(
         type_filter(listing.type, "type"), _severity_filter(listing, "severity")
     )
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(actor__icontains=listing.search))
-    columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.chosen_fields(EVENT_FIELDS)
+    columns, fields = listing.order(EVENT_ORDER, "-timestamp"), listing.selected_fields(EVENT_FIELDS)
     rows, count = listing.rows(found.order_by(*columns, "-seq"))
-    return listing.answer([events.as_json(event) for event in rows], count, fields)
+    return listing.page_response([events.as_json(event) for event in rows], count, fields)
 
 
 @router.get("/incidents", auth=auth.READ, response=PageOut)
-def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page:
+def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> ListPage:
     """Crashes. `search` searches the name of the program and the meaning."""
     found = _filter_time(Incident.objects.select_related("event"), listing)
     found = found.filter(type_filter(listing.type, "event__type"), _severity_filter(listing, "event__severity"))
@@ -70,9 +70,9 @@ def all_incidents(request: HttpRequest, listing: Query[IncidentListing]) -> Page
         found = found.filter(fingerprint=listing.fingerprint)
     if listing.search:
         found = found.filter(Q(program_name__icontains=listing.search) | Q(meaning__icontains=listing.search))
-    columns, fields = listing.order(INCIDENT_ORDER, "-timestamp"), listing.chosen_fields(INCIDENT_FIELDS)
+    columns, fields = listing.order(INCIDENT_ORDER, "-timestamp"), listing.selected_fields(INCIDENT_FIELDS)
     rows, count = listing.rows(found.order_by(*columns, "-id"))
-    return listing.answer([_incident(row) for row in rows], count, fields)
+    return listing.page_response([_incident(row) for row in rows], count, fields)
 
 
 @router.get("/incidents/{int:incident_id}", auth=auth.READ, response=IncidentDetail)

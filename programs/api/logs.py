@@ -14,9 +14,8 @@ from ninja.errors import HttpError
 
 from core.access import Role
 from core.rest import auth
-from core.rest.auth import AuthedRequest
-from core.rest.credentials import Credentials
-from core.rest.inputs import Moment, SearchText
+from core.rest.auth import AuthedRequest, StreamCredentials
+from core.rest.inputs import SearchText, Timestamp
 from programs.connection_limits import MAX_CONNECTIONS, connections, while_allowed
 from programs.logs.lines import Line
 from programs.logs.search import DEFAULT_TAIL, MAX_TAIL
@@ -32,14 +31,14 @@ MAX_FOUND = 1000
 
 
 class Span(Schema):
-    since: Moment | None = Field(None, description="Lines from this time on")
-    until: Moment | None = Field(None, description="Lines up to this time")
+    since: Timestamp | None = Field(None, description="Lines from this time on")
+    until: Timestamp | None = Field(None, description="Lines up to this time")
 
 
 class LogQuery(Span):
     tail: int = Field(DEFAULT_TAIL, ge=1, le=MAX_TAIL, description="Number of lines, the newest ones")
     q: SearchText = Field("", description="Only lines that contain this text, case-insensitive")
-    around: Moment | None = Field(None, description="Lines before and after this time")
+    around: Timestamp | None = Field(None, description="Lines before and after this time")
     instance: int | None = Field(
         None, ge=0, le=65_535, description="Only this instance; default: all, sorted by time"
     )
@@ -95,12 +94,12 @@ def _stream(request: AuthedRequest, logs: ProgramLogs, query: LogQuery) -> Strea
 
 
 async def _followed(request: AuthedRequest, logs: ProgramLogs, query: LogQuery) -> AsyncIterator[bytes]:
-    credentials = Credentials.of_request(request)
+    credentials = StreamCredentials.from_request(request)
 
     def may_continue() -> bool:
         principal = credentials.principal()
         is_present = Program.objects.filter(pk=logs.program.pk).exists()
-        return is_present and principal is not None and principal.may(Role.READ)
+        return is_present and principal is not None and principal.has_role(Role.READ)
 
     batches = logs.follow(tail=query.tail, q=query.q)
     with connections.hold(request.auth):

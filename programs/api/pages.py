@@ -72,6 +72,7 @@ def _on_host(name: str, hosts: HostState) -> Q:
 
 def _database_order(listing: ProgramListing, queryset: QuerySet[Program], hosts: HostState) -> tuple[Rows, int]:
     programs, count = listing.rows(queryset)
+    # A program may be removed between the two queries.
     statuses = {status["id"]: status for status in live.programs_by_id(hosts, [one.pk for one in programs])}
     return [(one, statuses[one.pk]) for one in programs if one.pk in statuses], count
 

@@ -1,4 +1,4 @@
-"""`manage.py program …`: a module for each group of subcommands, named in `registry`.
+"""The subcommands of `manage.py program`, listed in `management.commands.program`.
 
 Guide: docs/commands.md.
 """

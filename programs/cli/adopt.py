@@ -1,4 +1,4 @@
-"""`program adopt`: a definition from a process that runs already, which goes on without a restart."""
+"""`program adopt`: creates a program from a running process and takes the process over without a restart."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from core.cli.terminal import Options, Terminal
 from core.masking import mask_text
 from core.timeformat import iso
 from programs import adoption, status
-from programs.action_outcome import Asked, started
+from programs.action_outcome import ActionRequest, started
 from programs.adoption import Candidate
 from programs.formatting import bytes_text, duration_text
 
-from .actions import reported, unawaited
-from .wait import add_waiting, outcomes
+from .actions import report, results
+from .wait import add_waiting
 
 COLUMNS = (
     Column("pid", is_number=True),
@@ -32,25 +32,22 @@ COLUMNS = (
 
 class Adopt(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("pid", nargs="?", type=int, metavar="PID", help="the main process of a tree")
-        parser.add_argument("--name", help="how it will be called")
-        parser.add_argument("--list", action="store_true", help="processes of this host that could be adopted")
+        parser.add_argument("pid", nargs="?", type=int, metavar="PID", help="the main process of a program")
+        parser.add_argument("--name", help="name of the new program")
+        parser.add_argument("--list", action="store_true", help="list the processes of this host to choose from")
         add_waiting(parser)
-        parser.add_argument("--json", action="store_true", help="the list, or the outcome as of `program start`")
+        parser.add_argument("--json", action="store_true", help="print JSON: the list, or like `program start`")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
         if options.list and options.pid is None:
             return _show(adoption.candidates(), options, terminal)
         if options.list or options.pid is None or not options.name:
-            raise UsageError("Write PID --name NAME, or --list.")
+            raise UsageError("Use PID --name NAME, or --list.")
         program = adoption.adopt(options.pid, name=options.name, actor=command_actor())
         before = status.one_program(program.pk)
-        asked = {program.pk: Asked(before, program.success_exit_codes)} if before else {}
-        if options.wait:
-            found = outcomes(asked, started, options.timeout, terminal.warn)
-        else:
-            found = unawaited(asked.values(), f"adoption asked for (id {program.pk})", terminal)
-        return reported(found, options, terminal)
+        requests = {program.pk: ActionRequest(before, program.success_exit_codes)} if before else {}
+        text = f"adoption requested (id {program.pk})"
+        return report(results(requests, started, text, options, terminal), options, terminal)
 
 
 def _show(found: Iterable[Candidate], options: Options, terminal: Terminal) -> Exit:

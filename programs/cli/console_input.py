@@ -1,4 +1,4 @@
-"""`program input`: lines for the console of a program whose stdin is one."""
+"""`program input`: sends lines to a program whose stdin is a console."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.cli.time_parsing import seconds
 from programs import services
 from programs.models import Program, ProgramEvent
 
-from .selection import one
+from .selection import find_program
 from .wait import POLL_SECONDS
 
 DEFAULT_TIMEOUT = 5.0
@@ -24,38 +24,37 @@ DEFAULT_TIMEOUT = 5.0
 
 class Input(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="a program's name or id")
-        parser.add_argument("text", nargs="+", metavar="TEXT", help="one line; - sends the lines of stdin instead")
+        parser.add_argument("name", metavar="NAME", help="name or id of a program")
+        parser.add_argument("text", nargs="+", metavar="TEXT", help="one line; - reads lines from stdin")
         parser.add_argument(
             "--timeout",
             type=seconds,
             default=DEFAULT_TIMEOUT,
             metavar="SECONDS",
-            help="for the agent to type them",
+            help=f"wait at most this long for the agent to write them (default: {DEFAULT_TIMEOUT:g})",
         )
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        program = one(options.name)
+        program = find_program(options.name)
         lines: Iterable[str] = terminal.stdin if options.text == ["-"] else [" ".join(options.text)]
         before = ProgramEvent.objects.aggregate(last=Max("seq"))["last"] or 0
         for line in lines:
             services.send_input(program, line.removesuffix("\n") + "\n", actor=command_actor())
-        _await_typed(program, options.timeout)
+        _wait_until_written(program, options.timeout)
         if error := _error_since(program, before):
-            raise FailedError(f"{program.name} did not take it: {error}.")
+            raise FailedError(f"{program.name} didn't accept the input: {error}.")
         return Exit.DONE
 
 
-def _await_typed(program: Program, timeout: float) -> None:
-    """Until the agent has typed everything. Raises FailedError."""
+def _wait_until_written(program: Program, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while program.intents.filter(verb="input").exists():
         if time.monotonic() >= deadline:
-            raise FailedError(f"The agent of {program.name} has not typed it after {timeout:g} s; it still will.")
+            text = f"The agent hasn't written the input to {program.name} after {timeout:g} s; it still will."
+            raise FailedError(text)
         time.sleep(POLL_SECONDS)
 
 
 def _error_since(program: Program, seq: int) -> str:
-    """Why a line was not taken, when one was not: nobody reads there, or not fast enough."""
-    told = program.events.filter(seq__gt=seq, type="program.input").values_list("data", flat=True)
-    return next((str(data["error"]) for data in told if data.get("error")), "")
+    found = program.events.filter(seq__gt=seq, type="program.input").values_list("data", flat=True)
+    return next((str(data["error"]) for data in found if data.get("error")), "")

@@ -1,4 +1,4 @@
-"""`program export`: definitions as YAML that `program import` reads. Secret values stay here."""
+"""`program export`: writes definitions as YAML for `program import`, without secret values."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from core.cli.exit_codes import Exit, FailedError
 from core.cli.subcommand import Subcommand
 from core.cli.tables import counted
 from core.cli.terminal import Options, Terminal
-from programs import definition, formats
+from programs import formats
+from programs.definition.conversion import definition_json
 from programs.models import Program
 
-from .selection import add_selection, named_or_all
+from .selection import add_selection, selected_or_all
 
 
 class Export(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selection(parser)
-        parser.add_argument("-o", "--output", metavar="FILE", help="write there, for its owner alone to read")
-        parser.add_argument("--json", action="store_true", help="a list of definitions as in the API")
+        parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE, readable only by its owner")
+        parser.add_argument("--json", action="store_true", help="print the API's JSON instead of YAML")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        chosen = {program["id"] for program in named_or_all(options)}
+        chosen = {program["id"] for program in selected_or_all(options)}
         found = Program.objects.select_related("host").prefetch_related("dependencies__requires")
-        definitions = [definition.as_json(program) for program in found if program.pk in chosen]
+        definitions = [definition_json(program) for program in found if program.pk in chosen]
         text = terminal.as_json(definitions) if options.json else formats.write_yaml(definitions)
         if not options.output:
             terminal.say(text.removesuffix("\n"))
@@ -36,7 +37,7 @@ class Export(Subcommand):
 
 
 def _replace(path: Path, text: str) -> None:
-    """Whole or not at all: an export that a full disk cut short must not stand where a good one was."""
+    # In one step: an export that a full disk cuts short must not replace a good one.
     target, part = path.resolve(), None
     try:
         if target.exists() and not target.is_file():  # /dev/stdout, a FIFO
@@ -49,4 +50,4 @@ def _replace(path: Path, text: str) -> None:
     except OSError as error:
         if part:
             part.unlink(missing_ok=True)
-        raise FailedError(f"{path} cannot be written: {error.strerror}") from error
+        raise FailedError(f"Can't write {path}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""`program logs`: what a program printed, and what it prints from now on."""
+"""`program logs`: shows the output of a program, and follows it."""
 
 from __future__ import annotations
 
@@ -17,44 +17,49 @@ from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
 from programs.masked_logs import ProgramLogs, refuse_logs_elsewhere
 
-from .selection import one
+from .selection import find_program
 
 DEFAULT_LINES = 100
-BACKLOG_SECONDS = 2.0  # a flood must not keep the first lines from being shown
+BACKLOG_SECONDS = 2.0  # a program that prints without end must not delay the first lines
 
 
 def line_count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text[:9]) <= MAX_TAIL:
-        raise ArgumentTypeError(f"{text!r} is no number between 0 and {MAX_TAIL}")
+        raise ArgumentTypeError(f"{text!r} isn't a number between 0 and {MAX_TAIL}")
     return int(text)
 
 
 class Logs(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="a program's name or id")
+        parser.add_argument("name", metavar="NAME", help="name or id of a program")
         parser.add_argument(
-            "-n", "--lines", type=line_count, default=DEFAULT_LINES, metavar="N", help="the last N (default: 100)"
+            "-n",
+            "--lines",
+            type=line_count,
+            default=DEFAULT_LINES,
+            metavar="N",
+            help="last N lines (default: 100)",
         )
-        parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines, until Ctrl-C")
-        parser.add_argument("-q", "--query", default="", metavar="TEXT", help="lines that hold TEXT, in any case")
+        parser.add_argument("-f", "--follow", action="store_true", help="show new lines until Ctrl-C")
+        parser.add_argument("-q", "--query", default="", metavar="TEXT", help="only lines with TEXT, in any case")
         parser.add_argument(
             "--since", type=moment, metavar="WHEN", help="10m (ago), 12:30, or an ISO date or time"
         )
-        parser.add_argument("--until", type=moment, metavar="WHEN", help="likewise")
-        parser.add_argument("--instance", type=line_count, metavar="N", help="of this instance alone (from 0)")
-        parser.add_argument("-t", "--times", action="store_true", help="say when each line was written")
-        parser.add_argument("--json", action="store_true", help="as in the API; with --follow one line at a time")
+        parser.add_argument("--until", type=moment, metavar="WHEN", help="like --since")
+        parser.add_argument("--instance", type=line_count, metavar="N", help="only this instance (the first is 0)")
+        parser.add_argument("-t", "--times", action="store_true", help="show when each line was written")
+        parser.add_argument("--json", action="store_true", help="print the API's JSON; with --follow line by line")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
         if options.follow and options.until:
-            raise UsageError("--follow has no end, so --until makes no sense with it.")
-        program = one(options.name)
+            raise UsageError("--until can't be combined with --follow.")
+        program = find_program(options.name)
         refuse_logs_elsewhere(program)
         output = ProgramLogs(program, options.instance)
         if options.instance is not None and not output.logs[0].live.exists():
-            raise FailedError(f"{program.name} has no log of an instance {options.instance}.")
+            raise FailedError(f"{program.name} has no log of instance {options.instance}.")
         if options.follow:
-            return self._follow(Following(output, options), options, terminal)
+            return self._follow(LogStream(output, options), terminal, options)
         found = output.read(tail=options.lines, q=options.query, since=options.since, until=options.until)
         if options.json:
             terminal.json(found)
@@ -62,20 +67,20 @@ class Logs(Subcommand):
             _show(found["lines"], options, terminal)
         return Exit.DONE
 
-    def _follow(self, following: Following, options: Options, terminal: Terminal) -> Exit:
+    def _follow(self, stream: LogStream, terminal: Terminal, options: Options) -> Exit:
         try:
-            for batch in following.batches():
+            for batch in stream.batches():
                 _show(batch, options, terminal)
         except KeyboardInterrupt:
             terminal.warn("")
         return Exit.DONE
 
 
-class Following:
-    """The last lines of some logs that fit, then new ones as they come; rotations and restarts go by unseen."""
+class LogStream:
+    """The last matching lines of all instances, then new ones, across rotations and restarts."""
 
     def __init__(self, output: ProgramLogs, options: Options) -> None:
-        # What a filter will drop must be read first: then as far back as a follower goes.
+        # A filter drops lines after they are read, so read as far back as a follower can.
         is_filtered = bool(options.query or options.since)
         backlog = MAX_TAIL if is_filtered else options.lines
         self._followers = [Follower(log, tail=backlog) for log in output.logs]
@@ -85,7 +90,7 @@ class Following:
         self._count: int = options.lines
 
     def batches(self) -> Iterator[list[Line]]:
-        """For ever. The first batch is what was there already."""
+        """Endless. The first batch holds the lines that exist already."""
         yield self._backlog()
         while True:
             batch = self._new()

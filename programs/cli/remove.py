@@ -1,4 +1,4 @@
-"""`program remove`: stops programs and forgets them, after asking."""
+"""`program remove`: stops and deletes programs, after asking."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from programs.models import Program
 from programs.payloads import ProgramStatus
 from programs.states import State
 
-from .selection import add_all, add_selection, expressly_named
-from .wait import add_waiting, silent_text, until_gone
+from .selection import add_all, add_selection, selected_programs
+from .wait import add_waiting, agent_lost_text, wait_until_removed
 
 
 class Remove(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selection(parser)
         add_all(parser)
-        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        parser.add_argument("-y", "--yes", action="store_true", help="don't ask for confirmation")
         add_waiting(parser)
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        chosen = expressly_named(options)
+        chosen = selected_programs(options)
         if not chosen:
             terminal.warn("There are no programs.")
             return Exit.DONE
@@ -36,28 +36,30 @@ class Remove(Subcommand):
             _confirm(chosen, terminal)
         _remove(chosen)
         if not options.wait:
-            return _tell(chosen, "removal asked for", terminal)
-        return _await(chosen, options.timeout, terminal)
+            for program in chosen:
+                terminal.say(f"{program['name']}: removal requested")
+            return Exit.DONE
+        return _wait(chosen, options.timeout, terminal)
 
 
 def _confirm(chosen: Sequence[ProgramStatus], terminal: Terminal) -> None:
-    """Raises FailedError without a yes, and where nobody can be asked."""
+    """Raises FailedError without a yes, or without a terminal to ask on."""
     names = ", ".join(program["name"] for program in chosen[:10])
     more = f" and {len(chosen) - 10} more" if len(chosen) > 10 else ""
     if not terminal.is_interactive:
-        raise FailedError(f"This removes {names}{more} with definition and logs; say --yes to do it.")
+        raise FailedError(f"This removes {names}{more} with definition and logs. Confirm with --yes.")
     if not terminal.confirms(f"Stop and remove {names}{more}, with definition and logs? [y/N] "):
         raise FailedError("Nothing was removed.")
 
 
 def _remove(chosen: Sequence[ProgramStatus]) -> None:
-    """All or none, those that need others before what they need. Raises ConflictError."""
+    """All or none, dependents before what they depend on. Raises ConflictError."""
     left = list(Program.objects.filter(pk__in=[program["id"] for program in chosen]))
     actor = command_actor()
     with transaction.atomic():
         while left:
             free = [program for program in left if not _is_needed_by(program, left)]
-            # In a circle, or needed by one that stays: the service says by whom.
+            # None is free when one that stays depends on it: then the service names the dependent.
             for program in free or list(left):
                 services.remove(program, actor=actor)
                 left.remove(program)
@@ -67,21 +69,15 @@ def _is_needed_by(program: Program, others: Sequence[Program]) -> bool:
     return program.dependents.filter(program__in=others).exists()
 
 
-def _await(chosen: Sequence[ProgramStatus], timeout: float, terminal: Terminal) -> Exit:
+def _wait(chosen: Sequence[ProgramStatus], timeout: float, terminal: Terminal) -> Exit:
     names = {program["id"]: program["name"] for program in chosen}
-    silent = [program for program in chosen if program["state"] == State.UNKNOWN]
-    for host in sorted({program["host"] or "" for program in silent}):
-        terminal.warn(f"Gone once the agent has stopped what runs, but {silent_text(host)}")
-    for program in silent:
-        terminal.say(f"{names.pop(program['id'])}: removal asked for")
-    for program_id in until_gone(names, timeout):
+    unreachable = [program for program in chosen if program["state"] == State.UNKNOWN]
+    for host in sorted({program["host"] or "" for program in unreachable}):
+        terminal.warn(f"The agent must stop the processes first, but {agent_lost_text(host)}")
+    for program in unreachable:
+        terminal.say(f"{names.pop(program['id'])}: removal requested")
+    for program_id in wait_until_removed(set(names), timeout):
         terminal.say(f"{names.pop(program_id)}: removed")
     for name in names.values():
-        terminal.say(f"{name}: not gone yet; the agent still stops it")
-    return Exit.FAILED if names or silent else Exit.DONE
-
-
-def _tell(chosen: Sequence[ProgramStatus], text: str, terminal: Terminal) -> Exit:
-    for program in chosen:
-        terminal.say(f"{program['name']}: {text}")
-    return Exit.DONE
+        terminal.say(f"{name}: not removed yet; the agent is still stopping it")
+    return Exit.FAILED if names or unreachable else Exit.DONE

@@ -1,9 +1,9 @@
-"""`program list` and `program status`: one table, or the API's status objects."""
+"""`program list` and `program status`: a table, or the API's status objects."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from core.cli.exit_codes import Exit
@@ -14,8 +14,8 @@ from programs.formatting import bytes_text, duration_text
 from programs.payloads import ProcessStatus, ProgramStatus
 from programs.states import State
 
-from .selection import add_selection, named_or_all
-from .wait import silent_text
+from .selection import add_selection, selected_or_all
+from .wait import agent_lost_text
 
 COLUMNS = (
     Column("name"),
@@ -41,19 +41,19 @@ TONES: dict[str, Tone] = {
 class List(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_selection(parser)
-        parser.add_argument("--json", action="store_true", help="the status objects of the API")
+        parser.add_argument("--json", action="store_true", help="print the API's status objects")
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        show(named_or_all(options), options, terminal)
+        show(selected_or_all(options), options, terminal)
         return Exit.DONE
 
 
 class Status(List):
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        chosen = named_or_all(options)
+        chosen = selected_or_all(options)
         show(chosen, options, terminal)
-        is_asked_for = bool(options.names or options.tags)
-        if is_asked_for and any(program["state"] != State.RUNNING for program in chosen):
+        is_selective = bool(options.names or options.tags)
+        if is_selective and any(program["state"] != State.RUNNING for program in chosen):
             return Exit.NOT_RUNNING
         return Exit.DONE
 
@@ -63,20 +63,15 @@ def show(programs: Sequence[ProgramStatus], options: Options, terminal: Terminal
         terminal.json(programs)
         return
     if not programs:
-        terminal.warn("There are no programs yet; `program add` defines one.")
+        terminal.warn("There are no programs yet. Create one with `program add`.")
         return
     rows = [row for program in programs for row in _rows(program, terminal)]
     terminal.say("\n".join(table(COLUMNS, rows, terminal.columns)))
-    for host in silent_hosts(programs):
-        terminal.warn(f"States are unknown: {silent_text(host)}")
-
-
-def silent_hosts(programs: Iterable[ProgramStatus]) -> list[str]:
-    return sorted({program["host"] or "" for program in programs if program["state"] == State.UNKNOWN})
+    for host in sorted({program["host"] or "" for program in programs if program["state"] == State.UNKNOWN}):
+        terminal.warn(f"States are unknown: {agent_lost_text(host)}")
 
 
 def _rows(program: ProgramStatus, terminal: Terminal) -> list[list[Cell]]:
-    """The program, and below it its instances when there are several."""
     processes = program["processes"]
     first = _row(program["name"], program, terminal)
     if len(processes) < 2:

@@ -1,4 +1,4 @@
-"""Waits for what the agent makes of a wish, by looking at the database: a command has no doorbell of its own."""
+"""Waits for the outcome of an action. Reads the database: a command listens to no doorbell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.conf import settings
 from core.cli.time_parsing import seconds
 from core.locks import is_held
 from programs import status
-from programs.action_outcome import Asked, Judge, Verdict
+from programs.action_outcome import ActionOutcome, ActionRequest, OutcomeCheck
 from programs.formatting import duration_text
 from programs.models import Intent, Program
 from programs.payloads import ProgramStatus
@@ -22,34 +22,36 @@ from programs.status import HostState
 
 POLL_SECONDS = 0.05
 DEFAULT_TIMEOUT = 30.0
-LOCK_GRACE_SECONDS = 2.0  # `serve` starts a new agent sooner than that
+LOCK_CHECK_SECONDS = 2.0  # `serve` replaces an agent that died sooner than that
 
 
-class Outcome(NamedTuple):
-    """What became of one program: its last known status, and the verdict on it."""
+class Result(NamedTuple):
+    """The last known status of a program, and the outcome of its action."""
 
     program: ProgramStatus
-    verdict: Verdict
+    outcome: ActionOutcome
 
 
 def add_waiting(parser: ArgumentParser) -> None:
-    patience = parser.add_mutually_exclusive_group()
-    patience.add_argument(
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
         "--timeout",
         type=seconds,
         default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
-        help=f"wait at most so long, also as 2m (default: {DEFAULT_TIMEOUT:g})",
+        help=f"wait at most this long, such as 10 or 2m (default: {DEFAULT_TIMEOUT:g})",
     )
-    patience.add_argument("--no-wait", action="store_false", dest="wait", help="ask the agent and return at once")
+    choice.add_argument(
+        "--no-wait", action="store_false", dest="wait", help="send the request to the agent and return at once"
+    )
 
 
-def silent_text(host: str | None) -> str:
-    return f"the agent of host {host or settings.HOST_NAME} is silent: is `manage.py serve` running?"
+def agent_lost_text(host: str | None) -> str:
+    return f"the agent on {host or settings.HOST_NAME} sends no heartbeat; is `manage.py serve` running?"
 
 
-class _Latest:
-    """The statuses, read again only when something was written or an agent fell silent."""
+class _StatusReader:
+    """Reads the statuses again only after a write, or when an agent was lost or is back."""
 
     def __init__(self) -> None:
         self._seen: HostState | None = None
@@ -64,64 +66,63 @@ class _Latest:
 
 
 class _LocalAgent:
-    """Notices by its free lock that this host's agent is gone, sooner than its heartbeat tells."""
+    """Finds out from its lock that this host's agent is gone, sooner than its heartbeat shows."""
 
     def __init__(self) -> None:
         self._is_gone = False
-        self._next_look = time.monotonic() + LOCK_GRACE_SECONDS
+        self._next_check = time.monotonic() + LOCK_CHECK_SECONDS
 
     def is_gone(self) -> bool:
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOCK_GRACE_SECONDS
-            # Without the file the agent of this host works from another data folder.
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + LOCK_CHECK_SECONDS
+            # Without the file, this host's agent works in another data folder.
             has_run = (Path(settings.RUN_DIR) / "agent.lock").exists()
             self._is_gone = has_run and not is_held("agent")
         return self._is_gone
 
 
-def outcomes(
-    asked: Mapping[int, Asked], judge: Judge, timeout: float, tell: Callable[[str], None]
-) -> Iterator[Outcome]:
-    """The outcome of each program as soon as it is known, at the latest after `timeout` seconds.
+def wait_for_outcomes(
+    requests: Mapping[int, ActionRequest], check: OutcomeCheck, timeout: float, warn: Callable[[str], None]
+) -> Iterator[Result]:
+    """The result of each program as soon as it is known, at the latest after `timeout` seconds.
 
-    `tell` hears once why a program is held up: the wait goes on, but a person should know.
+    Calls `warn` once with the reason why a program is delayed, and goes on waiting for it.
     """
-    waiting = {program_id: wish.before for program_id, wish in asked.items()}
-    latest, told, local_agent = _Latest(), set[int](), _LocalAgent()
+    waiting = {program_id: request.before for program_id, request in requests.items()}
+    reader, warned, local_agent = _StatusReader(), set[int](), _LocalAgent()
     deadline = time.monotonic() + timeout
     while waiting:
+        # Before reading, so that the last reading is later than the deadline.
         is_late = time.monotonic() >= deadline
-        # Intents first: once they are gone, the statuses read after them show what came of them.
-        unheard = set(Intent.objects.filter(program__in=waiting).values_list("program_id", flat=True))
-        programs = latest.read()
+        # Before the statuses: those read after an intent is gone already show its effect.
+        pending = set(Intent.objects.filter(program__in=waiting).values_list("program_id", flat=True))
+        programs = reader.read()
         for program_id in list(waiting):
             now = programs.get(program_id)
             waiting[program_id] = now or waiting[program_id]
-            verdict = _hindrance(now, local_agent)
-            if verdict is None and now and program_id not in unheard:
-                verdict = judge(asked[program_id], now)
-            if verdict is None and is_late:
-                verdict = _too_late(waiting[program_id], timeout)
-            if verdict:
-                yield Outcome(waiting.pop(program_id), verdict)
-            elif now and program_id not in told | unheard and (why := _held_up(now)):
-                told.add(program_id)
-                tell(f"{now['name']}: {why}")
+            outcome = _blocked(now, local_agent)
+            if outcome is None and now and program_id not in pending:
+                outcome = check(requests[program_id], now)
+            if outcome is None and is_late:
+                outcome = _timed_out(waiting[program_id], timeout)
+            if outcome:
+                yield Result(waiting.pop(program_id), outcome)
+            elif now and program_id not in warned | pending and (reason := _delay_reason(now)):
+                warned.add(program_id)
+                warn(f"{now['name']}: {reason}")
         if waiting:
             time.sleep(POLL_SECONDS)
 
 
-def _hindrance(now: ProgramStatus | None, local_agent: _LocalAgent) -> Verdict | None:
-    """Why waiting on makes no sense."""
+def _blocked(now: ProgramStatus | None, local_agent: _LocalAgent) -> ActionOutcome | None:
     if now is None:
-        return Verdict(False, "somebody removed it meanwhile")
+        return ActionOutcome(False, "someone removed it meanwhile")
     if now["state"] == State.UNKNOWN or (now["host"] == settings.HOST_NAME and local_agent.is_gone()):
-        return Verdict(False, f"asked for, but {silent_text(now['host'])}")
+        return ActionOutcome(False, f"requested, but {agent_lost_text(now['host'])}")
     return None
 
 
-def _held_up(now: ProgramStatus) -> str:
-    """Why a start takes longer: it failed and is tried again, or needs another program first."""
+def _delay_reason(now: ProgramStatus) -> str:
     if now["desired_state"] != State.RUNNING:
         return ""
     if now["state"] == State.BACKOFF:
@@ -129,14 +130,14 @@ def _held_up(now: ProgramStatus) -> str:
     return now["reason"] if now["state"] == State.STOPPED else ""
 
 
-def _too_late(program: ProgramStatus, timeout: float) -> Verdict:
+def _timed_out(program: ProgramStatus, timeout: float) -> ActionOutcome:
     reason = f": {program['reason']}" if program["reason"] else ""
-    return Verdict(False, f"{program['state']} after {duration_text(timeout)}{reason}")
+    return ActionOutcome(False, f"{program['state']} after {duration_text(timeout)}{reason}")
 
 
-def until_gone(programs: Mapping[int, str], timeout: float) -> Iterator[int]:
-    """The ids of removed programs as the agent forgets them; those left after `timeout` seconds never come."""
-    left, deadline = set(programs), time.monotonic() + timeout
+def wait_until_removed(program_ids: set[int], timeout: float) -> Iterator[int]:
+    """The ids of removed programs once the agent has stopped them; none of those that take longer."""
+    left, deadline = set(program_ids), time.monotonic() + timeout
     while left:
         gone = left - set(Program.everything.filter(pk__in=left).values_list("pk", flat=True))
         yield from sorted(gone)

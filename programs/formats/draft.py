@@ -1,4 +1,4 @@
-"""What every format shares: where the text comes from, the definition being made, and what could not be kept."""
+"""What all import formats share: the source text, the draft of a definition, and notes on what was lost."""
 
 from __future__ import annotations
 
@@ -11,56 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
-from programs import defaults
-from programs.validation import LOG_MIN_BYTES, RESERVED_VARIABLE
+from programs.definition.fields import DEFAULTS, FIELDS, default_stop_ladder, defaults
+from programs.definition.values import RESERVED_VARIABLE, VARIABLE_NAME
+from programs.validation import LOG_MIN_BYTES
 
 MAX_CHARACTERS = 1_000_000
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/]+")
 NOT_IN_A_TAG = re.compile(r"[\s,\"\\\x00-\x1f]+")
 
-# The fields in the order of an export, with the values that need not be written.
-DEFAULTS: dict[str, Any] = {
-    "name": None,
-    "command": None,
-    "shell": False,
-    "description": "",
-    "tags": [],
-    "host": None,
-    "working_directory": "",
-    "environment": [],
-    "stdin": "null",
-    "user": "",
-    "umask": None,
-    "nice": None,
-    "max_open_files": None,
-    "max_memory_bytes": None,
-    "autostart": True,
-    "restart_policy": "on-failure",
-    "success_exit_codes": defaults.success_exit_codes(),
-    "start_seconds": 1,
-    "backoff_initial": 1,
-    "backoff_factor": 2,
-    "backoff_max": 300,
-    "backoff_jitter": 0.2,
-    "stable_seconds": 600,
-    "max_restarts": 10,
-    "restart_window": 600,
-    "restart_cron": "",
-    "stop_ladder": defaults.stop_ladder(),
-    "instances_min": 1,
-    "instances_max": 1,
-    "scale_cpu_percent": None,
-    "depends_on": [],
-    "probes": [],
-    "log_max_bytes": 52_428_800,
-    "log_backups": 10,
-    "log_compress": True,
-}
-
 
 class FormatError(ValueError):
-    """A text that cannot be read; says the file and the line where it is known."""
+    """A text that can't be parsed; the message names the file and the line if they are known."""
 
     def __init__(self, message: str, *, filename: str = "", line: int | None = None) -> None:
         where = ", ".join(filter(None, (filename, f"line {line}" if line else "")))
@@ -72,7 +33,7 @@ class FormatError(ValueError):
 
 @dataclass(frozen=True)
 class Note:
-    """Something of the text that the definition does not hold. `program` is empty for the file as a whole."""
+    """A setting that was not imported. `program` is empty if it belongs to the whole file."""
 
     program: str
     message: str
@@ -92,16 +53,16 @@ class Imported:
 
 
 class Files(Protocol):
-    """The other files a text may point to."""
+    """Reads the files that a text refers to."""
 
     def read(self, path: str) -> str:
-        """Raises OSError, with a reason a person understands."""
+        """Raises OSError, with a reason for people."""
 
     def glob(self, pattern: str) -> list[str]: ...
 
 
 class LocalFiles:
-    """This machine's files, regular ones of a sane size only: a device or a FIFO would never end."""
+    """Regular files of this machine, at most 1 MB: reading a device or a FIFO might never end."""
 
     def read(self, path: str) -> str:
         file = Path(path)
@@ -118,7 +79,7 @@ class LocalFiles:
 
 
 class NoFiles:
-    """For a text that comes from elsewhere, an upload: what it points to is not on this machine."""
+    """For an uploaded text: the files that it refers to are on another machine."""
 
     def read(self, path: str) -> str:
         raise PermissionError("other files are not read here")
@@ -129,7 +90,7 @@ class NoFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """One text to read. `filename` may be empty; an absolute one says what relative paths start from."""
+    """One text to import. `filename` may be empty; relative paths start from the folder of an absolute one."""
 
     text: str
     filename: str = ""
@@ -137,21 +98,20 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The folder of the file, or nothing when that is not known."""
         return str(PurePath(self.filename).parent) if os.path.isabs(self.filename) else ""  # noqa: PTH117
 
     def error(self, message: str, line: int | None = None) -> FormatError:
         return FormatError(message, filename=self.filename, line=line)
 
     def absolute(self, path: str) -> str | None:
-        """`path` from the root, or None when it is relative to a folder that is not known."""
+        """`path` as an absolute path; None if it is relative to an unknown folder."""
         if os.path.isabs(path):  # noqa: PTH117
             return path
         return os.path.normpath(os.path.join(self.folder, path)) if self.folder else None  # noqa: PTH118
 
 
 class Draft:
-    """One definition being made, with the notes on what it could not take over."""
+    """A definition being built, with notes on what could not be imported."""
 
     def __init__(self, name: str) -> None:
         self.name = NOT_IN_A_NAME.sub("-", name).strip()[:100]
@@ -167,13 +127,13 @@ class Draft:
     def note(self, message: str) -> None:
         self.notes.append(Note(self.name, message))
 
-    def dropped(self, key: str, why: str = "there is nothing like it here") -> None:
-        self.note(f"{key}: not carried over, {why}")
+    def dropped(self, key: str, why: str = "there is no equivalent here") -> None:
+        self.note(f"{key}: not imported, {why}")
 
     def variable(self, name: str, value: str) -> None:
         """Adds to the environment; a later value of the same name wins."""
-        if not VARIABLE.fullmatch(name) or name == RESERVED_VARIABLE or "\x00" in value:
-            self.dropped(f"variable {name!r}", "its name or value is not possible here")
+        if not VARIABLE_NAME.fullmatch(name) or name == RESERVED_VARIABLE or "\x00" in value:
+            self.dropped(f"variable {name!r}", "its name or value isn't valid here")
         else:
             self.variables[name] = value
 
@@ -185,55 +145,55 @@ class Draft:
         self.fields |= {"instances_min": count, "instances_max": count}
 
     def stop_with(self, *, signal: str | None = None, seconds: float | None = None) -> None:
-        """Changes the step that sends the signal, the last of the ladder. At most an hour is possible."""
+        """Changes the last step, which sends the signal; at most an hour."""
         step = self._ladder()[-1]
         if signal is not None:
             step["step"] = f"signal:{signal.upper().removeprefix('SIG')}"
         if seconds is not None:
             if seconds > 3600:
-                self.note("stopping waits one hour at most")
+                self.note("the stop time was limited to one hour")
             step["seconds"] = min(seconds, 3600)
 
     def stop_first(self, step: str, seconds: float) -> None:
-        """Puts a step before the signal."""
         self._ladder().insert(-1, {"step": step, "seconds": min(seconds, 3600)})
 
     def _ladder(self) -> list[dict[str, Any]]:
-        ladder: list[dict[str, Any]] = self.fields.setdefault("stop_ladder", defaults.stop_ladder())
+        ladder: list[dict[str, Any]] = self.fields.setdefault("stop_ladder", default_stop_ladder())
         return ladder
 
     def log_size(self, key: str, size: int) -> None:
-        """Sets the size at which the log is rotated, within what is possible here."""
-        if size <= 0:
-            self.dropped(key, "a log is always rotated here, at 50 MB by default")
+        if size <= 0:  # what Supervisor calls unlimited
+            self.dropped(
+                key, f"logs are always rotated here, by default at {DEFAULTS.log_max_bytes // 1024**2} MB"
+            )
             return
         if size < LOG_MIN_BYTES:
-            self.note(f"{key}: raised to {LOG_MIN_BYTES} bytes, the least possible")
+            self.note(f"{key}: raised to the minimum of {LOG_MIN_BYTES} bytes")
         self.fields["log_max_bytes"] = max(size, LOG_MIN_BYTES)
 
     def finished(self) -> dict[str, Any]:
         if self.fields.get("user", "").isdigit():
-            self.note(f"user: write the name of user {self.fields['user']}, numbers are not taken")
+            self.note(f"user: use a name instead of the number {self.fields['user']}")
         entries = [{"name": name, "value": value} for name, value in self.variables.items()]
         return compact({**self.fields, "environment": entries})
 
 
 def placeholder(first: int) -> str:
-    """What stands for the number of a process when that of instance 0 is `first`."""
+    """The placeholder for a process number that is `first` for instance 0."""
     return "{instance}" if first == 0 else f"{{instance{first:+d}}}"
 
 
 def compact(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with the fields in their order; defaults, and what is no field, are left out."""
+    """A copy with the fields in their order, without defaults and unknown keys."""
+    standard = defaults()
     return {
         name: copy.deepcopy(definition[name])
-        for name, default in DEFAULTS.items()
-        if name in definition and (default is None or definition[name] != default) and definition[name] is not None
+        for name in FIELDS
+        if definition.get(name) is not None and (name not in standard or definition[name] != standard[name])
     }
 
 
 def gathered(parts: Iterable[Imported]) -> Imported:
-    """Several imports as one."""
     whole = Imported()
     for part in parts:
         whole.definitions += part.definitions

@@ -12,11 +12,14 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from .draft import DEFAULTS, FormatError, Imported, Note, Source, compact, gathered
+from programs.definition.fields import INFO
+from programs.definition.types import FieldType, Mark, fields_of
+from programs.definition.values import SET, Record
+
+from .draft import FormatError, Imported, Note, Source, compact, gathered
 from .yaml_nodes import compose, line, pairs
 
 HEADER = "# Programs of the monitor. Secret values are not exported; set them again after an import.\n"
-SET = {"set": True}
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 NULLS = ("null", "Null", "NULL", "~", "")
@@ -74,10 +77,6 @@ def _list_of(convert: Converter) -> Converter:
     return converted
 
 
-def _entry(fields: Mapping[str, Converter], *required: str) -> Converter:
-    return lambda node: _fields(node, fields, required, "an entry")
-
-
 def _fields(node: Node, fields: Mapping[str, Converter], required: Sequence[str], what: str) -> dict[str, Any]:
     if not isinstance(node, MappingNode):
         raise _InvalidValueError(node, f"{what} must be a mapping, with {', '.join(required)}")
@@ -99,32 +98,26 @@ def _value(node: Node) -> Any:
     return dict(SET)
 
 
-FIELDS: dict[str, Converter] = {
-    **dict.fromkeys(DEFAULTS, _text),
-    **dict.fromkeys(("host", "umask"), _or_null(_text)),
-    **dict.fromkeys(("shell", "autostart", "log_compress"), _boolean),
-    **dict.fromkeys(("max_restarts", "instances_min", "instances_max", "log_max_bytes", "log_backups"), _whole),
-    **dict.fromkeys(("nice", "max_open_files", "max_memory_bytes"), _or_null(_whole)),
-    **dict.fromkeys(("start_seconds", "stable_seconds", "restart_window"), _number),
-    **dict.fromkeys(("backoff_initial", "backoff_factor", "backoff_max", "backoff_jitter"), _number),
-    "scale_cpu_percent": _or_null(_number),
-    "tags": _list_of(_text),
-    "success_exit_codes": _list_of(_whole),
-    "environment": _list_of(_entry({"name": _text, "value": _value, "secret": _boolean}, "name", "value")),
-    "stop_ladder": _list_of(_entry({"step": _text, "seconds": _number}, "step", "seconds")),
-    "depends_on": _list_of(_entry({"program": _text, "condition": _text}, "program")),
-    "probes": _list_of(
-        _entry(
-            {
-                **dict.fromkeys(("kind", "purpose", "target"), _text),
-                **dict.fromkeys(("period", "timeout"), _number),
-                "failures": _whole,
-            },
-            "kind",
-            "target",
-        )
-    ),
-}
+CONVERTERS: dict[type, Converter] = {str: _text, bool: _boolean, int: _whole, float: _number}
+
+
+def _record(described: type) -> Converter:
+    fields = fields_of(described)
+    converters = {field.name: _converter(field.type) for field in fields}
+    required = [field.name for field in fields if field.is_required]
+    return lambda node: _fields(node, converters, required, "an entry")
+
+
+def _converter(kind: FieldType) -> Converter:
+    if kind.mark is Mark.SECRET:
+        return _value
+    convert = _record(kind.base) if issubclass(kind.base, Record) else CONVERTERS[kind.base]
+    convert = _list_of(convert) if kind.is_list else convert
+    return _or_null(convert) if kind.is_nullable else convert
+
+
+FIELDS = {name: _converter(field.type) for name, field in INFO.items()}
+REQUIRED = tuple(name for name, field in INFO.items() if field.is_required)
 
 
 def read(sources: Sequence[Source]) -> Imported:
@@ -158,12 +151,12 @@ def _imported(source: Source) -> Imported:
 
 
 def _definition(node: Node) -> dict[str, Any]:
-    return compact(_fields(node, FIELDS, ("name", "command"), "a program"))
+    return compact(_fields(node, FIELDS, REQUIRED, "a program"))
 
 
 def _kept_secrets(definition: Mapping[str, Any]) -> list[Note]:
     return [
-        Note(definition["name"], f"variable {entry.get('name')}: its secret value is not in the file")
+        Note(definition["name"], f"variable {entry.get('name')}: its secret value isn't in the file")
         for entry in definition.get("environment", [])
         if entry.get("value") == SET
     ]

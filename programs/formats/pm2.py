@@ -49,7 +49,7 @@ def _read_one(source: Source) -> Imported:
     if app_key:
         for key in data:
             if key != app_key:
-                imported.note(f"{key}: not carried over, it defines no app")
+                imported.note(f"{key}: not imported, it defines no app")
         data = data[app_key]
     apps = data if isinstance(data, list) else [data]
     for app in apps:

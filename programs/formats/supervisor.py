@@ -221,20 +221,20 @@ def _group(section: Section, configuration: Configuration, imported: Imported) -
         if f"program:{name}" not in configuration.sections:
             imported.note(f"[{section.title}] names {name}, which is not defined")
     for key in section.options.keys() - {"programs"}:
-        imported.note(f"[{section.title}] {key}: not carried over, {ORDER}")
+        imported.note(f"[{section.title}] {key}: not imported, {ORDER}")
 
 
 def _supervisord(section: Section, configuration: Configuration, imported: Imported) -> None:
     for key in sorted(section.options.keys() - {"environment", *INHERITED}):
-        imported.note(f"[supervisord] {key}: not carried over, it is about Supervisor itself")
+        imported.note(f"[supervisord] {key}: not imported, it is about Supervisor itself")
 
 
 def _not_a_program(section: Section, configuration: Configuration, imported: Imported) -> None:
-    imported.note(f"[{section.title}]: not carried over, it is about Supervisor itself")
+    imported.note(f"[{section.title}]: not imported, it is about Supervisor itself")
 
 
 def _unknown_section(section: Section, configuration: Configuration, imported: Imported) -> None:
-    imported.note(f"[{section.title}]: not carried over, there is nothing like it here")
+    imported.note(f"[{section.title}]: not imported, there is no equivalent here")
 
 
 def _already_read(section: Section, configuration: Configuration, imported: Imported) -> None:

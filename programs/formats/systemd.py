@@ -85,7 +85,7 @@ def _service(unit: Unit) -> Service:
 
 
 def _no_counterpart(service: Service, key: str, values: list[Value]) -> None:
-    why = "the program runs without this protection" if HARDENING.match(key) else "there is nothing like it here"
+    why = "the program runs without this protection" if HARDENING.match(key) else "there is no equivalent here"
     service.draft.dropped(f"{key}={values[-1].text[:200]}", why)
 
 

@@ -1,7 +1,7 @@
-"""The form that people define programs with. What it accepts is what `services.save_definition` accepts."""
+"""The form of a program, and its parts that other forms share."""
 
-from programs.warnings import cautions
+from programs.warnings import definition_warnings
 
 from .program import GROUPS, ProgramForm
 
-__all__ = ["GROUPS", "ProgramForm", "cautions"]
+__all__ = ["GROUPS", "ProgramForm", "definition_warnings"]

@@ -1,4 +1,4 @@
-"""Form fields that show stored lists, times and byte counts the way people write them."""
+"""Form fields for lists, durations and sizes, shown and entered in the way people write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEGABYTE = 1024 * 1024
 
 
 class UnitInput(UnfoldAdminTextInputWidget):
-    """A number with its unit beside it."""
+    """A number with its unit as a suffix."""
 
     input_type = "number"
 
@@ -27,14 +27,11 @@ class UnitInput(UnfoldAdminTextInputWidget):
 
 
 class MegabytesField(forms.FloatField):
-    """Shown and typed in MB (1,048,576 bytes), handed on in bytes. Exact both ways: the factor is a power of 2."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(widget=UnitInput("MB"), **kwargs)
+    """Shown and entered in MB (1,048,576 bytes); the value is in bytes."""
 
     def prepare_value(self, value: Any) -> Any:
         if not isinstance(value, int):
-            return value  # what was typed, shown again beside its error
+            return value  # the text that was entered, shown again with its error
         megabytes = value / MEGABYTE
         return int(megabytes) if megabytes.is_integer() else megabytes
 
@@ -47,7 +44,7 @@ class MegabytesField(forms.FloatField):
 
 
 class WordsField(forms.CharField):
-    """A list of words, written with commas or spaces between them."""
+    """A list of words, separated by commas or spaces."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, widget=UnfoldAdminTextInputWidget(), **kwargs)
@@ -68,7 +65,7 @@ class NumbersField(WordsField):
     def to_python(self, value: Any) -> Any:
         words = super().to_python(value)
         if wrong := next((word for word in words if not re.fullmatch(r"-?\d{1,9}", word)), None):
-            raise ValidationError(_("%(word)s is no whole number."), params={"word": wrong})
+            raise ValidationError(_("%(word)s isn't a whole number."), params={"word": wrong})
         return [int(word) for word in words]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
@@ -78,14 +75,14 @@ class NumbersField(WordsField):
             return True
 
 
-# --- Times ----------------------------------------------------------------------------------------------
+# --- Durations ------------------------------------------------------------------------------------------
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DURATION = re.compile(r"(?P<count>\d{1,9}(?:\.\d{1,3})?)\s*(?P<unit>[smhd]?)", re.IGNORECASE)
 
 
 def seconds_text(seconds: float) -> str:
-    """In the largest unit that divides it: 7200 as "2h", 90 as "90s"."""
+    """In the largest unit that gives a whole number: 7200 is "2h", 90 is "90s"."""
     if seconds != int(seconds):
         return f"{seconds:g}s"
     unit = next(unit for unit in "dhms" if seconds % UNITS[unit] == 0) if seconds else "s"
@@ -93,17 +90,17 @@ def seconds_text(seconds: float) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """`"2h"` → 7200; a number alone is seconds. Raises ValidationError."""
+    """`"2h"` is 7200; without a unit it is seconds. Raises ValidationError."""
     found = DURATION.fullmatch(text.strip())
     if not found:
-        text_ = _("%(text)s is no time; write 30s, 5m, 2h or 1d.")
-        raise ValidationError(text_, params={"text": text[:40]})
+        problem = _("“%(text)s” isn't a duration. Use 30s, 5m, 2h or 1d.")
+        raise ValidationError(problem, params={"text": text[:40]})
     seconds = float(found["count"]) * UNITS[found["unit"].lower() or "s"]
     return int(seconds) if seconds.is_integer() else seconds
 
 
 class DurationField(forms.CharField):
-    """Whole seconds, shown and typed as `90s`, `5m`, `2h` or `1d`; None when empty."""
+    """Whole seconds, shown and entered as `90s`, `5m`, `2h` or `1d`; None if empty."""
 
     widget = UnfoldAdminTextInputWidget
 
@@ -119,7 +116,7 @@ class DurationField(forms.CharField):
 
 
 class DurationsField(forms.CharField):
-    """A list of them with commas or spaces between."""
+    """A list of durations, separated by commas or spaces."""
 
     widget = UnfoldAdminTextInputWidget
 
@@ -142,10 +139,10 @@ else:
 
 
 class ProgramsField(ProgramChoices):
-    """Programs by name, kept as a list of their ids."""
+    """Programs by name; the value is a sorted list of ids."""
 
     def __init__(self, **kwargs: Any) -> None:
-        # Django's own search wants a relation to look at; that of the events leads to the same programs.
+        # Django's autocomplete widget takes a relation; any foreign key to Program will do.
         relation = ProgramEvent._meta.get_field("program")
         widget = AutocompleteSelectMultiple(relation, site)
         super().__init__(Program.objects.order_by("name"), required=False, widget=widget, **kwargs)

@@ -1,8 +1,8 @@
-"""ProgramForm: every field of a definition, in groups, judged by the very service that saves it."""
+"""The form of a program: every field of the definition, validated by the service that saves it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -14,19 +14,18 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
+from programs.definition.fields import FIELDS, HELP, INFO, PLAIN_FIELDS, defaults, marked
+from programs.definition.types import Mark
 from programs.models import Host, Program, ProgramRevision
-from programs.warnings import cautions
+from programs.warnings import definition_warnings
 
-from . import field_labels
+from .field_labels import LABELS
 from .fields import MegabytesField, NumbersField, UnitInput, WordsField
 from .row_lists import RowsField
 from .row_types import DependencyRow, EnvironmentRow, ProbeRow, StopRow, plain_number, without_secrets
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Program]
-else:
-    ModelForm = forms.ModelForm
+from .service_form import ServiceForm
 
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (
@@ -43,7 +42,7 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     ),
     (_("Stopping"), ("stop_ladder",)),
     (
-        _("Pauses between restarts"),
+        _("Delays between restarts"),
         ("backoff_initial", "backoff_factor", "backoff_max", "backoff_jitter", "stable_seconds"),
     ),
     (_("Instances and dependencies"), ("instances_min", "instances_max", "scale_cpu_percent", "depends_on")),
@@ -54,97 +53,87 @@ GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 CONSTRAINT_FIELDS = {"program_name_unique": "name", "program_instances_ordered": "instances_max"}
 
 
-class ProgramForm(ModelForm):
-    """Errors of the service land on the fields they are about; saving is the caller's, through the service."""
+class ProgramForm(ServiceForm[Program]):
+    service_fields = FIELDS
+    labels = LABELS
+    help_texts = HELP
 
-    tags = WordsField(label=_("Tags"))
-    success_exit_codes = NumbersField(label=field_labels.LABELS["success_exit_codes"])
-    max_memory_bytes = MegabytesField(label=field_labels.LABELS["max_memory_bytes"], required=False)
-    log_max_bytes = MegabytesField(label=field_labels.LABELS["log_max_bytes"], required=True)
-    environment = RowsField(EnvironmentRow, label=_("Environment"))
-    stop_ladder = RowsField(StopRow, label=_("Stop ladder"))
-    probes = RowsField(ProbeRow, label=_("Probes"))
-    depends_on = RowsField(DependencyRow, label=_("Depends on"))
+    tags = WordsField()
+    success_exit_codes = NumbersField()
+    environment = RowsField(EnvironmentRow, label=LABELS["environment"])
+    stop_ladder = RowsField(StopRow, label=LABELS["stop_ladder"])
+    probes = RowsField(ProbeRow, label=LABELS["probes"])
+    depends_on = RowsField(DependencyRow, label=LABELS["depends_on"])
     host = forms.ModelChoiceField(
         Host.objects.order_by("name"),
         to_field_name="name",
         required=False,
-        label=_("Host"),
-        empty_label=_("The default host"),
+        empty_label=_("Default host"),
         widget=UnfoldAdminSelectWidget(),
     )
 
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the version that was on the page
-
     class Meta:
         model = Program
-        fields = definition.PLAIN_FIELDS
-        labels: ClassVar = field_labels.LABELS
-        help_texts: ClassVar = field_labels.HELP
+        fields = PLAIN_FIELDS
+        field_classes: ClassVar = dict.fromkeys(marked(Mark.BYTES), MegabytesField)
         widgets: ClassVar = {
             "command": UnfoldAdminExpandableTextareaWidget({"rows": 1, "spellcheck": "false", "class": "code"}),
             "description": UnfoldAdminExpandableTextareaWidget({"rows": 1}),
             "working_directory": UnfoldAdminTextInputWidget({"placeholder": "/srv/game", "spellcheck": "false"}),
             "restart_cron": UnfoldAdminTextInputWidget({"placeholder": "0 4 * * *", "spellcheck": "false"}),
             "umask": UnfoldAdminTextInputWidget({"placeholder": "022"}),
-            **{name: UnitInput("s") for name in field_labels.SECONDS},
+            **{name: UnitInput("s") for name in marked(Mark.SECONDS)},
+            **{name: UnitInput("MB") for name in marked(Mark.BYTES)},
             "scale_cpu_percent": UnitInput("%"),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        shown = definition.as_json(self.instance) if self.instance.pk else _beginning(kwargs.get("initial") or {})
-        self.initial = {name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()}
-        self.initial["seen"] = newest.number if (newest := self._newest()) else None
-        for name, field in self.fields.items():
-            field.help_text = field.help_text or field_labels.HELP.get(name, "")
+        shown = definition_json(self.instance) if self.instance.pk else _new_program(kwargs.get("initial") or {})
+        self.initial.update({name: plain_number(v) if isinstance(v, float) else v for name, v in shown.items()})
         if self.instance.pk and not self.is_bound:
-            self._show_cautions()
+            self._show_warnings()
 
-    def _show_cautions(self) -> None:
-        for name, notes in cautions(self.instance).items():
-            said = format_html_join("", '<span class="caution">{}</span>', ((note,) for note in notes))
-            if field := self.fields.get(name):  # readers get a form without fields
-                field.help_text = format_html("{}{}", field.help_text, said)
+    def _show_warnings(self) -> None:
+        for name, notes in definition_warnings(self.instance).items():
+            added = format_html_join("", '<span class="caution">{}</span>', ((note,) for note in notes))
+            if field := self.fields.get(name):  # viewers get a form without fields
+                field.help_text = format_html("{}{}", field.help_text, added)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
+    def newest_version(self) -> int | None:
         newest = self._newest()
-        if newest and cleaned.get("seen") is not None and newest.number > cleaned["seen"]:
-            text = _("%(actor)s has changed this program meanwhile (version %(number)s). Reload the page first.")
-            raise ValidationError(text, params={"actor": newest.actor, "number": newest.number})
-        return cleaned
+        return newest.number if newest else None
+
+    shown_version = newest_version
+
+    def stale_error(self) -> ValidationError:
+        newest = self._newest()
+        text = _("%(actor)s has changed this program meanwhile (version %(number)s). Reload the page first.")
+        params = {"actor": newest.actor, "number": newest.number} if newest else {}
+        return ValidationError(text, params=params)
 
     def _newest(self) -> ProgramRevision | None:
         return self.instance.revisions.first() if self.instance.pk else None
 
     def values(self) -> dict[str, Any]:
-        """What was given, as the service takes it; fields at fault are left out."""
-        given = {name: self.cleaned_data[name] for name in definition.FIELDS if name in self.cleaned_data}
+        given = super().values()
         if "host" in given:
             given["host"] = given["host"].name if given["host"] else None
-        return given | {name: given[name] or None for name in ("umask",) if name in given}
-
-    def stored(self) -> Program | None:
-        """The program as the database knows it, for the service to compare with."""
-        return Program.objects.select_related("host").get(pk=self.instance.pk) if self.instance.pk else None
+        # An empty text field: the column of such a field is null, not "".
+        empty = {name: None for name, value in given.items() if value == "" and INFO[name].type.is_nullable}
+        return given | empty
 
     def _post_clean(self) -> None:
-        """Asks the service, so that the form and every other way in agree about what is valid."""
+        # Instead of Django's own checks, so that the form accepts what the API and the commands accept.
         try:
             services.save_definition(self.values(), actor="", program=self.stored(), dry_run=True)
         except ValidationError as error:
-            for field, messages in _by_field(error).items():
-                if field not in self.errors:
-                    self.add_error(field if field in self.fields else None, messages)
+            self.add_errors(_by_field(error))
 
 
-def _beginning(given: dict[str, Any]) -> dict[str, Any]:
-    """What the form of a new program shows: defaults, and what a copy brings along."""
-    blank = Program()
-    plain = {field: getattr(blank, field) for field in definition.PLAIN_FIELDS}
-    variables = without_secrets(given.get("environment", []))
-    return {**plain, "host": None, "depends_on": [], **given, "environment": variables}
+def _new_program(given: dict[str, Any]) -> dict[str, Any]:
+    required = {name: "" for name, info in INFO.items() if info.is_required}
+    return {**required, **defaults(), **given, "environment": without_secrets(given.get("environment", []))}
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:

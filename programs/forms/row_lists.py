@@ -1,7 +1,7 @@
-"""Lists of small records (variables, stop steps, probes, dependencies) as rows of plain form fields.
+"""Form fields for lists of records (variables, stop steps, probes, dependencies), with a row for each record.
 
-Row 3 of `environment` posts `environment-3-name`, `environment-3-value` and so on; a row that is gone from the
-page is gone from the list. A mistake inside a row is shown at that row, one about the whole list at the field.
+Row 3 of `environment` posts `environment-3-name`, `environment-3-value` and so on; a row removed from the page is
+removed from the list. Errors of a row are shown in the row, errors of the whole list at the field.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
-MOST_ROWS = 500
+MAX_ROWS = 500
 
 
 class Row(forms.Form):
-    """One record. Subclasses say how it looks as JSON, and what is wrong with it."""
+    """One record. Subclasses convert it to and from JSON and validate it."""
 
     add_label: ClassVar[Any] = _("Add a row")
     ordered: ClassVar[bool] = False
@@ -30,27 +30,26 @@ class Row(forms.Form):
 
     @classmethod
     def from_json(cls, entry: Any) -> dict[str, Any]:
-        """The stored record as initial values of this form's fields."""
         return dict(entry) if isinstance(entry, Mapping) else {}
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.cleaned_data)
 
-    def judge(self, entry: dict[str, Any]) -> None:
-        """Raises ValidationError for a record that the definition would refuse."""
+    def check(self, entry: dict[str, Any]) -> None:
+        """Raises ValidationError if the definition would refuse the record."""
 
     def clean(self) -> dict[str, Any]:
         if not self.errors and self.has_changed():
-            self.judge(self.to_json())
+            self.check(self.to_json())
         return self.cleaned_data
 
 
 class PostedRows(list[dict[str, Any]]):
-    """Rows as the browser sent them, in contrast to stored records."""
+    """Rows as the browser sent them, unlike stored records."""
 
 
 def row_forms(row: type[Row], name: str, value: Any) -> list[Row]:
-    """The forms of a stored or posted list; posted ones know their errors."""
+    """The forms of a stored or posted list; only posted ones have errors."""
     if isinstance(value, PostedRows):
         return [_bound(row, f"{name}-{index}", posted) for index, posted in enumerate(value)]
     stored = value if isinstance(value, list) else []
@@ -78,7 +77,7 @@ class RowsWidget(forms.Widget):
         return PostedRows(rows[index] for index in sorted(rows))
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return False  # no row at all is an empty list
+        return False  # without a row it is an empty list
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
@@ -88,11 +87,11 @@ class RowsWidget(forms.Widget):
         return context
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> Any:
-        # Form renderers look into apps only; this template is one of the site's.
+        # Form renderers search the folders of apps only; this template is in the site's.
         return render_to_string(self.template_name, self.get_context(name, value, attrs))
 
     def id_for_label(self, id_: str) -> str:
-        return ""  # a group of controls: its label is that of the group
+        return ""  # a group of controls has no single one to label
 
 
 class RowsField(forms.Field):
@@ -101,12 +100,12 @@ class RowsField(forms.Field):
         self.row = row
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
-        """The records as JSON, empty rows left out. Raises ValidationError; the rows show the details."""
-        if not isinstance(value, PostedRows) or len(value) > MOST_ROWS:
-            raise ValidationError(_("At most %(most)s rows."), params={"most": MOST_ROWS})
+        """The records as JSON, without empty rows. Raises ValidationError; the rows show the details."""
+        if not isinstance(value, PostedRows) or len(value) > MAX_ROWS:
+            raise ValidationError(_("At most %(max)s rows."), params={"max": MAX_ROWS})
         rows = row_forms(self.row, "row", value)
         if not all(row.is_valid() for row in rows):
-            raise ValidationError(_("Please correct the marked rows."))
+            raise ValidationError(_("Correct the marked rows."))
         return [row.to_json() for row in rows if row.has_changed()]
 
     def has_changed(self, initial: Any, data: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The kinds of rows a definition holds."""
+"""The rows of a definition: environment variables, stop steps, probes and dependencies."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from programs import validation
-from programs.definition import PROBE_DEFAULTS, SET
-from programs.models import Dependency
+from programs.definition.values import SET, Condition, DependencyEntry, EnvironmentEntry, Probe, StopStep
 
 from .fields import UnitInput
 from .row_lists import Row
 
 
 def plain_number(value: float) -> float:
-    """10.0 as 10, the way a person would have written it in JSON."""
     return int(value) if float(value).is_integer() else value
 
 
@@ -34,16 +31,16 @@ def _text(**attrs: Any) -> UnfoldAdminTextInputWidget:
 
 
 class ValueWidget(UnfoldAdminExpandableTextareaWidget):
-    """Text of any length. A secret that comes back with an error elsewhere is not written into the page."""
+    """Text of any length. With `is_concealed`, an entered secret isn't sent back when the form has errors."""
 
-    withholds = False
+    is_concealed = False
 
     def format_value(self, value: Any) -> str | None:
-        return "" if self.withholds else super().format_value(value)
+        return "" if self.is_concealed else super().format_value(value)
 
 
 class EnvironmentRow(Row):
-    """A variable. The value of a secret is never sent to the browser; left empty it stays what it is."""
+    """A variable. Secret values are never sent to the browser; an empty one keeps the stored value."""
 
     add_label: ClassVar[Any] = _("Add a variable")
 
@@ -63,8 +60,8 @@ class EnvironmentRow(Row):
         if self["kept"].value() in (True, "True"):
             widget.attrs["placeholder"] = _("set; leave empty to keep it")
         elif self.is_bound and self["secret"].value():
-            widget.attrs["placeholder"] = _("type it again")
-        widget.withholds = self.is_bound and self["secret"].value()
+            widget.attrs["placeholder"] = _("enter it again")
+        widget.is_concealed = self.is_bound and self["secret"].value()
 
     @classmethod
     def from_json(cls, entry: Any) -> dict[str, Any]:
@@ -81,31 +78,31 @@ class EnvironmentRow(Row):
         keep = self.cleaned_data["kept"] and not value
         return {"name": name, "value": SET if keep else value, "secret": True}
 
-    def judge(self, entry: dict[str, Any]) -> None:
+    def check(self, entry: dict[str, Any]) -> None:
         if self.cleaned_data["kept"] and not entry.get("secret") and not entry["value"]:
-            raise ValidationError({"value": _("Type the value again to show it from now on.")})
+            raise ValidationError({"value": _("Enter the value again to store it unencrypted.")})
         if entry.get("secret") and not entry["value"]:
             raise ValidationError({"value": _("A secret needs a value.")})
-        validation.environment([{"name": entry["name"], "value": self.cleaned_data["value"]}])
+        EnvironmentEntry.from_json({"name": entry["name"], "value": self.cleaned_data["value"]})
 
 
 class StopRow(Row):
-    """A step of the stop ladder; the order counts."""
+    """A stop step; the order matters."""
 
     add_label: ClassVar[Any] = _("Add a step")
     ordered: ClassVar[bool] = True
     KINDS = (
         ("signal", _("Send a signal")),
-        ("stdin", _("Type into its console")),
+        ("stdin", _("Send text to its console")),
         ("command", _("Run a command")),
-        ("http", _("Request a web address")),
+        ("http", _("Send an HTTP request")),
     )
 
     kind = forms.ChoiceField(label=_("Step"), choices=KINDS, initial="signal", widget=UnfoldAdminSelectWidget())
     argument = forms.CharField(
-        label=_("Signal, text, command or address"), strip=False, widget=_text(placeholder="TERM")
+        label=_("Signal, text, command or URL"), strip=False, widget=_text(placeholder="TERM")
     )
-    seconds = forms.FloatField(label=_("Then wait"), initial=10, widget=UnitInput("s"))
+    seconds = forms.FloatField(label=_("Wait up to"), initial=10, widget=UnitInput("s"))
 
     @classmethod
     def from_json(cls, entry: Any) -> dict[str, Any]:
@@ -117,34 +114,32 @@ class StopRow(Row):
         given = self.cleaned_data
         return {"step": f"{given['kind']}:{given['argument']}", "seconds": plain_number(given["seconds"])}
 
-    def judge(self, entry: dict[str, Any]) -> None:
-        validation.stop_ladder([entry])
+    def check(self, entry: dict[str, Any]) -> None:
+        StopStep.from_json(entry)
 
 
 class ProbeRow(Row):
-    """A question asked again and again: does it live, is it ready?"""
-
     add_label: ClassVar[Any] = _("Add a probe")
     PURPOSES = (
-        ("liveness", _("Alive: restart it when this fails")),
-        ("readiness", _("Ready: others wait for this")),
+        ("liveness", _("Liveness: restart it on failure")),
+        ("readiness", _("Readiness: dependent programs wait for it")),
     )
     KINDS = (("http", "HTTP"), ("tcp", "TCP"), ("exec", _("Command")), ("log", _("Log line")))
 
     purpose = forms.ChoiceField(
         label=_("Purpose"),
         choices=PURPOSES,
-        initial=PROBE_DEFAULTS["purpose"],
+        initial=Probe.purpose,
         widget=UnfoldAdminSelectWidget(),
     )
     kind = forms.ChoiceField(label=_("Kind"), choices=KINDS, initial="http", widget=UnfoldAdminSelectWidget())
     target = forms.CharField(
-        label=_("Address, command or text"), widget=_text(placeholder="http://127.0.0.1:8100/")
+        label=_("URL, address, command or text"), widget=_text(placeholder="http://127.0.0.1:8100/")
     )
-    period = forms.FloatField(label=_("Every"), initial=PROBE_DEFAULTS["period"], widget=UnitInput("s"))
-    timeout = forms.FloatField(label=_("Timeout"), initial=PROBE_DEFAULTS["timeout"], widget=UnitInput("s"))
+    period = forms.FloatField(label=_("Every"), initial=Probe.period, widget=UnitInput("s"))
+    timeout = forms.FloatField(label=_("Timeout"), initial=Probe.timeout, widget=UnitInput("s"))
     failures = forms.IntegerField(
-        label=_("Failures"), initial=PROBE_DEFAULTS["failures"], widget=UnfoldAdminIntegerFieldWidget({"min": "1"})
+        label=_("Failures"), initial=Probe.failures, widget=UnfoldAdminIntegerFieldWidget({"min": "1"})
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -152,24 +147,21 @@ class ProbeRow(Row):
         numbers = {key: plain_number(given[key]) for key in ("period", "timeout", "failures")}
         return {"kind": given["kind"], "purpose": given["purpose"], "target": given["target"], **numbers}
 
-    def judge(self, entry: dict[str, Any]) -> None:
-        validation.probes([entry])
+    def check(self, entry: dict[str, Any]) -> None:
+        Probe.from_json(entry)
 
 
 class DependencyRow(Row):
-    """Another program that must be up first."""
-
     add_label: ClassVar[Any] = _("Add a program")
 
     program = forms.CharField(label=_("Program"), widget=_text(list="program-names", placeholder=_("name")))
     condition = forms.ChoiceField(
         label=_("must be"),
-        choices=Dependency.Condition.choices,
-        initial=Dependency.Condition.STARTED,
+        choices=Condition.choices,
+        initial=DependencyEntry.condition,
         widget=UnfoldAdminSelectWidget(),
     )
 
 
 def without_secrets(entries: Any) -> list[Any]:
-    """Variables for a copy of a definition: the names of secrets come along, their values cannot."""
     return [{**e, "value": ""} if isinstance(e, Mapping) and e.get("secret") else e for e in entries]

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.db.models.manager
 import django.utils.timezone
-import programs.defaults
+import programs.definition.fields
 import programs.models
 import programs.states
 import programs.validation
@@ -36,11 +36,11 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=100, validators=[programs.validation.name])),
                 ('description', models.TextField(blank=True, default='')),
                 ('tags', models.JSONField(blank=True, default=list, validators=[programs.validation.tags])),
-                ('command', models.TextField(help_text='Split into words as a shell would; no shell runs unless you ask.')),
-                ('shell', models.BooleanField(default=False, help_text='Hand the command to /bin/sh.')),
+                ('command', models.TextField()),
+                ('shell', models.BooleanField(default=False)),
                 ('working_directory', models.CharField(blank=True, default='', max_length=4096)),
                 ('environment', models.JSONField(blank=True, default=list, validators=[programs.validation.environment])),
-                ('stdin', models.CharField(choices=[('null', 'None'), ('console', 'Console: lines can be sent to it')], default='null', max_length=10)),
+                ('stdin', models.CharField(choices=[('null', 'None'), ('console', 'Console: you can send lines to it')], default='null', max_length=10)),
                 ('user', models.CharField(blank=True, default='', max_length=64)),
                 ('umask', models.CharField(blank=True, max_length=4, null=True, validators=[programs.validation.umask])),
                 ('nice', models.SmallIntegerField(blank=True, null=True, validators=[programs.validation.nice])),
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 ('max_memory_bytes', models.PositiveBigIntegerField(blank=True, null=True, validators=[programs.validation.positive])),
                 ('autostart', models.BooleanField(default=True)),
                 ('restart_policy', models.CharField(choices=[('always', 'Always'), ('on-failure', 'On failure'), ('never', 'Never')], default='on-failure', max_length=12)),
-                ('success_exit_codes', models.JSONField(blank=True, default=programs.defaults.success_exit_codes, validators=[programs.validation.exit_codes])),
+                ('success_exit_codes', models.JSONField(blank=True, default=programs.definition.fields.default_success_exit_codes, validators=[programs.validation.exit_codes])),
                 ('start_seconds', models.FloatField(default=1, validators=[programs.validation.seconds])),
                 ('backoff_initial', models.FloatField(default=1, validators=[programs.validation.seconds])),
                 ('backoff_factor', models.FloatField(default=2, validators=[programs.validation.factor])),
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('max_restarts', models.PositiveIntegerField(default=10)),
                 ('restart_window', models.FloatField(default=600, validators=[programs.validation.seconds])),
                 ('restart_cron', models.CharField(blank=True, default='', max_length=100, validators=[programs.validation.cron])),
-                ('stop_ladder', models.JSONField(blank=True, default=programs.defaults.stop_ladder, validators=[programs.validation.stop_ladder])),
+                ('stop_ladder', models.JSONField(blank=True, default=programs.definition.fields.default_stop_ladder, validators=[programs.validation.stop_ladder])),
                 ('instances_min', models.PositiveSmallIntegerField(default=1)),
                 ('instances_max', models.PositiveSmallIntegerField(default=1)),
                 ('scale_cpu_percent', models.FloatField(blank=True, null=True, validators=[programs.validation.positive])),

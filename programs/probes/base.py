@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from core.secret_mask import NO_SECRETS, SecretMask
+from programs.definition import values
 from programs.placeholders import fill
 
 LABELS: dict[str, Callable[[str], str]] = {
@@ -22,16 +23,8 @@ class ProbeFailedError(Exception):
     """The check failed; the message is shown to people."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A probe of one process. `period` and `timeout` in seconds; unhealthy after `failures` in a row."""
-
-    kind: str
-    target: str
-    purpose: str = "liveness"
-    period: float = 10
-    timeout: float = 1
-    failures: int = 3
+class Probe(values.Probe):
+    """The probe of one process: `target` without placeholders."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], index: int) -> Self:

@@ -1,159 +1,161 @@
-"""At the agent's start: which of the programs still run, which ended unseen, and which were never written down.
+"""At the agent's start: which processes still run, which exited meanwhile, and which were never recorded.
 
-A process is ours when pid and kernel start time are the recorded ones. One that an agent started and died before
-recording is found by its mark. A pid that means somebody else by now is neither adopted nor signalled.
+A process is ours if both pid and kernel start time are the recorded ones. One that an agent started but did not
+live to record is found by its marker. A pid that was reused is neither adopted nor signalled.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import structlog
-from structlog.contextvars import bound_contextvars
 
 from programs.models import Process, Program
 from programs.states import ALIVE, State
 
-from . import launch, platform
-from .journal import Entry, Key
+from .fault_isolation import isolate_faults
+from .journal import Entry, ProcessKey
 from .platform import Identity
+from .ports import Context
 from .process import ManagedProcess
 from .process_tree import Snapshot
+from .registry import ProcessRegistry
 from .run import NOT_RUNNING, Run
-
-if TYPE_CHECKING:
-    from .supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
 
 
 class Adoption:
-    """One pass over the rows and the process table. `asked` are programs whose start somebody waits for."""
+    """One pass over the rows and the process table.
 
-    def __init__(self, supervisor: Supervisor, snapshot: Snapshot, asked: Collection[int]) -> None:
-        self.adopted = 0
-        self._supervisor = supervisor
+    `requested` are the ids of programs with a start that is not carried out yet; `end_run` kills a process that
+    must not run, with its tree.
+    """
+
+    def __init__(
+        self,
+        registry: ProcessRegistry,
+        context: Context,
+        snapshot: Snapshot,
+        requested: Collection[int],
+        end_run: Callable[[Run], None],
+    ) -> None:
+        self._registry = registry
+        self._context = context
         self._snapshot = snapshot
-        self._asked = asked
-        self._strays = strays_by_key(snapshot)
+        self._requested = requested
+        self._end_run = end_run
+        self._unrecorded = marked_runs(snapshot, context)
+        self._adopted = 0
 
     def run(self, rows: Iterable[Process]) -> int:
-        """Puts every process of this host into the state that fits reality; returns how many were taken over."""
+        """Puts every process of this host into the state that matches reality; returns how many were adopted."""
         for row in rows:
-            with contained(row.program_id, self._supervisor.programs):
-                self._row(row)
-        for (program_id, index), runs in self._strays.items():
-            with contained(program_id, self._supervisor.programs):
-                self._stray(program_id, index, runs)
-        return self.adopted
+            with isolate_faults(row.program_id, self._registry.programs):
+                self._restore_row(row)
+        for (program_id, index), runs in self._unrecorded.items():
+            with isolate_faults(program_id, self._registry.programs):
+                self._adopt_unrecorded(program_id, index, runs)
+        for marker in self._snapshot.by_marker:
+            self._kill_leftovers(marker)
+        return self._adopted
 
-    def _row(self, row: Process) -> None:
-        program = self._supervisor.programs.get(row.program_id)
-        if program is not None:
-            process = self._supervisor.process_of(program, row.index)
-            _remember(process, row)
-            self._adopt(process, row, self._strays.pop(process.key, []))
+    def _restore_row(self, row: Process) -> None:
+        program = self._registry.programs.get(row.program_id)
+        if program is None:
+            return
+        process = self._registry.process(program, row.index)
+        process.restarts = row.restarts
+        process.reason = row.reason
+        # The timestamps count from boot.
+        is_same_boot = row.boot_id == self._context.system.boot_id()
+        process.recent_restarts = tuple(row.recent_restarts) if is_same_boot else ()
+        self._match(process, row, self._unrecorded.pop(process.key, []))
 
-    def _stray(self, program_id: int, index: int, runs: list[Run]) -> None:
-        program = self._supervisor.programs.get(program_id)
+    def _adopt_unrecorded(self, program_id: int, index: int, runs: list[Run]) -> None:
+        program = self._registry.programs.get(program_id)
         if program is not None:
-            self._take_newest(self._supervisor.process_of(program, index), runs)
-        elif program_id in self._supervisor.known:
+            self._adopt_newest(self._registry.process(program, index), runs)
+        elif program_id in self._registry.known_ids:
             log.warning("agent.leaves_process_of_another_host", program_id=program_id, instance=index)
         else:
             self._end(runs, "its program is gone")
 
-    def _adopt(self, process: ManagedProcess, row: Process, strays: list[Run]) -> None:
+    def _match(self, process: ManagedProcess, row: Process, marked: list[Run]) -> None:
+        """`marked` are the running processes that carry a marker of this instance."""
         state = State(row.state)
-        recorded = _recorded(row)
-        others = [run for run in strays if recorded is None or run.marker != recorded.marker]
-        if recorded and self._snapshot.is_running(recorded.who) and (state in ALIVE or len(others) < len(strays)):
+        recorded = self._recorded_run(row)
+        # One with the row's marker that is not the recorded process was left behind by it.
+        others = [run for run in marked if run.marker != row.marker]
+        is_running = recorded is not None and self._snapshot.is_running(recorded.identity)
+        if recorded and is_running and (state in ALIVE or len(others) < len(marked)):
             self._end(others, "a second copy")
-            self._take_over(process, recorded, state if state in ALIVE else State.STARTING)
+            self._adopt(process, recorded, state if state in ALIVE else State.STARTING)
         elif others:
             if recorded and state in ALIVE:
-                process.note("program.crashed", {"unseen": True, "pid": recorded.who.pid})
-            self._take_newest(process, others)
-        elif row.boot_id and row.boot_id != platform.boot_id():
-            self._machine_restarted(process, state)
+                process.record_event("program.crashed", {"unseen": True, "pid": recorded.identity.pid})
+            self._adopt_newest(process, others)
+        elif row.boot_id and row.boot_id != self._context.system.boot_id():
+            self._handle_reboot(process, state)
         elif recorded and state in ALIVE:
-            process.ended_unseen(recorded, state)
+            process.record_missed_exit(recorded, state)
         else:
-            process.resume_at_rest(state, row.next_start_at)
+            process.restore(state, row.next_start_at)
 
-    def _machine_restarted(self, process: ManagedProcess, was: State) -> None:
-        """The machine was off in between: it starts afresh, if it is desired and starts by itself at boot.
-
-        Somebody who has asked for a start since gets it.
-        """
+    def _handle_reboot(self, process: ManagedProcess, state: State) -> None:
+        """`state` is the one before. Only an autostart, or a start requested since, starts it again."""
         program = process.program
-        if not program.autostart and program.pk not in self._asked:
+        if not program.autostart and program.pk not in self._requested:
             process.desired = False
             program.desired_state = Program.Desired.STOPPED
-            self._supervisor.journal.put(Entry(process.key, desired=program.desired_state.value))
-        values: dict[str, Any] = {"boot_id": platform.boot_id()}
-        if was is State.STOPPED:
-            self._supervisor.journal.put(Entry(process.key, values))
+            self._context.journal.put(Entry(process.key, desired=program.desired_state.value))
+        values: dict[str, Any] = {"boot_id": self._context.system.boot_id()}
+        if state is State.STOPPED:
+            self._context.journal.put(Entry(process.key, values))
         else:
             values |= {**NOT_RUNNING, "state": State.STOPPED.value, "reason": "", "recent_restarts": []}
-            data = {"why": "the machine was restarted", "was": was, "unseen": True}
-            process.note("program.exited", data, **values)
+            data = {"why": "the machine was restarted", "was": state, "unseen": True}
+            process.record_event("program.exited", data, **values)
 
-    def _take_newest(self, process: ManagedProcess, runs: list[Run]) -> None:
+    def _kill_leftovers(self, marker: str) -> None:
+        """What a run left behind whose exit the last agent did not live to handle."""
+        key = self._context.launcher.parse_marker(marker)
+        process = self._registry.find(key) if key else None
+        if process and (process.run is None or process.run.marker != marker):
+            process.kill_leftovers(marker)
+
+    def _adopt_newest(self, process: ManagedProcess, runs: list[Run]) -> None:
         newest = runs[-1].marker
         self._end([run for run in runs if run.marker != newest], "an older copy")
-        self._take_over(process, next(run for run in runs if run.marker == newest), State.STARTING)
+        self._adopt(process, next(run for run in runs if run.marker == newest), State.STARTING)
 
-    def _take_over(self, process: ManagedProcess, run: Run, state: State) -> None:
+    def _adopt(self, process: ManagedProcess, run: Run, state: State) -> None:
         try:
-            process.take_over(run, state)
-            self.adopted += 1
+            process.adopt(run, state)
+            self._adopted += 1
         except ProcessLookupError:
-            process.ended_unseen(run, state)
+            process.record_missed_exit(run, state)
+
+    def _recorded_run(self, row: Process) -> Run | None:
+        if row.pid is None or row.kernel_start is None:
+            return None
+        return Run(Identity(row.pid, row.kernel_start, row.boot_id), row.marker, self._context.system)
 
     def _end(self, runs: Iterable[Run], why: str) -> None:
         for run in runs:
-            log.warning("agent.ends_stray_process", pid=run.who.pid, why=why)
-            self._supervisor.end(run)
+            log.warning("agent.ends_stray_process", pid=run.identity.pid, why=why)
+            self._end_run(run)
 
 
-def strays_by_key(snapshot: Snapshot) -> dict[Key, list[Run]]:
-    """Running session leaders that carry this installation's mark, oldest first: what an agent started itself."""
-    found: dict[Key, list[Run]] = {}
+def marked_runs(snapshot: Snapshot, context: Context) -> dict[ProcessKey, list[Run]]:
+    """Running session leaders that carry this installation's marker, oldest first: an agent started them."""
+    found: dict[ProcessKey, list[Run]] = {}
     for pid, marker in snapshot.markers.items():
         info = snapshot.table[pid]
-        key = launch.parse_marker(marker)
+        key = context.launcher.parse_marker(marker)
         if key is not None and info.session == pid and not info.is_zombie and pid not in snapshot.ancestry:
-            found.setdefault(key, []).append(Run(snapshot.identity(pid), marker))
+            found.setdefault(key, []).append(Run(snapshot.identity(pid), marker, context.system))
     for runs in found.values():
-        runs.sort(key=lambda run: run.who.kernel_start)
+        runs.sort(key=lambda run: run.identity.kernel_start)
     return found
-
-
-def _remember(process: ManagedProcess, row: Process) -> None:
-    process.restarts = row.restarts
-    process.reason = row.reason
-    same_boot = row.boot_id == platform.boot_id()
-    process.recent_restarts = tuple(row.recent_restarts) if same_boot else ()
-
-
-def _recorded(row: Process) -> Run | None:
-    if row.pid is None or row.kernel_start is None:
-        return None
-    return Run(Identity(row.pid, row.kernel_start, row.boot_id), row.marker)
-
-
-@contextlib.contextmanager
-def contained(program_id: int, programs: Mapping[int, Program]) -> Iterator[None]:
-    """A fault in dealing with one program must not take supervision from all the others.
-
-    Lines logged inside name the program; so do those of the tasks, timers and exits that are waited for from here.
-    """
-    name = programs[program_id].name if program_id in programs else ""
-    with bound_contextvars(program=name, program_id=program_id):
-        try:
-            yield
-        except Exception:
-            log.exception("agent.program_failed")

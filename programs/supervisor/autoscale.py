@@ -1,4 +1,4 @@
-"""Scaling with load: the mean CPU of a program's instances against its `scale_cpu_percent`."""
+"""Scales programs by load: compares the mean CPU per instance with `scale_cpu_percent`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from programs.models import Program
-from programs.policy import Scaling, instances_wanted
+from programs.policy import Scaling, desired_instances
 from programs.states import State
 
-from .journal import Key
+from .journal import ProcessKey
 from .process import ManagedProcess
 
 DECIDE_SECONDS = 15.0
@@ -17,11 +17,11 @@ DECIDE_SECONDS = 15.0
 
 @dataclass
 class Load:
-    """Samples of one program since the last decision."""
+    """CPU samples of one program since the last decision."""
 
     since: float
-    sums: dict[Key, float] = field(default_factory=dict)
-    counts: dict[Key, int] = field(default_factory=dict)
+    sums: dict[ProcessKey, float] = field(default_factory=dict)
+    counts: dict[ProcessKey, int] = field(default_factory=dict)
 
     def add(self, process: ManagedProcess) -> None:
         self.sums[process.key] = self.sums.get(process.key, 0.0) + process.usage.cpu_percent
@@ -42,11 +42,10 @@ class Autoscaler:
         self._loads.pop(program_id, None)
 
     def concerns(self, program: Program) -> bool:
-        """Whether `decide` has anything to do with it."""
         return program.scale_cpu_percent is not None or program.pk in self._loads
 
     def decide(self, program: Program, processes: Iterable[ManagedProcess], now: float) -> int | None:
-        """Takes in a sample; the new number of instances when it is time and another one is better."""
+        """Takes one sample; returns the new number of instances when one is due and differs."""
         if not program.scale_cpu_percent or program.desired_state != Program.Desired.RUNNING:
             self._loads.pop(program.pk, None)
             return None
@@ -54,10 +53,10 @@ class Autoscaler:
         running = [process for process in processes if process.state is State.RUNNING]
         for process in running:
             load.add(process)
-        # While instances come or go their load says nothing about the next step.
+        # While instances start or stop their load says nothing about the next step.
         if now - load.since < DECIDE_SECONDS or len(running) != program.desired_instances:
             return None
         self._loads[program.pk] = Load(now)
         scaling = Scaling(program.scale_cpu_percent, program.instances_min, program.instances_max)
-        wanted = instances_wanted(scaling, len(running), load.total())
-        return wanted if wanted != program.desired_instances else None
+        instances = desired_instances(scaling, len(running), load.total())
+        return instances if instances != program.desired_instances else None

@@ -1,4 +1,4 @@
-"""When programs with a `restart_cron` are due, by the wall clock of this machine."""
+"""When programs with a `restart_cron` are due, by the local time of this machine."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from cronsim import CronSim
 
 
 @dataclass
-class Timetable:
-    """Fires once for each moment that comes; moments slept through or jumped over fire once together."""
+class CronSchedule:
+    """Fires once at each time of an expression; times slept through or jumped over fire once together."""
 
-    _crons: dict[int, str] = field(default_factory=dict)
+    _expressions: dict[int, str] = field(default_factory=dict)
     _next: dict[int, datetime] = field(default_factory=dict)
-    _looked_at: datetime | None = None
+    _checked_at: datetime | None = None
 
-    def learn(self, key: int, cron: str) -> None:
-        """A new or changed expression; an empty one forgets the key."""
-        if self._crons.get(key, "") != cron:
-            self._next.pop(key, None)
-            self._crons.pop(key, None)
-            if cron:
-                self._crons[key] = cron
+    def set(self, program_id: int, expression: str) -> None:
+        """An empty expression removes the program."""
+        if self._expressions.get(program_id, "") != expression:
+            self._next.pop(program_id, None)
+            self._expressions.pop(program_id, None)
+            if expression:
+                self._expressions[program_id] = expression
 
     def due(self, now: datetime) -> Iterator[int]:
-        """The keys whose moment has come. `now` is on the wall clock; a clock set back moves the moments too."""
+        """The programs to restart; `now` is local time."""
         at = now.astimezone(UTC)
-        if self._looked_at and at < self._looked_at - timedelta(seconds=1):
+        # More than a second back is a clock that was set, and not one that NTP adjusts.
+        if self._checked_at and at < self._checked_at - timedelta(seconds=1):
             self._next.clear()
-        self._looked_at = at
-        for key, cron in self._crons.items():
-            if key not in self._next:
-                self._next[key] = _after(cron, now)
-            elif self._next[key] <= at:
-                self._next[key] = _after(cron, now)
-                yield key
+        self._checked_at = at
+        for program_id, expression in self._expressions.items():
+            if program_id not in self._next:
+                self._next[program_id] = _next_time(expression, now)
+            elif self._next[program_id] <= at:
+                self._next[program_id] = _next_time(expression, now)
+                yield program_id
 
 
-def _after(cron: str, now: datetime) -> datetime:
-    """In UTC: two moments of one time zone are compared by the face of the clock, and that goes back in autumn."""
-    return next(CronSim(cron, now)).astimezone(UTC)
+def _next_time(expression: str, now: datetime) -> datetime:
+    # In UTC, because Python compares two times of one zone by their wall clock, which goes back in autumn.
+    return next(CronSim(expression, now)).astimezone(UTC)

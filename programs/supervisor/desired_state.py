@@ -1,72 +1,103 @@
-"""Reads what people want from the database. Runs in the agent's reader thread; writes nothing."""
+"""Reads from the database what should run and which actions are pending. Writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
+from django.db import Error as DatabaseFault
 from django.db import close_old_connections, connection
 from django.db.models import Max, Q
 
 from core.models import Sequence
 from programs.models import Dependency, Host, Intent, Process, Program
 
-# Asked once a second, mostly in vain. Django would take ten times as long to put the same together each time.
-NEWS = f"""
+# Runs every second and mostly finds nothing. The ORM would take ten times as long to build it.
+CHANGES_QUERY = f"""
 SELECT COALESCE((SELECT value FROM {Sequence._meta.db_table} WHERE name = 'revision'), 0),
        EXISTS (SELECT 1 FROM {Program._meta.db_table} WHERE revision > %s),
        EXISTS (SELECT 1 FROM {Intent._meta.db_table})
 """  # noqa: S608
-Needs = dict[int, list[tuple[int, str]]]  # program id → the programs it needs, and how
+Dependencies = dict[int, list[tuple[int, str]]]  # program id → (id of a program it needs, condition)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class DesiredState:
-    """Programs changed since the last reading, verbs that wait, and all dependencies if any program changed."""
+    """Programs changed since the last read and pending intents; all dependencies if any program changed."""
 
     revision: int
     programs: list[Program] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
-    needs: Needs | None = None
+    dependencies: Dependencies | None = None
+
+
+class DatabaseReader:
+    """Reads in a thread of its own, so that a slow database does not block the event loop."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+
+    async def desired_state(self, since: int, handled: Collection[int] = ()) -> DesiredState:
+        return await self._run(partial(read, self._host, since, frozenset(handled)))
+
+    async def process_rows(self) -> list[Process]:
+        return await self._run(partial(process_rows, self._host))
+
+    def close(self) -> None:
+        self._executor.submit(connection.close)
+        self._executor.shutdown()
+
+    async def _run(self, query: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._executor, query)
+        except DatabaseFault:
+            await loop.run_in_executor(self._executor, connection.close)  # the next read opens a new one
+            raise
 
 
 def read(host: Host, since: int, handled: Collection[int] = ()) -> DesiredState:
-    """Everything written up to one revision, as if in one look; other hosts' programs too, for one may have moved.
+    """Everything written up to one revision. Includes programs of other hosts, since one may have moved there.
 
-    The counter is read first, and what is newer than it is left for the next reading: so no verb is seen without
-    the desired state that came with it, and no desired state without its verb. `handled` are intents that were
-    acted upon and are not deleted yet.
+    Reads the counter first and leaves what is newer to the next read: an intent always comes together with the
+    desired state it was saved with. `handled` are intents that were carried out but are not deleted yet.
     """
     close_old_connections()
-    revision, has_changes, has_intents = _news(since)
+    revision, has_changes, has_intents = _changes(since)
     if not (has_changes or has_intents):
         return DesiredState(revision)
-    ours = Program.everything.of_host(host)
-    intents = list(Intent.objects.filter(program__in=ours, revision__lte=revision).order_by("id"))
+    local = Program.everything.of_host(host)
+    intents = list(Intent.objects.filter(program__in=local, revision__lte=revision).order_by("id"))
     changed = Q(revision__gt=since, revision__lte=revision) | Q(
         pk__in={i.program_id for i in intents if i.pk not in handled}
     )
-    # `number` is the definition's number that a process started now runs under.
+    # `number` is the number of the definition that a process started now runs.
     programs = list(Program.everything.filter(changed).annotate(number=Max("revisions__number")))
-    return DesiredState(revision, programs, intents, _needs() if programs else None)
+    return DesiredState(revision, programs, intents, _dependencies() if programs else None)
 
 
-def _news(since: int) -> tuple[int, bool, bool]:
-    """The counter, whether any program changed after `since`, and whether any verb waits, of one moment."""
+def _changes(since: int) -> tuple[int, bool, bool]:
+    """The counter, whether a program changed after `since`, and whether an intent is pending."""
     with connection.cursor() as cursor:
-        cursor.execute(NEWS, [since])
+        cursor.execute(CHANGES_QUERY, [since])
         revision, has_changes, has_intents = cursor.fetchone()
     return revision, bool(has_changes), bool(has_intents)
 
 
-def _needs() -> Needs:
-    needs: Needs = {}
+def _dependencies() -> Dependencies:
+    found: Dependencies = {}
     for program, requires, condition in Dependency.objects.values_list("program_id", "requires_id", "condition"):
-        needs.setdefault(program, []).append((requires, condition))
-    return needs
+        found.setdefault(program, []).append((requires, condition))
+    return found
 
 
-def processes(host: Host) -> list[Process]:
+def process_rows(host: Host) -> list[Process]:
     """The rows of this host as the last agent left them."""
     close_old_connections()
     return list(Process.objects.filter(program__in=Program.everything.of_host(host)))

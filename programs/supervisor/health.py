@@ -1,25 +1,35 @@
-"""The health of one process: its probes run while it runs, and a failed liveness probe restarts it."""
+"""The health of one process: probes it while it runs, and restarts it when a liveness probe fails."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from core.secrets import SecretUnreadableError
-from programs import definition
+from programs import probes
+from programs.definition.environment import secret_mask
 from programs.logs.lines import chunks_from, line_text
 from programs.logs.paths import LogFile
 from programs.logs.reader import Reader
-from programs.probes import Probe, ProbeContext, Prober
+from programs.models import Program
 
 from . import launch
+from .ports import LaunchError, OnHealthChange, Prober, ProberFactory
 
-if TYPE_CHECKING:
-    from .process import ManagedProcess
+
+class ProbedProcess(Protocol):
+    """What `Health` needs of a ManagedProcess."""
+
+    program: Program
+    index: int
+
+    def health_changed(self, health: str, detail: str) -> None: ...
+    def readiness_changed(self) -> None: ...
+    def restart(self, why: str, *, is_failure: bool = False) -> None: ...
 
 
 class NewLines:
-    """The lines of a log from a logical offset on; each call goes on where the last one ended."""
+    """The lines of a log from a logical offset on; each call continues where the last one stopped."""
 
     def __init__(self, log: LogFile, start: int) -> None:
         self._log = log
@@ -32,39 +42,44 @@ class NewLines:
                 yield from (line_text(raw) for _, raw in chunk.lines())
 
 
-class Health:
-    """`healthy`, `unhealthy`, or empty while nothing is known (or no probe is defined)."""
+def make_prober(program: Program, index: int, log_start: int, on_change: OnHealthChange) -> Prober:
+    """The ProberFactory of production."""
+    lines = NewLines(launch.log_file(program.pk, index), log_start)
+    arguments = launch.probe_arguments(program, index)
+    context = probes.ProbeContext(new_lines=lines, mask=secret_mask(program), **arguments)
+    return probes.Prober([probes.Probe.parse(fields, index) for fields in program.probes], context, on_change)
 
-    def __init__(self, process: ManagedProcess) -> None:
+
+class Health:
+    """`state` is healthy, unhealthy, or empty before the first result and without probes."""
+
+    def __init__(self, process: ProbedProcess, make_prober: ProberFactory) -> None:
         self.state = ""
         self._process = process
+        self._make_prober = make_prober
         self._prober: Prober | None = None
 
     @property
-    def is_good(self) -> bool:
+    def is_ready(self) -> bool:
         """All its probes have succeeded; true without probes."""
         if self._prober is None:
             return not self._process.program.probes
         return self._prober.ready and self.state == "healthy"
 
-    def begin(self, log_start: int) -> None:
-        """Starts probing a process that is `running`; `log_start` is where its own output begins."""
-        self.end()
+    def start(self, log_start: int) -> None:
+        """Probes a process that is `running`; its own output begins at the logical offset `log_start`."""
+        self.stop()
         program, index = self._process.program, self._process.index
         if not program.probes:
             return
         try:
-            surroundings = launch.probe_surroundings(program, index)
-            probes = [Probe.parse(fields, index) for fields in program.probes]
-        except (launch.LaunchError, SecretUnreadableError, ValueError) as error:
+            self._prober = self._make_prober(program, index, log_start, self._changed)
+        except (LaunchError, SecretUnreadableError, ValueError) as error:
             self._changed("unhealthy", f"cannot be probed: {error}", False)
             return
-        lines = NewLines(launch.log_file(program.pk, index), log_start)
-        context = ProbeContext(new_lines=lines, mask=definition.secret_mask(program), **surroundings)
-        self._prober = Prober(probes, context, self._changed)
         self._prober.start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.state = ""
         if self._prober:
             self._prober.stop()

@@ -1,4 +1,4 @@
-"""The agent's sign of life in the database. Who watches for its absence is `monitor_site.jobs.agent_watch`."""
+"""Writes the agent's heartbeat to its host's row. `monitor_site.jobs.lost_agents` reports a lost one."""
 
 from __future__ import annotations
 
@@ -13,41 +13,38 @@ from django.conf import settings
 from programs import events
 from programs.models import Host
 
-LONGEST_PLATFORM = 120  # as the column
+MAX_PLATFORM_LENGTH = 120  # of the column
 
 
 class Kind(Enum):
-    """The first of an agent's life, one of many, or its good-bye."""
+    """LAST is that of a clean stop: no lost heartbeat is reported after it."""
 
     FIRST = auto()
     NEXT = auto()
     LAST = auto()
 
 
-class Beat(NamedTuple):
+class HostHeartbeat(NamedTuple):
     at: datetime
     kind: Kind
 
 
-def save(host_id: int, beat: Beat | None, columns: dict[str, Any]) -> None:
-    """Writes the host's row, in the caller's transaction.
-
-    An agent that was held up (stopped by a signal, no database) may have been told lost meanwhile. What ends that
-    is `agent.started`, so it says so again.
-    """
+def save(host_id: int, beat: HostHeartbeat | None, columns: dict[str, Any]) -> None:
+    """Writes heartbeat and `columns` to the host's row, in the caller's transaction."""
     host = Host.objects.filter(pk=host_id)
     if beat:
         columns = {**columns, "heartbeat_at": beat.at, "is_watched": beat.kind is not Kind.LAST}
         if beat.kind is Kind.FIRST:
-            columns |= {"version": settings.VERSION, "platform": platform.platform()[:LONGEST_PLATFORM]}
+            columns |= {"version": settings.VERSION, "platform": platform.platform()[:MAX_PLATFORM_LENGTH]}
         if beat.kind is Kind.NEXT:
             if host.filter(is_watched=True).update(**columns):
                 return
-            _heard_again(host.get(), beat.at)
+            # Reported lost meanwhile, for example because the database was away: this ends the report.
+            _record_recovery(host.get(), beat.at)
     host.update(**columns)
 
 
-def _heard_again(host: Host, now: datetime) -> None:
+def _record_recovery(host: Host, now: datetime) -> None:
     data: dict[str, Any] = {"host": host.name, "pid": os.getpid()}
     if host.heartbeat_at:
         data["silent_seconds"] = round(max(0.0, (now - host.heartbeat_at).total_seconds()), 1)

@@ -1,10 +1,10 @@
-"""What happened, on its way to the database: in order, in one thread, and safe before it gets there.
+"""Writes everything the agent records to the database: in order, from one thread, without blocking the agent.
 
-Each entry is appended to a file first (a few microseconds, no fsync: it survives the agent, not a power cut), then
-written by the writer thread in short transactions. While the database is busy or gone the thread tries again and
-the agent goes on; one that died finds the file at its next start and writes the rest. Entries are numbered and
-the database keeps the last number it has, so none is written twice. The newest sampled values and the heartbeat
-take a side entrance: only the latest counts. Batches, what upper floors want written, follow the entries.
+An entry is first appended to a file (a few microseconds; no fsync, so it survives the agent but not a power cut),
+then written by the writer thread in short transactions. While the database is unavailable the thread retries. An
+agent that died finds the file at its next start and writes the rest. Entries are numbered and the database stores
+the last number it has, so none is written twice. Of sampled values and the heartbeat only the latest is written.
+Batches of the apps above follow the entries.
 """
 
 from __future__ import annotations
@@ -30,34 +30,33 @@ from programs.incidents import write_incident
 from programs.models import Host, Intent, Process, Program
 
 from . import heartbeat
-from .heartbeat import Beat
+from .heartbeat import HostHeartbeat
 from .journal_file import JournalFile
 
 log = structlog.get_logger(__name__)
 
-# The interpreter runs one thread at a time, so a burst of starts goes first: writing begins when nothing new has
-# come for SETTLE_SECONDS, or after so many rounds of it.
-SETTLE_SECONDS = 0.015
-SETTLE_ROUNDS = 20
+# Python runs one thread at a time, so a burst of starts goes first: writing begins when nothing new has come for
+# QUIET_SECONDS, or after QUIET_ROUNDS times that.
+QUIET_SECONDS = 0.015
+QUIET_ROUNDS = 20
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0)
-LARGEST_BATCH = 200
-LONGEST_REASON = 500
-MOMENTS = ("started_at", "next_start_at")
+MAX_BATCH_ENTRIES = 200
+MAX_REASON_LENGTH = 500  # of the column
+DATETIME_COLUMNS = ("started_at", "next_start_at")
 
-Key = tuple[int, int]  # program id, process index
+ProcessKey = tuple[int, int]  # program id, process index
 
 
 @dataclass
 class Entry:
-    """One step of one process: its new column values and the event that tells of it, written together.
+    """New column values of a process and the event that explains them, written together. Stored as JSON.
 
-    `event` has uid, type, at (ISO), actor and data; `incident` holds the facts for the incident card; `intents`
-    are the ids this step has dealt with; `desired` is the program's new desired state, where the agent itself
-    decides it, and `instances` their new number; `removed` says that the process's row ("process") or the whole
-    program ("program") goes away. `number` is the journal's to give.
+    `event` has uid, type, at (ISO), actor and data; `incident` the facts of its incident; `intents` the ids that
+    are carried out; `desired` and `instances` the program's new desired state and number of instances, where the
+    agent decides them; `removed` is "process" or "program". The journal sets `number`.
     """
 
-    process: Key | None = None
+    process: ProcessKey | None = None
     values: dict[str, Any] = field(default_factory=dict)
     event: dict[str, Any] | None = None
     incident: dict[str, Any] | None = None
@@ -70,12 +69,12 @@ class Entry:
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Entry:
-        """As it was written to the file. Raises TypeError for what is no entry."""
+        """Raises TypeError for fields that no entry has."""
         return cls(**{**fields, "process": tuple(fields["process"]) if fields["process"] else None})
 
 
 class Journal:
-    """The agent's only way to write. `put` never blocks on the database; `close` waits for what is queued."""
+    """The agent's only way to write. `put` never waits for the database."""
 
     def __init__(self, path: Path, host: Host, on_written: Callable[[], None] = lambda: None) -> None:
         self._path = path
@@ -85,27 +84,27 @@ class Journal:
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
-        self._latest: dict[Key, dict[str, Any]] = {}
-        self._beat: Beat | None = None
-        self._was_heard = False
+        self._latest: dict[ProcessKey, dict[str, Any]] = {}
+        self._heartbeat: HostHeartbeat | None = None
+        self._has_sent_heartbeat = False
         self._batches: deque[Callable[[], None]] = deque()
         self._last_batches: list[Callable[[], None]] = []
         self._closing = False
-        self._never = threading.Event()
+        self._never_set = threading.Event()
         self._file = JournalFile(path)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     # --- The agent's side ---
 
     def start(self) -> int:
-        """Takes up what an earlier agent left unwritten (the number of entries) and begins to write."""
+        """Starts writing; returns how many entries of an earlier agent were left unwritten."""
         written = self._number
         left = [Entry.from_fields(fields) for fields in self._file.read()]
         for entry in left:
             self._number = max(self._number, entry.number)
             if entry.number > written:
                 self._enqueue(entry)
-        self._file.written(written)
+        self._file.mark_written(written)
         self._thread.start()
         return self._pending
 
@@ -115,30 +114,32 @@ class Journal:
             self._number += 1
             entry.number = self._number
             if entry.process and "cpu_percent" in entry.values:
-                self._latest.pop(entry.process, None)  # sampled before it ended
+                self._latest.pop(entry.process, None)  # sampled before the exit
             self._file.append(vars(entry))
             self._queue.put(entry)
 
-    def put_latest(self, key: Key, values: dict[str, Any]) -> None:
-        """Sampled values: a newer call replaces an older one that is not written yet."""
+    def put_latest(self, key: ProcessKey, values: dict[str, Any]) -> None:
+        """Sampled values; they replace older ones that are not written yet."""
         with self._lock:
             self._latest.setdefault(key, {}).update(values)
 
     def flush_latest(self) -> None:
-        """Has the sampled values written now, if there are any."""
+        """Wakes the writer if there are sampled values."""
         if self._latest:
             self._queue.put(None)
 
-    def beat(self, now: datetime) -> None:
+    def heartbeat(self, now: datetime) -> None:
         with self._lock:
-            self._beat = Beat(now, heartbeat.Kind.NEXT if self._was_heard else heartbeat.Kind.FIRST)
+            self._heartbeat = HostHeartbeat(
+                now, heartbeat.Kind.NEXT if self._has_sent_heartbeat else heartbeat.Kind.FIRST
+            )
         self._queue.put(None)
 
     def put_batch(self, write: Callable[[], None]) -> None:
-        """Has `write` called by the writer thread, in a transaction of its own; once, however often it was put.
+        """The writer thread calls `write` in a transaction of its own, after all entries; once if put repeatedly.
 
-        It waits for all entries, and is called again after the database was away: what it keeps until then is its
-        own to bound. It may put itself again to go on in a further transaction.
+        It is called again if the database was unavailable, and must bound what it keeps until then. It may put
+        itself again to continue in another transaction.
         """
         with self._lock:
             if write not in self._batches:
@@ -146,7 +147,7 @@ class Journal:
         self._queue.put(None)
 
     def put_last(self, write: Callable[[], None]) -> None:
-        """Has `write` called as a batch when the journal is closed, after everything else."""
+        """Has `write` called as the last batch when the journal is closed."""
         self._last_batches.append(write)
 
     @property
@@ -155,16 +156,16 @@ class Journal:
 
     @property
     def pending(self) -> int:
-        """Entries that the database does not have yet."""
+        """The number of entries that the database does not have yet."""
         return self._pending
 
-    def close(self, timeout: float, good_bye: datetime | None = None) -> bool:
+    def close(self, timeout: float, stopped_at: datetime | None = None) -> bool:
         """Writes what is queued; False when the database did not take it in time (the file still has it).
 
-        `good_bye` is the moment of a clean end: then nobody will take the silence that follows for a loss.
+        `stopped_at` is when the agent stopped cleanly: no lost heartbeat is reported after that.
         """
-        if good_bye:
-            self._beat = Beat(good_bye, heartbeat.Kind.LAST)
+        if stopped_at:
+            self._heartbeat = HostHeartbeat(stopped_at, heartbeat.Kind.LAST)
         self._closing = True
         self._queue.put(None)
         self._thread.join(timeout)
@@ -180,12 +181,12 @@ class Journal:
     def _run(self) -> None:
         while not (self._closing and self._queue.empty()):
             batch = self._collect()
-            if batch or self._latest or self._beat:
-                self._write_for_sure(batch)
+            if batch or self._latest or self._heartbeat:
+                self._write_until_taken(batch)
                 with self._lock:
                     self._pending -= len(batch)
                     if batch:
-                        self._file.written(batch[-1].number)
+                        self._file.mark_written(batch[-1].number)
                 self._on_written()
             self._write_batches()
         self._batches.extend(self._last_batches)
@@ -195,9 +196,9 @@ class Journal:
     def _collect(self) -> list[Entry]:
         first = self._queue.get()
         if not self._closing:
-            self._settle()
+            self._wait_until_quiet()
         batch = [first] if first else []
-        while len(batch) < LARGEST_BATCH:
+        while len(batch) < MAX_BATCH_ENTRIES:
             try:
                 entry = self._queue.get_nowait()
             except queue.Empty:
@@ -206,20 +207,20 @@ class Journal:
                 batch.append(entry)
         return batch
 
-    def _write_for_sure(self, batch: list[Entry]) -> None:
-        """Tries until the database takes the batch. Only a closing journal may give up: the file keeps it."""
+    def _write_until_taken(self, batch: list[Entry]) -> None:
+        """Retries until the database takes the batch. A closing journal gives up: the file keeps the entries."""
         attempt = 0
         while True:
             with self._lock:
                 latest, self._latest = self._latest, {}
-                beat, self._beat = self._beat, None
+                beat, self._heartbeat = self._heartbeat, None
             try:
                 close_old_connections()
                 write(batch, latest, self._host_id, beat)
-                self._was_heard = self._was_heard or beat is not None
+                self._has_sent_heartbeat = self._has_sent_heartbeat or beat is not None
                 return
             except Exception as error:
-                if not is_outage(error):  # one entry that cannot be written must not hold up all that follow
+                if not is_outage(error):  # one entry that cannot be written must not block the rest
                     log.exception("journal.entry_refused", entries=len(batch))
                     self._write_one_by_one(batch)
                     return
@@ -227,30 +228,30 @@ class Journal:
                 log.warning("journal.database_unavailable", error=str(error), waiting=self._pending)
                 with self._lock:
                     self._latest = {**latest, **self._latest}
-                    self._beat = self._beat or beat
+                    self._heartbeat = self._heartbeat or beat
             if self._closing and attempt >= len(RETRY_SECONDS):
                 raise SystemExit  # ends this thread only, with the file as it is
             self._pause(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
 
-    def _settle(self) -> None:
-        for _ in range(SETTLE_ROUNDS):
+    def _wait_until_quiet(self) -> None:
+        for _ in range(QUIET_ROUNDS):
             before = self._pending
-            self._pause(SETTLE_SECONDS)
+            self._pause(QUIET_SECONDS)
             if self._pending == before:
                 return
 
     def _write_batches(self) -> None:
-        """Each that waits now, once. What fails for want of a database waits for the next beat at most."""
+        """Calls each pending batch once. After a database fault the next heartbeat, at the latest, retries it."""
         for _ in range(len(self._batches)):
-            if not self._queue.empty():  # entries go first; they bring us here again
+            if not self._queue.empty():  # entries go first, and this is called again after them
                 return
             write = self._batches.popleft()
             try:
                 with transaction.atomic():
                     write()
             except Exception as error:
-                if not is_outage(error):  # one that cannot be written must not hold up the others
+                if not is_outage(error):  # one that cannot be written must not block the others
                     log.exception("journal.batch_refused")
                     continue
                 connection.close()
@@ -258,12 +259,12 @@ class Journal:
                 self._batches.append(write)
 
     def _pause(self, seconds: float) -> None:
-        self._never.wait(seconds)
+        self._never_set.wait(seconds)
 
     def _write_one_by_one(self, batch: list[Entry]) -> None:
         if len(batch) > 1:
             for entry in batch:
-                self._write_for_sure([entry])
+                self._write_until_taken([entry])
         elif batch:
             try:
                 with self._path.with_suffix(".refused").open("a") as file:
@@ -276,9 +277,12 @@ class Journal:
 
 
 def write(
-    entries: Iterable[Entry], latest: dict[Key, dict[str, Any]], host_id: int, beat: Beat | None = None
+    entries: Iterable[Entry],
+    latest: dict[ProcessKey, dict[str, Any]],
+    host_id: int,
+    beat: HostHeartbeat | None = None,
 ) -> None:
-    """Everything in one transaction, with the number of the last entry."""
+    """Writes it all in one transaction, together with the number of the last entry."""
     entries = list(entries)
     with transaction.atomic():
         programs = _programs(entries, latest)
@@ -290,9 +294,9 @@ def write(
             heartbeat.save(host_id, beat, columns)
 
 
-def _programs(entries: list[Entry], latest: dict[Key, dict[str, Any]]) -> dict[int, Program]:
-    wanted = {entry.process[0] for entry in entries if entry.process} | {key[0] for key in latest}
-    return {program.pk: program for program in Program.everything.filter(pk__in=wanted)} if wanted else {}
+def _programs(entries: list[Entry], latest: dict[ProcessKey, dict[str, Any]]) -> dict[int, Program]:
+    ids = {entry.process[0] for entry in entries if entry.process} | {key[0] for key in latest}
+    return {program.pk: program for program in Program.everything.filter(pk__in=ids)} if ids else {}
 
 
 def _apply(entry: Entry, programs: dict[int, Program]) -> None:
@@ -326,9 +330,9 @@ def _program_columns(entry: Entry) -> dict[str, Any]:
 
 
 def _save_process(program: Program, index: int, values: dict[str, Any]) -> None:
-    values = {name: parse_datetime(v) if name in MOMENTS and v else v for name, v in values.items()}
+    values = {name: parse_datetime(v) if name in DATETIME_COLUMNS and v else v for name, v in values.items()}
     if values.get("reason"):
-        values["reason"] = events.masked_text(values["reason"], program)[:LONGEST_REASON]
+        values["reason"] = events.masked_text(values["reason"], program)[:MAX_REASON_LENGTH]
     values["revision"] = Sequence.advance()
     if not Process.objects.filter(program=program, index=index).update(**values):
         Process.objects.create(program=program, index=index, **values)
@@ -343,8 +347,8 @@ def _remove(entry: Entry, programs: dict[int, Program]) -> None:
         programs.pop(program_id, None)
 
 
-def _apply_latest(latest: dict[Key, dict[str, Any]], programs: dict[int, Program]) -> None:
-    """Sampled values in one statement per shape: a thousand rows cost milliseconds."""
+def _apply_latest(latest: dict[ProcessKey, dict[str, Any]], programs: dict[int, Program]) -> None:
+    """One executemany for all rows: a thousand cost milliseconds."""
     if not latest:
         return
     first = Sequence.advance(by=len(latest))

@@ -1,10 +1,12 @@
-"""From a definition to a running process: its words, environment, folder, account, log file and console.
+"""Starts the process of a definition: arguments, environment, working directory, user, log file and console.
 
-Everything that can be known before the start is checked here, so that the reason for a failure is a sentence.
+Checks what can be checked before the start, so that a failure is explained in a sentence.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import re
@@ -13,7 +15,7 @@ import shlex
 import shutil
 import stat
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,52 +24,49 @@ from django.conf import settings
 
 from core.keyfile import key_file
 from core.secrets import SecretUnreadableError
-from programs import definition
+from programs.definition.environment import environment_of
 from programs.logs.paths import LogFile, open_for_program
 from programs.logs.reader import Reader
 from programs.models import Program
 from programs.placeholders import fill
+from programs.probes.command import reap
 
 from . import platform
 from .mount_check import check_answers
+from .ports import Launched, LaunchError
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHELL = "/bin/sh"
-HANDED_ON = ("LANG", "TZ")
-PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.EIO, errno.EHOSTDOWN)
-NUMBER_OF_FILES = 'ulimit -n "$0" && exec "$@"'
-
-
-class LaunchError(Exception):
-    """The program cannot be started; the text says why. `is_permanent`: trying again would not help."""
-
-    def __init__(self, message: str, *, is_permanent: bool = True) -> None:
-        super().__init__(message)
-        self.is_permanent = is_permanent
-
-
-@dataclass(frozen=True)
-class Launched:
-    """A process that was just started, with the mark its whole tree carries."""
-
-    popen: subprocess.Popen[bytes]
-    marker: str
+INHERITED_VARIABLES = ("LANG", "TZ")
+TRANSIENT_ERRORS = (
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ETXTBSY,
+    errno.EIO,
+    errno.EHOSTDOWN,
+    errno.ENOSPC,
+    errno.EDQUOT,
+)
+SET_FILE_LIMIT = 'ulimit -n "$0" && exec "$@"'
+POLL_SECONDS = 0.02
 
 
 @lru_cache(maxsize=1)
 def installation() -> str:
-    """Tells the programs of this data folder from those of another monitor on the same machine."""
+    """The id of this data folder, in the marker of all its programs: other monitors may run on the machine."""
     return key_file(Path(settings.DATA_DIR) / "installation", lambda: secrets.token_hex(8))
 
 
 def parse_marker(marker: str) -> tuple[int, int] | None:
-    """(program, instance) of a mark that this installation gave; None for any other text."""
+    """(program id, instance) of a marker that this installation made; None for any other text."""
     found = re.fullmatch(r"([0-9a-f]+)/(\d{1,18})/(\d{1,4})/[0-9a-z]+", marker)
     return (int(found[2]), int(found[3])) if found and found[1] == installation() else None
 
 
 def new_marker(program_id: int, index: int) -> str:
-    """The value of PROGRAM_MONITOR in a process's environment: installation, program, instance, run."""
+    """The value of PROGRAM_MONITOR in the process's environment: installation/program/instance/run."""
     return f"{installation()}/{program_id}/{index}/{secrets.token_hex(6)}"
 
 
@@ -76,7 +75,7 @@ def log_file(program_id: int, index: int) -> LogFile:
 
 
 def log_end(program_id: int, index: int) -> int | None:
-    """How much the process has written by now (a logical offset, see `programs.logs`); None: it cannot be read."""
+    """The logical offset of the log's end (see `programs.logs`); None when the log cannot be read."""
     try:
         with Reader(log_file(program_id, index)) as reader:
             return reader.end
@@ -85,27 +84,27 @@ def log_end(program_id: int, index: int) -> int | None:
 
 
 def launch(program: Program, index: int) -> Launched:
-    """Starts the process and returns at once. Raises LaunchError."""
+    """Starts the process without waiting for anything. Raises LaunchError."""
     marker = new_marker(program.pk, index)
     account = _account(program.user)
     try:
-        directory = _directory(program)
+        directory = _directory(program, account)
         environment = _environment(program, index, account, marker)
-        executable, words = _words(program, index, environment["PATH"], directory)
-        popen = _spawn(program, index, executable, words, environment, directory, account)
+        executable, argv = _argv(program, index, environment["PATH"], directory)
+        child = _spawn(program, index, executable, argv, environment, directory, account)
     except OSError as error:
-        raise _explained(error, program.command) from error
-    except (ValueError, SecretUnreadableError) as error:  # what no validation of today would let in
+        raise _launch_error(error, program.command) from error
+    except (ValueError, SecretUnreadableError) as error:  # stored before a validation that now refuses it
         raise LaunchError(str(error)) from error
-    platform.adjust_started(popen.pid, nice=program.nice, keep_file_limit=program.max_open_files is not None)
-    return Launched(popen, marker)
+    platform.adjust_started(child.pid, nice=program.nice, keep_file_limit=program.max_open_files is not None)
+    return Launched(child, marker)
 
 
 def _spawn(
     program: Program,
     index: int,
     executable: str,
-    words: list[str],
+    argv: list[str],
     environment: dict[str, str],
     directory: str,
     account: Any,
@@ -113,10 +112,10 @@ def _spawn(
     output = _open_log(program, index)
     console = open_console(program.pk, index, account) if program.stdin == Program.Stdin.CONSOLE else None
     try:
-        # close_fds is off because every descriptor of ours closes itself on exec, and walking a thousand of
-        # them would cost more than the start.
+        # close_fds is off because all our descriptors are close-on-exec, and closing a thousand of them one by
+        # one would cost more than the start.
         return subprocess.Popen(
-            words,
+            argv,
             executable=executable,
             stdin=subprocess.DEVNULL if console is None else console,
             stdout=output,
@@ -126,7 +125,7 @@ def _spawn(
             start_new_session=True,
             close_fds=False,
             umask=int(program.umask, 8) if program.umask else -1,
-            **_switch(account),
+            **_user_arguments(account),
         )
     finally:
         for descriptor in (output, console):
@@ -134,38 +133,52 @@ def _spawn(
                 os.close(descriptor)
 
 
-def launch_helper(program: Program, index: int, words: list[str], pid: int) -> subprocess.Popen[bytes]:
-    """A stop command: the program's own environment and folder, and its pid in PROGRAM_PID. Raises OSError."""
+async def run_stop_command(program: Program, index: int, argv: Sequence[str], pid: int) -> None:
+    """Runs a command with the program's environment and directory, and its pid in PROGRAM_PID. Raises OSError.
+
+    Cancelling it kills the command with everything in its session.
+    """
+    command = _start_stop_command(program, index, argv, pid)
+    try:
+        while command.poll() is None:  # noqa: ASYNC110  (polled for at most the step's seconds)
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        if command.returncode is None:
+            platform.kill_group(command.pid)
+            await reap(command)
+
+
+def _start_stop_command(program: Program, index: int, argv: Sequence[str], pid: int) -> subprocess.Popen[bytes]:
     account = _account(program.user)
     environment = _environment(program, index, account, marker="") | {"PROGRAM_PID": str(pid)}
-    check_answers(words[0], *environment["PATH"].split(os.pathsep))
+    check_answers(argv[0], *environment["PATH"].split(os.pathsep))
     return subprocess.Popen(
-        words,
+        argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
-        cwd=_directory(program),
+        cwd=_directory(program, account),
         start_new_session=True,
         close_fds=False,
-        **_switch(account),
+        **_user_arguments(account),
     )
 
 
-def probe_surroundings(program: Program, index: int) -> dict[str, Any]:
-    """Environment, folder and account of exec probes, as arguments of ProbeContext; without the mark."""
+def probe_arguments(program: Program, index: int) -> dict[str, Any]:
+    """Environment, directory and user of exec probes, as arguments of ProbeContext."""
     account = _account(program.user)
     environment = _environment(program, index, account, marker="")
-    del environment[platform.MARKER]
+    del environment[platform.MARKER]  # a probe is no part of the program's tree
     return {
         "environment": environment,
-        "working_directory": program.working_directory or None,
-        "spawn": _switch(account),
+        "working_directory": _directory(program, account),
+        "spawn": _user_arguments(account),
     }
 
 
-def _switch(account: Any) -> dict[str, Any]:
-    """What Popen needs to become another user; nothing for the agent's own account."""
+def _user_arguments(account: Any) -> dict[str, Any]:
+    """Arguments of Popen that switch the user; empty for the agent's own."""
     if account is None or account.pw_uid == os.geteuid():
         return {}
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
@@ -173,15 +186,14 @@ def _switch(account: Any) -> dict[str, Any]:
 
 
 def _open_log(program: Program, index: int) -> int:
-    """The log file; /dev/null when it cannot be opened (disk full), because the program matters more."""
     try:
         return open_for_program(log_file(program.pk, index))
-    except OSError:
+    except OSError:  # a full disk must not keep the program from starting
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _account(user: str) -> Any:
-    """The passwd entry to run as; None for the agent's own account on systems without one."""
+    """The passwd entry to run as; None where there is none."""
     if os.name != "posix":
         return None
     import pwd
@@ -195,39 +207,60 @@ def _account(user: str) -> Any:
 
 
 def _environment(program: Program, index: int, account: Any, marker: str) -> dict[str, str]:
-    """A small base, what the definition says, and the mark: nothing else of the agent's own is inherited."""
+    """A few of the agent's own variables, those of the definition, and the marker."""
     environment = {"PATH": os.environ.get("PATH", DEFAULT_PATH)}
-    environment |= {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    environment |= {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     if account is not None:
         environment |= {"HOME": account.pw_dir, "USER": account.pw_name, "SHELL": account.pw_shell or "/bin/sh"}
-    environment |= definition.environment_of(program, index)
+    environment |= environment_of(program, index)
     return environment | {platform.MARKER: marker}
 
 
-def _directory(program: Program) -> str:
-    directory = program.working_directory or str(Path(settings.DATA_DIR).resolve())
+def own_folder(program_id: int) -> Path:
+    return Path(settings.DATA_DIR).resolve() / "programs" / str(program_id)
+
+
+def _directory(program: Program, account: Any) -> str:
+    """Where the program, its exec probes and its stop commands run. Raises LaunchError."""
+    directory = program.working_directory or _default_directory(program.pk, account)
     check_answers(directory)
     if not os.path.isdir(directory):  # noqa: PTH112  (a plain string all the way; this is the restart path)
         raise LaunchError(f"there is no folder {directory}")
     return directory
 
 
-def _words(program: Program, index: int, path: str, directory: str) -> tuple[str, list[str]]:
-    """The file to run, and the words it is given: the first one as it was typed."""
+def _default_directory(program_id: int, account: Any) -> str:
+    """A folder of the program's own, or the home of the user that it switches to. Creates the folder.
+
+    Never the data folder, which holds the keys and the database: a file server would publish them.
+    """
+    is_other_user = account is not None and account.pw_uid != os.geteuid()
+    if is_other_user and account.pw_dir != "/" and os.path.isdir(account.pw_dir):  # noqa: PTH112
+        return str(account.pw_dir)
+    folder = own_folder(program_id)
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_other_user:
+            os.chown(folder, account.pw_uid, account.pw_gid)
+    return str(folder)
+
+
+def _argv(program: Program, index: int, path: str, directory: str) -> tuple[str, list[str]]:
+    """The file to run, and its arguments with the command's name as it was typed in front."""
     command = fill(program.command, index)
-    words = [SHELL, "-c", command] if program.shell else shlex.split(command)
-    executable = _executable(words[0], path, directory)
+    argv = [SHELL, "-c", command] if program.shell else shlex.split(command)
+    executable = _find_executable(argv[0], path, directory)
     if program.max_open_files is not None:
-        return SHELL, [SHELL, "-c", NUMBER_OF_FILES, str(program.max_open_files), executable, *words[1:]]
-    return executable, words
+        return SHELL, [SHELL, "-c", SET_FILE_LIMIT, str(program.max_open_files), executable, *argv[1:]]
+    return executable, argv
 
 
-def executable(program: Program) -> str:
-    """The first word of its command; of a command for a shell, the shell. For telling people: never fails."""
+def shown_executable(program: Program) -> str:
+    """The first word of the command, or the shell that runs it. For messages: never fails."""
     return SHELL if program.shell else program.command.partition(" ")[0].strip("'\"")
 
 
-def _executable(name: str, path: str, directory: str) -> str:
+def _find_executable(name: str, path: str, directory: str) -> str:
     if os.sep not in name:
         check_answers(*path.split(os.pathsep))
         found = shutil.which(name, path=path)
@@ -245,12 +278,16 @@ def _executable(name: str, path: str, directory: str) -> str:
     return full
 
 
-def _explained(error: OSError, word: str) -> LaunchError:
+def _launch_error(error: OSError, command: str) -> LaunchError:
     if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
-        return LaunchError(f"cannot run {error.filename or word}: {error.strerror}")
+        return LaunchError(f"cannot run {error.filename or command}: {error.strerror}")
     if error.strerror == "Exec format error":
-        return LaunchError(f"{word} is no program of this system (a script needs a first line such as #!/bin/sh)")
-    return LaunchError(f"cannot start {word}: {error.strerror}", is_permanent=error.errno not in PASSING)
+        return LaunchError(
+            f"{command} is no program of this system (a script needs a first line such as #!/bin/sh)"
+        )
+    return LaunchError(
+        f"cannot start {command}: {error.strerror}", is_permanent=error.errno not in TRANSIENT_ERRORS
+    )
 
 
 # --- Console --------------------------------------------------------------------------------------------
@@ -261,7 +298,7 @@ def console_path(program_id: int, index: int) -> Path:
 
 
 def open_console(program_id: int, index: int, account: Any) -> int:
-    """A FIFO open read-write, to be the program's stdin: holding it itself, the program never sees an end."""
+    """A FIFO as the program's stdin. Opened read-write, so that the program itself keeps it from reaching EOF."""
     path = console_path(program_id, index)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -272,9 +309,20 @@ def open_console(program_id: int, index: int, account: Any) -> int:
 
 
 def write_console(program_id: int, index: int, text: str) -> None:
-    """Types `text`. Raises OSError when nobody reads there or the program does not keep up."""
+    """Raises OSError when no process has the console open or the program does not read fast enough."""
     descriptor = os.open(console_path(program_id, index), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def remove_console(program_id: int, index: int) -> None:
+    console_path(program_id, index).unlink(missing_ok=True)
+
+
+def remove_files(program_id: int) -> None:
+    """Removes the logs, and the program's own folder unless it holds files."""
+    shutil.rmtree(Path(settings.LOG_DIR) / str(program_id), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        own_folder(program_id).rmdir()

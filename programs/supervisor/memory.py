@@ -1,20 +1,18 @@
-"""When a process uses more memory than it may."""
+"""When a process exceeds its memory limit."""
 
 from __future__ import annotations
 
-STRIKES = 3  # a fork can double the sum for a moment
+MAX_SAMPLES_ABOVE = 3  # a fork can double the sum of one sample
 
 
 class MemoryLimit:
-    """Held against one sample after the other; only so many above it in a row break it."""
-
     def __init__(self) -> None:
-        self._strikes = 0
+        self._samples_above = 0
 
-    def is_broken(self, used: int, allowed: int | None) -> bool:
-        """Takes in a sample, in bytes. Once broken it counts anew; without a limit it never is."""
-        self._strikes = self._strikes + 1 if allowed and used > allowed else 0
-        if self._strikes < STRIKES:
+    def is_exceeded(self, used: int, limit: int | None) -> bool:
+        """Takes one sample, in bytes; true at MAX_SAMPLES_ABOVE above the limit in a row, then starts over."""
+        self._samples_above = self._samples_above + 1 if limit and used > limit else 0
+        if self._samples_above < MAX_SAMPLES_ABOVE:
             return False
-        self._strikes = 0
+        self._samples_above = 0
         return True

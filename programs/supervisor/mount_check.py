@@ -1,6 +1,6 @@
-"""Whether the folders that a start needs answer. The kernel cannot be asked for them with a time limit.
+"""Checks that the file systems a start needs respond. System calls on a dead mount hang and have no time limit.
 
-A process is asked to look, not a thread: where it may hang for good, it must not keep the agent from ending.
+A process does the check, not a thread: a thread that hangs for good would keep the agent from exiting.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import lru_cache
 
 from .platform.mounts import RemoteMounts, remote_mount_of
 
-LOOK = ("stat", "-f")  # asks the server; the answer about a file may come from a cache
-PATIENCE_SECONDS = 0.05  # once for each mount: while a look hangs nobody waits for it again
+CHECK_COMMAND = ("stat", "-f")  # asks the server; a plain stat may be answered from the cache
+TIMEOUT_SECONDS = 0.05  # once for each mount: while a check hangs, later ones fail at once
 
-_looking: dict[str, subprocess.Popen[bytes]] = {}
+_pending: dict[str, subprocess.Popen[bytes]] = {}
 
 
 @lru_cache(maxsize=1)
@@ -24,28 +24,28 @@ def _remote() -> RemoteMounts:
 
 
 def check_answers(*paths: str) -> None:
-    """Raises OSError (EHOSTDOWN) when one of these lies where nobody answers. Costs nothing elsewhere."""
+    """Raises OSError (EHOSTDOWN) when a path is on a mount that does not respond. Local disks cost nothing."""
     if mounts := _remote().now():
         for mount in {remote_mount_of(os.path.abspath(path), mounts) for path in paths} - {None}:  # noqa: PTH100
             _check(str(mount))
 
 
 def _check(mount: str) -> None:
-    patience = 0.0 if mount in _looking else PATIENCE_SECONDS
+    timeout = 0.0 if mount in _pending else TIMEOUT_SECONDS
     try:
-        if mount not in _looking:
-            _looking[mount] = _look(mount)
-        _looking[mount].wait(patience)
+        if mount not in _pending:
+            _pending[mount] = _start_check(mount)
+        _pending[mount].wait(timeout)
     except subprocess.TimeoutExpired:
         raise OSError(errno.EHOSTDOWN, f"{mount} does not answer: its server may be gone") from None
-    except FileNotFoundError:  # a system without the command: then the start itself has to find out
+    except FileNotFoundError:  # no such command on this system: then the start itself has to find out
         return
-    del _looking[mount]
+    del _pending[mount]
 
 
-def _look(mount: str) -> subprocess.Popen[bytes]:
+def _start_check(mount: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*LOOK, mount],
+        [*CHECK_COMMAND, mount],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,41 +1,38 @@
-"""Which ends were for want of memory. The kernel tells how many it has killed for that since boot, not whom."""
+"""Which exits were out-of-memory kills. The kernel counts those since boot but does not name the victims."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import platform
 from .platform import Exit
 
-# From the kernel's count to the victim's end: it has to give its memory back first.
-LONGEST_SECONDS = 5.0
+# From the kernel's count to the victim's exit: it has to free its memory first.
+EXPIRY_SECONDS = 5.0
 
 
-class OutOfMemory:
-    """Sets ends by SIGKILL against the kernel's kills, one for one: several victims of one moment are all told.
+class OomDetector:
+    """Matches exits by SIGKILL with the kernel's kills, one for one.
 
-    A kill that nobody's end was seen for (a stranger, a child of a program) is forgotten after LONGEST_SECONDS.
+    A kill whose victim is no program of ours (another process, a program's child) expires after EXPIRY_SECONDS.
     """
 
-    def __init__(
-        self, count: Callable[[], int] = platform.oom_kills, clock: Callable[[], float] = platform.now
-    ) -> None:
+    def __init__(self, count: Callable[[], int], clock: Callable[[], float]) -> None:
         self._count = count
         self._clock = clock
-        self._seen = count()
-        self._open: list[float] = []  # when each kill without a victim so far was first seen
+        self._last_count = count()
+        self._unmatched: list[float] = []  # when each kill without a victim was first seen
 
-    def look(self) -> None:
-        """Now and then, so that an old kill is not taken for that of a later end."""
-        now, before = self._clock(), self._seen
-        self._seen = self._count()
-        new = max(0, self._seen - before)
-        self._open = [at for at in self._open if now - at <= LONGEST_SECONDS] + [now] * new
+    def poll(self) -> None:
+        """Reads the counter. Call it regularly, or an old kill is taken for the cause of a later exit."""
+        now, before = self._clock(), self._last_count
+        self._last_count = self._count()
+        new = max(0, self._last_count - before)
+        self._unmatched = [at for at in self._unmatched if now - at <= EXPIRY_SECONDS] + [now] * new
 
-    def took(self, end: Exit) -> bool:
-        """Whether this end, of just now, looks like one of the kernel's kills. Each is counted once."""
-        self.look()
-        if end.signal != "SIGKILL" or not self._open:
+    def is_oom_kill(self, ended: Exit) -> bool:
+        """Whether this exit, just noticed, matches a kill. Uses the kill up."""
+        self.poll()
+        if ended.signal != "SIGKILL" or not self._unmatched:
             return False
-        self._open.pop(0)
+        self._unmatched.pop(0)
         return True

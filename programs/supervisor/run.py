@@ -1,17 +1,20 @@
-"""One life of a process, from its start or adoption to its end, and what its tree uses."""
+"""One run of a process, from its start or adoption to its exit, and the resources its tree uses."""
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from programs.models import Program
 
-from . import launch, platform
-from .platform import Exit, Identity, OnExit, Watch
+from . import platform
+from .platform import Exit, Identity, Watch
+from .ports import Child, Context, LaunchError, System
 
+WATCH_RETRY_SECONDS = 1.0
 NOT_RUNNING: dict[str, Any] = {"pid": None, "cpu_percent": 0.0, "memory_bytes": 0, "threads": 0, "health": ""}
 
 
@@ -25,73 +28,85 @@ class Usage(NamedTuple):
 
 @dataclass
 class Run:
-    """One life of the process; `popen` is None for one that was adopted, somebody else's child."""
+    """`child` is None for an adopted process, which is another process's child."""
 
-    who: Identity
+    identity: Identity
     marker: str
-    popen: subprocess.Popen[bytes] | None = None
+    system: System
+    child: Child | None = None
     log_start: int = 0  # where its own output begins, as a logical offset
     _watch: Watch | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def spawn(cls, program: Program, index: int, on_exit: OnExit) -> Run:
+    def spawn(cls, program: Program, index: int, on_exit: Callable[[Run], None], context: Context) -> Run:
         """Starts the process and watches it. Raises LaunchError."""
         # Costs a tenth of a millisecond, so only programs with probes pay for it.
-        log_start = (launch.log_end(program.pk, index) or 0) if program.probes else 0
-        launched = launch.launch(program, index)
+        log_start = (context.launcher.log_end(program.pk, index) or 0) if program.probes else 0
+        launched = context.launcher.launch(program, index)
+        system, child = context.system, launched.child
         try:
-            who = platform.identity(launched.popen.pid)
-            if who is None:  # cannot be: an unreaped child stays in the table
+            identity = system.identity(child.pid)
+            if identity is None:  # cannot be: an unreaped child stays in the process table
                 raise OSError("it vanished while it was started")
-            run = cls(who, launched.marker, launched.popen, log_start)
+            run = cls(identity, launched.marker, system, child, log_start)
             run.watch(on_exit)
-        except OSError as error:  # out of descriptors, say: what cannot be watched must not run
-            platform.kill_group(launched.popen.pid)
-            launched.popen.wait()
-            raise launch.LaunchError(f"cannot watch the process: {error}", is_permanent=False) from error
+        except OSError as error:  # out of descriptors, for example: a process that nobody watches must not run
+            system.kill_group(child.pid)
+            child.wait()
+            raise LaunchError(f"cannot watch the process: {error}", is_permanent=False) from error
         return run
 
     @property
     def uptime(self) -> float:
-        return max(0.0, platform.now() - platform.kernel_seconds(self.who.kernel_start))
+        return max(0.0, self.system.now() - self.system.kernel_seconds(self.identity.kernel_start))
 
-    def columns(self) -> dict[str, Any]:
-        """What the row of its process says from its start on."""
-        started = datetime.now(UTC) - timedelta(seconds=self.uptime)
+    def columns(self, now: datetime) -> dict[str, Any]:
+        """Columns of the process's row while it runs."""
         return {
-            "pid": self.who.pid,
-            "kernel_start": self.who.kernel_start,
-            "boot_id": self.who.boot_id,
+            "pid": self.identity.pid,
+            "kernel_start": self.identity.kernel_start,
+            "boot_id": self.identity.boot_id,
             "marker": self.marker,
-            "started_at": started.isoformat(),
+            "started_at": (now - timedelta(seconds=self.uptime)).isoformat(),
             "next_start_at": None,
             "exit_code": None,
             "exit_signal": None,
         }
 
-    def watch(self, on_exit: OnExit) -> None:
-        """Has `on_exit` called once when it ends. Raises ProcessLookupError when it has ended already."""
-        self._watch = platform.watch(self.who, on_exit)
+    def watch(self, on_exit: Callable[[Run], None]) -> None:
+        """Has `on_exit` called once when it exits. Raises ProcessLookupError when it already has."""
+        self._watch = self.system.watch(self.identity, lambda: on_exit(self))
+
+    async def watch_later(self, on_exit: Callable[[Run], None]) -> None:
+        """Retries until there is a descriptor to watch with."""
+        while True:
+            await asyncio.sleep(WATCH_RETRY_SECONDS)
+            try:
+                self.watch(on_exit)
+            except ProcessLookupError:
+                on_exit(self)
+            except OSError:
+                continue
+            return
 
     def unwatch(self) -> None:
         if self._watch:
             self._watch.close()
 
     def reap(self, *, kill_group: bool) -> Exit:
-        """How it ended, as soon as it has; `kill_group` ends what a child of ours left in its group."""
-        if self.popen and kill_group:
-            # While our child is unreaped its number is taken: the group is certainly its own.
-            platform.kill_group(self.who.pid)
-        code = self.popen.poll() if self.popen else None
+        """The exit status, after `on_exit`; `kill_group` also kills what our child left in its process group."""
+        if self.child and kill_group:
+            # While our child is unreaped its pid is taken, so the group can only be its own.
+            self.system.kill_group(self.identity.pid)
+        code = self.child.poll() if self.child else None
         if code is None:
-            # Not our child, or one that a debugger holds: it is ours to reap when that lets go, not before.
-            end = self._watch.exit() if self._watch else Exit()
+            # Not our child, or a debugger holds it: then it can only be reaped once the debugger lets it go.
+            ended = self._watch.exit() if self._watch else Exit()
         else:
-            end = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
+            ended = Exit(code=code) if code >= 0 else Exit(signal=platform.signal_name(-code))
         self.unwatch()
-        return end
+        return ended
 
 
-def columns_after(end: Exit) -> dict[str, Any]:
-    """What the row of its process says once a run has ended so."""
-    return {**NOT_RUNNING, "exit_code": end.code, "exit_signal": end.signal}
+def columns_after_exit(ended: Exit) -> dict[str, Any]:
+    return {**NOT_RUNNING, "exit_code": ended.code, "exit_signal": ended.signal}

@@ -1,25 +1,19 @@
-"""Holds all processes of this host to what people want of them.
+"""Keeps the processes of this host in their desired state.
 
-Level-triggered: whatever was missed, the next reading of the wishes puts right. One loop, nothing here blocks; the
-database is read in one thread and written in another.
+Level-triggered: reconciling compares states, so a missed notification is made up for at the next read. Everything
+runs in one event loop and nothing here blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import structlog
-from django.conf import settings
 from django.db import Error as DatabaseFault
-from django.db import connection
 
 from core import doorbell
 from core.timeformat import local_time
@@ -27,362 +21,333 @@ from programs.logs.rotate import LogLimits
 from programs.models import Host, Intent, Program
 from programs.states import Action, State
 
-from . import adopt, desired_state, launch, platform
+from .adopt import Adoption
 from .autoscale import Autoscaler
-from .cron import Timetable
-from .journal import Entry, Journal, Key
+from .cron import CronSchedule
+from .desired_state import Dependencies, DesiredState
+from .fault_isolation import isolate_faults
+from .journal import Entry, ProcessKey
 from .platform import Identity
+from .ports import Context, Database, WakeUps
 from .process import ManagedProcess
-from .process_tree import Scanner
+from .registry import ProcessRegistry
 from .run import Run, Usage
-from .state_machine import Context, told
-from .stopping import clear_leftovers
+from .state_machine import make_event
+from .stopping import kill_tree
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 READ_RETRY_SECONDS = 1.0
+JOURNAL_CLOSE_SECONDS = 5.0
+T = TypeVar("T")
 
 
 class StoppedError(Exception):
-    """The agent is to stop while it waits for the database."""
+    """The agent has to stop while it waits for the database."""
 
 
-def _close_connection() -> None:
-    """Closes the connection of the thread that calls this."""
-    connection.close()
-
-
-async def _ring_at(stop: asyncio.Event, bell: asyncio.Event) -> None:
+async def _set_after(stop: asyncio.Event, wake_up: asyncio.Event) -> None:
     await stop.wait()
-    bell.set()
+    wake_up.set()
 
 
 class Supervisor:
-    """The agent's heart. `run` until the stop event; programs outlive it unless `stop_programs` was called."""
+    """`run` it until the stop event. Programs outlive it, unless `stop_programs` was called before."""
 
-    def __init__(self, host: Host, run_dir: Path) -> None:
+    def __init__(self, host: Host, context: Context, database: Database, wake_ups: WakeUps) -> None:
         self.host = host
-        self.programs: dict[int, Program] = {}  # those of this host
-        self.known: set[int] = set()  # the ids of all hosts' programs
-        self.processes: dict[int, dict[int, ManagedProcess]] = {}  # program id → index → process
-        self.needs: desired_state.Needs = {}
-        self.journal = Journal(run_dir / "journal", host, on_written=partial(doorbell.ring, "web"))
-        self.scanner = Scanner()
-        self.timetable = Timetable()
+        self.journal = context.journal
+        self.registry = ProcessRegistry(host, context, self._process_changed)
+        self._context = context
+        self._database = database
+        self._wake_ups = wake_ups
+        self._dependencies: Dependencies = {}
+        self._cron = CronSchedule()
         self._autoscaler = Autoscaler()
-        self._around = Context(self.journal, self.scanner, self._changed)
         self._revision = -1
-        self._handled: set[int] = set()
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        self._handled: set[int] = set()  # intents that are carried out, but maybe not deleted yet
         self._closing = False
         self._stop = asyncio.Event()
-        self._to_follow_up: set[int] = set()
-        self._endings: set[asyncio.Task[int]] = set()
+        self._changed_programs: set[int] = set()
+        self._kill_tasks: set[asyncio.Task[int]] = set()
 
-    # --- Life -------------------------------------------------------------------------------------------
+    # --- Start and end ----------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Adopts what runs, then follows the wishes until `stop`. Entries not written by then stay in the file.
+        """Adopts running processes, then follows the desired state until `stop`.
 
-        Raises RuntimeError when nothing can be written any more: the next agent does better than one that forgets.
+        Raises RuntimeError when the journal's writer has died: a new agent is better than one without a record.
         """
         self._stop = stop
-        async with doorbell.listen("agent") as bell:
-            waking = asyncio.create_task(_ring_at(stop, bell))
+        async with self._wake_ups() as wake_up:
+            wake_at_stop = asyncio.create_task(_set_after(stop, wake_up))
             try:
                 await self._begin()
                 while not stop.is_set():
-                    await self._follow_wishes()
-                    self._keep_timetable()
-                    await doorbell.wait(bell, POLL_SECONDS)
+                    await self._follow_desired_state()
+                    self._restart_scheduled()
+                    await doorbell.wait(wake_up, POLL_SECONDS)
                     if not self.journal.is_writing:
                         raise RuntimeError("the journal's writer has ended")
             except StoppedError:
                 log.info("agent.stopped_without_a_database")
             finally:
-                waking.cancel()
+                wake_at_stop.cancel()
                 self._end()
 
     async def _begin(self) -> None:
         left = self.journal.start()
-        while self.journal.pending:  # the rows must be whole before they are compared with reality
+        while self.journal.pending:  # adoption compares the rows with reality, so they must be complete
             await self._pause(0.01)
-        rows = await self._read(partial(desired_state.processes, self.host))
-        wanted = await self._read(partial(desired_state.read, self.host, -1))
-        snapshot = await self.scanner.scan()
-        self._take(wanted)
-        for program in wanted.programs:
+        rows = await self._retry(self._database.process_rows)
+        changes = await self._retry(partial(self._database.desired_state, -1))
+        snapshot = await self._context.scanner.scan()
+        self._update_definitions(changes)
+        for program in changes.programs:
             self._set_desired(program)
-        asked = {i.program_id for i in wanted.intents if i.verb in (Action.START, Action.RESTART)}
-        adopted = adopt.Adoption(self, snapshot, asked).run(rows)
+        requested = {i.program_id for i in changes.intents if i.verb in (Action.START, Action.RESTART)}
+        adopted = Adoption(self.registry, self._context, snapshot, requested, self._end_run).run(rows)
         log.info("agent.started", host=self.host.name, adopted=adopted, entries_caught_up=left)
-        self._tell("agent.started", {"adopted": adopted, "pid": os.getpid()})
-        self._act(wanted)
+        data = {"host": self.host.name, "adopted": adopted, "pid": os.getpid()}
+        self.journal.put(Entry(event=make_event("agent.started", self._context.wall_clock(), data)))
+        self._apply(changes)
 
     def _end(self) -> None:
         self._closing = True
-        for process in self.everyone():
-            process.let_go()
-        # Whoever falls without being asked to says no good-bye, and is told lost unless another comes soon.
-        good_bye = datetime.now(UTC) if self._stop.is_set() else None
-        if not self.journal.close(timeout=5, good_bye=good_bye):
+        for process in self.registry.all_processes():
+            process.detach()
+        # Without a clean stop the heartbeat counts as lost, unless another agent starts soon.
+        stopped_at = self._context.wall_clock() if self._stop.is_set() else None
+        if not self.journal.close(JOURNAL_CLOSE_SECONDS, stopped_at):
             log.warning("agent.stopped_with_unwritten_entries", entries=self.journal.pending)
-        self._reader.submit(_close_connection)
-        self._reader.shutdown()
+        self._database.close()
 
     async def stop_programs(self) -> None:
-        """Stops everything, dependents before what they need. What is desired stays: the next agent starts it."""
+        """Stops everything, dependents first. The desired state stays: the next agent starts it all again."""
         self._closing = True
-        for process in self.everyone():
+        for process in self.registry.all_processes():
             process.desired = False
             if not process.is_alive:
                 process.reconcile()
-        while alive := [p for p in self.everyone() if p.is_alive]:
-            needed = {requires for p in alive for requires, _ in self.needs.get(p.program.pk, ())}
+        while alive := [p for p in self.registry.all_processes() if p.is_alive]:
+            required = {pk for p in alive for pk, _ in self._dependencies.get(p.program.pk, ())}
             for process in alive:
-                if process.program.pk not in needed or process.state is State.STOPPING:
+                if process.program.pk not in required or process.state is State.STOPPING:
                     process.reconcile()
             await asyncio.sleep(0.02)
 
-    # --- Wishes -----------------------------------------------------------------------------------------
+    # --- Desired state ----------------------------------------------------------------------------------
 
-    async def _read(self, query: Any) -> Any:
-        """Runs `query` in the reader thread, for as long as the database needs to be back."""
-        loop = asyncio.get_running_loop()
+    async def _retry(self, query: Callable[[], Awaitable[T]]) -> T:
+        """Raises StoppedError when the agent is stopped before the database is back."""
         while True:
             try:
-                return await loop.run_in_executor(self._reader, query)
+                return await query()
             except DatabaseFault as error:
                 log.warning("agent.database_unavailable", error=str(error))
-                await loop.run_in_executor(self._reader, _close_connection)
                 await self._pause(READ_RETRY_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
-        """Raises StoppedError as soon as the agent is to stop."""
         try:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return
         raise StoppedError
 
-    async def _follow_wishes(self) -> None:
-        wanted = await self._read(partial(desired_state.read, self.host, self._revision, frozenset(self._handled)))
-        self._take(wanted)
-        self._act(wanted)
+    async def _follow_desired_state(self) -> None:
+        changes = await self._retry(partial(self._database.desired_state, self._revision, self._handled))
+        self._update_definitions(changes)
+        self._apply(changes)
 
-    def _take(self, wanted: desired_state.DesiredState) -> None:
-        """Learns the new definitions without acting on them."""
-        self._revision = wanted.revision
-        if wanted.needs is not None:
-            self.needs = wanted.needs
-        for program in wanted.programs:
-            self._learn(program)
+    def _update_definitions(self, changes: DesiredState) -> None:
+        self._revision = changes.revision
+        if changes.dependencies is not None:
+            self._dependencies = changes.dependencies
+        for program in changes.programs:
+            self._update_definition(program)
 
-    def _learn(self, program: Program) -> None:
-        self.known.add(program.pk)
-        if self._is_ours(program):
-            self.programs[program.pk] = program
-            for index in range(program.desired_instances):
-                self.process_of(program, index)
-        for process in self.of_program(program.pk):
-            process.redefine(program)
-        self.timetable.learn(program.pk, program.restart_cron)
+    def _update_definition(self, program: Program) -> None:
+        self.registry.update(program)
+        self._cron.set(program.pk, program.restart_cron)
 
-    def process_of(self, program: Program, index: int) -> ManagedProcess:
-        siblings = self.processes.setdefault(program.pk, {})
-        if index not in siblings:
-            siblings[index] = ManagedProcess(program, index, self._around)
-        return siblings[index]
-
-    def of_program(self, program_id: int) -> list[ManagedProcess]:
-        return list(self.processes.get(program_id, {}).values())
-
-    def everyone(self) -> Iterator[ManagedProcess]:
-        return (process for siblings in self.processes.values() for process in list(siblings.values()))
-
-    def _is_ours(self, program: Program) -> bool:
-        return program.host_id == self.host.pk or (program.host_id is None and self.host.is_default)
-
-    def _act(self, wanted: desired_state.DesiredState) -> None:
-        for program in wanted.programs:
+    def _apply(self, changes: DesiredState) -> None:
+        for program in changes.programs:
             self._set_desired(program)
-        waiting = {intent.pk for intent in wanted.intents}
-        self._handled &= waiting
-        for intent in wanted.intents:
+        self._handled &= {intent.pk for intent in changes.intents}
+        for intent in changes.intents:
             if intent.pk not in self._handled:
                 self._handled.add(intent.pk)
-                with adopt.contained(intent.program_id, self.programs):
-                    self._obey(intent)
-        for program in wanted.programs:
+                with isolate_faults(intent.program_id, self.registry.programs):
+                    self._handle_intent(intent)
+        for program in changes.programs:
             self._reconcile(program.pk)
 
     def _set_desired(self, program: Program) -> None:
-        wanted = (
-            program.desired_state == Program.Desired.RUNNING and not program.removed_at and self._is_ours(program)
+        is_desired = (
+            program.desired_state == Program.Desired.RUNNING
+            and not program.removed_at
+            and self.registry.is_local(program)
+            and not self._closing
         )
-        for process in self.of_program(program.pk):
-            process.desired = wanted and process.index < program.desired_instances and not self._closing
+        for process in self.registry.instances(program.pk):
+            process.desired = is_desired and process.index < program.desired_instances
 
-    def _obey(self, intent: Intent) -> None:
+    def _handle_intent(self, intent: Intent) -> None:
         self.journal.put(Entry(intents=[intent.pk]))
-        self._look_at_needs(intent.program_id)
-        _INTENTS.get(intent.verb, Supervisor._apply_verb)(self, intent)
+        self._update_blocked_by(intent.program_id)
+        INTENT_HANDLERS.get(intent.verb, Supervisor._apply_action)(self, intent)
 
-    def _apply_verb(self, intent: Intent) -> None:
-        for process in self.of_program(intent.program_id):
+    def _apply_action(self, intent: Intent) -> None:
+        for process in self.registry.instances(intent.program_id):
             process.apply(Action(intent.verb), intent.actor)
 
-    def _take_over(self, intent: Intent) -> None:
-        """A process that somebody else started becomes the program's first instance."""
-        process = self.processes[intent.program_id][0]
-        who = Identity(intent.data["pid"], intent.data["kernel_start"], intent.data["boot_id"])
+    def _adopt(self, intent: Intent) -> None:
+        """Makes a process that somebody else started the program's first instance."""
+        process = self.registry.process(self.registry.programs[intent.program_id], 0)
+        identity = Identity(intent.data["pid"], intent.data["kernel_start"], intent.data["boot_id"])
         process.actor = intent.actor
         try:
-            process.take_over(Run(who, marker=""), State.RUNNING)
+            process.adopt(Run(identity, "", self._context.system), State.RUNNING)
         except ProcessLookupError:
-            process.note("program.exited", {"why": f"process {who.pid} ended before it could be adopted"})
+            why = f"process {identity.pid} ended before it could be adopted"
+            process.record_event("program.exited", {"why": why})
             return
         process.desired = True
         self.journal.put(Entry(process.key, desired=Program.Desired.RUNNING.value))
 
-    def _type_in(self, intent: Intent) -> None:
-        for process in self.of_program(intent.program_id):
+    def _write_console(self, intent: Intent) -> None:
+        for process in self.registry.instances(intent.program_id):
             if not process.is_alive:
                 continue
             data = dict(intent.data)
             try:
-                launch.write_console(*process.key, str(intent.data["text"]))
+                self._context.launcher.write_console(*process.key, str(intent.data["text"]))
             except OSError as error:
                 data["error"] = error.strerror or str(error)
-            process.note("program.input", data, intent.actor)
+            process.record_event("program.input", data, intent.actor)
 
     def _reconcile(self, program_id: int) -> None:
-        self._look_at_needs(program_id)
-        for process in self.of_program(program_id):
-            with adopt.contained(program_id, self.programs):
+        self._update_blocked_by(program_id)
+        for process in self.registry.instances(program_id):
+            with isolate_faults(program_id, self.registry.programs):
                 process.reconcile()
-                self._forget_if_over(process)
-        program = self.programs.get(program_id)
-        if program and program.removed_at and not self.of_program(program_id):
-            self._remove(program)
+                self._remove_if_obsolete(process)
+        program = self.registry.programs.get(program_id)
+        if program and program.removed_at and not self.registry.instances(program_id):
+            self._remove_program(program)
 
-    # --- Who needs whom ---------------------------------------------------------------------------------
+    # --- Dependencies -----------------------------------------------------------------------------------
 
-    def _look_at_needs(self, program_id: int) -> None:
-        blocked_by = next(self._unmet(program_id), "")
-        for process in self.of_program(program_id):
+    def _update_blocked_by(self, program_id: int) -> None:
+        blocked_by = next(self._unmet_dependencies(program_id), "")
+        for process in self.registry.instances(program_id):
             process.blocked_by = blocked_by
 
-    def _unmet(self, program_id: int) -> Iterator[str]:
-        for requires, condition in self.needs.get(program_id, ()):
-            needed = self.of_program(requires)
-            met = _IS_MET[condition]
-            if not needed or not all(met(process) for process in needed):
-                name = self.programs[requires].name if requires in self.programs else f"program {requires}"
+    def _unmet_dependencies(self, program_id: int) -> Iterator[str]:
+        for required_id, condition in self._dependencies.get(program_id, ()):
+            required = self.registry.instances(required_id)
+            if not required or not all(CONDITIONS[condition](process) for process in required):
+                program = self.registry.programs.get(required_id)
+                name = program.name if program else f"program {required_id}"
                 yield f"waits for {name} to be {condition}"
 
-    def _changed(self, key: Key) -> None:
-        """Something moved: dependents may start now, and a process at rest may be over for good.
+    def _process_changed(self, key: ProcessKey) -> None:
+        """Schedules a reconcile of its program and dependents.
 
-        Looked at once for all changes of the same moment: a program may have a thousand instances.
+        Once for all changes of one loop iteration: a program may have a thousand instances.
         """
         if not self._closing:
-            if not self._to_follow_up:
-                asyncio.get_running_loop().call_soon(self._follow_up)
-            self._to_follow_up.add(key[0])
+            if not self._changed_programs:
+                self._context.timers.call_soon(self._reconcile_changed)
+            self._changed_programs.add(key[0])
 
-    def _follow_up(self) -> None:
-        changed, self._to_follow_up = self._to_follow_up, set()
+    def _reconcile_changed(self) -> None:
+        changed, self._changed_programs = self._changed_programs, set()
         dependents = {
-            program_id for program_id, needs in self.needs.items() if any(pk in changed for pk, _ in needs)
+            program_id
+            for program_id, required in self._dependencies.items()
+            if any(pk in changed for pk, _ in required)
         }
         for program_id in changed | dependents:
             self._reconcile(program_id)
 
-    # --- Ends -------------------------------------------------------------------------------------------
+    # --- Removal ----------------------------------------------------------------------------------------
 
-    def _forget_if_over(self, process: ManagedProcess) -> None:
-        """An instance that was scaled away, or whose program is removed or moved, leaves once it is stopped."""
-        program = process.program
-        kept = process.index < program.desired_instances and not program.removed_at and self._is_ours(program)
-        if kept or process.state is not State.STOPPED:
+    def _remove_if_obsolete(self, process: ManagedProcess) -> None:
+        if process.state is not State.STOPPED or not self.registry.is_obsolete(process):
             return
-        del self.processes[program.pk][process.index]
-        launch.console_path(*process.key).unlink(missing_ok=True)
-        if self._is_ours(program):
+        self.registry.remove_process(process)
+        self._context.launcher.remove_console(*process.key)
+        if self.registry.is_local(process.program):
             self.journal.put(Entry(process.key, removed="process"))
-        else:  # the row goes on with the agent of its new host
-            self.programs.pop(program.pk, None)
+        else:  # the row now belongs to the agent of its new host
+            self.registry.programs.pop(process.program.pk, None)
 
-    def _remove(self, program: Program) -> None:
-        del self.programs[program.pk]
+    def _remove_program(self, program: Program) -> None:
+        self.registry.remove_program(program.pk)
         self._autoscaler.forget(program.pk)
-        self.processes.pop(program.pk, None)
-        self.timetable.learn(program.pk, "")
+        self._cron.set(program.pk, "")
         self.journal.put(Entry((program.pk, 0), removed="program"))
-        shutil.rmtree(Path(settings.LOG_DIR) / str(program.pk), ignore_errors=True)
+        self._context.launcher.remove_files(program.pk)
 
-    # --- Time and samples -------------------------------------------------------------------------------
+    def _end_run(self, run: Run) -> None:
+        """Kills a process that must not run, with its tree."""
+        work = kill_tree(self._context, run.identity, run.marker, [run.identity])
+        task = self._context.timers.create_task(work)
+        self._kill_tasks.add(task)
+        task.add_done_callback(self._kill_tasks.discard)
 
-    def _keep_timetable(self) -> None:
-        for program_id in self.timetable.due(local_time(datetime.now(UTC))):
-            for process in self.of_program(program_id):
-                process.restart("timetable")
+    # --- Schedule, samples and heartbeat ----------------------------------------------------------------
 
-    def end(self, run: Run) -> None:
-        """Ends a process that must not run, with everyone of its run."""
-        task = asyncio.create_task(clear_leftovers(self.scanner, run.who, run.marker, [run.who]))
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+    def _restart_scheduled(self) -> None:
+        for program_id in self._cron.due(local_time(self._context.wall_clock())):
+            for process in self.registry.instances(program_id):
+                process.restart("restart schedule")
 
-    def beat(self) -> None:
-        """Says that this host's agent is alive, and looks whether memory ran out on the machine."""
-        self.journal.beat(datetime.now(UTC))
-        self._around.out_of_memory.look()
+    def heartbeat(self) -> None:
+        self.journal.heartbeat(self._context.wall_clock())
+        self._context.out_of_memory.poll()
 
-    def observe(self, usages: Mapping[Key, Usage]) -> None:
-        """New samples; processes that are not in `usages` keep what they had."""
-        for (program_id, index), usage in usages.items():
-            process = self.processes.get(program_id, {}).get(index)
-            if process and process.is_touched_by(usage):
-                process.observe(usage)
+    def observe(self, usages: Mapping[ProcessKey, Usage]) -> None:
+        """Takes new samples; processes without one keep the last."""
+        for key, usage in usages.items():
+            process = self.registry.find(key)
+            if process and process.needs_usage(usage):
+                process.update_usage(usage)
         self.journal.flush_latest()
-        for program in filter(self._autoscaler.concerns, list(self.programs.values())):
-            wanted = self._autoscaler.decide(program, self.of_program(program.pk), platform.now())
-            if wanted is not None:
-                self._scale(program, wanted)
+        for program in filter(self._autoscaler.concerns, list(self.registry.programs.values())):
+            processes = self.registry.instances(program.pk)
+            instances = self._autoscaler.decide(program, processes, self._context.system.now())
+            if instances is not None:
+                self._scale(program, instances)
 
     def _scale(self, program: Program, instances: int) -> None:
         data = {"from": program.desired_instances, "to": instances, "why": "CPU"}
-        event = told("program.scaled", data)
+        event = make_event("program.scaled", self._context.wall_clock(), data)
         self.journal.put(Entry((program.pk, 0), event=event, instances=instances))
         program.desired_instances = instances
-        self._learn(program)
+        self._update_definition(program)
         self._set_desired(program)
         self._reconcile(program.pk)
 
-    def runs(self) -> dict[Key, Run]:
-        """The present life of each process that runs now."""
-        return {process.key: process.run for process in self.everyone() if process.run}
+    def runs(self) -> dict[ProcessKey, Run]:
+        return {process.key: process.run for process in self.registry.all_processes() if process.run}
 
     def logs(self) -> list[LogLimits]:
-        """The logs to look after: those of every instance, running or not."""
+        """The logs to rotate: those of every instance, running or not."""
         return [
             LogLimits(process.log_file, program.log_max_bytes, program.log_backups, program.log_compress)
-            for process in self.everyone()
+            for process in self.registry.all_processes()
             for program in (process.program,)
         ]
 
-    def _tell(self, event: str, data: dict[str, Any]) -> None:
-        self.journal.put(Entry(event=told(event, {"host": self.host.name, **data})))
 
-
-_INTENTS: dict[str, Callable[[Supervisor, Intent], None]] = {
-    "input": Supervisor._type_in,
-    "adopt": Supervisor._take_over,
+INTENT_HANDLERS: dict[str, Callable[[Supervisor, Intent], None]] = {
+    "input": Supervisor._write_console,
+    "adopt": Supervisor._adopt,
 }
-_IS_MET: dict[str, Callable[[ManagedProcess], bool]] = {
+CONDITIONS: dict[str, Callable[[ManagedProcess], bool]] = {
     "started": lambda process: process.state in (State.RUNNING, State.EXITED),
     "healthy": lambda process: process.is_ready,
 }

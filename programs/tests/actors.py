@@ -1,4 +1,4 @@
-"""A real agent in its own process on the test database, and ways to wait for what it does."""
+"""A real agent in a process of its own on the test database, and ways to wait for what it does."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from programs.models import Process, Program, ProgramEvent
 from programs.states import Action
 
 T = TypeVar("T")
-PATIENCE = 60.0  # for a machine that does ten other things; nothing waits that long when all is well
+PATIENCE = 60.0  # for a busy machine; nothing waits that long when all is well
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
 
 def wait_for(look: Callable[[], T | None], what: object = "", seconds: float = PATIENCE) -> T:
-    """Polls until `look` gives something true, and returns it; `what` says in words what is waited for."""
+    """Polls until `look` returns something true, and returns it; `what` names it in the error."""
     begun = time.monotonic()
     while not (found := look()):
         waited = time.monotonic() - begun
         assert waited < seconds, f"waited {seconds:g} s for {what or look}"
-        time.sleep(min(0.01 + waited / 20, 0.1))  # a look costs, and others need the processor
+        time.sleep(min(0.01 + waited / 20, 0.1))  # polling costs, and others need the processor
     return found
 
 
@@ -43,10 +43,7 @@ class AgentBox:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start_dying(self, at: int, within: str, **environment: str) -> None:
-        """An agent that ends itself by SIGKILL at that line of code after it has entered the function `within`.
-
-        Lines of supervising count; with `DIE_UNDER` those of the files in that folder.
-        """
+        """An agent that kills itself at the `at`-th line after it called `within`; see dying_agent."""
         script = MANAGE.parent / "programs/tests/dying_agent.py"
         self.start(wait=False, script=script, DIE_AT=str(at), DIE_IN=within, **environment)
 
@@ -58,7 +55,7 @@ class AgentBox:
         under: Sequence[str] = (),
         **environment: str,
     ) -> AgentBox:
-        """`under` is a command that ends by running the words that follow it."""
+        """`under` is a command that runs the words that follow it."""
         already = ProgramEvent.objects.filter(type="agent.started").count()
         environment = {
             **os.environ,
@@ -79,7 +76,7 @@ class AgentBox:
         return self
 
     def __repr__(self) -> str:
-        return f"the agent, which said: {self.output.read_text()[-2000:]}"
+        return f"the agent, which printed: {self.output.read_text()[-2000:]}"
 
     def kill(self) -> None:
         assert self.process is not None
@@ -97,8 +94,8 @@ class AgentBox:
         return (self.folder / "installation").read_text().strip()
 
     def survivors(self) -> list[psutil.Process]:
-        """Every living process that carries this agent's mark."""
-        return [p for p in psutil.process_iter() if _mark(p).startswith(self.marker)]
+        """Every living process that has a marker of this agent."""
+        return [p for p in psutil.process_iter() if _marker(p).startswith(self.marker)]
 
     def clean_up(self) -> None:
         if self.process and self.process.poll() is None:
@@ -107,7 +104,7 @@ class AgentBox:
             end_all(self.survivors)
 
 
-def _mark(process: psutil.Process) -> str:
+def _marker(process: psutil.Process) -> str:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return ""
@@ -117,7 +114,7 @@ def _mark(process: psutil.Process) -> str:
 
 
 def end_all(find: Callable[[], list[psutil.Process]]) -> None:
-    """Kills until `find` gives nobody: who was just killed may have started another or taken one along."""
+    """Kills until `find` returns none: one that was just killed may have started another."""
     deadline = time.monotonic() + PATIENCE
     while found := find():
         assert time.monotonic() < deadline, found
@@ -126,7 +123,7 @@ def end_all(find: Callable[[], list[psutil.Process]]) -> None:
 
 
 def end(process: psutil.Process) -> None:
-    """SIGKILL, unless it has ended already."""
+    """SIGKILL, unless it has exited."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.kill()
 

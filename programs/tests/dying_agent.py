@@ -1,6 +1,6 @@
-"""`manage.py agent` that kills itself at the `DIE_AT`-th line of supervising after it entered `DIE_IN`.
+"""`manage.py agent` that kills itself at the `DIE_AT`-th line of the supervisor after it called `DIE_IN`.
 
-With `DIE_UNDER`, a folder, the lines of what is in there count instead, in whatever thread.
+With `DIE_UNDER`, a folder, the lines of the files in it count instead, in any thread.
 """
 
 from __future__ import annotations

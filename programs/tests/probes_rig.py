@@ -48,7 +48,7 @@ def answering(text: bytes, requests: list[bytes] | None = None) -> Handler:
     return handler
 
 
-async def run_probe(kind: str, target: str, timeout: float = 5.0, context: ProbeContext = CONTEXT) -> ProbeResult:
+async def run_probe(kind: Any, target: str, timeout: float = 5.0, context: ProbeContext = CONTEXT) -> ProbeResult:
     return await check(Probe(kind, target, timeout=timeout), context)
 
 

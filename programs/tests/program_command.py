@@ -1,4 +1,4 @@
-"""`manage.py program …` and its likes in this process, on the test database: what was said, and the exit code."""
+"""Runs `manage.py program …` and other commands in this process, on the test database."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def program(*words: str, stdin: str = "", answers: str | None = None) -> Done:
 
 
 def command(name: str, *words: str, stdin: str = "", answers: str | None = None) -> Done:
-    """Runs it. With `answers` a person sits there, who types them; otherwise `stdin` is a pipe with that text."""
+    """With `answers` stdin is a terminal on which they are typed; otherwise it is a pipe with the text `stdin`."""
     out = io.StringIO() if answers is None else PersonsScreen()
     err = io.StringIO()
     keyboard = io.StringIO(stdin) if answers is None else PersonsKeyboard(answers)

@@ -1,4 +1,4 @@
-"""A folder whose server is gone: a file system in user space that says hello and never answers again."""
+"""A mount whose server is gone: a FUSE file system that answers the first request and no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUEST_BYTES = 1 << 18
 
 @contextlib.contextmanager
 def stuck(folder: Path) -> Iterator[Path]:
-    """Over what is in it, for the block. Takes root. Whoever looks there hangs, and cannot even be killed."""
+    """Hides what is in the folder during the block. Needs root. A process that accesses it cannot be killed."""
     folder.mkdir(exist_ok=True)
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -29,11 +29,13 @@ def stuck(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--force", "--lazy", str(folder)], check=True)  # forced, it lets go of all
+        subprocess.run(
+            ["umount", "--force", "--lazy", str(folder)], check=True
+        )  # forced: it aborts pending requests
 
 
 def _swallow(device: int) -> None:
-    """Takes every request, so that its sender can no longer be called off; answers the first."""
+    """Takes every request, which makes its sender uninterruptible, and answers the first."""
     with contextlib.suppress(OSError):  # the end
         while request := os.read(device, REQUEST_BYTES):
             _, kind, number = struct.unpack_from("=IIQ", request)

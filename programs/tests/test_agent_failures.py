@@ -1,4 +1,4 @@
-"""When the database, the disk or the clock lets the agent down."""
+"""A database that is locked, missing or read-only, and a wall clock that jumps."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_a_locked_database_stops_no_restart_and_loses_no_event(agent: AgentBox) 
         wait_for(lambda: time.monotonic() - begun > 10, "ten seconds of lock")
     wait_event(program, "program.restarted", 3)
     events = ProgramEvent.objects.filter(program=program).order_by("seq")
-    told = [event.data["pid"] for event in events if event.type in ("program.started", "program.restarted")]
-    assert told == seen
+    recorded = [event.data["pid"] for event in events if event.type in ("program.started", "program.restarted")]
+    assert recorded == seen
     assert wait_state(program, "running").pid == seen[-1]
 
 
@@ -76,22 +76,11 @@ def test_a_database_that_is_gone_for_a_while_gets_it_all_in_order(agent: AgentBo
     assert row(program).pid == new
 
 
-def test_a_full_disk_in_the_log_folder_starts_programs_all_the_same(box: AgentBox, full_folder: Path) -> None:
-    (box.folder / "logs").symlink_to(full_folder)
-    box.start()
-    program = define("web", "while :; do echo line; sleep 0.1; done", shell=True)
-    pid = wait_state(program, "running").pid
-    kill(pid)
-    wait_event(program, "program.restarted")
-    wait_state(program, "running")
-
-
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 @pytest.mark.skipif(FAKETIME is None and "CI" not in os.environ, reason="no faketime on this machine")
-@pytest.mark.parametrize("jump", ["+1h", "-1h"])
-def test_a_clock_that_jumps_an_hour_changes_no_delay_and_loses_nothing(box: AgentBox, jump: str) -> None:
+def test_a_clock_that_jumps_an_hour_changes_no_delay_and_loses_nothing(box: AgentBox) -> None:
     clock = box.folder / "clock"
     clock.write_text("+0")
     box.start(
@@ -103,12 +92,12 @@ def test_a_clock_that_jumps_an_hour_changes_no_delay_and_loses_nothing(box: Agen
     steady = define("steady", SLEEP)
     program = define("bad", "sh -c 'exit 1'", backoff_initial=0.4, backoff_max=0.5, max_restarts=0)
     wait_event(program, "program.restarted", 2)
-    clock.write_text(jump)
+    clock.write_text("-1h")
     begun, count = time.monotonic(), ProgramEvent.objects.filter(type="program.restarted").count()
     event = wait_event(program, "program.restarted", count + 4)
     assert time.monotonic() - begun < PATIENCE
     hours = (event.timestamp - timezone.now()).total_seconds() / 3600
-    assert abs(hours - (1 if jump == "+1h" else -1)) < 0.1, "the clock was not shifted for real"
+    assert abs(hours + 1) < 0.1, "the clock was not shifted for real"
     kill(row(steady).pid)
     wait_event(steady, "program.restarted")
     assert wait_state(steady, "running").restarts == 1

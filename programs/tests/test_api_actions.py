@@ -14,7 +14,8 @@ from django.utils import timezone
 from core import doorbell
 from core.access import Role
 from programs.models import Intent, Process, Program, ProgramEvent
-from programs.services import remove
+from programs.services import remove, request
+from programs.states import Action
 
 from .api_rig import Api, define, host, running, token, write
 
@@ -42,7 +43,7 @@ def api(db: None) -> Api:
         ("running", "kill", "stopped"),
     ],
 )
-def test_a_verb_leaves_an_intent_for_the_agent(api: Api, state: str, verb: str, desired: str) -> None:
+def test_an_action_leaves_an_intent_for_the_agent(api: Api, state: str, verb: str, desired: str) -> None:
     program = define(autostart=state == "running")
     write(program, state=state)
     status, body = api("POST", f"/programs/{program.pk}/{verb}")
@@ -53,7 +54,7 @@ def test_a_verb_leaves_an_intent_for_the_agent(api: Api, state: str, verb: str, 
 
 
 @pytest.mark.parametrize(("state", "verb"), [("running", "start"), ("stopped", "stop"), ("stopped", "kill")])
-def test_an_impossible_move_is_a_conflict(api: Api, state: str, verb: str) -> None:
+def test_an_impossible_action_is_a_conflict(api: Api, state: str, verb: str) -> None:
     program = define(autostart=state == "running")
     write(program, state=state)
     status, body = api("POST", f"/programs/{program.pk}/{verb}?wait=5")
@@ -67,7 +68,7 @@ def test_waiting_has_bounds(api: Api, wait: str) -> None:
     assert (status, body["errors"][0]["field"]) == (422, "wait")
 
 
-def test_a_verb_for_nobody_is_404(api: Api) -> None:
+def test_an_action_for_an_unknown_program_is_404(api: Api) -> None:
     assert api("POST", "/programs/99/start?wait=1")[0] == 404
 
 
@@ -138,6 +139,38 @@ async def test_a_program_that_finishes_has_been_started() -> None:
 
 
 @waiting
+@pytest.mark.parametrize(("codes", "status"), [([0], 202), ([0, 1], 200)])
+async def test_a_start_whose_program_fails_is_answered_at_once_but_not_as_reached(
+    codes: list[int], status: int
+) -> None:
+    program = await stopped_program(restart_policy="never", success_exit_codes=codes)
+    ended = lambda: write(program, state="exited", started_at=timezone.now(), exit_code=1)  # noqa: E731
+    found, body, seconds = await while_waiting("start", program, ended)
+    assert (found, body["state"], body["exit_code"]) == (status, "exited", 1)
+    assert seconds < 3
+
+
+@waiting
+@pytest.mark.parametrize(("code", "status"), [(1, 202), (0, 200)])
+async def test_a_restart_whose_program_ends_is_reached_only_with_success(code: int, status: int) -> None:
+    program = await running_program(restart_policy="never")
+    ended = lambda: write(program, state="exited", pid=None, started_at=timezone.now(), exit_code=code)  # noqa: E731
+    found, body, seconds = await while_waiting("restart", program, ended)
+    assert (found, body["exit_code"]) == (status, code)
+    assert seconds < 3
+
+
+@waiting
+@pytest.mark.parametrize(("verb", "other"), [("start", "stop"), ("stop", "start")])
+async def test_a_contrary_action_of_someone_else_ends_the_wait(verb: str, other: str) -> None:
+    program = await (stopped_program() if verb == "start" else running_program())
+    opposite = lambda: request(program, Action(other), actor="someone")  # noqa: E731
+    status, _, seconds = await while_waiting(verb, program, opposite)
+    assert status == 202
+    assert seconds < 3
+
+
+@waiting
 async def test_an_earlier_end_is_not_taken_for_the_new_one() -> None:
     program = await stopped_program()
     await sync_to_async(write)(program, state="exited", started_at=timezone.now(), exit_code=0)
@@ -155,7 +188,7 @@ async def test_a_start_that_is_given_up_is_answered_at_once_with_its_reason() ->
 
 
 @waiting
-async def test_starting_after_a_failure_waits_for_the_new_verdict() -> None:
+async def test_starting_after_a_failure_waits_for_the_new_outcome() -> None:
     program = await stopped_program()
     await sync_to_async(write)(program, state="fatal", reason="old")
     again = lambda: running(program, pid=9)  # noqa: E731
@@ -187,7 +220,7 @@ async def test_a_restart_is_not_done_while_an_old_process_runs() -> None:
 
 
 @waiting
-async def test_waiting_ends_in_time_with_what_is() -> None:
+async def test_waiting_ends_at_the_timeout_with_the_current_status() -> None:
     program = await running_program()
     status, body, seconds = await while_waiting("kill", program, wait=0.3)
     assert (status, body["state"], body["desired_state"]) == (202, "running", "stopped")
@@ -195,7 +228,7 @@ async def test_waiting_ends_in_time_with_what_is() -> None:
 
 
 @waiting
-async def test_a_change_without_a_ring_or_a_revision_is_seen_too() -> None:
+async def test_a_change_without_a_wake_up_signal_or_a_revision_is_noticed() -> None:
     program = await running_program()
     silently = lambda: Process.objects.update(state="stopped")  # noqa: E731
     status, _, seconds = await while_waiting("stop", program, silently)
@@ -227,21 +260,21 @@ async def test_many_can_wait_at_the_same_time() -> None:
 # --- Console, scaling, many -----------------------------------------------------------------------------
 
 
-def test_a_line_goes_to_the_console(api: Api) -> None:
+def test_input_is_sent_to_the_console(api: Api) -> None:
     program = define(stdin="console")
     running(program)
     assert api("POST", f"/programs/{program.pk}/input", {"text": "save-all\n"})[0] == 202
     assert Intent.objects.get().data == {"text": "save-all\n"}
 
 
-def test_a_program_without_a_console_takes_no_line(api: Api) -> None:
+def test_a_program_without_a_console_refuses_input(api: Api) -> None:
     program = define()
     running(program)
     assert api("POST", f"/programs/{program.pk}/input", {"text": "x\n"})[0] == 409
 
 
 @pytest.mark.parametrize("body", [{"text": ""}, {"text": "\x00"}, {"text": "x" * 5000}, {"text": 5}, {}, [], None])
-def test_a_line_must_be_one(api: Api, body: Any) -> None:
+def test_invalid_input_is_refused(api: Api, body: Any) -> None:
     program = define(stdin="console")
     running(program)
     assert api("POST", f"/programs/{program.pk}/input", body)[0] == 422
@@ -258,7 +291,7 @@ def test_scaling_stays_within_the_definition(api: Api) -> None:
         assert (status, body["errors"][0]["field"]) == (422, "instances")
 
 
-def test_one_verb_for_many_is_answered_for_each(api: Api) -> None:
+def test_an_action_for_many_programs_has_a_result_for_each(api: Api) -> None:
     runs, rests = define("runs"), define("rests", autostart=False)
     running(runs)
     write(rests, state="stopped")
@@ -272,7 +305,7 @@ def test_one_verb_for_many_is_answered_for_each(api: Api) -> None:
     assert [intent.program_id for intent in Intent.objects.all()] == [runs.pk]
 
 
-def test_many_can_be_named_by_tags_or_all(api: Api) -> None:
+def test_programs_can_be_selected_by_tags_or_all(api: Api) -> None:
     for name, tags in (("a", ["x"]), ("b", ["y", "z"]), ("c", [])):
         running(define(name, tags=tags))
     _, by_tags = api("POST", "/programs/actions", {"action": "restart", "tags": ["x", "z"]})
@@ -295,5 +328,5 @@ def test_many_can_be_named_by_tags_or_all(api: Api) -> None:
         {"all": True},
     ],
 )
-def test_it_must_be_clear_who_is_meant(api: Api, body: Any) -> None:
+def test_an_ambiguous_selection_is_refused(api: Api, body: Any) -> None:
     assert api("POST", "/programs/actions", body)[0] == 422

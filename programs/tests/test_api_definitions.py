@@ -6,7 +6,11 @@ from urllib.parse import urlencode
 import pytest
 
 from core.access import Role
-from programs import definition, schemas, services, status
+from programs import services, status
+from programs.definition.conversion import definition_json
+from programs.definition.environment import environment_of
+from programs.definition.fields import FIELDS
+from programs.definition.schemas import DefinitionIn
 from programs.models import Program, ProgramEvent, ProgramRevision
 
 from .api_rig import Api, define, host, running, write
@@ -30,7 +34,7 @@ def test_two_fields_are_enough_and_the_rest_has_its_defaults(api: Api) -> None:
     assert answer["Location"] == f"/api/programs/{program.pk}"
     shown = api.get(f"/programs/{program.pk}")
     assert shown == answer.json()
-    assert {name: shown[name] for name in definition.FIELDS} == definition.as_json(program)
+    assert {name: shown[name] for name in FIELDS} == definition_json(program)
     assert (shown["id"], shown["desired_state"], shown["instances"]) == (
         program.pk,
         "running",
@@ -40,18 +44,18 @@ def test_two_fields_are_enough_and_the_rest_has_its_defaults(api: Api) -> None:
 
 def test_the_defaults_of_the_api_are_those_of_the_model(api: Api) -> None:
     program = define("by model")
-    by_schema = schemas.DefinitionIn(name="by model", command="sleep 60").model_dump()
-    assert definition.as_json(program) == by_schema
+    by_schema = DefinitionIn(name="by model", command="sleep 60").model_dump()
+    assert definition_json(program) == by_schema
 
 
-def test_who_made_it_is_recorded(api: Api) -> None:
+def test_the_actor_is_recorded(api: Api) -> None:
     api("POST", "/programs", {"name": "web", "command": "sleep 60"})
     event = ProgramEvent.objects.get(type="program.created")
     assert event.actor.endswith("(token test)")
     assert ProgramRevision.objects.get().actor == event.actor
 
 
-def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
+def test_every_field_can_be_set_and_is_returned(api: Api) -> None:
     host("testhost")
     define("db")
     given = {
@@ -107,26 +111,26 @@ def test_every_field_can_be_given_and_is_given_back(api: Api) -> None:
         ({"is_superuser": True}, "is_superuser"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_field(api: Api, change: dict[str, Any], field: str) -> None:
+def test_an_invalid_value_is_refused_at_its_field(api: Api, change: dict[str, Any], field: str) -> None:
     status, body = api("POST", "/programs", {"name": "web", "command": "sleep 60", **change})
     assert status == 422, body
     assert any(found == field or found.startswith(f"{field}.") for found in fields_of(body)), body
     assert not Program.objects.exists()
 
 
-def test_all_mistakes_are_told_at_once(api: Api) -> None:
+def test_all_errors_are_reported_at_once(api: Api) -> None:
     _, body = api("POST", "/programs", {"command": 5, "autostart": "yes", "nix": 1})
     assert set(fields_of(body)) == {"name", "command", "autostart", "nix"}
 
 
-def test_a_name_is_given_once(api: Api) -> None:
+def test_a_name_is_unique(api: Api) -> None:
     define("web")
     status, body = api("POST", "/programs", {"name": "web", "command": "sleep 60"})
     assert status == 422
     assert body["errors"][0]["message"] == "There is already a program with this name."
 
 
-def test_secrets_go_in_and_never_come_out(api: Api) -> None:
+def test_secret_values_are_never_returned(api: Api) -> None:
     secret = {"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}
     answer = api.send("POST", "/programs", {"name": "web", "command": "sleep 60", "environment": [secret]})
     program = Program.objects.get()
@@ -139,10 +143,10 @@ def test_secrets_go_in_and_never_come_out(api: Api) -> None:
     ]
     assert not any(b"hunter2" in text for text in texts)
     assert answer.json()["environment"] == [{"name": "TOKEN", "value": {"set": True}, "secret": True}]
-    assert definition.environment_of(program) == {"TOKEN": "hunter2-hunter2"}
+    assert environment_of(program) == {"TOKEN": "hunter2-hunter2"}
 
 
-def test_a_variable_that_becomes_a_secret_is_not_told_to_the_world(api: Api) -> None:
+def test_the_old_value_of_a_variable_that_becomes_secret_is_masked_in_the_event(api: Api) -> None:
     plain = {"name": "TOKEN", "value": "hunter2-hunter2"}
     program = define(environment=[plain, {"name": "MODE", "value": "prod"}])
     api("PATCH", f"/programs/{program.pk}", {"environment": [{**plain, "secret": True}]})
@@ -153,14 +157,14 @@ def test_a_variable_that_becomes_a_secret_is_not_told_to_the_world(api: Api) -> 
     assert ProgramEvent.objects.get(type="program.updated").data == {"changes": change}
 
 
-def test_a_definition_read_can_be_put_back_and_keeps_its_secrets(api: Api) -> None:
+def test_a_definition_can_be_sent_back_and_keeps_its_secrets(api: Api) -> None:
     secret = {"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}
     program = define(environment=[secret], tags=["a"])
     shown = api.get(f"/programs/{program.pk}")
-    status, body = api("PUT", f"/programs/{program.pk}", {name: shown[name] for name in definition.FIELDS})
+    status, body = api("PUT", f"/programs/{program.pk}", {name: shown[name] for name in FIELDS})
     assert (status, body["applies"]) == (200, {})
     program.refresh_from_db()
-    assert definition.environment_of(program) == {"TOKEN": "hunter2-hunter2"}
+    assert environment_of(program) == {"TOKEN": "hunter2-hunter2"}
 
 
 def test_a_change_says_when_each_field_applies(api: Api) -> None:
@@ -182,14 +186,14 @@ def test_a_change_leaves_other_fields_alone_and_a_replacement_does_not(api: Api)
 @pytest.mark.parametrize(
     ("method", "body"), [("PATCH", {"nice": 100}), ("PUT", {"name": "web"}), ("PATCH", {"x": 1})]
 )
-def test_a_wrong_change_changes_nothing(api: Api, method: str, body: dict[str, Any]) -> None:
+def test_an_invalid_change_changes_nothing(api: Api, method: str, body: dict[str, Any]) -> None:
     program = define()
-    before = definition.as_json(program)
+    before = definition_json(program)
     assert api(method, f"/programs/{program.pk}", body)[0] == 422
-    assert definition.as_json(Program.objects.get()) == before
+    assert definition_json(Program.objects.get()) == before
 
 
-def test_a_dry_run_checks_and_keeps_nothing(api: Api) -> None:
+def test_a_dry_run_validates_and_saves_nothing(api: Api) -> None:
     program = define()
     status, body = api("PATCH", f"/programs/{program.pk}?dry_run=true", {"command": "sleep 9"})
     assert (status, body["applies"], body["command"]) == (200, {"command": "restart"}, "sleep 9")
@@ -199,7 +203,7 @@ def test_a_dry_run_checks_and_keeps_nothing(api: Api) -> None:
     assert [found.command for found in Program.objects.all()] == ["sleep 60"]
 
 
-def test_removing_a_program_takes_it_from_every_list(api: Api) -> None:
+def test_a_removed_program_is_in_no_list(api: Api) -> None:
     program = define()
     assert api("DELETE", f"/programs/{program.pk}") == (204, None)
     assert api.get("/programs")["items"] == []
@@ -207,7 +211,7 @@ def test_removing_a_program_takes_it_from_every_list(api: Api) -> None:
         assert api(method, f"/programs/{program.pk}{path}")[0] == 404
 
 
-def test_a_program_that_others_need_stays(api: Api) -> None:
+def test_a_program_with_dependents_cannot_be_removed(api: Api) -> None:
     db = define("db")
     define("web", depends_on=[{"program": "db"}])
     status, body = api("DELETE", f"/programs/{db.pk}")
@@ -216,7 +220,7 @@ def test_a_program_that_others_need_stays(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/programs/99", f"/programs/{2**63}", f"/programs/{10**30}", "/programs/x"])
-def test_what_is_not_there_is_404(api: Api, path: str) -> None:
+def test_an_unknown_program_is_404(api: Api, path: str) -> None:
     status, body = api("GET", path)
     assert (status, body["title"]) == (404, "Not Found")
 
@@ -224,7 +228,7 @@ def test_what_is_not_there_is_404(api: Api, path: str) -> None:
 # --- The list -------------------------------------------------------------------------------------------
 
 
-def test_lists_come_in_pages_by_name(api: Api) -> None:
+def test_lists_are_paged_and_sorted_by_name(api: Api) -> None:
     for name in "edcba":
         define(name)
     found = api.get("/programs?page=2&per_page=2")
@@ -250,7 +254,7 @@ def test_a_list_can_be_searched_and_filtered(api: Api) -> None:
     assert api.get("/programs?state=running&tag=nix")["count"] == 0
 
 
-def test_a_list_can_be_sorted_by_what_programs_do_now(api: Api) -> None:
+def test_a_list_can_be_sorted_by_live_values(api: Api) -> None:
     host()
     for name, cpu in (("a", 5.0), ("b", 50.0), ("c", 20.0)):
         running(define(name), cpu_percent=cpu)
@@ -258,7 +262,7 @@ def test_a_list_can_be_sorted_by_what_programs_do_now(api: Api) -> None:
     assert names == ["b", "c", "a"]
 
 
-def test_only_the_fields_asked_for_are_given(api: Api) -> None:
+def test_only_the_selected_fields_are_returned(api: Api) -> None:
     host()
     program = define()
     found = api.get("/programs?fields=id,name,state")
@@ -281,7 +285,7 @@ def test_only_the_fields_asked_for_are_given(api: Api) -> None:
         ("dry_run=true", "dry_run"),
     ],
 )
-def test_a_list_takes_only_what_it_knows(api: Api, query: str, field: str) -> None:
+def test_an_unknown_list_parameter_is_refused(api: Api, query: str, field: str) -> None:
     status, body = api("GET", f"/programs?{query}")
     assert (status, fields_of(body)) == (422, [field])
 
@@ -300,7 +304,7 @@ def test_a_list_costs_the_same_queries_however_long(django_assert_max_num_querie
         api.get(f"/programs/{db.pk}")
 
 
-def test_a_page_costs_what_it_shows_and_not_what_there_is(
+def test_the_cost_of_a_page_depends_on_its_size_only(
     django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host()
@@ -320,7 +324,7 @@ def test_a_page_costs_what_it_shows_and_not_what_there_is(
             assert [item["name"] for item in api.get(f"/programs?{query}")["items"]] == names
 
 
-def test_a_tag_is_found_as_it_is_written(api: Api) -> None:
+def test_a_tag_is_matched_exactly(api: Api) -> None:
     for name, tags in (("one", ["Größe", "web"]), ("two", ["webs"]), ("three", ["WEB"]), ("four", [])):
         define(name, tags=tags)
     for tag, names in (("web", ["one"]), ("Größe", ["one"]), ("we", []), ("%", []), ('"', []), ("webs", ["two"])):

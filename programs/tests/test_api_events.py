@@ -9,7 +9,8 @@ from django.db import transaction
 
 from core.access import Role
 from core.secrets import MASK, keys_path
-from programs import definition, events, services
+from programs import events, services
+from programs.definition.environment import UNREADABLE_SECRETS
 from programs.models import Incident, Program, ProgramEvent
 
 from .api_rig import Api, define
@@ -204,4 +205,4 @@ def test_an_event_is_recorded_when_the_secrets_cannot_be_read(
     keys_path().write_text("no key\n")
     keys_path().chmod(mode)
     event = happen("program.fatal", program=web, data={"reason": "cannot be decrypted", "text": "hunter2-secret"})
-    assert event.data == {"reason": "cannot be decrypted", "text": definition.UNREADABLE_SECRETS}
+    assert event.data == {"reason": "cannot be decrypted", "text": UNREADABLE_SECRETS}

@@ -16,9 +16,10 @@ from core import secrets
 from core.access import Role
 from core.models import ApiToken
 from core.secrets import MASK
-from programs import definition, masked_logs, services
+from programs import masked_logs, services
 from programs.api import logs
 from programs.connection_limits import MAX_CONNECTIONS, connections
+from programs.definition import conversion, environment
 from programs.logs.paths import LogFile
 from programs.models import Host, Program
 
@@ -122,11 +123,11 @@ def test_a_secret_stays_masked_after_it_was_replaced_or_removed(api: Api) -> Non
 
 def test_replaced_secrets_are_bounded(api: Api) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "secret-0", "secret": True}])
-    for number in range(1, definition.MAX_REPLACED_SECRETS + 3):
+    for number in range(1, environment.MAX_REPLACED_SECRETS + 3):
         entry = {"name": "TOKEN", "value": f"secret-{number}", "secret": True}
-        definition.assign(program, {"environment": [entry]})
-    values = definition.secret_values(program)
-    assert len(set(values)) == definition.MAX_REPLACED_SECRETS + 1
+        conversion.assign(program, {"environment": [entry]})
+    values = environment.secret_values(program)
+    assert len(set(values)) == environment.MAX_REPLACED_SECRETS + 1
     assert (values[0], values[-1], "secret-0" in values) == (f"secret-{number}", f"secret-{number - 1}", False)
 
 
@@ -145,7 +146,7 @@ def test_lines_are_hidden_when_secrets_cannot_be_decrypted(api: Api, settings: A
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
     settings.DATA_DIR = tmp_path  # where another key is made
-    assert texts(api.get(f"/programs/{program.pk}/logs")) == [definition.UNREADABLE_SECRETS]
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [environment.UNREADABLE_SECRETS]
     assert texts(api.get(f"/programs/{program.pk}/logs?q=hunter2")) == []
     assert secrets.keys_path().parent == tmp_path
 

@@ -1,4 +1,4 @@
-"""How words of a command line are read and written: spans, sizes, list entries, tables."""
+"""Parsing of option values (durations, sizes, list entries), and tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from core.cli.exit_codes import UsageError
 from core.cli.tables import Cell, Column
 from programs import formatting
 from programs.cli import value_parsers
-from programs.cli.argv import WordOrder
+from programs.cli.argv import ArgumentSplitter
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-ORDER = WordOrder(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
+ORDER = ArgumentSplitter(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ ORDER = WordOrder(["--tag", "--json"], ["--shell", "--no-shell", "--dry-run"])
         ("2026-02-28T08:00:00+02:00", "2026-02-28T08:00:00+02:00"),
     ],
 )
-def test_a_moment_is_a_span_ago_or_what_iso_says(typed: str, meant: str) -> None:
+def test_a_time_is_a_duration_ago_or_iso(typed: str, meant: str) -> None:
     assert time_parsing.moment(typed, NOW) == datetime.fromisoformat(meant)
 
 
-def test_a_moment_without_a_zone_is_in_that_of_this_machine() -> None:
+def test_a_time_without_a_zone_is_local() -> None:
     local = datetime(2026, 2, 28, 8, 30).astimezone()
     assert time_parsing.moment("2026-02-28T08:30", NOW) == local
     assert time_parsing.moment("08:30", local) == local
@@ -60,7 +60,7 @@ def test_a_moment_without_a_zone_is_in_that_of_this_machine() -> None:
         (value_parsers.probe, "http,period=soon:x"),
     ],
 )
-def test_nonsense_is_refused_with_the_word_itself(read: Callable[[str], Any], typed: str) -> None:
+def test_an_invalid_value_is_quoted_in_the_error(read: Callable[[str], Any], typed: str) -> None:
     with pytest.raises(ArgumentTypeError, match=typed.split(",")[-1].split(":")[0]):
         read(typed)
 
@@ -72,7 +72,7 @@ def test_sizes_are_bytes_or_have_a_unit(typed: str, size: int) -> None:
     assert value_parsers.size(typed) == size
 
 
-def test_list_entries_are_one_word_each() -> None:
+def test_list_entries_are_one_argument_each() -> None:
     assert value_parsers.variable("A=b=c") == {"name": "A", "value": "b=c"}
     assert value_parsers.stop_step("http:http://127.0.0.1:8/stop:2.5") == {
         "step": "http:http://127.0.0.1:8/stop",
@@ -103,9 +103,9 @@ def test_list_entries_are_one_word_each() -> None:
         ("", ""),
     ],
 )
-def test_options_and_the_words_of_the_command_are_told_apart(typed: str, read: str | None) -> None:
+def test_options_are_separated_from_the_arguments_of_the_command(typed: str, read: str | None) -> None:
     if read is None:
-        with pytest.raises(UsageError, match="meant for this command or for 'python'"):
+        with pytest.raises(UsageError, match="could belong to this command or to 'python'"):
             ORDER.arranged(typed.split())
     else:
         assert ORDER.arranged(typed.split()) == read.split()
@@ -125,7 +125,7 @@ def test_columns_stay_aligned_for_wide_scripts_and_hostile_names() -> None:
     assert tables.width(first) == tables.width(second) == tables.width(head)
 
 
-def test_only_the_last_column_gives_way_to_a_narrow_window() -> None:
+def test_only_the_last_column_is_cut_in_a_narrow_window() -> None:
     row = [Cell("a-rather-long-name"), Cell("어떤 이유로 멈췄습니다 and more")]
     _head, line = tables.table([Column("name"), Column("reason")], [row], room=32)
     assert line.startswith("a-rather-long-name  ")
@@ -137,7 +137,7 @@ def test_only_the_last_column_gives_way_to_a_narrow_window() -> None:
     ("seconds", "text"),
     [(0, "0s"), (59.9, "59s"), (725, "12m 5s"), (1800, "30m"), (3600, "1h"), (273_600, "3d 4h")],
 )
-def test_spans_are_shown_in_their_two_largest_units(seconds: float, text: str) -> None:
+def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: str) -> None:
     assert formatting.duration_text(seconds) == text
 
 

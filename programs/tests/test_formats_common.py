@@ -67,7 +67,7 @@ def test_a_byte_order_mark_is_ignored() -> None:
     assert read("\ufeff[program:a]\r\ncommand=b\r\n").definitions == [{"name": "a", "command": "b"}]
 
 
-def test_two_programs_of_one_name_are_refused() -> None:
+def test_duplicate_names_are_refused() -> None:
     with pytest.raises(FormatError, match="same name: web"):
         read_all([("Procfile", "web: a"), ("web.service", "[Service]\nExecStart=/bin/web")])
 

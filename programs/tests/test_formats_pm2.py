@@ -159,7 +159,7 @@ def test_a_field_is_carried_over(field: str, value: object, expected: dict[str, 
 
 def test_a_key_set_twice_by_an_alias_is_noted() -> None:
     assert notes(app(cron="1 1 * * *", cron_restart="2 2 * * *"), "a") == [
-        "cron: not carried over, another key has the same meaning"
+        "cron: not imported, another key has the same meaning"
     ]
 
 

@@ -89,7 +89,7 @@ def test_every_dropped_key_has_a_note(sample: Imported) -> None:
     assert mentions(sample, "web", "stopasgroup:")
     assert mentions(sample, "beat", "stdout_logfile_maxbytes:")
     assert mentions(sample, "thumbs", "%(ENV_LOGNAME)s")
-    assert mentions(sample, "thumbs", "the name of user 1000")
+    assert mentions(sample, "thumbs", "use a name instead of the number 1000")
     assert mentions(sample, "", "[eventlistener:memmon]")
     assert mentions(sample, "", "[group:shop] priority")
     assert mentions(sample, "", "[supervisord] logfile")
@@ -103,8 +103,8 @@ def test_options_that_match_our_behaviour_have_no_note() -> None:
 
 def test_an_unknown_key_is_noted() -> None:
     assert notes(program("serverurl=AUTO", "colour=red"), "web") == [
-        "serverurl: not carried over, there is nothing like it here",
-        "colour: not carried over, there is nothing like it here",
+        "serverurl: not imported, there is no equivalent here",
+        "colour: not imported, there is no equivalent here",
     ]
 
 
@@ -151,7 +151,7 @@ def test_zero_retries_do_not_become_unlimited_restarts() -> None:
 def test_a_too_small_log_size_is_raised_to_the_minimum() -> None:
     imported = program("stdout_logfile_maxbytes=10KB")
     assert imported.definitions[0]["log_max_bytes"] == 65536
-    assert mentions(imported, "web", "raised to 65536 bytes")
+    assert mentions(imported, "web", "raised to the minimum of 65536 bytes")
 
 
 def test_a_relative_folder_is_resolved_from_the_file_or_noted() -> None:

@@ -64,9 +64,9 @@ def test_a_growing_delay_becomes_a_backoff(sample: Imported) -> None:
 
 def test_every_dropped_key_has_a_note(sample: Imported) -> None:
     for words in (
-        "EnvironmentFile=/srv/shop/none.env: not carried over, there is no such file",
+        "EnvironmentFile=/srv/shop/none.env: not imported, there is no such file",
         "Group=shop", "MemoryMax:", "SuccessExitStatus=SIGUSR1", "Type=notify", "Documentation=", "ExecStartPre=",
-        "ExecReload=", "ProtectSystem=strict: not carried over, the program runs without this protection",
+        "ExecReload=", "ProtectSystem=strict: not imported, the program runs without this protection",
         "NoNewPrivileges=yes", "After=network-online.target", "Wants=network-online.target",
     ):  # fmt: skip
         assert mentions(sample, "web", words), words
@@ -215,7 +215,7 @@ def test_order_wins_over_a_circular_requirement() -> None:
     imported = read_all([("a.service", wants), ("b.service", after)])
     assert "depends_on" not in definition(imported, "a")
     assert definition(imported, "b")["depends_on"] == [{"program": "a", "condition": "started"}]
-    assert mentions(imported, "a", "Wants=b.service: not carried over, it would make the dependencies circular")
+    assert mentions(imported, "a", "Wants=b.service: not imported, it would make the dependencies circular")
 
 
 @pytest.mark.parametrize(

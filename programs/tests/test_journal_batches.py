@@ -1,4 +1,4 @@
-"""What upper floors have written by the agent's one thread."""
+"""Batches that the apps above have written by the journal's thread."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection
+from django.utils import timezone
 
 from core.models import Heartbeat
 from core.tests.databases import locked_database
 from programs.hosts import this_host
 from programs.models import ProgramEvent
 from programs.supervisor.journal import Entry, Journal
-from programs.supervisor.state_machine import told
+from programs.supervisor.state_machine import make_event
 from programs.tests.actors import wait_for
 
 
@@ -54,14 +55,14 @@ def test_a_batch_that_was_put_twice_runs_once(journal: Journal) -> None:
     assert runs == [1]
 
 
-def test_a_last_batch_waits_for_the_end_and_for_everything_else(journal: Journal) -> None:
+def test_a_last_batch_runs_at_the_close_after_everything_else(journal: Journal) -> None:
     done: list[str] = []
     journal.put_last(lambda: done.append(f"last, in a transaction: {connection.in_atomic_block}"))
     journal.put_batch(lambda: done.append("a batch"))
     journal.start()
     wait_for(lambda: done)
     assert done == ["a batch"]
-    journal.put(Entry(event=told("agent.started", {})))
+    journal.put(Entry(event=make_event("agent.started", timezone.now(), {})))
     journal.put_batch(lambda: done.append(f"another, after {ProgramEvent.objects.count()} event"))
     assert journal.close(timeout=60)
     assert done == ["a batch", "another, after 1 event", "last, in a transaction: True"]
@@ -70,7 +71,7 @@ def test_a_last_batch_waits_for_the_end_and_for_everything_else(journal: Journal
 def test_entries_go_first(journal: Journal) -> None:
     found: list[int] = []
     journal.put_batch(lambda: found.append(ProgramEvent.objects.count()))
-    journal.put(Entry(event=told("agent.started", {})))
+    journal.put(Entry(event=make_event("agent.started", timezone.now(), {})))
     journal.start()
     assert wait_for(lambda: found) == [1]
 
@@ -86,7 +87,7 @@ def test_a_batch_may_go_on_in_another_transaction(journal: Journal) -> None:
     wait_for(lambda: len(noted()) == 3)
 
 
-def test_what_a_failed_batch_wrote_is_undone_and_others_go_on(journal: Journal) -> None:
+def test_what_a_failed_batch_wrote_is_rolled_back_and_others_go_on(journal: Journal) -> None:
     def fail() -> None:
         note("half done")
         raise ValueError("cannot be written")
@@ -98,7 +99,7 @@ def test_what_a_failed_batch_wrote_is_undone_and_others_go_on(journal: Journal) 
     assert noted() == ["the other"]
 
 
-def test_a_batch_that_never_succeeds_starves_nobody(journal: Journal) -> None:
+def test_a_batch_that_never_succeeds_starves_no_other(journal: Journal) -> None:
     def stuck() -> None:
         raise OperationalError("no such table")
 
@@ -110,7 +111,7 @@ def test_a_batch_that_never_succeeds_starves_nobody(journal: Journal) -> None:
     wait_for(lambda: noted() == ["the other"])
 
 
-def test_a_batch_waits_for_a_database_that_is_away(journal: Journal) -> None:
+def test_a_batch_waits_for_a_database_that_is_unavailable(journal: Journal) -> None:
     with locked_database():
         journal.start()
         journal.put_batch(lambda: note("late"))
@@ -126,7 +127,7 @@ def test_a_closing_journal_writes_the_batches_that_wait(journal: Journal) -> Non
     assert noted() == ["last"]
 
 
-def test_where_nothing_was_written_nobody_is_woken(transactional_db: None, tmp_path: Path) -> None:
+def test_without_a_write_no_process_is_woken(transactional_db: None, tmp_path: Path) -> None:
     woken: list[int] = []
     journal = Journal(tmp_path / "journal", this_host(), on_written=lambda: woken.append(1))
     done: list[int] = []
@@ -136,6 +137,6 @@ def test_where_nothing_was_written_nobody_is_woken(transactional_db: None, tmp_p
         journal.put_batch(lambda number=number: done.append(number))  # type: ignore[misc]
     wait_for(lambda: len(done) == 3)
     assert woken == []
-    journal.put(Entry(event=told("agent.started", {})))
+    journal.put(Entry(event=make_event("agent.started", timezone.now(), {})))
     journal.close(timeout=5)
     assert woken == [1]

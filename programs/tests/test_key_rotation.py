@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from core import key_rotation
 from core.secrets import keys_path
 from programs import services
-from programs.definition import environment_of, secret_values
+from programs.definition.environment import environment_of, secret_values
 from programs.key_rotation import environment_variables
 from programs.models import Program
 

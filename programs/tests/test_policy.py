@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from programs.models import Program
-from programs.policy import Decision, Rules, Scaling, after_exit, backoff, instances_wanted, is_expected
+from programs.policy import (
+    Decision,
+    Rules,
+    Scaling,
+    backoff_delay,
+    decide_after_exit,
+    desired_instances,
+    is_expected_exit,
+)
 from programs.states import State
 
 RULES = Rules(
@@ -22,7 +30,7 @@ RULES = Rules(
 
 
 def crash(rules: Rules = RULES, uptime: float = 5, recent: tuple[float, ...] = (), now: float = 1000) -> Decision:
-    return after_exit(rules, expected=False, uptime=uptime, recent_restarts=recent, now=now, dice=0.5)
+    return decide_after_exit(rules, expected=False, uptime=uptime, recent_restarts=recent, now=now, random=0.5)
 
 
 def test_the_rules_of_a_program_are_those_of_its_definition() -> None:
@@ -41,15 +49,15 @@ def test_the_second_crash_within_the_stable_time_waits_the_initial_delay() -> No
 
 
 def test_delays_grow_by_the_factor_up_to_the_maximum() -> None:
-    assert [backoff(RULES, n, 0.5) for n in (1, 2, 3, 4, 9, 30)] == [1, 2, 4, 8, 256, 300]
+    assert [backoff_delay(RULES, n, 0.5) for n in (1, 2, 3, 4, 9, 30)] == [1, 2, 4, 8, 256, 300]
 
 
 def test_jitter_spreads_a_delay_by_a_fifth_either_way() -> None:
-    assert backoff(RULES, 3, 0.0) == pytest.approx(3.2)
-    assert backoff(RULES, 3, 1.0) == pytest.approx(4.8)
+    assert backoff_delay(RULES, 3, 0.0) == pytest.approx(3.2)
+    assert backoff_delay(RULES, 3, 1.0) == pytest.approx(4.8)
 
 
-def test_a_stable_run_wipes_the_slate() -> None:
+def test_a_stable_run_resets_the_backoff() -> None:
     decision = crash(uptime=601, recent=(1.0, 2.0, 390.0))
     assert decision.state is State.STARTING
     assert decision.recent_restarts == (1000,)
@@ -74,21 +82,23 @@ def test_zero_max_restarts_means_never_giving_up() -> None:
 def test_an_expected_exit_is_left_alone_unless_the_policy_is_always() -> None:
     for policy, state in (("on-failure", State.EXITED), ("always", State.STARTING)):
         rules = replace(RULES, restart_policy=policy)
-        assert after_exit(rules, expected=True, uptime=5, recent_restarts=(), now=0, dice=0).state is state
+        assert (
+            decide_after_exit(rules, expected=True, uptime=5, recent_restarts=(), now=0, random=0).state is state
+        )
 
 
-def test_never_means_never() -> None:
+def test_the_policy_never_restarts_nothing() -> None:
     assert crash(replace(RULES, restart_policy="never")).state is State.EXITED
 
 
-def test_a_signal_or_an_unknown_end_is_not_expected() -> None:
-    assert is_expected(RULES, 0, None)
-    assert not is_expected(RULES, None, "SIGKILL")
-    assert not is_expected(RULES, None, None)
-    assert is_expected(replace(RULES, success_exit_codes=frozenset({0, 3})), 3, None)
+def test_a_signal_or_an_unknown_exit_is_not_expected() -> None:
+    assert is_expected_exit(RULES, 0, None)
+    assert not is_expected_exit(RULES, None, "SIGKILL")
+    assert not is_expected_exit(RULES, None, None)
+    assert is_expected_exit(replace(RULES, success_exit_codes=frozenset({0, 3})), 3, None)
 
 
-def test_moments_of_another_boots_clock_are_dropped() -> None:
+def test_timestamps_of_another_boots_clock_are_dropped() -> None:
     assert crash(recent=(5000.0,), now=10).state is State.STARTING
 
 
@@ -97,4 +107,4 @@ def test_moments_of_another_boots_clock_are_dropped() -> None:
     [(1, 90, 2), (4, 400, 4), (2, 100, 2), (3, 60, 2), (1, 5, 1), (2, 130, 3), (0, 0, 1)],
 )
 def test_scaling_goes_one_step_towards_the_target(running: int, cpu: float, wanted: int) -> None:
-    assert instances_wanted(Scaling(target=50, low=1, high=4), running, cpu) == wanted
+    assert desired_instances(Scaling(target=50, minimum=1, maximum=4), running, cpu) == wanted

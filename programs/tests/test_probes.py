@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_a_misspelt_placeholder_is_refused() -> None:
         ("tcp", "127.0.0.1:80", "tcp 127.0.0.1:80"),
     ],
 )
-def test_the_label_of_a_probe_contains_no_secret(kind: str, target: str, label: str) -> None:
+def test_the_label_of_a_probe_contains_no_secret(kind: Any, target: str, label: str) -> None:
     assert Probe(kind, target).label == label
 
 

@@ -1,4 +1,4 @@
-"""`program list`, `status`, `remove` and how programs are named, without an agent."""
+"""`program list`, `status`, `remove` and the selection of programs, without an agent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def agent_alive() -> None:
-    """As if an agent had just been heard of."""
+    """A fresh heartbeat, without an agent."""
     Host.objects.filter(pk=this_host().pk).update(heartbeat_at=timezone.now())
 
 
@@ -54,7 +54,7 @@ def test_every_subcommand_can_be_loaded() -> None:
         assert isinstance(entry.load(), Subcommand), name
 
 
-def test_the_list_shows_each_program_in_a_line(agent_alive: None) -> None:
+def test_the_list_shows_a_line_for_each_program(agent_alive: None) -> None:
     running("web", restarts=2)
     define("db")
     head, first, second = program("list").lines
@@ -63,7 +63,7 @@ def test_the_list_shows_each_program_in_a_line(agent_alive: None) -> None:
     assert second.split() == ["web", "running", "123", "12.3%", "1.5", "KB", "1h", "2m", "2"]
 
 
-def test_instances_stand_below_their_program(agent_alive: None) -> None:
+def test_instances_are_listed_below_their_program(agent_alive: None) -> None:
     made = running("web")
     Process.objects.create(program=made, index=1, state="fatal", reason="no such command: foo")
     _, whole, first, second = program("status", "web").lines
@@ -72,7 +72,7 @@ def test_instances_stand_below_their_program(agent_alive: None) -> None:
     assert second.endswith("no such command: foo")
 
 
-def test_json_is_what_the_api_says(agent_alive: None) -> None:
+def test_json_output_is_that_of_the_api(agent_alive: None) -> None:
     running("web", tags=["prod"])
     [shown] = program("status", "web", "--json").json
     assert (shown["state"], shown["pid"], shown["tags"]) == ("running", 123, ["prod"])
@@ -80,7 +80,7 @@ def test_json_is_what_the_api_says(agent_alive: None) -> None:
     assert [entry["name"] for entry in program("list", "--json").json] == ["web"]
 
 
-def test_status_of_a_program_that_does_not_run_is_3(agent_alive: None) -> None:
+def test_status_of_a_program_that_is_not_running_exits_with_3(agent_alive: None) -> None:
     running("web")
     define("db")
     assert program("status", "web").code == 0
@@ -88,7 +88,7 @@ def test_status_of_a_program_that_does_not_run_is_3(agent_alive: None) -> None:
     assert (program("status").code, program("list", "db").code) == (0, 0)
 
 
-def test_programs_go_by_name_or_id_each_once(agent_alive: None) -> None:
+def test_programs_are_selected_by_name_or_id_each_once(agent_alive: None) -> None:
     made = running("web")
     running(str(made.pk + 50))
     assert [e["id"] for e in program("list", "--json", str(made.pk), "web").json] == [made.pk]
@@ -101,7 +101,7 @@ def test_a_name_wins_over_an_id() -> None:
     assert [e["name"] for e in program("list", "--json", str(made.pk)).json] == [str(made.pk)]
 
 
-def test_an_unknown_name_stops_everything_and_the_nearest_is_told() -> None:
+def test_an_unknown_name_refuses_everything_and_suggests_the_nearest() -> None:
     define("minecraft")
     done = program("start", "minecraft", "minecarft", "zzz")
     assert done.code == 1
@@ -112,7 +112,7 @@ def test_an_unknown_name_stops_everything_and_the_nearest_is_told() -> None:
     assert not Intent.objects.exists()
 
 
-def test_tags_choose_programs() -> None:
+def test_tags_select_programs() -> None:
     define("web", tags=["prod", "front"])
     define("db", tags=["prod"])
     define("toy")
@@ -121,30 +121,30 @@ def test_tags_choose_programs() -> None:
 
 
 @pytest.mark.parametrize("words", [["start"], ["stop", "--all", "web"], ["kill", "--tag"], [], ["fly"], ["add"]])
-def test_what_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
+def test_a_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
     assert program(*words).code == 2
 
 
-def test_without_an_agent_the_wish_is_kept_and_the_reason_told() -> None:
+def test_without_an_agent_the_request_is_kept_and_the_reason_shown() -> None:
     define("web", autostart=False)
     done = program("start", "web")
-    said = "the agent of host testhost is silent: is `manage.py serve` running?"
-    assert (done.code, done.out) == (1, f"web: asked for, but {said}\n")
+    said = "the agent on testhost sends no heartbeat; is `manage.py serve` running?"
+    assert (done.code, done.out) == (1, f"web: requested, but {said}\n")
     assert Program.objects.get().desired_state == "running"
 
 
 def test_without_waiting_the_same_is_a_warning() -> None:
     define("web", autostart=False)
     done = program("start", "web", "--no-wait")
-    assert (done.code, done.out) == (0, "web: start asked for\n")
-    assert "is silent" in done.err
+    assert (done.code, done.out) == (0, "web: start requested\n")
+    assert "sends no heartbeat" in done.err
 
 
-def test_states_of_a_silent_host_are_unknown() -> None:
+def test_states_are_unknown_while_the_heartbeat_is_lost() -> None:
     running("web")
     done = program("status", "web")
     assert (done.code, done.lines[1].split()[1]) == (3, "unknown")
-    assert "the agent of host testhost is silent" in done.err
+    assert "the agent on testhost sends no heartbeat" in done.err
 
 
 def test_a_dead_agent_is_noticed_before_its_heartbeat_is_old(agent_alive: None, tmp_path: Path) -> None:
@@ -152,25 +152,25 @@ def test_a_dead_agent_is_noticed_before_its_heartbeat_is_old(agent_alive: None, 
     (tmp_path / "run" / "agent.lock").touch()
     running("web")
     done = program("stop", "web", "--timeout", "15")
-    assert (done.code, "is silent" in done.out) == (1, True)
+    assert (done.code, "sends no heartbeat" in done.out) == (1, True)
 
 
-def test_waiting_ends_after_its_time(agent_alive: None) -> None:
+def test_waiting_ends_at_the_timeout(agent_alive: None) -> None:
     define("web", autostart=False)
     done = program("start", "web", "--timeout", "0.1", "--json")
     [outcome] = done.json
     assert (done.code, outcome["done"], outcome["detail"]) == (1, False, "stopped after 0s")
 
 
-def test_removal_wants_a_yes() -> None:
+def test_removal_needs_confirmation() -> None:
     define("web")
-    assert "say --yes" in program("remove", "web").err
+    assert "Confirm with --yes" in program("remove", "web").err
     assert program("remove", "web", answers="n\n").code == 1
     assert program("remove", "web", "--no-wait", answers="yes\n").code == 0
     assert not Program.objects.exists()
 
 
-def test_programs_that_need_each_other_go_together_or_not_at_all() -> None:
+def test_dependent_programs_are_removed_together_or_not_at_all() -> None:
     define("db")
     define("web", depends_on=[{"program": "db"}])
     done = program("remove", "db", "--yes")
@@ -207,10 +207,10 @@ def test_logs_that_cannot_be_shown(words: tuple[str, ...], code: int) -> None:
     assert program("logs", "count", *words).code == code
 
 
-def test_a_database_that_is_not_prepared_is_said_so(tmp_path: Path) -> None:
+def test_a_database_without_tables_is_reported(tmp_path: Path) -> None:
     done = real("status", DATA_DIR=str(tmp_path / "new"))
     assert (done.returncode, done.stderr) == (
-        *(1, "The database is not prepared yet: `manage.py serve` does that at its start.\n"),
+        *(1, "The database has no tables yet. Run `manage.py serve`, which creates them.\n"),
     )
 
 
@@ -231,7 +231,7 @@ def test_usage_errors_end_a_real_command_with_2() -> None:
 
 
 def test_a_command_loads_only_what_it_needs() -> None:
-    """These cost more than all the rest: with them a status would miss its budget of 0.7 s."""
+    """Each of these takes longer than everything else: with them a status would exceed 0.7 s."""
     heavy = {"ninja", "pydantic", "yaml", "unfold", "channels", "django.contrib.admin", "aiohttp", "apprise"}
     script = "import sys, manage; sys.argv[1:] = ['program', 'list']; manage.main()"
     script += f"; print({heavy} & {{*sys.modules}})"
@@ -248,19 +248,19 @@ def test_a_command_loads_only_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize("words", [["add", "\udcff", "true"], ["add", "web", "\udcff"], ["status", "\udcff"]])
-def test_words_that_are_no_text_are_refused(words: list[str]) -> None:
+def test_arguments_that_are_not_utf8_are_refused(words: list[str]) -> None:
     assert program(*words).code == 1
     assert not Program.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_terminal_without_the_letters_of_a_name_still_shows_the_list() -> None:
+def test_a_terminal_that_lacks_the_letters_of_a_name_still_shows_the_list() -> None:
     define("게임")
     done = real("list", DATABASE_URL=url_of_this_database(), PYTHONIOENCODING="ascii")
     assert (done.returncode, r"\uac8c\uc784" in done.stdout) == (0, True), done.stderr
 
 
-def test_keys_that_others_can_read_are_a_sentence(tmp_path: Path) -> None:
+def test_a_key_file_that_others_can_read_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "secrets.key").write_text("open to all")
     (tmp_path / "secrets.key").chmod(0o644)
     done = program("add", "--secret-env", "TOKEN", "web", "cat", stdin="value\n")

@@ -1,4 +1,4 @@
-"""`program add`: every field has an option, and what is wrong is said field by field."""
+"""`program add`: every field has an option, and errors name their field."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from programs import definition
 from programs.cli.field_options import POSITIONAL, field_options
+from programs.definition.conversion import definition_json
+from programs.definition.environment import environment_of
+from programs.definition.fields import FIELDS
 from programs.models import Program, ProgramEvent
 
 from .program_command import program
@@ -48,15 +50,15 @@ def folder(settings: Any, tmp_path: Path) -> None:
 
 
 def stored(name: str = "web") -> dict[str, Any]:
-    return definition.as_json(Program.objects.get(name=name))
+    return definition_json(Program.objects.get(name=name))
 
 
 def test_every_field_of_a_definition_has_an_option() -> None:
-    assert {option.field for option in field_options()} | set(POSITIONAL) == set(definition.FIELDS)
+    assert {option.field for option in field_options()} | set(POSITIONAL) == set(FIELDS)
     assert len({option.flag for option in field_options()}) == len(field_options())
 
 
-def test_the_words_of_a_command_are_kept_as_words() -> None:
+def test_the_arguments_of_a_command_are_kept_apart() -> None:
     done = program("add", "web", "python3", "-m", "http.server", "--bind", "it's {instance+8100}")
     assert (done.code, done.out) == (0, f"web: added (id {Program.objects.get().pk})\n")
     assert stored()["command"] == "python3 -m http.server --bind 'it'\"'\"'s {instance+8100}'"
@@ -74,12 +76,36 @@ def test_options_set_the_fields_as_the_api_would() -> None:
     assert (made["success_exit_codes"], made["tags"], made["umask"]) == ([3], ["prod"], "027")
 
 
-def test_a_shell_sees_what_was_typed() -> None:
+def test_a_person_at_a_terminal_gets_the_current_folder(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATA_DIR = tmp_path / "monitor" / "data"
+    (tmp_path / "game").mkdir()
+    monkeypatch.chdir(tmp_path / "game")
+    done = program("add", "web", "./run.sh", answers="")
+    assert f"It will run in {tmp_path}/game." in done.err
+    assert stored()["working_directory"] == f"{tmp_path}/game"
+    program("add", "job", "./run.sh")
+    assert stored("job")["working_directory"] == ""
+
+
+def test_a_folder_with_the_monitors_data_is_never_the_default(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    (tmp_path / "data" / "logs").mkdir(parents=True)
+    for name, folder in (("parent", tmp_path), ("data", tmp_path / "data"), ("logs", tmp_path / "data" / "logs")):
+        monkeypatch.chdir(folder)
+        assert program("add", name, "python3 -m http.server", answers="").code == 0
+        assert stored(name)["working_directory"] == ""
+
+
+def test_a_shell_gets_the_command_as_typed() -> None:
     program("add", "--shell", "web", "--", "echo", "$HOME", "|", "wc")
     assert stored()["command"] == "echo $HOME | wc"
 
 
-def test_a_definition_may_come_as_json_and_options_win(tmp_path: Path) -> None:
+def test_options_override_the_json_definition(tmp_path: Path) -> None:
     (tmp_path / "web.json").write_text(json.dumps({"name": "web", "command": "sleep 5", "nice": 1}))
     assert program("add", "--json", str(tmp_path / "web.json"), "--nice", "3").code == 0
     assert (stored()["command"], stored()["nice"]) == ("sleep 5", 3)
@@ -87,7 +113,7 @@ def test_a_definition_may_come_as_json_and_options_win(tmp_path: Path) -> None:
     assert (other.code, stored("other")["depends_on"]) == (0, [{"program": "web", "condition": "started"}])
 
 
-def test_errors_are_lines_that_begin_with_the_field() -> None:
+def test_each_error_is_a_line_that_begins_with_the_field() -> None:
     done = program("add", "--nice", "99", "--umask", "9", "--working-directory", "x", "web", "echo 'open")
     assert done.code == 1
     assert [line.split(":")[0] for line in done.err.splitlines()] == [
@@ -99,9 +125,9 @@ def test_errors_are_lines_that_begin_with_the_field() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "holds no JSON"),
-        ("[]", "must hold one definition"),
-        ('{"nonsense": 1, "name": "a"}', "needs command"),
+        ("{", "isn't valid JSON"),
+        ("[]", "must contain one definition"),
+        ('{"nonsense": 1, "name": "a"}', "Missing: command"),
     ],
 )
 def test_json_that_is_no_definition_is_refused(text: str, said: str) -> None:
@@ -110,19 +136,19 @@ def test_json_that_is_no_definition_is_refused(text: str, said: str) -> None:
     assert said in done.err
 
 
-def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     done = program("add", "--json", str(tmp_path / "none.json"))
-    assert (done.code, done.err) == (1, f"{tmp_path}/none.json cannot be read: No such file or directory\n")
+    assert (done.code, done.err) == (1, f"Can't read {tmp_path}/none.json: No such file or directory\n")
 
 
-def test_what_is_probably_not_meant_is_said_but_not_refused() -> None:
+def test_a_probable_mistake_is_a_warning() -> None:
     done = program("add", "web", "--", "no-such-command-here", "--x")
     assert (done.code, done.out) == (0, "web: added (id 1)\n".replace("1", str(Program.objects.get().pk)))
-    assert "warning: command: “no-such-command-here” is not found, or may not be executed.\n" in done.err
+    assert "warning: command: “no-such-command-here” was not found, or is not executable.\n" in done.err
     assert "not found" not in program("add", "fine", "sleep 1").err
 
 
-def test_the_name_is_taken_once() -> None:
+def test_the_name_must_be_unique() -> None:
     program("add", "web", "sleep 1")
     done = program("add", "web", "sleep 2")
     assert (done.code, done.err) == (1, "There is already a program with this name.\n")
@@ -138,12 +164,12 @@ def test_the_name_is_taken_once() -> None:
         ["--env", "X", "web", "true"],
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_a_usage_error(words: list[str]) -> None:
+def test_an_invalid_option_is_a_usage_error(words: list[str]) -> None:
     assert program("add", *words).code == 2
     assert not Program.objects.exists()
 
 
-def test_a_dry_run_shows_and_keeps_nothing() -> None:
+def test_a_dry_run_prints_and_saves_nothing() -> None:
     done = program("add", "--dry-run", "--secret-env", "TOKEN", "web", "sleep", "5", stdin="s3cret\n")
     assert done.json["environment"] == [{"name": "TOKEN", "value": {"set": True}, "secret": True}]
     assert "s3cret" not in done.out
@@ -154,21 +180,21 @@ def test_secrets_come_from_the_environment_or_stdin_and_are_encrypted(monkeypatc
     monkeypatch.setenv("FIRST", "one two")
     assert program("add", "--secret-env", "FIRST", "--secret-env", "SECOND", "web", "cat", stdin="2\n").code == 0
     made = Program.objects.get()
-    assert definition.environment_of(made) == {"FIRST": "one two", "SECOND": "2"}
+    assert environment_of(made) == {"FIRST": "one two", "SECOND": "2"}
     assert "one two" not in json.dumps(made.environment)
 
 
-def test_a_secret_without_a_value_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_without_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOKEN", raising=False)
     assert "TOKEN has no value" in program("add", "--secret-env", "TOKEN", "web", "cat").err
     assert program("add", "--json", "-", "--secret-env", "TOKEN", stdin="{}").code == 2
     assert not Program.objects.exists()
 
 
-def test_a_person_is_asked_for_a_secret_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_is_asked_for_a_secret_without_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getpass", lambda prompt: f"typed at {prompt}")
     program("add", "--secret-env", "TOKEN", "web", "cat", answers="")
-    assert definition.environment_of(Program.objects.get()) == {"TOKEN": "typed at Value of TOKEN: "}
+    assert environment_of(Program.objects.get()) == {"TOKEN": "typed at Value of TOKEN: "}
 
 
 def test_events_name_the_person_at_the_command_line() -> None:
@@ -176,6 +202,6 @@ def test_events_name_the_person_at_the_command_line() -> None:
     assert ProgramEvent.objects.get(type="program.created").actor == f"{getpass.getuser()} (command line)"
 
 
-def test_without_an_agent_it_says_what_is_missing() -> None:
+def test_without_an_agent_a_warning_is_printed() -> None:
     done = program("add", "web", "sleep 1")
-    assert "the agent of host testhost is silent: is `manage.py serve` running?" in done.err
+    assert "the agent on testhost sends no heartbeat; is `manage.py serve` running?" in done.err

@@ -1,4 +1,4 @@
-"""The commands against a real agent: what they say is what happened."""
+"""The commands with a real agent report what really happened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pid_of(name: str) -> int:
     return pid
 
 
-def test_verbs_tell_what_became_of_each_program(agent: AgentBox) -> None:
+def test_actions_report_the_outcome_of_each_program(agent: AgentBox) -> None:
     define("web", "sleep 1000", autostart=False)
     define("bad", "no-such-command-here", autostart=False)
     done = program("start", "web", "bad")
@@ -42,7 +42,7 @@ def test_verbs_tell_what_became_of_each_program(agent: AgentBox) -> None:
     assert sorted(program("kill", "--all").lines) == ["bad: already stopped", "web: already stopped"]
 
 
-def test_a_restart_brings_another_process(agent: AgentBox) -> None:
+def test_a_restart_starts_a_new_process(agent: AgentBox) -> None:
     program_ = define("web", "sleep 1000")
     old = wait_state(program_, "running").pid
     done = program("restart", "web", "--json")
@@ -58,7 +58,7 @@ def test_a_kill_does_not_wait_for_the_stop_ladder(agent: AgentBox) -> None:
     assert program("kill", "web", "--timeout", "8").out == "web: stopped (by SIGKILL)\n"
 
 
-def test_a_crash_loop_is_told_while_waiting(agent: AgentBox) -> None:
+def test_a_crash_loop_is_reported_while_waiting(agent: AgentBox) -> None:
     define("web", "sh -c 'exit 3'", autostart=False, backoff_initial=300, start_seconds=300)
     done = program("start", "web", "--timeout", "4")
     assert done.code == 1
@@ -99,12 +99,12 @@ def test_a_process_is_adopted_without_a_restart(agent: AgentBox) -> None:
         listed = {entry["pid"]: entry for entry in program("adopt", "--list", "--json").json}
         assert listed[stranger.pid]["command"] == "sleep 987"
         assert program("adopt", str(stranger.pid), "--name", "old").out == f"old: running (pid {stranger.pid})\n"
-        assert "looked after already" in program("adopt", str(stranger.pid), "--name", "again").err
+        assert "supervised already" in program("adopt", str(stranger.pid), "--name", "again").err
         assert program("status", "old").code == 0
         stranger.kill()
 
 
-def test_nobody_adopts_what_is_not_there(agent: AgentBox) -> None:
+def test_an_unknown_pid_cannot_be_adopted(agent: AgentBox) -> None:
     done = program("adopt", "4194303", "--name", "ghost")
     assert (done.code, done.err.startswith("pid: There is no process 4194303")) == (1, True)
     assert program("adopt", "--name", "ghost").code == 2
@@ -171,11 +171,11 @@ def test_a_reader_that_leaves_ends_the_following_quietly(follower: subprocess.Po
 def test_an_agent_that_dies_during_the_wait_is_named(agent: AgentBox) -> None:
     slow = define("web", "sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'")
     wait_state(slow, "running")
-    assert program("stop", "web", "--no-wait").out == "web: stop asked for\n"
+    assert program("stop", "web", "--no-wait").out == "web: stop requested\n"
     wait_event(slow, "program.stopping")
     agent.kill()
     done = program("stop", "web", "--timeout", "15")
-    assert (done.code, "the agent of host testhost is silent" in done.out) == (1, True)
+    assert (done.code, "the agent on testhost sends no heartbeat" in done.out) == (1, True)
 
 
 def test_following_loses_no_line_when_the_log_rotates(box: AgentBox, agent: AgentBox) -> None:
@@ -189,7 +189,7 @@ def test_following_loses_no_line_when_the_log_rotates(box: AgentBox, agent: Agen
         follower.kill()
 
 
-def test_ctrl_c_ends_the_wait_and_not_the_wish(box: AgentBox, agent: AgentBox) -> None:
+def test_ctrl_c_ends_the_wait_but_not_the_request(box: AgentBox, agent: AgentBox) -> None:
     define("db", "sleep 1000", autostart=False)
     web = define("web", "sleep 1000", autostart=False, depends_on=[{"program": "db"}])
     with real(box, "start", "web", stderr=subprocess.PIPE) as waiting:
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_the_wait_and_not_the_wish(box: AgentBox, agent: AgentBox) -
         assert waiting.stderr.readline() == "web: waits for db to be started\n"
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(timeout=60) == 130
-        assert waiting.stderr.read() == "Interrupted; what was asked for goes on.\n"
+        assert waiting.stderr.read() == "Interrupted. The request itself goes on.\n"
     assert Program.objects.get(pk=web.pk).desired_state == "running"
 
 

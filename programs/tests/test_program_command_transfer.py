@@ -1,4 +1,4 @@
-"""`program import` and `program export`: a file comes in whole or not at all, and goes out as it came."""
+"""`program import` and `program export`: all or nothing, and an export can be imported unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
 from programs.models import Program, ProgramRevision
 
 from .program_command import program
@@ -43,27 +44,27 @@ def names() -> list[str]:
     return list(Program.objects.values_list("name", flat=True))
 
 
-def test_what_others_need_is_created_first(file: Path) -> None:
+def test_dependencies_are_created_first(file: Path) -> None:
     done = program("import", str(file))
     assert (done.code, done.lines) == (0, ["db: created", "web: created"])
     assert Program.objects.get(name="web").dependencies.get().requires.name == "db"
 
 
-def test_one_error_keeps_the_whole_file_out(file: Path) -> None:
+def test_one_error_undoes_the_whole_import(file: Path) -> None:
     file.write_text(FILE.replace("sleep 2", "sleep 'open"))
     done = program("import", str(file))
     assert (done.code, names()) == (1, [])
-    assert "db: command: The command cannot be split into words: No closing quotation." in done.err
+    assert "db: command: The command can't be split into words: No closing quotation." in done.err
     assert "web: depends_on: db could not be imported" in done.err
     assert done.err.endswith("Nothing was imported.\n")
 
 
-def test_a_program_that_is_there_is_changed_only_when_asked_to(file: Path) -> None:
+def test_an_existing_program_is_changed_only_with_update(file: Path) -> None:
     services.save_definition({"name": "db", "command": "true", "nice": 5}, actor="tester")
     assert program("import", str(file)).code == 1
     done = program("import", "--update", str(file))
     assert done.lines == [
-        "db: updated (command, tags, nice); command, nice after its next restart",
+        "db: updated (command, tags, nice); command, nice after the next restart",
         "web: created",
     ]
     assert Program.objects.get(name="db").nice is None
@@ -76,7 +77,7 @@ def test_a_second_import_changes_nothing(file: Path) -> None:
     assert ProgramRevision.objects.count() == 2
 
 
-def test_a_dry_run_tells_and_keeps_nothing(file: Path) -> None:
+def test_a_dry_run_reports_and_saves_nothing(file: Path) -> None:
     done = program("import", "--dry-run", "--json", str(file))
     assert done.json["imported"] is False
     assert [(entry["name"], entry["outcome"]) for entry in done.json["programs"]] == [
@@ -85,14 +86,14 @@ def test_a_dry_run_tells_and_keeps_nothing(file: Path) -> None:
     assert names() == []
 
 
-def test_a_circle_within_the_file_is_named(file: Path) -> None:
+def test_a_circular_dependency_in_the_file_is_reported(file: Path) -> None:
     file.write_text(FILE + "  depends_on: [{program: web}]\n")
     done = program("import", str(file))
     assert (done.code, names()) == (1, [])
-    assert "circle of dependencies" in done.err
+    assert "circular dependency" in done.err
 
 
-def test_notes_say_what_was_not_carried_over() -> None:
+def test_notes_say_what_was_not_imported() -> None:
     ini = "[program:web]\ncommand=sleep 1\nstdout_events_enabled=true\n"
     done = program("import", "--kind", "supervisor", "-", stdin=ini)
     assert (done.code, names()) == (0, ["web"])
@@ -107,25 +108,25 @@ def test_a_file_that_cannot_be_understood_is_refused(file: Path, text: str) -> N
     assert done.err
 
 
-def test_a_file_that_is_no_text_or_not_there_is_said_so(file: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_utf8_is_reported(file: Path, tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\xff")
-    assert "no text in UTF-8" in program("import", str(file)).err
+    assert "isn't UTF-8 text" in program("import", str(file)).err
     assert "No such file" in program("import", str(tmp_path / "none")).err
     assert "Is a directory" in program("import", str(tmp_path)).err
 
 
-def test_an_export_comes_back_as_it_was(file: Path, tmp_path: Path) -> None:
+def test_an_export_can_be_imported_unchanged(file: Path, tmp_path: Path) -> None:
     program("import", str(file))
-    before = [definition.as_json(found) for found in Program.objects.all()]
+    before = [definition_json(found) for found in Program.objects.all()]
     done = program("export", "-o", str(tmp_path / "out.yaml"))
     assert done.err == f"2 programs written to {tmp_path}/out.yaml\n"
     Program.objects.order_by("-id")[0].delete()  # web needs db
     Program.objects.all().delete()
     assert program("import", str(tmp_path / "out.yaml")).code == 0
-    assert [definition.as_json(found) for found in Program.objects.all()] == before
+    assert [definition_json(found) for found in Program.objects.all()] == before
 
 
-def test_an_export_holds_the_named_ones_and_no_secret(file: Path) -> None:
+def test_an_export_contains_the_selected_programs_without_secrets(file: Path) -> None:
     program("import", str(file))
     program("add", "--secret-env", "TOKEN", "safe", "cat", stdin="s3cret\n")
     done = program("export", "safe")
@@ -133,7 +134,7 @@ def test_an_export_holds_the_named_ones_and_no_secret(file: Path) -> None:
     assert [entry["name"] for entry in program("export", "--tag", "data", "--json").json] == ["db"]
 
 
-def test_an_export_is_for_its_owner_and_replaces_a_file_whole(file: Path, tmp_path: Path) -> None:
+def test_an_export_is_private_and_replaces_a_file_in_one_step(file: Path, tmp_path: Path) -> None:
     program("import", str(file))
     target = tmp_path / "out.yaml"
     target.symlink_to(tmp_path / "real.yaml")
@@ -146,4 +147,4 @@ def test_an_export_never_replaces_a_device(tmp_path: Path) -> None:
     assert program("export", "-o", os.devnull).code == 0
     assert not Path(os.devnull).is_file()
     done = program("export", "-o", str(tmp_path / "none" / "out.yaml"))
-    assert (done.code, done.err) == (1, f"{tmp_path}/none/out.yaml cannot be written: No such file or directory\n")
+    assert (done.code, done.err) == (1, f"Can't write {tmp_path}/none/out.yaml: No such file or directory\n")

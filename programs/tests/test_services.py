@@ -1,4 +1,4 @@
-"""What two people ask for at the same moment, each knowing the program as it was before."""
+"""Concurrent actions of two people, each with an older copy of the program."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.django_db
 
 
 def known(program: Program) -> Program:
-    """As somebody else has read it just now."""
+    """A copy of its own, as another request would have."""
     return Program.objects.select_related("host").get(pk=program.pk)
 
 
-def test_a_program_is_removed_and_told_of_once() -> None:
+def test_a_program_is_removed_and_its_removal_recorded_once() -> None:
     program = define()
     late = known(program)
     services.remove(program, actor="one")
@@ -34,7 +34,7 @@ def test_a_program_is_removed_and_told_of_once() -> None:
     assert ProgramEvent.objects.filter(type="program.removed").count() == 1
 
 
-def test_what_is_removed_takes_no_wish_any_more() -> None:
+def test_a_removed_program_refuses_every_action() -> None:
     host()
     other, program = define("other"), define("web", stdin="console", instances_max=3)
     running(program)
@@ -52,7 +52,7 @@ def test_what_is_removed_takes_no_wish_any_more() -> None:
     assert not Intent.objects.filter(program=program).exists()
 
 
-def test_what_is_gone_altogether_takes_no_wish_either() -> None:
+def test_a_deleted_program_refuses_every_action() -> None:
     program = define()
     late = known(program)
     Program.everything.filter(pk=program.pk).delete()
@@ -60,7 +60,7 @@ def test_what_is_gone_altogether_takes_no_wish_either() -> None:
         services.request(late, Action.START, actor="two")
 
 
-def test_it_is_scaled_within_the_limits_of_this_moment() -> None:
+def test_it_is_scaled_within_the_current_limits() -> None:
     program = define(instances_max=5)
     late = known(program)
     services.save_definition({"instances_max": 2}, program=program, actor="one")
@@ -88,8 +88,8 @@ def test_two_changes_of_different_fields_both_stay() -> None:
         lambda program: services.remove(program, actor="x"),
     ],
 )
-def test_each_takes_the_counter_before_anything_else(ask: Callable[[Program], Any]) -> None:
-    """PostgreSQL ended one of two that had locked counter and program in different orders."""
+def test_each_action_advances_the_counter_first(ask: Callable[[Program], Any]) -> None:
+    """Otherwise two of them deadlock on PostgreSQL: one holds the program and waits for the counter."""
     host()
     program = define(instances_max=3, stdin="console")
     running(program)

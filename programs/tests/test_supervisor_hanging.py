@@ -1,4 +1,4 @@
-"""A name server that is silent and a folder whose server is gone hold up what asked for them, and nothing else."""
+"""A name server or a network folder that does not respond delays what needs it, and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def silent_name_server(folder: Path) -> Iterator[list[str]]:
         yield ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(file)]
 
 
-def test_names_that_nobody_answers_for_delay_no_restart_and_no_end(box: AgentBox, tmp_path: Path) -> None:
+def test_names_that_are_not_resolved_delay_no_restart_and_no_shutdown(box: AgentBox, tmp_path: Path) -> None:
     with silent_name_server(tmp_path) as words:
         box.start(under=words)
         web = define("web", SLEEP)
@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_that_does_not_answer_delays_no_other_restart(agent: AgentBox, folder: Path) -> None:
+def test_a_folder_that_does_not_respond_delays_no_other_restart(agent: AgentBox, folder: Path) -> None:
     web = define("web", SLEEP)
     rules = {"autostart": False, "max_restarts": 0, "backoff_max": 1}
     programs = [
@@ -84,7 +84,7 @@ def test_a_folder_that_does_not_answer_delays_no_other_restart(agent: AgentBox, 
         wait_state(program, "running")
 
 
-def test_the_agent_ends_while_the_folder_of_a_program_does_not_answer(agent: AgentBox, folder: Path) -> None:
+def test_the_agent_stops_while_the_folder_of_a_program_does_not_respond(agent: AgentBox, folder: Path) -> None:
     program = define("web", SLEEP, working_directory=str(folder), autostart=False)
     with stuck(folder):
         ask(program, Action.START)

@@ -24,7 +24,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.paginator import InfinitePaginator
 
 from core.access import Role
-from core.access.guards import principal_of
+from core.access.permissions import principal_of
 from core.timeformat import time_element
 from programs.admin.events import ReadOnlyAdmin, badge
 from programs.admin.filters import EventTypeFilter, ProgramFilter, SinceFilter

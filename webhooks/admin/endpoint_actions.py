@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, principal_of
+from core.access.permissions import RoleModelAdmin, principal_of
 from webhooks import services, transports
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 

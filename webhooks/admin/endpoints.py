@@ -13,7 +13,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from core.access.guards import principal_of
+from core.access.permissions import principal_of
 from webhooks import services
 from webhooks.models import WebhookDelivery, WebhookEndpoint
 

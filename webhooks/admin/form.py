@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from programs.forms.fields import DurationField, DurationsField, ProgramsField, UnitInput, WordsField
+from programs.forms.service_form import ServiceForm
 from programs.models import Program
 from webhooks import services, transports, validation
 from webhooks.models import WebhookEndpoint
@@ -18,11 +19,6 @@ from webhooks.models import WebhookEndpoint
 from . import field_labels
 from .fields import ConditionsField, PatternsField
 from .target_form import StoredTarget, TargetField, TargetForm
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[WebhookEndpoint]
-else:
-    ModelForm = forms.ModelForm
 
 GROUPS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (_("Destination"), ("name", "format", "target", "enabled", "seen")),
@@ -39,8 +35,10 @@ OWN_FIELDS = (*services.PLAIN_FIELDS, *services.TLS_FIELDS)
 CHOOSE = "_choose"  # posted by the button that shows the fields of another format without JavaScript
 
 
-class EndpointForm(ModelForm):
-    """Does not save: the caller passes `values` and `stored` to the service."""
+class EndpointForm(ServiceForm[WebhookEndpoint]):
+    service_fields = OWN_FIELDS
+    labels = field_labels.LABELS
+    help_texts = field_labels.HELP
 
     format = forms.ChoiceField(widget=UnfoldAdminSelectWidget({"data-format-choice": ""}))
     target = TargetField(required=False)
@@ -50,13 +48,10 @@ class EndpointForm(ModelForm):
     conditions = ConditionsField()
     retry_schedule = DurationsField(required=False)
     max_age_seconds = DurationField(required=False)
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)  # the revision that was on the page
 
     class Meta:
         model = WebhookEndpoint
         fields = OWN_FIELDS
-        labels: ClassVar = field_labels.LABELS
-        help_texts: ClassVar = field_labels.HELP
         widgets: ClassVar = {
             "timeout_seconds": UnitInput("s"),
             "bundle_seconds": UnitInput("s"),
@@ -69,9 +64,6 @@ class EndpointForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            field.label = field_labels.LABELS.get(name, field.label)
-            field.help_text = field_labels.HELP.get(name, "")
         if "target" in self.fields:  # viewers get a form without fields
             self._prepare()
 
@@ -79,7 +71,6 @@ class EndpointForm(ModelForm):
         self.fields["format"].choices = format_choices()  # type: ignore[attr-defined]
         target: Any = self.fields["target"].widget
         target.kind = self.instance.format
-        self.initial["seen"] = self.instance.revision
         if not self.instance.pk:
             self.initial = {**forms.model_to_dict(self.instance, OWN_FIELDS), **self.initial}
         else:
@@ -121,13 +112,8 @@ class EndpointForm(ModelForm):
         validation.known_events(patterns, self.initial.get("events") or [] if self.instance.pk else [])
         return patterns
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if self.instance.pk and cleaned.get("seen") is not None:
-            newest = WebhookEndpoint.objects.filter(pk=self.instance.pk).values_list("revision", flat=True).first()
-            if newest is not None and newest > cleaned["seen"]:
-                raise ValidationError(_("This endpoint was changed in the meantime. Reload the page first."))
-        return cleaned
+    def stale_error(self) -> ValidationError:
+        return ValidationError(_("This endpoint was changed in the meantime. Reload the page first."))
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # the stubs leave out the hook
@@ -135,22 +121,16 @@ class EndpointForm(ModelForm):
             try:
                 services.check_tls(self.instance)
             except ValidationError as error:
-                for field, messages in error.message_dict.items():
-                    self.add_error(field if field in self.fields else None, messages)
+                self.add_errors(error.message_dict)
 
     def values(self) -> dict[str, Any]:
-        given = {name: self.cleaned_data[name] for name in OWN_FIELDS if name in self.cleaned_data}
-        return given | self.target_form().values()
+        return super().values() | self.target_form().values()
 
     def target_form(self) -> TargetForm:
         """The form of the chosen format; `target` must have no errors."""
         form = self.cleaned_data["target"]
         assert isinstance(form, TargetForm)  # noqa: S101  # the format was checked with it
         return form
-
-    def stored(self) -> WebhookEndpoint | None:
-        """The endpoint from the database: the form has already changed its instance."""
-        return WebhookEndpoint.objects.get(pk=self.instance.pk) if self.instance.pk else None
 
 
 def format_choices() -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cronsim import CronSim, CronSimError
@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin, principal_of
+from core.access.permissions import RoleModelAdmin, principal_of
 from core.timeformat import local_time, time_element
 from programs.admin.events import badge
 from programs.forms.fields import DurationField, seconds_text
@@ -46,7 +46,8 @@ def next_starts(cron: str, now: datetime, count: int = SHOWN_STARTS) -> list[dat
     """The next times that match, in local time of the server. Raises ValidationError."""
     validation.cron(cron)
     try:
-        times = CronSim(cron, local_time(now))
+        # In the repeated hour of autumn the first can have passed.
+        times = (at for at in CronSim(cron, local_time(now)) if at.astimezone(UTC) > now)
         return [next(times) for _number in range(count)]
     except (CronSimError, StopIteration) as error:
         raise ValidationError(_("This expression never matches.")) from error

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.access import Role
-from core.access.guards import RoleModelAdmin
+from core.access.permissions import RoleModelAdmin
 from programs.models import ProgramEvent
 from webhooks import transports
 from webhooks.models import WebhookEndpoint

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core.access import Role
-from core.access.guards import principal_of
+from core.access.permissions import principal_of
 from webhooks import services
 from webhooks.models import WebhookEndpoint
 

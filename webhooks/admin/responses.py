@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from core.access import Role
-from core.access.guards import role_required
+from core.access.permissions import role_required
 from core.exceptions import ConflictError
 
 View = Callable[..., HttpResponse]

@@ -13,7 +13,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from programs.api.filters import type_filter
 from programs.schemas import PageOut
 from webhooks import delivery_wait, selectors, services
@@ -48,26 +48,26 @@ def delivery_or_404(delivery_id: str) -> WebhookDelivery:
 
 
 @router.get("/webhooks/{int:webhook_id}/deliveries", auth=auth.READ, response=PageOut)
-def deliveries_of_webhook(request: HttpRequest, webhook_id: int, listing: Query[DeliveryListing]) -> Page:
+def deliveries_of_webhook(request: HttpRequest, webhook_id: int, listing: Query[DeliveryListing]) -> ListPage:
     """Newest first, each with all its attempts. `search` matches the program name."""
     return _page(selectors.deliveries().filter(endpoint=endpoint_or_404(webhook_id)), listing)
 
 
 @router.get("/webhooks/deliveries", auth=auth.READ, response=PageOut)
-def all_deliveries(request: HttpRequest, listing: Query[AllDeliveriesListing]) -> Page:
+def all_deliveries(request: HttpRequest, listing: Query[AllDeliveriesListing]) -> ListPage:
     """Deliveries to all endpoints, newest first."""
     found = selectors.deliveries()
     return _page(found.filter(endpoint=listing.webhook) if listing.webhook else found, listing)
 
 
-def _page(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> Page:
-    fields = listing.chosen_fields(FIELDS)
+def _page(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> ListPage:
+    fields = listing.selected_fields(FIELDS)
     (column,) = listing.order(ORDER, "-created_at")[:1]
     # Saves the query for attempts that are not wanted.
     with_attempts = fields is None or "attempts" in fields
     found = _filtered(found, listing).order_by(column, "-id" if column.startswith("-") else "id")
     rows, count = listing.rows(found.prefetch_related("attempts") if with_attempts else found)
-    return listing.answer([delivery_json(row, attempts=with_attempts) for row in rows], count, fields)
+    return listing.page_response([delivery_json(row, attempts=with_attempts) for row in rows], count, fields)
 
 
 def _filtered(found: QuerySet[WebhookDelivery], listing: DeliveryListing) -> QuerySet[WebhookDelivery]:

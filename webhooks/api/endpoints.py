@@ -10,7 +10,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from core.timeformat import iso
 from programs.schemas import PageOut
 from webhooks import selectors, services
@@ -44,14 +44,14 @@ def endpoint_or_404(webhook_id: int) -> WebhookEndpoint:
 
 
 @router.get("/webhooks", auth=auth.READ, response=PageOut)
-def list_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
+def list_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> ListPage:
     """All endpoints. `search` matches the name."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
-    fields = listing.chosen_fields(FIELDS)
+    fields = listing.selected_fields(FIELDS)
     found = selectors.endpoints(search=listing.search, kind=listing.format, enabled=listing.enabled)
     rows, count = listing.rows(found.order_by(*columns, "id"))
     now = timezone.now()
-    return listing.answer([endpoint_json(row, now) for row in rows], count, fields)
+    return listing.page_response([endpoint_json(row, now) for row in rows], count, fields)
 
 
 @router.post("/webhooks", auth=auth.ADMIN, response={201: SavedOut})
@@ -115,15 +115,15 @@ def rotate_secret(request: AuthedRequest, webhook_id: int) -> dict[str, Any]:
 
 
 @router.get("/webhooks/health", auth=auth.READ, response=PageOut)
-def health_of_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> Page:
+def health_of_webhooks(request: HttpRequest, listing: Query[WebhookListing]) -> ListPage:
     """Health of all endpoints, with the same filters as their list."""
     columns = listing.order({name: name for name in SORTABLE}, "name")
-    fields = listing.chosen_fields(HEALTH_FIELDS)
+    fields = listing.selected_fields(HEALTH_FIELDS)
     found = selectors.endpoints(search=listing.search, kind=listing.format, enabled=listing.enabled)
     rows, count = listing.rows(found.order_by(*columns, "id"))
     health = health_of_many(rows, timezone.now())
     items = [{"id": row.pk, "name": row.name, **health_json(health[row.pk])} for row in rows]
-    return listing.answer(items, count, fields)
+    return listing.page_response(items, count, fields)
 
 
 @router.get("/webhooks/{int:webhook_id}/health", auth=auth.READ, response=HealthOut)

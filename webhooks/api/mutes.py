@@ -12,7 +12,7 @@ from ninja import Query, Router, Status
 
 from core.rest import auth
 from core.rest.auth import AuthedRequest
-from core.rest.lists import Page
+from core.rest.lists import ListPage
 from programs.models import Program
 from programs.schemas import PageOut
 from webhooks import selectors, services
@@ -35,9 +35,9 @@ def mute_or_404(mute_id: int) -> WebhookMute:
 
 
 @router.get("/webhooks/mutes", auth=auth.READ, response=PageOut)
-def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> Page:
+def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> ListPage:
     """Newest first. `search` matches the reason."""
-    columns, fields = listing.order(ORDER, "-starts_at"), listing.chosen_fields(FIELDS)
+    columns, fields = listing.order(ORDER, "-starts_at"), listing.selected_fields(FIELDS)
     now = timezone.now()
     found = selectors.mutes()
     if listing.current is not None:
@@ -46,7 +46,7 @@ def list_mutes(request: HttpRequest, listing: Query[MuteListing]) -> Page:
     if listing.search:
         found = found.filter(reason__icontains=listing.search)
     rows, count = listing.rows(found.order_by(*columns, "-id"))
-    return listing.answer([mute_json(row, now) for row in rows], count, fields)
+    return listing.page_response([mute_json(row, now) for row in rows], count, fields)
 
 
 @router.post("/webhooks/mutes", auth=auth.OPERATE, response={201: MuteOut})

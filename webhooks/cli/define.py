@@ -109,7 +109,7 @@ def _value(text: str) -> str | bool:
 
 def _program(name: str) -> int:
     # Imported here: most calls have no --program.
-    from programs.cli.selection import one as one_program
+    from programs.cli.selection import find_program as one_program
 
     return one_program(name).pk
 

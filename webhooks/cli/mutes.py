@@ -14,7 +14,7 @@ from core.cli.tables import Cell, Column, table
 from core.cli.terminal import Options, Terminal
 from core.cli.time_parsing import moment, seconds
 from core.timeformat import local_time
-from programs.cli.selection import one as one_program
+from programs.cli.selection import find_program as one_program
 from programs.formatting import duration_text
 from webhooks import selectors, services
 from webhooks.models import WebhookMute

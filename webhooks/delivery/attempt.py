@@ -127,11 +127,9 @@ def _outcome(
     verdict = response_policy.classify_response(
         response.status, response.headers, permanent=transport.is_permanent(response)
     )
-    retry_after = transport.rate_limited(response)
-    if retry_after is None and verdict is DeliveryVerdict.THROTTLED:
-        retry_after = retry_schedule.parse_retry_after(response.headers["retry-after"], timezone.now())
-    # Some services report a rate limit with another status than 429.
-    elif retry_after is not None and verdict is DeliveryVerdict.RETRY:
+    retry_after = _retry_after(transport, response)
+    # Some services report a rate limit in the body only, or with another status than 429.
+    if retry_after and verdict is DeliveryVerdict.RETRY:
         verdict = DeliveryVerdict.THROTTLED
     return AttemptOutcome(
         batch,
@@ -143,9 +141,19 @@ def _outcome(
         error=_error_text(response, verdict),
         response=response.body_head.decode(errors="replace"),
         peer=response.peer,
-        retry_after=retry_after or 0.0,
+        retry_after=retry_after,
         is_connected=True,
     )
+
+
+def _retry_after(transport: Transport[Any], response: OutgoingResponse) -> float:
+    """Seconds that the receiver asks to wait, in the header or in its own way; the longer of the two, or 0."""
+    body = transport.rate_limited(response)
+    waits = [retry_schedule.clamp_wait(body)] if body else []
+    if response.status in response_policy.THROTTLING:
+        header = retry_schedule.parse_retry_after(response.headers.get("retry-after", ""), timezone.now())
+        waits += [header] if header else []
+    return max(waits, default=0.0)
 
 
 def _error_text(response: OutgoingResponse, verdict: DeliveryVerdict) -> str:

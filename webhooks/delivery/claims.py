@@ -20,7 +20,7 @@ from webhooks import transports
 from webhooks.delivery import rate_limit
 from webhooks.delivery.retry_schedule import is_expired
 from webhooks.delivery.send_slots import NEVER, QUEUE_FILTERS, TABLES, PendingEndpoint, SendQueue, SendSlot
-from webhooks.models import CHAT_MAX_AGE_SECONDS, WebhookDelivery, WebhookEndpoint
+from webhooks.models import CHAT_MAX_AGE_SECONDS, OldSecret, WebhookDelivery, WebhookEndpoint
 from webhooks.outbox import payload
 from webhooks.transports import UnknownKindError
 from webhooks.transports.base import Transport
@@ -31,7 +31,8 @@ MAX_CACHED_PAYLOADS = 500
 MIN_SECRET_LENGTH = 6  # masking every short word of a URL would make a response unreadable
 State = WebhookDelivery.State
 DUE = """
-SELECT d.id, d.event_id, e.timestamp, d.attempt_count, d.round_count, d.next_trigger
+SELECT d.id, d.event_id, e.timestamp, COALESCE(d.age_from, e.timestamp), d.attempt_count, d.round_count,
+    d.next_trigger
 FROM {delivery} d JOIN {event} e ON e.id = d.event_id
 WHERE d.endpoint_id = %s AND d.state = 'pending' AND d.{queue} AND {ready}
 ORDER BY d.next_attempt_at, d.id LIMIT %s {lock}
@@ -44,6 +45,12 @@ LEASE = """
 UPDATE {delivery} SET lease_until = %s, next_attempt_at = %s, attempt_count = attempt_count + 1,
     round_count = round_count + 1
 WHERE id IN ({ids}) AND state = 'pending' AND lease_until IS NULL
+"""
+
+GIVE_BACK = """
+UPDATE {delivery} SET lease_until = NULL, next_attempt_at = %s, attempt_count = attempt_count - 1,
+    round_count = round_count - 1
+WHERE id IN ({ids})
 """
 
 
@@ -61,8 +68,7 @@ class Destination:
     url: str = field(default="", repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     secret: str = field(default="", repr=False)
-    old_secret: str = field(default="", repr=False)
-    old_secret_until: datetime | None = None
+    old_secrets: tuple[OldSecret, ...] = field(default=(), repr=False)
     tls: Tls = VERIFIED
     config_error: str = ""
     credentials: tuple[str, ...] = field(default=(), repr=False)  # to be masked in responses and errors
@@ -78,29 +84,31 @@ class Destination:
                 url=endpoint.url,
                 settings=endpoint.settings,
                 secret=endpoint.secret,
-                old_secret=endpoint.old_secret,
-                old_secret_until=endpoint.old_secret_until,
+                old_secrets=tuple(endpoint.old_secrets),
                 tls=Tls(endpoint.verify_tls, endpoint.ca_certificates),
             )
             return replace(found, credentials=_credentials(found))
         except (SecretUnreadableError, UnknownKindError) as error:
             return cls(id=endpoint.pk, name=endpoint.name, config_error=str(error))
 
+    @property
+    def is_chat(self) -> bool:
+        return self.transport is not None and self.transport.is_chat
+
     def signing_secrets(self, now: datetime) -> list[str]:
-        # During the overlap after a rotation receivers may know either secret.
-        has_old = self.old_secret and self.old_secret_until is not None and now < self.old_secret_until
-        return [self.secret, self.old_secret] if has_old else [self.secret]
+        # For a while after a rotation receivers may still know an old secret.
+        return [self.secret, *(old.secret for old in self.old_secrets if now < old.until)]
 
     def max_age(self, endpoint: PendingEndpoint) -> float | None:
-        is_chat = self.transport is not None and self.transport.is_chat
-        return endpoint.max_age_seconds or (CHAT_MAX_AGE_SECONDS if is_chat else None)
+        return endpoint.max_age_seconds or (CHAT_MAX_AGE_SECONDS if self.is_chat else None)
 
 
 def _credentials(destination: Destination) -> tuple[str, ...]:
     parts = urlsplit(destination.url)
-    found = [destination.url, destination.secret, destination.old_secret, parts.query, *parts.path.split("/")]
+    old = [each.secret for each in destination.old_secrets]
+    found = [destination.url, destination.secret, *old, parts.query, *parts.path.split("/")]
     if destination.transport is not None:
-        found += [str(destination.settings.get(name, "")) for name in destination.transport.secret_fields()]
+        found += destination.transport.secret_texts(destination.settings)
     return tuple(text for text in found if len(text) >= MIN_SECRET_LENGTH)
 
 
@@ -108,11 +116,15 @@ def _credentials(destination: Destination) -> tuple[str, ...]:
 
 
 class DueDelivery(NamedTuple):
-    """A due row, not leased yet. `round_count`: attempts since its retry schedule started."""
+    """A due row, not leased yet. `round_count`: attempts since its retry schedule started.
+
+    `age_from`: when the event happened, or when a person asked to send it.
+    """
 
     delivery_id: str
     event_id: int
     event_at: datetime
+    age_from: datetime
     attempt_count: int
     round_count: int
     trigger: str
@@ -131,7 +143,10 @@ def due_deliveries(
     )
     times = [now, now + timedelta(seconds=endpoint.bundle_seconds)] if is_bundle else [now]
     found = bulk_sql.fetch(statement, [endpoint.pk, *times, limit])
-    return [DueDelivery(id_, event, bulk_sql.to_datetime(at), *rest) for id_, event, at, *rest in found]
+    return [
+        DueDelivery(id_, event, bulk_sql.to_datetime(at), bulk_sql.to_datetime(age_from), *rest)
+        for id_, event, at, age_from, *rest in found
+    ]
 
 
 # --- Claims ---------------------------------------------------------------------------------------------
@@ -210,7 +225,8 @@ class Claimer:
         endpoint = slot.endpoint
         destination = self._destination(endpoint)
         # Suspects are never bundled: after another crash it must be clear which delivery caused it.
-        is_bundle = endpoint.bundle_seconds > 0 and self._queue == SendQueue.REGULAR
+        # Other formats cannot be bundled: an endpoint may be older than the check that refuses it.
+        is_bundle = endpoint.bundle_seconds > 0 and destination.is_chat and self._queue == SendQueue.REGULAR
         due = due_deliveries(endpoint, self._queue, now, MAX_BUNDLE if is_bundle else limit, is_bundle=is_bundle)
         rows = _drop_expired(due, destination.max_age(endpoint), now)
         # A bundle is one request, so it counts once for the rate limit.
@@ -233,8 +249,8 @@ class Claimer:
 
 
 def _drop_expired(due: list[DueDelivery], max_age: float | None, now: datetime) -> list[DueDelivery]:
-    # A delivery that a person sends again is sent however old its event is.
-    expired = {r.delivery_id for r in due if r.trigger != "manual" and is_expired(r.event_at, max_age, now)}
+    # What a person sends again is sent once in any case: thousands may have to wait for the rate limit.
+    expired = {r.delivery_id for r in due if r.trigger != "manual" and is_expired(r.age_from, max_age, now)}
     if expired:
         WebhookDelivery.objects.filter(pk__in=expired).update(
             # Not an attempt: nothing was sent.
@@ -288,3 +304,18 @@ class PayloadCache:
         for batch in batches:
             batch.items = tuple(item for item in batch.items if item.event_id in self._bodies)
             batch.bodies = [self._bodies[item.event_id] for item in batch.items]
+
+
+def split_bundles(batches: list[DeliveryBatch], now: datetime) -> None:
+    """Leaves in each bundle what one message can show, and makes the rest due again for the next one.
+
+    Call it in the transaction of the claim.
+    """
+    surplus: list[str] = []
+    for batch in batches:
+        if batch.destination.transport is not None and len(batch.bodies) > 1:
+            count = batch.destination.transport.count_fitting(batch.bodies)
+            surplus += [item.delivery_id for item in batch.items[count:]]
+            batch.items, batch.bodies = batch.items[:count], batch.bodies[:count]
+    if surplus:
+        bulk_sql.execute(GIVE_BACK.format(**TABLES, ids=bulk_sql.placeholders(surplus)), [now, *surplus])

@@ -33,6 +33,7 @@ class Pump:
     def __init__(self) -> None:
         self._queued_at: dict[str, datetime] = {}
         self._boot_time: datetime | None = None  # wall clock minus monotonic clock, to notice a clock set back
+        self._released_at = -CHECK_SECONDS
         # One thread of its own: database connections are bound to threads.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
 
@@ -65,6 +66,7 @@ class Pump:
     def check(self, now: datetime) -> float:
         """Queues the jobs that are due; returns the seconds until the next check."""
         self._handle_clock_change(now)
+        self._release_withheld(now)
         self._queue_periodically("deadman", _deadman_seconds(), now)
         self._queue_periodically("prune", PRUNE_SECONDS, now)
         pauses = [self._check_queue(queue, now) for queue in SendQueue]
@@ -81,6 +83,14 @@ class Pump:
             log.warning("webhooks.clock_set_back", seconds=round(back.total_seconds(), 1))
             send_slots.shift_timestamps(back)
         self._boot_time = boot_time
+
+    def _release_withheld(self, now: datetime) -> None:
+        # Not with each doorbell: a mute ends only by time or by a person.
+        if time.monotonic() - self._released_at < CHECK_SECONDS:
+            return
+        self._released_at = time.monotonic()
+        if released := writer.release_withheld(now):
+            log.info("webhooks.released_after_mute", deliveries=released)
 
     def _check_queue(self, queue: str, now: datetime) -> float:
         next_at = next_send_at(queue, now)

@@ -29,9 +29,12 @@ STATUSES: tuple[tuple[range, DeliveryVerdict], ...] = (
 
 def classify_response(status: int, headers: Mapping[str, str], *, permanent: bool = False) -> DeliveryVerdict:
     """`headers` has lower-case names; `permanent`: the format knows that a retry cannot help."""
-    if headers.get(ABORT_HEADER, "").strip().lower() == ABORT_VALUE:
-        return DeliveryVerdict.DELIVERED if 200 <= status < 300 else DeliveryVerdict.REFUSED
+    verdict = next((verdict for statuses, verdict in STATUSES if status in statuses), DeliveryVerdict.RETRY)
+    # Success, and 410 for the whole endpoint, say more than anything about this delivery alone.
+    if verdict is not DeliveryVerdict.RETRY:
+        return verdict
+    if ABORT_VALUE in (value.strip().lower() for value in headers.get(ABORT_HEADER, "").split(",")):
+        return DeliveryVerdict.REFUSED
     if status in THROTTLING and "retry-after" in headers:
         return DeliveryVerdict.THROTTLED
-    verdict = next((verdict for statuses, verdict in STATUSES if status in statuses), DeliveryVerdict.RETRY)
-    return DeliveryVerdict.REFUSED if permanent and verdict is not DeliveryVerdict.DELIVERED else verdict
+    return DeliveryVerdict.REFUSED if permanent else verdict

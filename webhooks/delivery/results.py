@@ -39,7 +39,7 @@ SELECT id, last_error, retry_schedule, enabled_at, connect_failures, paused_unti
     last_success_at
 FROM {endpoint} WHERE id IN ({ids}) ORDER BY id {lock}
 """
-DELIVERIES = "SELECT id, state, lease_until FROM {delivery} WHERE id IN ({ids}) ORDER BY id {lock}"
+DELIVERIES = "SELECT id, state, lease_until, round_count FROM {delivery} WHERE id IN ({ids}) ORDER BY id {lock}"
 DELIVERED = """
 UPDATE {delivery} SET state = 'delivered', finished_at = %s, next_attempt_at = NULL, lease_until = NULL,
     reason = ''
@@ -55,6 +55,7 @@ class StoredDelivery(NamedTuple):
     pk: str
     state: str
     lease_until: datetime | None
+    round_count: int
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def _deliveries(ids: list[str]) -> dict[str, StoredDelivery]:
     lock = bulk_sql.lock_clause("FOR UPDATE")
     statement = DELIVERIES.format(**TABLES, ids=bulk_sql.placeholders(ids), lock=lock)
     return {
-        id_: StoredDelivery(id_, state, bulk_sql.to_datetime_or_none(lease))
-        for id_, state, lease in bulk_sql.fetch(statement, ids)
+        id_: StoredDelivery(id_, state, bulk_sql.to_datetime_or_none(lease), round_count)
+        for id_, state, lease, round_count in bulk_sql.fetch(statement, ids)
     }
 
 
@@ -134,11 +135,15 @@ def _save_delivered(ids: list[str], now: datetime) -> None:
 def _save_undelivered(
     row: StoredDelivery, outcome: AttemptOutcome, item: ClaimedDelivery, endpoint: StoredEndpoint, now: datetime
 ) -> None:
-    if row.lease_until != outcome.batch.lease_until:  # sent again by a person, or leased by another worker
+    if row.lease_until != outcome.batch.lease_until:  # leased by another worker
         return
     columns: Columns = {"lease_until": None}
     if row.state == State.PENDING:
-        columns |= NEXT_STATE[outcome.verdict](outcome, item, endpoint, now)
+        # A person who sent it again during the attempt began a new round.
+        if row.round_count != item.round_number:
+            columns |= {"next_attempt_at": now}
+        else:
+            columns |= NEXT_STATE[outcome.verdict](outcome, item, endpoint, now)
     WebhookDelivery.objects.filter(pk=row.pk).update(**columns)
 
 

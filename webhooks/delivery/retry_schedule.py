@@ -5,6 +5,7 @@ Pure: clock and jitter are arguments. The default schedule is `models.DEFAULT_RE
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,8 @@ from core.timeformat import in_utc
 
 MAX_JITTER = 0.1
 MIN_RETRY_AFTER, MAX_RETRY_AFTER = 1.0, 86_400.0
+NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+MAX_DIGITS = 12  # far above the maximum
 
 
 def retry_delay(
@@ -30,18 +33,27 @@ def retry_delay(
 
 
 def parse_retry_after(header: str, now: datetime) -> float | None:
-    """Seconds from `now`, between 1 s and a day, from a number or an HTTP date; None for anything else."""
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        # Twelve digits are far above the maximum; parsing thousands of them would be slow.
-        seconds = float(text[:12])
-    else:
-        try:
-            at = parsedate_to_datetime(text)
-        except (ValueError, TypeError):
-            return None
-        seconds = (in_utc(at) - now).total_seconds()
+    """Seconds from `now`, between 1 s and a day, from a number or an HTTP date; None for anything else.
+
+    The longest wait counts if the header was sent more than once, so that its values are joined with commas.
+    """
+    # The comma of a date separates the name of the day, which says nothing new.
+    found = [seconds for part in header.split(",") if (seconds := _seconds(part.strip(), now)) is not None]
+    return clamp_wait(max(found)) if found else None
+
+
+def clamp_wait(seconds: float) -> float:
     return min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    # Fractions are not in RFC 9110, but services send them. Longer numbers would be slow to parse.
+    if NUMBER.fullmatch(text):
+        return float(text[:MAX_DIGITS])
+    try:
+        return (in_utc(parsedate_to_datetime(text)) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def is_expired(event_at: datetime, max_age: float | None, now: datetime) -> bool:

@@ -27,7 +27,7 @@ from webhooks.delivery.send_slots import InFlightMessage, Lease, SendQueue
 from webhooks.outbox import writer
 
 from .attempt import AttemptOutcome, deliver
-from .claims import Claimer, DeliveryBatch, PayloadCache
+from .claims import Claimer, DeliveryBatch, PayloadCache, split_bundles
 from .results import record, release_expired_leases
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,7 @@ class DeliveryStore:
                 self._claim(in_flight, now) if is_ours and not time_is_up else ClaimResult(keep_claiming=False)
             )
             self._payloads.attach_bodies(result.batches)
+            split_bundles(result.batches, now)
             if not result.keep_claiming:
                 self._claimer.save_pacing(now)
                 # In this transaction: an event is either seen by this claim or finds the lock free for a new job.

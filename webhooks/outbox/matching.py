@@ -101,9 +101,12 @@ class MuteRule:
     def _in_window(self, at: datetime) -> bool:
         if not self.cron:
             return True
-        # The first start after the beginning of a window that would still last: past means the window is open.
-        start = next(CronSim(self.cron, local_time(at - self.cron_length)))
-        return bool(start.astimezone(UTC) <= at)
+        for start in CronSim(self.cron, local_time(at - self.cron_length)):
+            # In the repeated hour of autumn the first start can lie before the time asked for.
+            since = at - start.astimezone(UTC)
+            if since < self.cron_length:
+                return since >= timedelta()
+        return False
 
 
 def active_mute(mutes: Iterable[MuteRule], endpoint: int, program: int | None, at: datetime) -> MuteRule | None:

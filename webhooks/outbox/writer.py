@@ -7,7 +7,7 @@ advances too (see `services`): no event can be written in between with the old s
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -20,6 +20,7 @@ from programs import events
 from programs.models import ProgramEvent
 from webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMute, message_id
 
+from . import lasting
 from .matching import MatchableEvent, MuteRule, Subscription, active_mute, matches
 
 WAKEUP_CHANNEL = "outbox"
@@ -27,7 +28,7 @@ State, Trigger = WebhookDelivery.State, WebhookDelivery.Trigger
 Version = tuple[int, int, int]
 COLUMNS = (
     "id", "endpoint_id", "event_id", "state", "reason", "created_at", "finished_at", "next_attempt_at",
-    "next_trigger", "attempt_count", "round_count", "crash_count",
+    "next_trigger", "attempt_count", "round_count", "crash_count", "withheld",
 )  # fmt: skip
 MAX_EVENT_DELAY = timedelta(days=1)  # the agent writes late what happened while the database was unavailable
 NOT_LOADED: tuple[Version, tuple[Subscription, ...]] = ((-1, -1, -1), ())
@@ -89,14 +90,36 @@ def matchable_event(event: ProgramEvent) -> MatchableEvent:
 
 
 def _row(subscription: Subscription, event: ProgramEvent, mutes: tuple[MuteRule, ...]) -> tuple[Any, ...]:
-    now = timezone.now()
+    now, withheld = timezone.now(), None
+    begin_was_withheld = lasting.drop_withheld_begin(event, subscription.id)
     if mute := active_mute(mutes, subscription.id, event.program_id, event.timestamp):
         reason = f"muted: {mute.reason}" if mute.reason else "muted"
         state: tuple[Any, ...] = (State.CANCELLED, reason, now, now, None)
+        withheld = None if begin_was_withheld else lasting.withhold(event, subscription.id)
+    elif begin_was_withheld:
+        state = (State.CANCELLED, "its beginning was muted", now, now, None)
     else:
         # Due only after the bundle time, so that later events can join.
         state = (State.PENDING, "", now, None, now + subscription.bundle)
-    return (message_id(), subscription.id, event.pk, *state, Trigger.EVENT, 0, 0, 0)
+    return (message_id(), subscription.id, event.pk, *state, Trigger.EVENT, 0, 0, 0, withheld)
+
+
+def release_withheld(now: datetime) -> int:
+    """After the end of a mute: makes what it withheld due if it still holds; returns how many deliveries."""
+    found = WebhookDelivery.objects.filter(withheld__isnull=False).select_related("event", "endpoint")
+    mutes = _load_mutes() if found else ()
+    released = 0
+    for row in found:
+        if active_mute(mutes, row.endpoint_id, row.event.program_id, now):
+            continue
+        # Conditional: its end may be written, or a person may send it, at the same time.
+        mine = WebhookDelivery.objects.filter(pk=row.pk, withheld=row.withheld)
+        if row.endpoint.enabled and not lasting.is_over(row.event):
+            due = {"state": State.PENDING, "reason": "", "finished_at": None, "next_attempt_at": now}
+            released += mine.update(withheld=None, age_from=now, **due)
+        else:
+            mine.update(withheld=None)
+    return released
 
 
 def _current_subscriptions() -> tuple[Subscription, ...]:

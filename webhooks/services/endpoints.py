@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -19,11 +19,12 @@ from core.http import Policy, RefusedError
 from core.masking import MASK
 from core.models import Sequence
 from core.secrets import SecretUnreadableError
+from core.timeformat import local_time
 from programs import events
 from programs.models import Program
 from webhooks import transports, validation
 from webhooks.delivery import signing
-from webhooks.models import WebhookDelivery, WebhookEndpoint
+from webhooks.models import OldSecret, WebhookDelivery, WebhookEndpoint
 from webhooks.outbox import writer
 from webhooks.placeholders import TemplateError
 from webhooks.serializers import display_url
@@ -39,6 +40,7 @@ def name_of(actor: Actor) -> str:
 
 State = WebhookDelivery.State
 OLD_SECRET_FOR = timedelta(hours=24)
+MAX_OLD_SECRETS = 10  # each adds a signature to a header whose length receivers limit
 SET = {"set": True}
 
 PLAIN_FIELDS = (
@@ -47,7 +49,9 @@ PLAIN_FIELDS = (
 )  # fmt: skip
 TLS_FIELDS = ("verify_tls", "ca_certificates")
 FIELDS = (*PLAIN_FIELDS, *TLS_FIELDS, "url", "settings")
-ENCRYPTED = ("encrypted_url", "encrypted_settings", "encrypted_secret", "encrypted_old_secret")
+SECRET_COLUMNS = (
+    "encrypted_url", "encrypted_settings", "encrypted_secret", "encrypted_old_secret", "old_secret_until",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def _refresh_secrets(endpoint: WebhookEndpoint) -> WebhookEndpoint:
     stored = WebhookEndpoint.objects.filter(pk=endpoint.pk).first()
     if stored is None:
         raise ConflictError(f"{endpoint.name} was removed.")
-    for name in ENCRYPTED:
+    for name in SECRET_COLUMNS:
         setattr(endpoint, name, getattr(stored, name))
     return stored
 
@@ -122,6 +126,22 @@ def _check_events(values: Mapping[str, Any], known: list[str]) -> None:
         validation.known_events(values.get("events"), known)
     except ValidationError as error:
         raise ValidationError({"events": error.messages}) from error
+
+
+def _promised_secrets(endpoint: WebhookEndpoint, now: datetime) -> list[OldSecret]:
+    """The present secret and all earlier ones that still sign: receivers may know any of them."""
+    try:
+        promised = [old for old in endpoint.old_secrets if old.until > now]
+        present = [OldSecret(endpoint.secret, now + OLD_SECRET_FOR)] if endpoint.encrypted_secret else []
+    # Nothing can be signed with them any more.
+    except SecretUnreadableError:
+        return []
+    if len(promised) >= MAX_OLD_SECRETS:
+        raise ConflictError(
+            f"{len(promised)} earlier secrets of {endpoint.name} still sign. Rotate again after "
+            f"{local_time(promised[-1].until):%Y-%m-%d %H:%M}."
+        )
+    return [*present, *promised]
 
 
 def _require_superuser(actor: Actor) -> None:
@@ -149,7 +169,17 @@ def _assign(endpoint: WebhookEndpoint, values: Mapping[str, Any]) -> list[str]:
         endpoint.settings = _with_kept_secrets(endpoint, given)
         columns.append("encrypted_settings")
     endpoint.full_clean()
+    if {"bundle_seconds", "format"} & values.keys():
+        _check_bundle(endpoint)
     return columns
+
+
+def _check_bundle(endpoint: WebhookEndpoint) -> None:
+    transport = transports.get(endpoint.format)
+    if endpoint.bundle_seconds > 0 and not transport.is_chat:
+        raise ValidationError(
+            {"bundle_seconds": f"{transport.label}: these messages cannot be bundled. Enter 0 seconds."}
+        )
 
 
 def _url_or_set(endpoint: WebhookEndpoint, url: Any) -> Any:
@@ -230,7 +260,10 @@ def _reset_after_enable(endpoint: WebhookEndpoint, resume: bool | None) -> None:
         last_error="",
         enabled_at=timezone.now(),
     )
-    if not resume:
+    if resume:
+        # Most are old by now: the person wants them anyway.
+        WebhookDelivery.objects.filter(endpoint=endpoint, state=State.PENDING).update(age_from=timezone.now())
+    else:
         _cancel_pending(endpoint, "the endpoint was disabled")
     ring_on_commit(writer.WAKEUP_CHANNEL)
 
@@ -268,7 +301,7 @@ def disable_endpoint(
 def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
     """Returns the new secret in clear. For 24 hours messages are signed with the old one too.
 
-    Raises ConflictError if the format does not sign, or the endpoint was removed.
+    Raises ConflictError if the format does not sign, the endpoint was removed, or too many old secrets still sign.
     """
     if not transports.get(endpoint.format).is_signed:
         raise ConflictError(
@@ -278,9 +311,7 @@ def rotate_secret(endpoint: WebhookEndpoint, *, actor: Actor) -> str:
         endpoint.revision = Sequence.advance()
         _refresh_secrets(endpoint)
         secret = signing.new_secret()
-        # Of two concurrent rotations the second keeps the secret of the first.
-        endpoint.encrypted_old_secret = endpoint.encrypted_secret
-        endpoint.old_secret_until = timezone.now() + OLD_SECRET_FOR
+        endpoint.old_secrets = _promised_secrets(endpoint, timezone.now())
         endpoint.secret = secret
         endpoint.save(update_fields=["encrypted_secret", "encrypted_old_secret", "old_secret_until", "revision"])
         audit(actor, "webhook.secret_rotated", endpoint.name)

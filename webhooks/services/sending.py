@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from core.access.audit import audit
@@ -86,12 +87,16 @@ def recover(endpoint: WebhookEndpoint, *, since: datetime, actor: Actor) -> int:
 
 
 def _send_again(rows: QuerySet[WebhookDelivery]) -> int:
+    now = timezone.now()
     count = rows.update(
         state=State.PENDING,
         reason="",
         finished_at=None,
-        next_attempt_at=timezone.now(),
+        # One that is being sent is due again after its lease: nobody else can claim it before.
+        next_attempt_at=Coalesce(F("lease_until"), now),
         next_trigger=Trigger.MANUAL,
+        age_from=now,
+        withheld=None,
         round_count=0,
         crash_count=0,
     )
@@ -142,7 +147,9 @@ def _deliver_all(endpoint: WebhookEndpoint, found: list[ProgramEvent]) -> None:
         # Muted ones have a row already: reuse it with its id.
         _send_again(WebhookDelivery.objects.filter(endpoint=endpoint, event__in=found, state=State.CANCELLED))
         rows = [
-            WebhookDelivery(endpoint=endpoint, event=event, next_attempt_at=now, next_trigger=Trigger.MANUAL)
+            WebhookDelivery(
+                endpoint=endpoint, event=event, next_attempt_at=now, age_from=now, next_trigger=Trigger.MANUAL
+            )
             for event in found
         ]
         # Conflicts: events that got a delivery in the meantime.

@@ -46,6 +46,7 @@ def pass_time(seconds: float) -> None:
         next_attempt_at=F("next_attempt_at") - step,
         lease_until=F("lease_until") - step,
         created_at=F("created_at") - step,
+        age_from=F("age_from") - step,
     )
     WebhookEndpoint.objects.update(
         paused_until=F("paused_until") - step,

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from core.tests.databases import url_of_this_database
-from core.tests.http_rig import free_port
+from core.tests.http_server import free_port
 from programs.models import ProgramEvent
 from programs.tests.actors import MANAGE, AgentBox, end, end_all
 

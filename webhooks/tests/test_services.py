@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from core.access import Principal, Role
 from core.exceptions import ConflictError
 from core.models import AuditEntry
+from core.secrets import encrypt
 from programs.models import Program, ProgramEvent
 from programs.tests.api_rig import person
 from webhooks import services
@@ -107,6 +108,20 @@ def test_a_format_with_its_own_client_has_no_tls_settings(values: dict[str, Any]
     with pytest.raises(ValidationError) as refused:
         save(format="apprise", url="json://127.0.0.1:9/", **values)
     assert refused.value.message_dict.keys() == values.keys()
+
+
+@pytest.mark.parametrize("kind", ["standard", "template"])
+def test_a_format_that_cannot_bundle_is_refused_with_bundling(kind: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        save(format=kind, bundle_seconds=5)
+    assert "bundle_seconds" in refused.value.message_dict
+    chat = save(format="slack", bundle_seconds=5).endpoint
+    with pytest.raises(ValidationError, match="cannot be bundled"):
+        save(chat, format=kind)
+    stored = WebhookEndpoint.objects.get()
+    WebhookEndpoint.objects.update(format=kind)
+    stored.refresh_from_db()
+    assert save(stored, enabled=False).endpoint.bundle_seconds == 5, "other fields can still be changed"
 
 
 def test_the_masked_url_keeps_the_stored_one() -> None:
@@ -221,7 +236,49 @@ def test_two_concurrent_rotations_leave_both_new_secrets_valid() -> None:
     one, two = WebhookEndpoint.objects.get(), WebhookEndpoint.objects.get()
     given = [services.rotate_secret(endpoint, actor="tester") for endpoint in (one, two)]
     now = timezone.now()
-    assert sorted(Destination.from_endpoint(WebhookEndpoint.objects.get()).signing_secrets(now)) == sorted(given)
+    first = one.old_secrets[0].secret
+    signing_now = Destination.from_endpoint(WebhookEndpoint.objects.get()).signing_secrets(now)
+    assert sorted(signing_now) == sorted([*given, first])
+
+
+def test_every_secret_signs_for_a_day_after_it_was_rotated_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved, start = save(), timezone.now()
+    given = [saved.secret]
+    for hours in (0, 1, 20):
+        monkeypatch.setattr(timezone, "now", lambda hours=hours: start + timedelta(hours=hours))
+        given.append(services.rotate_secret(saved.endpoint, actor="tester"))
+    destination = Destination.from_endpoint(WebhookEndpoint.objects.get())
+    for minutes, count in ((21 * 60, 4), (24 * 60 + 30, 3), (26 * 60, 2), (45 * 60, 1)):
+        assert destination.signing_secrets(start + timedelta(minutes=minutes)) == given[::-1][:count]
+    assert saved.endpoint.old_secret_until == start + timedelta(hours=44)
+    monkeypatch.setattr(timezone, "now", lambda: start + timedelta(hours=30))
+    services.rotate_secret(saved.endpoint, actor="tester")
+    assert [old.secret for old in saved.endpoint.old_secrets] == [given[3], given[2]], "expired ones are dropped"
+
+
+def test_a_single_old_secret_of_an_earlier_version_still_signs() -> None:
+    row, until = save().endpoint, timezone.now() + timedelta(hours=1)
+    WebhookEndpoint.objects.update(encrypted_old_secret=encrypt("whsec_b2xk"), old_secret_until=until)
+    destination = Destination.from_endpoint(WebhookEndpoint.objects.get())
+    assert destination.signing_secrets(timezone.now()) == [row.secret, "whsec_b2xk"]
+    assert destination.signing_secrets(until) == [row.secret]
+    services.rotate_secret(row, actor="tester")
+    assert [old.secret for old in row.old_secrets][1:] == ["whsec_b2xk"]
+
+
+def test_more_rotations_within_a_day_than_a_header_can_hold_are_refused() -> None:
+    row = save().endpoint
+    for _ in range(10):
+        services.rotate_secret(row, actor="tester")
+    with pytest.raises(ConflictError, match="still sign"):
+        services.rotate_secret(row, actor="tester")
+
+
+def test_a_secret_that_cannot_be_decrypted_can_be_rotated_away() -> None:
+    row = save().endpoint
+    WebhookEndpoint.objects.update(encrypted_secret="gone", encrypted_old_secret="gone")
+    new = services.rotate_secret(row, actor="tester")
+    assert Destination.from_endpoint(WebhookEndpoint.objects.get()).signing_secrets(timezone.now()) == [new]
 
 
 def test_kept_secrets_are_those_stored_now() -> None:

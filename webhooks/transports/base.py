@@ -102,6 +102,20 @@ class Transport(ABC, Generic[S]):
         """One request for several events, oldest first. Raises TemplateError unless `is_chat`."""
         raise TemplateError(f"{self.label} messages cannot be bundled.")
 
+    def count_fitting(self, bodies: Sequence[Body]) -> int:
+        """How many of `bodies`, from the first on, one message of `render_bundle` shows in full; at least one."""
+        low, high = 1, len(bodies)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.fits(bodies[:middle]):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        return False
+
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
         """Sends a rendered request within `deadline` seconds. Raises RefusedError, TransportError."""
         return await client.send(request, deadline=deadline)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from core.http import OutgoingRequest
 
 from .base import JSON, Body, S, Transport, json_bytes
-from .message import Digest, EventMessage, build_digest, build_message
+from .message import MAX_DIGEST_LINE, Digest, EventMessage, build_digest, build_message, cut, length
 
 
 class ChatTransport(Transport[S]):
@@ -24,6 +25,16 @@ class ChatTransport(Transport[S]):
     @abstractmethod
     def digest(self, digest: Digest, settings: S) -> dict[str, Any]:
         """The JSON for several events."""
+
+    digest_room: ClassVar[int]  # how long the lines of a digest may be together
+
+    @abstractmethod
+    def escape_line(self, line: str) -> str:
+        """A line of a digest."""
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        lines = [self.escape_line(cut(line, MAX_DIGEST_LINE)) for line in build_digest(bodies).lines]
+        return length("\n".join(lines)) <= self.digest_room
 
     def address(self, url: str, settings: S) -> str:
         return url
@@ -52,4 +63,9 @@ def response_json(body_head: bytes) -> dict[str, Any]:
 
 
 def parse_seconds(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 < value <= 86_400 else None
+    """Seconds from a number or its text; None for anything else, and for infinity."""
+    try:
+        seconds = float(value) if type(value) in (int, float, str) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -47,7 +47,14 @@ def last_lines(lines: Sequence[str], limit: int, escape: Callable[[str], str] = 
 
 MAX_TEXT = 500
 MAX_LOG_LINES = 10
-MAX_DIGEST_LINES = 15
+MAX_DIGEST_LINE = 600
+# What differs between two events that say the same.
+COUNTERS = frozenset(
+    {
+        "pid", "uptime_seconds", "delay_seconds", "restarts", "restarts_last_hour", "window_seconds", "attempt",
+        "seconds", "log_lines",
+    }
+)  # fmt: skip
 
 
 class MessageTone(StrEnum):
@@ -87,7 +94,7 @@ class EventMessage:
 
 @dataclass(frozen=True)
 class Digest:
-    """Several events in one message, with a line for each event type of each program."""
+    """Several events in one message, with a line for each; equal ones share a line that counts them."""
 
     tone: MessageTone
     headline: str
@@ -119,28 +126,47 @@ def build_message(body: Mapping[str, Any]) -> EventMessage:
     )
 
 
-def build_digest(bodies: Iterable[Mapping[str, Any]]) -> Digest:
+def build_digest(bodies: Sequence[Mapping[str, Any]]) -> Digest:
     messages = [build_message(body) for body in bodies]
-    groups: dict[tuple[str, str], list[EventMessage]] = {}
-    for message in messages:
-        groups.setdefault((message.program, message.type), []).append(message)
-    lines = [_group_line(group) for group in groups.values()]
-    hidden = len(lines) - MAX_DIGEST_LINES
-    if hidden > 0:
-        lines = [*lines[:MAX_DIGEST_LINES], f"… and {hidden} more event types"]
+    groups: dict[str, list[EventMessage]] = {}
+    for body, message in zip(bodies, _with_instances(bodies, messages), strict=True):
+        groups.setdefault(_identity(body, message), []).append(message)
     programs = len({message.program for message in messages if message.program})
     about = f" of {programs} programs" if programs > 1 else ""
     return Digest(
         tone=max((message.tone for message in messages), key=list(MessageTone).index, default=MessageTone.INFO),
         headline=f"{len(messages)} events{about}{_span(messages)}",
-        lines=tuple(lines),
+        lines=tuple(map(_group_line, groups.values())),
     )
 
 
+def _identity(body: Mapping[str, Any], message: EventMessage) -> str:
+    """Equal for events that say the same apart from times and counters, which alone may share a line."""
+    data = _mapping(body.get("data"))
+    event, process = _mapping(data.get("event")), _mapping(data.get("process"))
+    details = {**_mapping(event.get("data")), **process}
+    facts = {name: value for name, value in details.items() if name not in COUNTERS}
+    return repr(
+        (message.type, message.tone, data.get("program"), data.get("host"), sorted(facts.items(), key=str))
+    )
+
+
+def _with_instances(
+    bodies: Sequence[Mapping[str, Any]], messages: Sequence[EventMessage]
+) -> Iterable[EventMessage]:
+    """Names the instance in the headlines of programs of which the bundle has several."""
+    indexes = [_number(_mapping(_mapping(body.get("data")).get("process")).get("index")) for body in bodies]
+    several = {message.program for message, index in zip(messages, indexes, strict=True) if index not in (None, 0)}
+    for message, index in zip(messages, indexes, strict=True):
+        name = "" if index is None or message.program not in several else f"instance {index:g}"
+        is_missing = name and name not in message.headline
+        yield replace(message, headline=f"{message.headline} ({name})") if is_missing else message
+
+
 def _group_line(group: Sequence[EventMessage]) -> str:
-    worst = max(group, key=lambda message: list(MessageTone).index(message.tone))
+    last = group[-1]
     times = f" ({len(group)} times)" if len(group) > 1 else ""
-    return f"{worst.sign} {_clock_time(group[-1].timestamp)} {group[-1].headline}{times}".replace("  ", " ")
+    return f"{last.sign} {_clock_time(last.timestamp)} {last.headline}{times}".replace("  ", " ")
 
 
 def _span(messages: Sequence[EventMessage]) -> str:

@@ -13,14 +13,15 @@ from core.backup import BackupError, create
 
 
 class Command(BaseCommand):
-    help = "Writes database and keys to one .tar.gz; the monitor may go on running."
+    help = "Writes the database and the keys to one .tar.gz file. The monitor can keep running."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="for example /backup/monitor.tar.gz")
-        parser.add_argument("--without-keys", action="store_true", help="leave out what opens the stored secrets")
+        keys_help = "leave out the keys, so that the stored secrets cannot be decrypted"
+        parser.add_argument("--without-keys", action="store_true", help=keys_help)
 
     def handle(self, *args: Any, file: Path, without_keys: bool, **options: Any) -> None:
-        # So that the unfinished work is cleared away when a service manager ends this.
+        # Exit by an exception on SIGTERM, so that the temporary files are deleted.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             manifest = create(file, with_keys=not without_keys)
@@ -30,4 +31,4 @@ class Command(BaseCommand):
         size = file.stat().st_size / 1024**2
         self.stderr.write(f"{file}: {', '.join(manifest.files)}; {size:.1f} MB")
         if not without_keys:
-            self.stderr.write("Keep it safe: whoever has it can open the stored secrets.")
+            self.stderr.write("Keep this file safe: it contains the keys that decrypt the stored secrets.")

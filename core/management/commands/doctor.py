@@ -7,18 +7,22 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from core.doctor import Finding, Status, examine
+from core.doctor import Finding, Status, run_checks
 
 
 class Command(BaseCommand):
-    help = "Says what is wrong with this installation and how to mend it. Exit code 1 when something must be."
-    requires_system_checks = []  # they are among the findings
+    help = "Checks this installation and says how to fix what is wrong. Exits with 1 when a check fails."
+    requires_system_checks = []  # their results are findings
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help='a list of {"id", "status", "summary", "mend"}')
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help='print a list of {"id", "status", "summary", "mend"}; "mend" says how to fix it',
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = examine()
+        findings = run_checks()
         if options["json"]:
             self.stdout.write(json.dumps([dataclasses.asdict(f) for f in findings], indent=2, ensure_ascii=False))
         else:

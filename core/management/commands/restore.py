@@ -13,7 +13,7 @@ from core.backup.archive import KEY_FILES
 
 
 class Command(BaseCommand):
-    help = "Puts a backup back; what was there stays beside it as *.before-restore. Stop the monitor first."
+    help = "Restores a backup and keeps the present data as *.before-restore. Stop the monitor first."
     requires_system_checks = []  # a broken installation is a reason to restore
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,8 +25,8 @@ class Command(BaseCommand):
         except BackupError as error:
             raise CommandError(str(error)) from error
         audit(command_actor(), "backup.restore", str(file.absolute()), data={"made": manifest.created_at})
-        self.stderr.write(f"Restored what {manifest.product} {manifest.version} held at {manifest.created_at}.")
+        self.stderr.write(f"Restored the backup of {manifest.created_at} ({manifest.product} {manifest.version}).")
         if not set(KEY_FILES) & set(manifest.files):
-            self.stderr.write("The backup holds no keys; the present ones stay.")
-        if closed := sum(tally.unreadable for tally in key_rotation.check_all()):
-            self.stderr.write(f"{closed} stored secrets cannot be opened with these keys: set them again.")
+            self.stderr.write("The backup has no keys; the present ones were kept.")
+        if unreadable := sum(count.unreadable for count in key_rotation.check_all()):
+            self.stderr.write(f"{unreadable} stored secrets cannot be decrypted with these keys: set them again.")

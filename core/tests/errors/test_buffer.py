@@ -1,4 +1,4 @@
-"""The ledger of a process, and the thread that writes it."""
+"""The error buffer of a process, and the thread that writes it."""
 
 from __future__ import annotations
 
@@ -12,132 +12,132 @@ import pytest
 from django.db import OperationalError, transaction
 
 from core.errors import store
-from core.errors.buffer import MOST_GROUPS, ErrorBuffer
+from core.errors.buffer import MAX_GROUPS, ErrorBuffer
 from core.errors.occurrence import Occurrence
 from core.models import ErrorGroup
 from core.tests.databases import locked_database
-from core.tests.errors.rig import caught, refuse, write
+from core.tests.errors.factories import catch, fail, write
 
 
 @pytest.fixture
-def ledger() -> ErrorBuffer:
-    """Of a process that has another writer, as the agent has."""
+def error_buffer() -> ErrorBuffer:
+    """A buffer without a thread, as in the agent."""
     made = ErrorBuffer()
     made.open("web")
-    made.leave_writing_to_others()
+    made.disable_writer_thread()
     return made
 
 
-def test_a_process_that_was_not_asked_to_keeps_nothing() -> None:
-    ledger = ErrorBuffer()
-    ledger.note(caught(refuse))
-    assert not ledger.is_waiting
+def test_a_buffer_that_was_not_opened_discards_errors() -> None:
+    error_buffer = ErrorBuffer()
+    error_buffer.record(catch(fail))
+    assert not error_buffer.has_pending
 
 
 @pytest.mark.django_db
-def test_a_storm_is_one_row_written_once(ledger: ErrorBuffer, django_assert_num_queries: Any) -> None:
-    error = caught(refuse)
+def test_many_equal_errors_are_one_row_written_once(
+    error_buffer: ErrorBuffer, django_assert_num_queries: Any
+) -> None:
+    error = catch(fail)
     for _ in range(5000):
-        ledger.note(error, "GET x")
+        error_buffer.record(error, "GET x")
     with django_assert_num_queries(7):
-        write(ledger)
+        write(error_buffer)
     row = ErrorGroup.objects.get()
     assert (row.count, row.kind, row.process, row.place) == (5000, "ValueError", "web", "GET x")
-    assert "in refuse" in row.traceback
-    assert not ledger.is_waiting
+    assert "in fail" in row.traceback
+    assert not error_buffer.has_pending
     for _ in range(5000):
-        ledger.note(error)
+        error_buffer.record(error)
     with django_assert_num_queries(3):
-        write(ledger)
+        write(error_buffer)
     assert ErrorGroup.objects.get().count == 10_000
 
 
 @pytest.mark.django_db
-def test_a_storm_of_many_kinds_is_bounded_and_told(ledger: ErrorBuffer, capsys: Any) -> None:
-    for number in range(MOST_GROUPS + 30):
-        ledger.note(type(f"Made{number}Error", (Exception,), {})())
-    assert ledger.dropped == 30
-    write(ledger)
-    assert ErrorGroup.objects.count() == MOST_GROUPS
-    assert ledger.dropped == 0
+def test_the_number_of_kinds_is_limited(error_buffer: ErrorBuffer, capsys: Any) -> None:
+    for number in range(MAX_GROUPS + 30):
+        error_buffer.record(type(f"Made{number}Error", (Exception,), {})())
+    assert error_buffer.dropped == 30
+    write(error_buffer)
+    assert ErrorGroup.objects.count() == MAX_GROUPS
+    assert error_buffer.dropped == 0
 
 
 @pytest.mark.django_db
-def test_what_the_database_did_not_take_is_kept_and_written_later(
-    ledger: ErrorBuffer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger.note(caught(refuse))
+def test_a_failed_write_is_retried(error_buffer: ErrorBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    error_buffer.record(catch(fail))
     with monkeypatch.context() as patched:
         patched.setattr(store, "add", _locked)
         with pytest.raises(OperationalError):
-            write(ledger)
-    ledger.note(caught(refuse))
-    assert ledger.is_waiting
-    write(ledger)
+            write(error_buffer)
+    error_buffer.record(catch(fail))
+    assert error_buffer.has_pending
+    write(error_buffer)
     assert [row.count for row in ErrorGroup.objects.all()] == [2]
 
 
 @pytest.mark.django_db
-def test_what_was_rolled_back_after_it_was_written_is_written_again(ledger: ErrorBuffer) -> None:
-    ledger.note(caught(refuse))
+def test_a_write_that_was_rolled_back_is_repeated(error_buffer: ErrorBuffer) -> None:
+    error_buffer.record(catch(fail))
     with pytest.raises(OperationalError), transaction.atomic():
-        ledger.write()
+        error_buffer.write()
         raise OperationalError("the commit failed")
     assert ErrorGroup.objects.count() == 0
-    write(ledger)
+    write(error_buffer)
     assert ErrorGroup.objects.get().count == 1
 
 
-def _locked(seen: Occurrence) -> None:
+def _locked(occurrence: Occurrence) -> None:
     raise OperationalError("database is locked")
 
 
-def test_noting_never_raises(ledger: ErrorBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.errors.buffer.traceback_of", lambda error: 1 / 0)
-    ledger.note(caught(refuse))
-    assert not ledger.is_waiting
+def test_recording_never_raises(error_buffer: ErrorBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.errors.buffer.format_traceback", lambda error: 1 / 0)
+    error_buffer.record(catch(fail))
+    assert not error_buffer.has_pending
 
 
-def test_errors_of_many_threads_are_all_counted(ledger: ErrorBuffer) -> None:
+def test_errors_of_several_threads_are_all_counted(error_buffer: ErrorBuffer) -> None:
     def fail_often() -> None:
         for _ in range(500):
-            ledger.note(caught(refuse))
+            error_buffer.record(catch(fail))
 
     threads = [threading.Thread(target=fail_often) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    [group] = ledger._waiting.values()
+    [group] = error_buffer._pending.values()
     assert group.count == 4000
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_child_does_not_write_what_its_parent_noted(ledger: ErrorBuffer) -> None:
-    ledger.note(caught(refuse))
+def test_a_forked_child_does_not_write_errors_of_its_parent(error_buffer: ErrorBuffer) -> None:
+    error_buffer.record(catch(fail))
     child = os.fork()
     if child == 0:
-        os._exit(1 if ledger.is_waiting else 0)
+        os._exit(1 if error_buffer.has_pending else 0)
     assert os.waitpid(child, 0)[1] == 0
-    assert ledger.is_waiting
+    assert error_buffer.has_pending
 
 
 @pytest.mark.django_db
-def test_what_somebody_typed_as_a_command_fits_its_column(ledger: ErrorBuffer) -> None:
-    ledger.open("x" * 500)
-    ledger.leave_writing_to_others()
-    ledger.note(caught(refuse))
-    write(ledger)
+def test_a_long_command_name_is_cut_to_its_column(error_buffer: ErrorBuffer) -> None:
+    error_buffer.open("x" * 500)
+    error_buffer.disable_writer_thread()
+    error_buffer.record(catch(fail))
+    write(error_buffer)
     assert len(ErrorGroup.objects.get().process) <= 40
 
 
-# --- Its thread -----------------------------------------------------------------------------------------
+# --- The thread ----------------------------------------------------------------------------------------
 
 
-def wait_for(look: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     until = time.monotonic() + seconds
-    while not (found := look()):
+    while not (found := condition()):
         assert time.monotonic() < until
         time.sleep(0.02)
     return found
@@ -152,29 +152,29 @@ def with_thread() -> Iterator[ErrorBuffer]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_thread_writes_soon_and_by_itself(with_thread: ErrorBuffer) -> None:
-    with_thread.note(caught(refuse))
+def test_the_thread_writes_soon(with_thread: ErrorBuffer) -> None:
+    with_thread.record(catch(fail))
     row = wait_for(lambda: ErrorGroup.objects.first())
     assert (row.count, row.process, row.host) == (1, "web", "testhost")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_locked_database_blocks_nobody_and_loses_nothing(with_thread: ErrorBuffer) -> None:
+def test_a_locked_database_blocks_no_caller_and_loses_no_error(with_thread: ErrorBuffer) -> None:
     with locked_database():
-        error = caught(refuse)
+        error = catch(fail)
         for _ in range(1000):
-            with_thread.note(error)
-        wait_for(lambda: with_thread._in_hand or not with_thread._waiting or threading.active_count() > 1)
-        assert with_thread.is_waiting
-    wait_for(lambda: not with_thread.is_waiting)
+            with_thread.record(error)
+        wait_for(lambda: with_thread._in_flight or not with_thread._pending or threading.active_count() > 1)
+        assert with_thread.has_pending
+    wait_for(lambda: not with_thread.has_pending)
     assert ErrorGroup.objects.get().count == 1000
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_that_ends_writes_what_it_still_has() -> None:
-    ledger = ErrorBuffer()
-    ledger.open("web")
-    ledger.leave_writing_to_others()
-    ledger.note(caught(refuse))
-    ledger.close(30)
+def test_closing_the_buffer_writes_pending_errors() -> None:
+    error_buffer = ErrorBuffer()
+    error_buffer.open("web")
+    error_buffer.disable_writer_thread()
+    error_buffer.record(catch(fail))
+    error_buffer.close(30)
     assert ErrorGroup.objects.get().count == 1

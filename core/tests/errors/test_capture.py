@@ -1,4 +1,4 @@
-"""Where errors come from: log lines and pages."""
+"""Errors captured from log lines and requests."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from django.test import AsyncClient, Client
 from django.urls import path
 from structlog.contextvars import bound_contextvars
 
-from core.errors import ledger as of_this_process
+from core.errors import error_buffer as process_buffer
 from core.errors.occurrence import Occurrence
-from core.tests.errors.rig import caught, refuse
+from core.tests.errors.factories import catch, fail
 
 
 @pytest.fixture
-def noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Occurrence]]]:
-    """What this process noted since; it begins to keep account."""
-    monkeypatch.setattr(of_this_process, "process", "web")
-    yield lambda: list(of_this_process._waiting.values())
-    of_this_process._waiting.clear()
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Occurrence]]]:
+    """Opens the buffer of this process and returns what it records."""
+    monkeypatch.setattr(process_buffer, "process", "web")
+    yield lambda: list(process_buffer._pending.values())
+    process_buffer._pending.clear()
 
 
-def test_what_is_logged_with_its_exception_is_noted_whoever_logs_it(noted: Any) -> None:
+def test_errors_logged_with_their_exception_are_recorded(recorded: Any) -> None:
     for log in (structlog.get_logger("x"), logging.getLogger("x")):
         try:
-            refuse()
+            fail()
         except ValueError as error:
             log.exception("failed")
             log.error("failed", exc_info=error)
-            log.warning("told only", exc_info=True)
+            log.warning("warning only", exc_info=True)
         log.error("no exception")
-    assert [group.count for group in noted()] == [4]
+    assert [group.count for group in recorded()] == [4]
 
 
-def test_what_an_error_was_about_is_its_place(noted: Any) -> None:
+def test_the_log_context_is_the_place_of_an_error(recorded: Any) -> None:
     log = structlog.get_logger("x")
     with bound_contextvars(service="collector"):
-        log.error("failed", exc_info=caught(refuse))
-    assert noted()[0].place == "service collector"
-    log.error("failed", exc_info=caught(refuse), program="web")
-    assert noted()[0].place == "program web"
+        log.error("failed", exc_info=catch(fail))
+    assert recorded()[0].place == "service collector"
+    log.error("failed", exc_info=catch(fail), program="web")
+    assert recorded()[0].place == "program web"
 
 
 @pytest.mark.django_db
-def test_what_django_refuses_is_no_error_of_ours(noted: Any) -> None:
-    """Anybody can send a name that is not known here."""
+def test_requests_that_django_refuses_are_not_recorded(recorded: Any) -> None:
+    """Anyone can send an unknown host name."""
     assert Client().get("/", headers={"host": "elsewhere.example"}).status_code == 400
-    assert noted() == []
+    assert recorded() == []
 
 
 def broken_page(request: HttpRequest, number: int) -> HttpResponse:
-    refuse(number)
+    fail(number)
     return HttpResponse()
 
 
@@ -64,18 +64,18 @@ urlpatterns = [path("broken/<int:number>/", broken_page)]
 
 @pytest.mark.urls(__name__)
 @pytest.mark.django_db
-def test_a_page_that_raises_is_noted_under_its_route(noted: Any) -> None:
+def test_a_failing_page_is_recorded_with_its_route(recorded: Any) -> None:
     client = Client(raise_request_exception=False)
     answers = [client.get(f"/broken/{number}/") for number in (1, 2, 3)]
     assert {answer.status_code for answer in answers} == {500}
-    [group] = noted()
+    [group] = recorded()
     assert (group.count, group.kind, group.place) == (3, "ValueError", "GET broken/<int:number>/")
-    assert group.culprit == "core.tests.errors.rig.refuse"
+    assert group.culprit == "core.tests.errors.factories.fail"
 
 
 @pytest.mark.urls(__name__)
 @pytest.mark.django_db(transaction=True)
-async def test_so_it_is_under_asgi(noted: Any) -> None:
+async def test_a_failing_page_under_asgi_is_recorded_with_its_route(recorded: Any) -> None:
     answer = await AsyncClient(raise_request_exception=False).get("/broken/1/")
     assert answer.status_code == 500
-    assert [(group.count, group.place) for group in noted()] == [(1, "GET broken/<int:number>/")]
+    assert [(group.count, group.place) for group in recorded()] == [(1, "GET broken/<int:number>/")]

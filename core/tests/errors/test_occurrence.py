@@ -1,32 +1,32 @@
-"""Which errors are the same, and what is kept of one."""
+"""Fingerprints of errors, and what is stored of one."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
 
-from core.errors.occurrence import LONGEST_MESSAGE, LONGEST_TRACEBACK, traceback_of
-from core.tests.errors.rig import caught, refuse, seen
+from core.errors.occurrence import MAX_MESSAGE, MAX_TRACEBACK, format_traceback
+from core.tests.errors.factories import catch, fail, occurrence_of
 
 TOKEN = "pm_1a2b3c4d_" + "x" * 43
 
 
-def test_the_same_fault_with_other_values_is_one_group() -> None:
-    one, other = (seen(caught(partial(refuse, value))) for value in (1, 2))
+def test_the_same_error_with_other_values_has_the_same_fingerprint() -> None:
+    one, other = (occurrence_of(catch(partial(fail, value))) for value in (1, 2))
     assert one.fingerprint == other.fingerprint
     assert (one.message, other.message) == ("cannot use 1", "cannot use 2")
-    assert one.culprit == "core.tests.errors.rig.refuse"
+    assert one.culprit == "core.tests.errors.factories.fail"
 
 
-def test_lines_that_move_do_not_make_another_group() -> None:
-    source = "def refuse():\n    raise ValueError\nrefuse()"
-    moved = (caught(partial(exec, text, {"__name__": "programs.x"})) for text in (source, "\n\n" + source))
-    assert len({seen(error).fingerprint for error in moved}) == 1
+def test_moved_lines_do_not_change_the_fingerprint() -> None:
+    source = "def fail():\n    raise ValueError\nrefuse()"
+    moved = (catch(partial(exec, text, {"__name__": "programs.x"})) for text in (source, "\n\n" + source))
+    assert len({occurrence_of(error).fingerprint for error in moved}) == 1
 
 
-def test_another_type_or_another_caller_is_another_group() -> None:
+def test_another_type_or_caller_changes_the_fingerprint() -> None:
     def another_caller() -> None:
-        refuse()
+        fail()
 
     def type_error() -> None:
         raise TypeError("x")
@@ -34,42 +34,42 @@ def test_another_type_or_another_caller_is_another_group() -> None:
     def key_error() -> None:
         raise KeyError("x")
 
-    errors = [caught(fail) for fail in (refuse, another_caller, type_error, key_error)]
-    assert len({seen(error).fingerprint for error in errors}) == 4
+    errors = [catch(fail) for fail in (fail, another_caller, type_error, key_error)]
+    assert len({occurrence_of(error).fingerprint for error in errors}) == 4
 
 
-def test_frames_of_libraries_do_not_count_while_one_is_ours() -> None:
-    error = caught(lambda: json.loads("{"))
-    assert seen(error).culprit.startswith("core.tests.errors.test_occurrence.")
+def test_frames_of_libraries_are_ignored_if_one_is_ours() -> None:
+    error = catch(lambda: json.loads("{"))
+    assert occurrence_of(error).culprit.startswith("core.tests.errors.test_occurrence.")
     foreign = AttributeError()
-    assert (seen(foreign).kind, seen(foreign).culprit) == ("AttributeError", "")
+    assert (occurrence_of(foreign).kind, occurrence_of(foreign).culprit) == ("AttributeError", "")
 
 
-def test_how_deep_a_function_called_itself_does_not_matter() -> None:
+def test_the_depth_of_a_recursion_does_not_change_the_fingerprint() -> None:
     def sink(depth: int) -> None:
         if depth == 0:
             raise ValueError
         sink(depth - 1)
 
-    prints = {seen(caught(partial(sink, depth))).fingerprint for depth in (1, 2, 50)}
+    prints = {occurrence_of(catch(partial(sink, depth))).fingerprint for depth in (1, 2, 50)}
     assert len(prints) == 1
 
 
-def test_one_error_of_a_task_group_counts_as_itself() -> None:
+def test_a_single_error_of_a_task_group_is_unwrapped() -> None:
     def fail() -> None:
         raise ExceptionGroup("several", [ValueError("the one")])
 
-    assert (seen(caught(fail)).kind, seen(caught(fail)).message) == ("ValueError", "the one")
+    assert (occurrence_of(catch(fail)).kind, occurrence_of(catch(fail)).message) == ("ValueError", "the one")
 
 
-def test_secrets_and_line_breaks_do_not_get_into_the_message() -> None:
-    message = seen(caught(lambda: refuse(f"{TOKEN}\nforged\x1b[2J" + "y" * 9999))).message
+def test_the_message_has_no_secrets_and_no_line_breaks() -> None:
+    message = occurrence_of(catch(lambda: fail(f"{TOKEN}\nforged\x1b[2J" + "y" * 9999))).message
     assert "x" * 43 not in message
     assert not {"\n", "\x1b"} & set(message)
-    assert len(message) == LONGEST_MESSAGE
+    assert len(message) == MAX_MESSAGE
 
 
-def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same() -> None:
+def test_an_error_with_a_broken_str_is_recorded() -> None:
     class MuteError(Exception):
         def __str__(self) -> str:
             raise RuntimeError
@@ -77,19 +77,19 @@ def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same() -> None:
     def fail() -> None:
         raise MuteError
 
-    assert seen(caught(fail)).message == "(its text could not be made: RuntimeError)"
+    assert occurrence_of(catch(fail)).message == "(no text: __str__ raised RuntimeError)"
 
 
-def test_a_traceback_is_bounded_masked_and_without_values() -> None:
+def test_a_traceback_is_limited_masked_and_without_values() -> None:
     hidden_local = "hunter" + str(2)
 
     def recurse() -> None:
         assert hidden_local
         recurse()
 
-    text = traceback_of(caught(recurse))
-    assert len(text) <= LONGEST_TRACEBACK
+    text = format_traceback(catch(recurse))
+    assert len(text) <= MAX_TRACEBACK
     assert "hunter2" not in text
-    text = traceback_of(caught(lambda: refuse(TOKEN)))
+    text = format_traceback(catch(lambda: fail(TOKEN)))
     assert "x" * 43 not in text
-    assert "in refuse" in text
+    assert "in fail" in text

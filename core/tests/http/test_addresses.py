@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from core.http.addresses import Reach, judged, literal
+from core.http.addresses import AddressScope, classify_address, parse_ip_literal
 
 PUBLIC = ["1.1.1.1", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450:4001::1"]
 LOCAL = [
@@ -54,22 +54,22 @@ NEVER = [
 
 
 @pytest.mark.parametrize(
-    ("reach", "address"), [(Reach.PUBLIC, a) for a in PUBLIC] + [(Reach.LOCAL, a) for a in LOCAL]
+    ("scope", "address"), [(AddressScope.PUBLIC, a) for a in PUBLIC] + [(AddressScope.LOCAL, a) for a in LOCAL]
 )
-def test_an_address_is_public_or_local(reach: Reach, address: str) -> None:
-    assert judged(address)[0] is reach
+def test_addresses_are_public_or_local(scope: AddressScope, address: str) -> None:
+    assert classify_address(address)[0] is scope
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_an_address_that_is_nobodys_is_never_dialled(address: str) -> None:
-    assert judged(address)[0] is Reach.NEVER
+def test_reserved_addresses_are_never_allowed(address: str) -> None:
+    assert classify_address(address)[0] is AddressScope.NEVER
 
 
 @pytest.mark.parametrize("address", [a for a in PUBLIC + LOCAL + NEVER if ":" not in a])
-def test_an_address_inside_another_is_judged_as_itself(address: str) -> None:
+def test_an_embedded_ipv4_address_decides_the_scope(address: str) -> None:
     number = int(ip_address(address))
     carriers = [f"::ffff:{address}", f"64:ff9b::{address}", f"2002:{number >> 16:x}:{number & 0xFFFF:x}::1"]
-    assert [judged(carrier) for carrier in carriers] == [judged(address)] * 3
+    assert [classify_address(carrier) for carrier in carriers] == [classify_address(address)] * 3
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,19 @@ def test_an_address_inside_another_is_judged_as_itself(address: str) -> None:
         ("0x", "0.0.0.0"),
         ("169.16689662", "169.254.169.254"),
         ("127。0。0。1", "127.0.0.1"),
-        ("１２７.0.0.1", "127.0.0.1"),  # noqa: RUF001  (digits of another script are the point)
+        ("１２７.0.0.1", "127.0.0.1"),  # noqa: RUF001  (digits of another script on purpose)
         ("①②⑦.0.0.1", "127.0.0.1"),
         ("[::1]", "::1"),
         ("::ffff:127.0.0.1", "::ffff:7f00:1"),
     ],
 )
-def test_an_address_is_recognised_however_it_is_spelt(spelt: str, meant: str) -> None:
-    assert literal(spelt) == ip_address(meant)
+def test_every_notation_of_an_address_is_parsed(spelt: str, meant: str) -> None:
+    assert parse_ip_literal(spelt) == ip_address(meant)
 
 
 @pytest.mark.parametrize(
     "name",
     ["example.com", "localhost", "1.2.3.4.5", "256.0.0.1", "4294967296", "1.2.3.256", "nas", "a.1", "", "::g"],
 )
-def test_a_name_is_no_address(name: str) -> None:
-    assert literal(name) is None
+def test_names_are_not_parsed_as_addresses(name: str) -> None:
+    assert parse_ip_literal(name) is None

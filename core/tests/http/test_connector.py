@@ -7,11 +7,11 @@ import socket
 import pytest
 
 from core.http import Client, RefusedError
-from core.tests.http_rig import OK, Reader, Writer, answering, failure, post, read_request, serving, unknown
+from core.tests.http_server import OK, Reader, Writer, answering, failure, post, read_request, serving, unknown
 
 
 class Keeping:
-    """Answers on one connection as often as it is asked, up to `most` times; then it closes without a word."""
+    """Responds up to `most` times on one connection, then closes it without a response."""
 
     def __init__(self, most: int = 1000) -> None:
         self.most = most
@@ -26,7 +26,7 @@ class Keeping:
         await read_request(reader)
 
 
-async def test_what_goes_to_the_same_place_soon_after_shares_a_connection(client: Client) -> None:
+async def test_two_quick_requests_to_one_host_share_a_connection(client: Client) -> None:
     answer = Keeping()
     async with serving(answer) as server, serving(answer, host="localhost") as other:
         for _ in range(3):
@@ -36,12 +36,26 @@ async def test_what_goes_to_the_same_place_soon_after_shares_a_connection(client
     assert answer.connections == 2
 
 
-async def test_a_kept_connection_that_ends_without_an_answer_is_replaced_once(client: Client) -> None:
+async def test_a_kept_connection_that_fails_is_replaced_once(client: Client) -> None:
     answer = Keeping(most=2)
     async with serving(answer) as server:
         for _ in range(6):
             assert (await client.send(post(server.url()))).status == 200
     assert answer.connections == 3
+
+
+async def test_an_answer_cut_off_on_a_kept_connection_is_not_asked_for_again(client: Client) -> None:
+    async def cut_second(reader: Reader, writer: Writer) -> None:
+        writer.write(OK)
+        requests.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 202 Accepted\r\nX-Cut")
+        await writer.drain()
+
+    requests: list[bytes] = []
+    async with serving(cut_second) as server:
+        assert (await client.send(post(server.url()))).status == 200
+        assert (await client.send(post(server.url()))).status == 202
+        assert (len(server.requests), len(requests)) == (1, 1)
 
 
 async def test_a_new_connection_that_ends_without_an_answer_is_a_failure(client: Client) -> None:
@@ -56,7 +70,7 @@ async def test_a_new_connection_that_ends_without_an_answer_is_a_failure(client:
     assert asked == 1, "nobody knows what became of the request, so it is not repeated here"
 
 
-async def test_a_kept_connection_is_left_when_its_name_leads_elsewhere(
+async def test_a_kept_connection_is_closed_when_its_name_resolves_elsewhere(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]))
@@ -68,7 +82,7 @@ async def test_a_kept_connection_is_left_when_its_name_leads_elsewhere(
     assert answer.connections == 1
 
 
-async def test_a_kept_connection_does_not_outlive_the_leave_to_dial_its_name(
+async def test_a_kept_connection_is_not_used_when_the_policy_forbids_its_name(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1"], ["127.0.0.1", "169.254.169.254"]))
@@ -79,7 +93,7 @@ async def test_a_kept_connection_does_not_outlive_the_leave_to_dial_its_name(
         assert len(server.requests) == 1
 
 
-async def test_a_name_that_is_known_no_more_ends_its_kept_connections(
+async def test_a_name_that_no_longer_resolves_closes_its_kept_connections(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = answering(["127.0.0.1"])

@@ -1,4 +1,4 @@
-"""Which addresses are never dialled, however they are spelled, and what names lead to."""
+"""Forbidden addresses are refused in every notation and when names resolve to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.http import Client, Policy, RefusedError, TransportError, send
-from core.tests.http_rig import answering, failure, post, serving
+from core.tests.http_server import answering, failure, post, serving
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ from core.tests.http_rig import answering, failure, post, serving
         "[2002:7f00:1::]",
         "[::127.0.0.1]",
         "127。0。0。1",
-        "１２７.0.0.1",  # noqa: RUF001  (digits of another script are the point)
+        "１２７.0.0.1",  # noqa: RUF001  (digits of another script on purpose)
     ],
 )
-async def test_no_spelling_reaches_the_monitor_itself(spelling: str) -> None:
+async def test_no_notation_reaches_the_monitor_itself(spelling: str) -> None:
     async with serving() as trap:
         async with Client(Policy(own_ports=frozenset({trap.port}))) as client:
             with pytest.raises(RefusedError):
@@ -44,7 +44,7 @@ async def test_no_spelling_reaches_the_monitor_itself(spelling: str) -> None:
         assert trap.requests == []
 
 
-async def test_a_name_that_leads_to_the_monitor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_resolves_to_the_monitor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1"]))
     async with serving() as trap, Client(Policy(own_ports=frozenset({trap.port}))) as client:
         with pytest.raises(RefusedError, match="the monitor itself"):
@@ -52,7 +52,7 @@ async def test_a_name_that_leads_to_the_monitor_is_refused(monkeypatch: pytest.M
         assert trap.requests == []
 
 
-async def test_a_name_that_resolves_differently_the_second_time_is_refused_then(
+async def test_a_name_that_resolves_to_a_forbidden_address_later_is_refused_then(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1"], ["169.254.169.254"]))
@@ -62,7 +62,7 @@ async def test_a_name_that_resolves_differently_the_second_time_is_refused_then(
             await client.send(post(server.url(host="rebinding.test")))
 
 
-async def test_a_name_with_one_refused_address_among_good_ones_is_refused(
+async def test_a_name_with_one_forbidden_address_is_refused(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", answering(["127.0.0.1", "169.254.169.254"]))
@@ -72,8 +72,8 @@ async def test_a_name_with_one_refused_address_among_good_ones_is_refused(
         assert server.requests == []
 
 
-async def test_the_address_is_checked_again_when_it_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if a resolver let it through."""
+async def test_the_address_is_checked_again_when_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the resolver allowed it."""
     async with serving() as trap, Client(Policy(own_ports=frozenset({trap.port}))) as client:
         monkeypatch.setattr("core.http.client.check_url", lambda url, policy: None)
         with pytest.raises(RefusedError):
@@ -82,21 +82,23 @@ async def test_the_address_is_checked_again_when_it_is_dialled(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", "\ud800.example", "xn--.example", "-", "*"])
-async def test_a_host_that_cannot_exist_is_refused_or_unknown(client: Client, host: str) -> None:
+async def test_an_impossible_host_name_is_refused_or_unknown(client: Client, host: str) -> None:
     with pytest.raises((RefusedError, TransportError)) as caught:
         await client.send(post(f"http://{host}/secret-token"), deadline=5)
     assert "secret-token" not in str(caught.value)
     assert getattr(caught.value, "kind", "dns") == "dns"
 
 
-async def test_a_policy_of_its_own_is_obeyed(client: Client) -> None:
+async def test_another_policy_applies_to_one_request(client: Client) -> None:
     async with serving() as server:
         with pytest.raises(RefusedError):
             await send(client, post(server.url()), policy=Policy("public"), deadline=2)
         assert (await send(client, post(server.url()), policy=Policy(), deadline=5)).status == 200
 
 
-async def test_names_without_an_answer_delay_no_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_does_not_resolve_delays_no_other(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, is_over = socket.getaddrinfo, threading.Event()
 
     def look_up(host: str, *args: Any, **kwargs: Any) -> Any:

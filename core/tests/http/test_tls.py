@@ -1,4 +1,4 @@
-"""Which certificates are trusted."""
+"""Trusted certificates."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from core.http import Client, OutgoingRequest, Tls, TransportError
-from core.tests.http_rig import Reader, Writer, certificate, failure, serving
+from core.tests.http_server import Reader, Writer, certificate, failure, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-async def test_a_certificate_that_nobody_signed_is_not_accepted(client: Client, tmp_path: Path) -> None:
+async def test_a_self_signed_certificate_is_refused(client: Client, tmp_path: Path) -> None:
     tls, _ = certificate(tmp_path, "localhost")
     async with serving(tls=tls) as server:
         error = await failure(client, server.url(host="localhost", scheme="https"))
@@ -24,7 +24,7 @@ async def test_a_certificate_that_nobody_signed_is_not_accepted(client: Client, 
         assert "self-signed" in error.text
 
 
-async def test_plain_http_behind_https_is_a_failure_of_tls(client: Client) -> None:
+async def test_plain_http_on_a_https_port_is_a_tls_error(client: Client) -> None:
     async def refuse(reader: Reader, writer: Writer) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -44,7 +44,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_certificate_of_an_authority_the_machine_trusts_is_accepted(tmp_path: Path) -> None:
+async def test_a_certificate_of_a_system_authority_is_accepted(tmp_path: Path) -> None:
     tls, path = certificate(tmp_path, "localhost")
     environment = {**os.environ, "SSL_CERT_FILE": str(path), "DJANGO_SETTINGS_MODULE": "monitor_site.settings"}
     async with serving(tls=tls) as server:
@@ -60,7 +60,7 @@ def public_part(path: Path) -> str:
     return path.read_text().partition("-----BEGIN PRIVATE")[0]
 
 
-async def test_an_authority_of_the_request_counts_instead_of_the_systems(client: Client, tmp_path: Path) -> None:
+async def test_authorities_of_the_request_replace_those_of_the_system(client: Client, tmp_path: Path) -> None:
     tls, path = certificate(tmp_path, "localhost")
     other = tmp_path / "other"
     other.mkdir()
@@ -75,7 +75,7 @@ async def test_an_authority_of_the_request_counts_instead_of_the_systems(client:
         assert refused.value.kind == "tls"
 
 
-async def test_verification_can_be_left_out_for_one_request(client: Client, tmp_path: Path) -> None:
+async def test_verification_can_be_turned_off_for_one_request(client: Client, tmp_path: Path) -> None:
     tls, _ = certificate(tmp_path, "elsewhere.example")
     async with serving(tls=tls) as server:
         url = server.url(host="localhost", scheme="https")

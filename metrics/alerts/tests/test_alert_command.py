@@ -59,7 +59,7 @@ def test_thresholds_may_have_a_unit(typed: str, level: float) -> None:
         (("add", "x", "warmth", "above", "5"), 2, "invalid choice"),
         (("add", "x", "threads", "beside", "5"), 2, "invalid choice"),
         (("add", "x", "threads", "above", "much"), 2, "not a value"),
-        (("add", "x", "threads", "above", "5", "--window", "soon"), 2, "soon"),
+        (("add", "x", "threads", "above", "5", "--window", "soon"), 2, "isn't a duration"),
         (("add", "x", "threads", "above", "5", "--window", "1s"), 1, "between 10"),
         (("add", "x", "threads", "above", "5", "--clear", "9"), 1, "above the threshold (5)"),
         (("add", "hot", "threads", "above", "5"), 1, "already exists"),

@@ -6,6 +6,7 @@ import gzip
 import io
 import sys
 import time
+import zlib
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from datetime import datetime
@@ -56,7 +57,9 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages), returncode=2) from error
         except UsageError as error:
             raise CommandError(str(error), returncode=2) from error
-        except (OSError, EOFError, UnicodeDecodeError, importing.MalformedError) as error:
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{options['file']}: not a text in UTF-8: {error}") from error
+        except (OSError, EOFError, zlib.error, importing.MalformedError) as error:
             self.progress.end()
             raise CommandError(f"{options['file']}: {error}") from error
 
@@ -91,9 +94,17 @@ class Command(BaseCommand):
                 share = f"{raw.tell() / size:4.0%}  " if size else ""
                 self.progress.show(f"{share}{rows:,} rows")
 
-            result = importing.import_rows(reader(text), report_progress)
+            result = importing.ImportResult()
+            try:
+                importing.import_rows(reader(text), report_progress, result)
+            finally:
+                self._report(result)
+
+    def _report(self, result: importing.ImportResult) -> None:
         self.progress.end()
         self.stderr.write(f"{result.rows:,} rows imported")
+        if result.existing:
+            self.stderr.write(f"{result.existing:,} rows skipped: they are recorded already")
         for unknown, rows in sorted(result.unknown.items()):
             self.stderr.write(f"{rows:,} rows skipped: there is no program {unknown!r}")
 

@@ -116,7 +116,7 @@ def test_the_form_has_the_unit_of_every_metric() -> None:
         ({"condition": "below", "threshold": "0"}, "threshold", "below 0"),
         ({"clear_threshold": "95"}, "clear_threshold", "above the threshold (90 %)"),
         ({"metric": "memory_bytes", "clear_threshold": "95"}, "clear_threshold", "above the threshold (90.0 MB)"),
-        ({"window_seconds": "soon"}, "window_seconds", "soon"),
+        ({"window_seconds": "soon"}, "window_seconds", "Use 30s, 5m, 2h or 1d"),
         ({"window_seconds": "5s"}, "window_seconds", "between 10"),
         ({"window_seconds": "2d"}, "window_seconds", "a day"),
         ({"metric": "warmth"}, "metric", "valid choice"),

@@ -161,4 +161,20 @@ def test_a_stalled_client_does_not_block_writers() -> None:
     assert not connection.in_atomic_block
     with ThreadPoolExecutor(1) as other:
         assert other.submit(_remove_everything).result(timeout=60) > 0
-    assert list(pieces) == []
+    assert b"".join(pieces) == b""
+
+
+def test_an_absurd_range_is_skipped_where_nothing_is_stored() -> None:
+    program, centuries = define("web"), 16_000_000_000
+    store_usage_rows(RAW, program, [NOON, NOON + centuries])
+    selected = ExportSelection([RAW], 0, 1 << 40, [program.pk])
+    found = list(islice(export.batches(selected), 20))
+    assert [len(batch.records) for batch in found if batch.records] == [1, 1]
+    assert len(found) < 10
+
+
+def test_a_search_without_rows_can_be_stopped_between_batches() -> None:
+    # One program of two is exported: each part of the other's rows is a batch of its own.
+    many_minutes(define("other"), 20)
+    first = next(export.batches(ExportSelection([MINUTE], 0, NOON * 2, [define("web").pk])))
+    assert first.records == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 from django.db import connection
 from django.db.models import QuerySet
 
-from core.models import AuditEntry
+from core.models import AuditEntry, RetentionState
+from core.retention import ClockJumpedError, ClockReading, confirm, current_state, request_permit
 from metrics.alerts.tests.factories import alert, rule
 from metrics.models import (
     Alert,
@@ -23,7 +26,7 @@ from metrics.models import (
 from metrics.storage import retention
 from metrics.storage.accumulator import Accumulator
 from metrics.storage.bucketing import BucketShare, split_usage
-from metrics.storage.retention import ClockGuard, Retention
+from metrics.storage.retention import Retention
 from metrics.storage.tiers import HOUR, MINUTE, RAW, TIERS, Tier
 from metrics.storage.values import add_to_points, replace_rows
 from metrics.tests.fake_writer import Writer, programs, usage_sample
@@ -31,9 +34,12 @@ from metrics.tests.storage.test_recorder import host_row
 from programs import events
 from programs.hosts import this_host
 from programs.models import Incident, Program, ProgramEvent
+from programs.tests.actors import AgentBox, wait_for
+from programs.tests.conftest import box as box
 
 NOW = 20_800 * 86_400 + 43_200
 HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 def write(tier: Tier, program: int, timestamp: int) -> None:
@@ -46,11 +52,31 @@ def write(tier: Tier, program: int, timestamp: int) -> None:
         replace_rows(tier.model, [accumulator.row(tier.period_of(timestamp), program, timestamp)])
 
 
-def run_retention(writer: Writer, now: float = NOW) -> int:
-    """Deletes everything that is due; returns the number of transactions."""
-    service = Retention(writer.put_batch, wall=lambda: now, guard=ClockGuard(lambda: now, lambda: now))
+def clock_at(now: float, **more: Any) -> ClockReading:
+    return ClockReading(datetime.fromtimestamp(now, UTC), **more)
+
+
+def tick(writer: Writer, clock: ClockReading) -> int:
+    """Returns the number of transactions."""
+    this_host()
+    service = Retention(writer.put_batch, read_clock=lambda: clock)
+    service._started_at = int(clock.now.timestamp())
     writer.put_batch(service.step)
     return writer.drain()
+
+
+def run_retention(writer: Writer, now: float = NOW) -> int:
+    """Ticks until nothing is left to delete; returns the number of ticks that deleted something."""
+    RetentionState.objects.update(seen_at=None)  # the tests leap through time
+    this_host()
+    service = Retention(writer.put_batch, read_clock=lambda: clock_at(now))
+    service._started_at = 0
+    ticks = 0
+    while True:
+        writer.put_batch(service.step)
+        if writer.drain() == 1:
+            return ticks
+        ticks += 1
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -86,7 +112,7 @@ def test_a_slice_leaves_the_rest_of_its_period(monkeypatch: pytest.MonkeyPatch, 
 def test_an_idle_check_takes_one_transaction(writer: Writer) -> None:
     (program,) = programs()
     write(RAW, program, NOW)
-    assert run_retention(writer) == 1
+    assert tick(writer, clock_at(NOW)) == 1
 
 
 def test_a_removed_program_is_deleted_from_every_tier(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,35 +187,118 @@ def test_events_are_deleted_in_slices(db: None) -> None:
     assert ProgramEvent.objects.count() == 2
 
 
-# --- Clocks -----------------------------------------------------------------------------------------------
+# --- Clocks and owners -----------------------------------------------------------------------------------
 
 
-def test_a_clock_that_jumps_forward_pauses_deletion_for_a_day(writer: Writer) -> None:
+def old_points(count: int = 3) -> None:
     (program,) = programs()
-    write(RAW, program, NOW)
-    wall, boot = [float(NOW)], [1000.0]
-    service = Retention(writer.put_batch, wall=lambda: wall[0], guard=ClockGuard(lambda: wall[0], lambda: boot[0]))
-    wall[0] += 400 * DAY_SECONDS
-    boot[0] += 60
-    writer.put_batch(service.step)
-    writer.drain()
-    assert ResourceUsage.objects.exists()
-    wall[0] += DAY_SECONDS + 60
-    boot[0] += DAY_SECONDS + 60
-    writer.put_batch(service.step)
-    writer.drain()
-    assert not ResourceUsage.objects.exists()
+    for number in range(count):
+        write(RAW, program, NOW + 60 * number)
 
 
-def test_a_clock_that_is_corrected_again_deletes_nothing(writer: Writer) -> None:
-    wall, boot = [float(NOW)], [1000.0]
-    guard = ClockGuard(lambda: wall[0], lambda: boot[0])
-    assert guard.may_delete()
-    wall[0] -= 5 * DAY_SECONDS
-    assert guard.may_delete()
-    wall[0] += 60
-    boot[0] += 60
-    assert guard.may_delete()
+def test_a_tick_deletes_at_most_one_period_of_a_tier(writer: Writer) -> None:
+    old_points()
+    later = clock_at(NOW + 2 * DAY_SECONDS)
+    tick(writer, later)
+    assert ResourceUsage.objects.count() == 2
+    tick(writer, later)
+    assert ResourceUsage.objects.count() == 1
+
+
+def test_a_jump_between_two_starts_deletes_nothing_until_a_person_confirms(writer: Writer) -> None:
+    old_points()
+    tick(writer, clock_at(NOW, boot="b", uptime=100.0))
+    ahead = clock_at(NOW + 100 * DAY_SECONDS, boot="b", uptime=160.0)
+    tick(writer, ahead)
+    tick(writer, ahead)
+    assert ResourceUsage.objects.count() == 3
+    assert current_state().held_since == ahead.now
+    confirm(ahead)
+    tick(writer, ahead)
+    assert ResourceUsage.objects.count() == 2
+
+
+def test_the_first_start_ever_is_compared_with_what_was_recorded_before(db: None) -> None:
+    old_points()
+    later = NOW + 100 * DAY_SECONDS
+    newest = retention.newest_record(later)
+    assert newest == datetime.fromtimestamp(NOW + 120, UTC)
+    with pytest.raises(ClockJumpedError, match="99 days more than expected"):
+        request_permit(clock_at(later, boot="b", uptime=160.0), newest, is_default_host=True)
+
+
+@pytest.mark.skipif(FAKETIME is None and "CI" not in os.environ, reason="no faketime on this machine")
+def test_an_agent_that_starts_with_a_wrong_clock_deletes_nothing(box: AgentBox) -> None:
+    now = int(time.time())
+    (program,) = programs()
+    for timestamp in range(now - 7200, now - 3600, 60):
+        write(RAW, program, timestamp)
+    box.start(wait=False, LD_PRELOAD=str(FAKETIME), FAKETIME="+100d", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    wait_for(lambda: "retention.refused" in box.output.read_text(), box)
+    wait_for(lambda: ResourceUsage.objects.filter(timestamp__gt=now + 99 * DAY_SECONDS).exists(), box)
+    assert ResourceUsage.objects.filter(timestamp__lt=now).count() == 60
+
+
+def test_a_clock_that_is_set_right_again_needs_no_confirmation(writer: Writer) -> None:
+    old_points()
+    tick(writer, clock_at(NOW, boot="b", uptime=100.0))
+    tick(writer, clock_at(NOW + 100 * DAY_SECONDS, boot="b", uptime=160.0))
+    tick(writer, clock_at(NOW + 120, boot="b", uptime=220.0))
+    assert current_state().held_since is None
+
+
+def test_an_agent_that_was_off_while_the_machine_was_on_goes_on(writer: Writer) -> None:
+    old_points()
+    tick(writer, clock_at(NOW, boot="b", uptime=100.0))
+    tick(writer, clock_at(NOW + 30 * DAY_SECONDS, boot="b", uptime=100.0 + 30 * DAY_SECONDS))
+    assert ResourceUsage.objects.count() == 2
+
+
+@pytest.mark.parametrize(("days", "left"), [(2, 2), (4, 3)])
+def test_a_reboot_explains_an_absence_of_a_weekend_but_not_more(writer: Writer, days: int, left: int) -> None:
+    old_points()
+    tick(writer, clock_at(NOW, boot="b", uptime=100.0))
+    tick(writer, clock_at(NOW + days * DAY_SECONDS, boot="c", uptime=10.0))
+    assert ResourceUsage.objects.count() == left
+
+
+def test_a_clock_that_was_turned_back_and_set_right_again_has_not_jumped(writer: Writer) -> None:
+    for shift in (0, -500, 0):
+        tick(writer, clock_at(NOW + shift * DAY_SECONDS, boot="b", uptime=100.0 + abs(shift)))
+    assert current_state().held_since is None
+
+
+@pytest.mark.parametrize("difference", [61.0, -61.0, 8e6])
+def test_an_agent_whose_clock_differs_from_the_databases_deletes_nothing(
+    writer: Writer, difference: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(retention.log, "warning", lambda event, reason: warnings.append(reason))
+    old_points()
+    tick(writer, clock_at(NOW + DAY_SECONDS + 3600, difference=difference))
+    assert ResourceUsage.objects.count() == 3
+    assert current_state().owner == ""
+    assert "database's" in warnings[0]
+
+
+def test_one_agent_deletes_and_another_takes_over_when_it_is_gone(writer: Writer, settings: Any) -> None:
+    old_points()
+    now = NOW + 2 * DAY_SECONDS
+    tick(writer, clock_at(now))
+    first, settings.HOST_NAME = settings.HOST_NAME, "other"
+    tick(writer, clock_at(now + 200))
+    assert (ResourceUsage.objects.count(), current_state().owner) == (2, first)
+    tick(writer, clock_at(now + 400))
+    assert (ResourceUsage.objects.count(), current_state().owner) == (1, "other")
+
+
+def test_the_settings_of_the_default_host_apply_to_every_agent(writer: Writer, settings: Any) -> None:
+    old_points()
+    settings.RAW_HOURS = 72
+    tick(writer, clock_at(NOW + 2 * DAY_SECONDS))
+    settings.HOST_NAME, settings.RAW_HOURS = "other", 1
+    tick(writer, clock_at(NOW + 2 * DAY_SECONDS + 400))
+    assert (ResourceUsage.objects.count(), current_state().owner) == (3, "other")
 
 
 # --- The service and the file --------------------------------------------------------------------------------

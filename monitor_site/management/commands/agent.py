@@ -1,4 +1,4 @@
-"""`manage.py agent`: the part that owns the processes of this host."""
+"""`manage.py agent`: owns the processes of this host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from programs.supervisor import launch
 
 
 class Command(BaseCommand):
-    help = "Starts, watches and restarts the programs of this host. They outlive it."
+    help = "Starts, watches and restarts the programs of this host. They keep running when it stops."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--stop-programs", action="store_true", help="stop all programs when the agent stops")
@@ -23,15 +23,15 @@ class Command(BaseCommand):
         configure("agent", background=True)
         try:
             with hold("agent"):
-                make_mark()
+                check_marker()
                 asyncio.run(run(stop_programs=options["stop_programs"]))
         except HeldError as error:
             raise CommandError(str(error)) from error
 
 
-def make_mark() -> None:
-    """A mark that cannot be made or read is told here, once, and not at the start of each program."""
+def check_marker() -> None:
+    # Reported here once, instead of at the start of each program.
     try:
         launch.installation()
     except OSError as error:
-        raise CommandError(f"The mark of this installation cannot be used: {error}") from error
+        raise CommandError(f"Cannot create or read the marker of this installation: {error}") from error

@@ -1,4 +1,4 @@
-"""`manage.py jobs`: works off the queue."""
+"""`manage.py jobs`: runs the jobs in the queue."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from django.utils.module_loading import autodiscover_modules
 from core import locks
 from core.observability import configure
 from monitor_site.jobs import marker
-from monitor_site.jobs.config import GuardConfig
-from monitor_site.jobs.guard import Guard
-from monitor_site.jobs.reporting import report_jobs
+from monitor_site.jobs.cluster import report_jobs
+from monitor_site.jobs.watchdog import ClusterWatchdog, WatchdogConfig
 from monitor_site.serving.signals import Signals
 
 
 class Command(BaseCommand):
-    help = "Runs the job queue: webhook deliveries, plugin runs, retention."
+    help = "Runs the job queue, above all webhook deliveries."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,20 +26,20 @@ class Command(BaseCommand):
         configure("jobs")
         quieten_cluster()
         report_jobs()
-        autodiscover_modules("tasks")  # loaded once here, and shared by every worker
+        autodiscover_modules("tasks")  # before the fork, so that the workers share the memory
         try:
             with Signals() as signals, locks.hold("jobs") as lock:
 
                 def after_fork() -> None:
-                    signals.forget()
+                    signals.restore()
                     os.close(lock)
 
-                Guard(GuardConfig.from_settings(), after_fork=after_fork).run(signals)
+                ClusterWatchdog(WatchdogConfig.from_settings(), after_fork=after_fork).run(signals)
         except locks.HeldError as error:
             raise CommandError(str(error)) from error
 
 
 def quieten_cluster() -> None:
-    """django-q2 tells of each job four times and of each process by a random name; that is for debugging."""
+    # django-q2 logs each job four times and each process by a random name.
     if logging.getLogger().level > logging.DEBUG:
         logging.getLogger("django-q").setLevel(logging.WARNING)

@@ -1,5 +1,7 @@
-"""`manage.py prepare`: whatever must be true before the parts start. `serve` runs it in a process of its own,
-because it needs every app loaded and `serve` stays small."""
+"""`manage.py prepare`: checks the settings, migrates, and creates the first administrator or a set-up link.
+
+`serve` runs it in its own process, because it needs every app loaded and `serve` stays small.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from django.core.checks.registry import registry
@@ -18,22 +20,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from monitor_site import first_admin
+from monitor_site.serving.preparation import PrepareReport
 
 OUR_APPS = {"core", "programs", "metrics", "plugins", "webhooks", "monitor_site"}
 
 
-@dataclass
-class Report:
-    """`setup_path` is the one-time link's path, while there is no administrator."""
-
-    migrations: int = 0
-    administrator: str = "exists"  # or "created", "missing"
-    setup_path: str = ""
-    warnings: list[str] = field(default_factory=list)
-
-
 class Command(BaseCommand):
-    help = "Brings the database up to date and makes the first administrator or a link for making one."
+    help = "Migrates the database and creates the first administrator, or a link to create one."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,56 +34,56 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_bad_settings()
-        report = Report()
+        report = PrepareReport()
         try:
             report.migrations = self._migrate()
             self._ensure_administrator(report)
         except (DatabaseError, OSError) as error:
-            raise CommandError(f"The database could not be prepared: {error}") from error
+            raise CommandError(f"Cannot prepare the database: {error}") from error
         if options["json"]:
             self.stdout.write(json.dumps(asdict(report)))
         else:
-            self._tell(report)
+            self._print(report)
 
     def _migrate(self) -> int:
-        """Applies what is missing; returns how many migrations that were."""
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if plan:
-            self.stderr.write(f"Bringing the database up to date ({len(plan)} steps) …")
+            self.stderr.write(f"Migrating the database ({len(plan)} migrations) …")
             call_command("migrate", interactive=False, verbosity=0, stdout=sys.stderr)
         call_command("createcachetable", verbosity=0)
         return len(plan)
 
-    def _ensure_administrator(self, report: Report) -> None:
+    def _ensure_administrator(self, report: PrepareReport) -> None:
         if first_admin.administrator_exists():
-            first_admin.drop_link()
+            first_admin.delete_link()
             return
         report.administrator = "missing"
         try:
-            objections = first_admin.create_from_environment(os.environ)
+            warnings = first_admin.create_from_environment(os.environ)
         except first_admin.EnvironmentAccountError as error:
-            objections = None
+            warnings = None
             report.warnings.append(str(error))
-        if objections is None:
-            report.setup_path = f"/setup/{first_admin.issue_link(timezone.now())}/"
+        if warnings is None:
+            report.setup_path = f"/setup/{first_admin.create_link(timezone.now())}/"
         else:
             report.administrator = "created"
-            report.warnings += [f"accepted, but DJANGO_SUPERUSER_*: {text}" for text in objections]
+            report.warnings += [f"DJANGO_SUPERUSER_* was accepted, although: {text}" for text in warnings]
 
-    def _tell(self, report: Report) -> None:
+    def _print(self, report: PrepareReport) -> None:
         self.stdout.write(f"{report.migrations} migrations applied; administrator: {report.administrator}.")
         if report.setup_path:
-            self.stdout.write(f"Make the first administrator at {report.setup_path} (valid 30 minutes, once).")
+            self.stdout.write(
+                f"Create the first administrator at {report.setup_path} (works once, for 30 minutes)."
+            )
         for warning in report.warnings:
             self.stderr.write(warning)
 
 
 def refuse_bad_settings() -> None:
-    """Runs our own system checks: they are about what people set. Raises CommandError with every mistake found.
-
-    Django's are about the code; `make check` runs those, and here they would cost a third of the start.
-    """
+    """Runs the system checks of our apps. Raises CommandError with every mistake found."""
+    # Django's own checks are about the code: `make check` runs them, and here they would take a third of the
+    # start.
     ours = [check for check in registry.get_checks() if check.__module__.partition(".")[0] in OUR_APPS]
     found = [
         message for check in ours for message in check(app_configs=None, databases=None) if message.is_serious()

@@ -1,4 +1,4 @@
-"""`manage.py program …`: all of supervision from a terminal or a script. The subcommands are in `programs.cli`."""
+"""`manage.py program …`: supervision from a terminal or a script. The subcommands are in `programs.cli`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _entry = partial(Entry, "programs.cli")
 
 # A new subcommand is a class in a module of `programs.cli` and a line here.
 SUBCOMMANDS: dict[str, Entry] = {
-    "list": _entry("status:List", "all programs and how they are"),
-    "status": _entry("status:Status", "how programs are; exit code 3 when one that is named does not run"),
-    "add": _entry("add:Add", "define a program"),
+    "list": _entry("status:List", "list programs with their state"),
+    "status": _entry("status:Status", "like list; exit code 3 if a selected program isn't running"),
+    "add": _entry("add:Add", "create a program"),
     "start": _entry("actions:Start", "start programs and wait until they run"),
-    "stop": _entry("actions:Stop", "stop programs, step by step as they define it"),
+    "stop": _entry("actions:Stop", "stop programs with their stop steps"),
     "restart": _entry("actions:Restart", "stop programs and start them again"),
-    "kill": _entry("actions:Kill", "stop programs with SIGKILL, at once and with their whole process tree"),
-    "logs": _entry("logs:Logs", "what a program printed; --follow for what it prints"),
-    "input": _entry("console_input:Input", "type lines into the console of a program"),
-    "scale": _entry("actions:Scale", "run so many instances of a program"),
-    "adopt": _entry("adopt:Adopt", "take over a process that runs already, without a restart"),
-    "remove": _entry("remove:Remove", "stop programs and forget them with their logs"),
+    "kill": _entry("actions:Kill", "stop programs at once, with SIGKILL to the whole process tree"),
+    "logs": _entry("logs:Logs", "show the output of a program; --follow for new output"),
+    "input": _entry("console_input:Input", "send lines to the console of a program"),
+    "scale": _entry("actions:Scale", "set how many instances of a program run"),
+    "adopt": _entry("adopt:Adopt", "take over a running process without a restart"),
+    "remove": _entry("remove:Remove", "stop programs and delete them with their logs"),
     "import": _entry(
-        "importing:Import", "define programs from a file of Supervisor, PM2, systemd, … or of our own"
+        "importing:Import", "create programs from a file: YAML, Supervisor, PM2, Procfile or systemd"
     ),
     "export": _entry("exporting:Export", "write definitions as YAML"),
 }
 
 
 class Command(SubcommandsCommand):
-    help = "Defines, starts, stops and shows programs. Exit codes: 0 done, 1 failed, 2 usage, 3 not running."
+    help = "Creates, starts, stops and lists programs. Exit codes: 0 done, 1 failed, 2 usage, 3 not running."
     subcommands = SUBCOMMANDS

@@ -1,4 +1,4 @@
-"""The operating system, behind one set of functions. Linux asks the kernel directly; others go through psutil."""
+"""The operating system behind one set of functions: the kernel's own interfaces on Linux, psutil elsewhere."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What every platform offers the supervisor. The functions are in `linux` and `portable`, of the same names."""
+"""Types that `linux` and `portable` share. Both define the same functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MARKER = "PROGRAM_MONITOR"
 
 
 class Identity(NamedTuple):
-    """One process for ever: a pid comes back, but never with the same start time in the same boot."""
+    """Unlike a pid, it is never reused: boot and start time are part of it."""
 
     pid: int
     kernel_start: int
@@ -28,17 +28,17 @@ class ProcessInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended; both None when nobody could see it."""
+    """Exit code or signal name; both None when the exit was not seen."""
 
     code: int | None = None
     signal: str | None = None
 
 
 class Watch(Protocol):
-    """Calls back once when a process ends."""
+    """Calls back once when a process exits."""
 
     def exit(self) -> Exit:
-        """How it ended, for a process that is not our child; unknown where the system does not tell."""
+        """The exit of a process that is not our child; unknown where the system does not report it."""
 
     def close(self) -> None: ...
 

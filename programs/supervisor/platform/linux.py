@@ -1,4 +1,4 @@
-"""Linux: exits through pidfd, everything else straight from /proc."""
+"""Linux: watches exits with pidfds and reads everything else from /proc."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _original_limit: tuple[int, int] | None = None
 
 
 def now() -> float:
-    """Seconds since boot, sleep included: the clock that the kernel's start times are written in."""
+    """Seconds since boot, suspend included: the kernel's start times count on the same clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -37,12 +37,12 @@ def boot_id() -> str:
 
 
 def kernel_seconds(kernel_start: int) -> float:
-    """A kernel start time on the scale of `now`."""
+    """A kernel start time in seconds on the clock of `now`."""
     return kernel_start / TICKS
 
 
 def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/<pid>/stat after the name, so that field 3 (state) is [0]; None when it is gone."""
+    """The fields of /proc/<pid>/stat from field 3 (state) on; None when the process is gone."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # the last: /proc mounted with hidepid
@@ -57,24 +57,24 @@ def _stat(pid: int) -> list[bytes] | None:
 
 
 def identity(pid: int) -> Identity | None:
-    """Who runs under `pid` now, an unreaped zombie included; None for nobody."""
+    """The process that has `pid` now, possibly a zombie; None if there is none."""
     fields = _stat(pid)
     return None if fields is None else Identity(pid, int(fields[19]), boot_id())
 
 
-def is_running(who: Identity) -> bool:
-    """Whether exactly `who` still runs; a zombie does not."""
-    fields = _stat(who.pid)
+def is_running(target: Identity) -> bool:
+    """False for a zombie, and when the pid was reused."""
+    fields = _stat(target.pid)
     return (
         fields is not None
         and fields[0] not in (b"Z", b"X")
-        and int(fields[19]) == who.kernel_start
-        and who.boot_id == boot_id()
+        and int(fields[19]) == target.kernel_start
+        and target.boot_id == boot_id()
     )
 
 
 def process_table() -> dict[int, ProcessInfo]:
-    """Every process of the machine, about 10 µs each."""
+    """All processes of the machine. Takes about 10 µs for each."""
     table = {}
     for name in os.listdir("/proc"):  # noqa: PTH208  (names only; Path objects would double the cost)
         if name.isdigit() and (fields := _stat(int(name))):
@@ -90,7 +90,7 @@ def process_table() -> dict[int, ProcessInfo]:
 
 
 def marker_of(pid: int) -> str | None:
-    """The monitor's mark in the environment that `pid` was started with; None without one or when unreadable."""
+    """The marker in the environment that `pid` was started with; None without one or when it is unreadable."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -101,15 +101,19 @@ def marker_of(pid: int) -> str | None:
     return None
 
 
-def send_signal(who: Identity, number: int) -> bool:
-    """Signals exactly `who`; False when it is gone, even if its pid is another's by now, and when it may not."""
+def send_signal(target: Identity, number: int) -> bool:
+    """False when it is gone (also if its pid was reused) or may not be signalled."""
     try:
-        descriptor = os.pidfd_open(who.pid)
+        descriptor = os.pidfd_open(target.pid)
     except ProcessLookupError:
         return False
     try:
-        # The descriptor pins the process: if the start time still fits, nobody else can slip in between.
-        if who.boot_id != boot_id() or (fields := _stat(who.pid)) is None or int(fields[19]) != who.kernel_start:
+        # The descriptor pins the process: if the start time matches, the pid cannot be reused before the signal.
+        if (
+            target.boot_id != boot_id()
+            or (fields := _stat(target.pid)) is None
+            or int(fields[19]) != target.kernel_start
+        ):
             return False
         signal.pidfd_send_signal(descriptor, number)
     except (ProcessLookupError, PermissionError):
@@ -120,27 +124,27 @@ def send_signal(who: Identity, number: int) -> bool:
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL to a process group whose leader is our unreaped child, so that its number cannot mean another."""
+    """SIGKILL to a process group. Its leader must be our unreaped child, or the number may be reused."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 class PidfdWatch:
-    """Calls back once when the process ends, child or not. Keeps the pidfd: it can tell the exit code later."""
+    """Calls back once when the process exits, child or not. The pidfd also gives the exit status later."""
 
     def __init__(self, pid: int, on_exit: OnExit) -> None:
         self.pid = pid
         self.descriptor = os.pidfd_open(pid)
         self._loop = asyncio.get_running_loop()
         self._on_exit = on_exit
-        self._loop.add_reader(self.descriptor, self._ended)
+        self._loop.add_reader(self.descriptor, self._exited)
 
-    def _ended(self) -> None:
+    def _exited(self) -> None:
         self._loop.remove_reader(self.descriptor)
         self._on_exit()
 
     def exit(self) -> Exit:
-        """As a zombie /proc tells, once its parent has reaped it the pidfd does (Linux 6.15 and later)."""
+        """Of a zombie from /proc; of one that its parent has reaped from the pidfd (Linux 6.15 and later)."""
         status = _zombie_status(self.pid)
         if status is None:
             status = _pidfd_status(self.descriptor)
@@ -157,18 +161,18 @@ class PidfdWatch:
             self.descriptor = -1
 
 
-def watch(who: Identity, on_exit: OnExit) -> PidfdWatch:
-    """Watches `who`. Raises ProcessLookupError when it is gone already or its pid is another's by now."""
-    found = PidfdWatch(who.pid, on_exit)
-    if identity(who.pid) != who:
+def watch(target: Identity, on_exit: OnExit) -> PidfdWatch:
+    """Raises ProcessLookupError when the process is gone or its pid was reused."""
+    found = PidfdWatch(target.pid, on_exit)
+    if identity(target.pid) != target:
         found.close()
-        raise ProcessLookupError(who.pid)
+        raise ProcessLookupError(target.pid)
     return found
 
 
 def _zombie_status(pid: int) -> int | None:
     fields = _stat(pid)
-    # The kernel shows 0 instead of the code to those who may not trace the process.
+    # The kernel shows 0 instead of the status to users target may not trace the process.
     if (
         fields is None
         or fields[0] != b"Z"
@@ -197,7 +201,7 @@ def signal_name(number: int) -> str:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since boot."""
+    """The number of out-of-memory kills since boot."""
     for line in Path("/proc/vmstat").read_text().splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
@@ -205,7 +209,7 @@ def oom_kills() -> int:
 
 
 def raise_file_limit() -> None:
-    """Two descriptors a program outgrow the usual 1,024; programs get the old limit back (`adjust_started`)."""
+    """Each program takes two descriptors. Programs get the old limit back (`adjust_started`)."""
     global _original_limit
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     _original_limit = (soft, hard)
@@ -215,18 +219,18 @@ def raise_file_limit() -> None:
 
 
 def adjust_started(pid: int, *, nice: int | None, keep_file_limit: bool) -> None:
-    """Set from outside right after the start: priority, and the file limit the agent itself began with."""
+    """Sets priority and file limit from outside, right after the start."""
     if nice is not None:
-        with _tolerated("nice", pid):
+        with _failure_logged("nice", pid):
             os.setpriority(os.PRIO_PGRP, pid, nice)
     if _original_limit and not keep_file_limit:
-        with _tolerated("file limit", pid):
+        with _failure_logged("file limit", pid):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, _original_limit)
 
 
 @contextlib.contextmanager
-def _tolerated(what: str, pid: int) -> Iterator[None]:
-    """A program that ended at once or became another user's (sudo) still is a started program."""
+def _failure_logged(what: str, pid: int) -> Iterator[None]:
+    """A program that exited at once or changed its user (sudo) counts as started."""
     try:
         yield
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Which folders are another machine's, or another process's to answer for: a look at those may take for ever."""
+"""Which paths are on network or user-space file systems, where a system call may hang for ever."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
 REMOTE = re.compile(rb"nfs4?|cifs|smb3|smbfs|fuse.*|9p|virtiofs|ceph|afs|autofs|lustre|beegfs|gfs2|ocfs2")
-MOST_LINKS = 40  # as the kernel follows
+MAX_LINKS = 40  # the kernel's limit
 
 
 class RemoteMounts:
-    """Where such file systems are mounted, told by the kernel alone; elsewhere than on Linux nowhere."""
+    """The mount points of such file systems, from the kernel's list. Empty on systems other than Linux."""
 
     def __init__(self, mounts: Path = MOUNTS) -> None:
         self._known: frozenset[str] = frozenset()
@@ -28,7 +28,7 @@ class RemoteMounts:
             self._known = _remote(self._file.read())
 
     def now(self) -> frozenset[str]:
-        """Absolute paths. Costs next to nothing while nothing is mounted or unmounted."""
+        """Absolute paths. Reads the list again only when the kernel reports a change."""
         if self._changed(0):
             self._file.seek(0)
             self._known = _remote(self._file.read())
@@ -36,7 +36,7 @@ class RemoteMounts:
 
 
 def _remote(mountinfo: bytes) -> frozenset[str]:
-    """Without `/`: where that is one, everything is."""
+    # Without `/`: if the root is on the network, every path is.
     found = (line.partition(b" - ") for line in mountinfo.splitlines())
     return frozenset(
         _unescaped(where.split()[4]) for where, _, what in found if REMOTE.fullmatch(what.split()[0])
@@ -48,8 +48,8 @@ def _unescaped(path: bytes) -> str:
 
 
 def remote_mount_of(path: str, mounts: frozenset[str]) -> str | None:
-    """That of `mounts` into which the absolute `path` leads, links included; nothing in it is touched."""
-    for _ in range(MOST_LINKS):
+    """The one of `mounts` that the absolute `path` leads to, links included. Makes no system call inside it."""
+    for _ in range(MAX_LINKS):
         for prefix in _prefixes(path):
             if prefix in mounts:
                 return prefix
@@ -62,15 +62,15 @@ def remote_mount_of(path: str, mounts: frozenset[str]) -> str | None:
 
 
 def _link(path: str) -> str:
-    """Where the link leads, absolute or not; empty for what is none."""
+    """The target of a link, absolute or relative; empty if `path` is no link."""
     try:
-        return os.readlink(path)  # noqa: PTH115  (text all the way: this is the restart path)
+        return os.readlink(path)  # noqa: PTH115  (strings only: this is the restart path)
     except OSError:
         return ""
 
 
 def _prefixes(path: str) -> Iterator[str]:
-    """/a, /a/b and so on to the path itself."""
+    """/a, /a/b and so on, up to the path itself."""
     end = path.find("/", 1)
     while end > 0:
         yield path[:end]

@@ -1,4 +1,4 @@
-"""Systems other than Linux, through psutil: exits are found by polling, the rest is the same."""
+"""Systems other than Linux: uses psutil, and polls for exits."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def identity(pid: int) -> Identity | None:
         return None
 
 
-def is_running(who: Identity) -> bool:
-    return identity(who.pid) == who and not _is_zombie(who.pid)
+def is_running(target: Identity) -> bool:
+    return identity(target.pid) == target and not _is_zombie(target.pid)
 
 
 def process_table() -> dict[int, ProcessInfo]:
@@ -64,11 +64,11 @@ def marker_of(pid: int) -> str | None:
         return None
 
 
-def send_signal(who: Identity, number: int) -> bool:
-    if identity(who.pid) != who:
+def send_signal(target: Identity, number: int) -> bool:
+    if identity(target.pid) != target:
         return False
     try:
-        psutil.Process(who.pid).send_signal(number)
+        psutil.Process(target.pid).send_signal(number)
     except psutil.NoSuchProcess:
         return False
     return True
@@ -88,13 +88,13 @@ def _is_zombie(pid: int) -> bool:
 
 
 class PollingWatch:
-    """Asks ten times a second whether the process is still the same one."""
+    """Checks ten times a second whether the process still runs."""
 
-    def __init__(self, who: Identity, on_exit: OnExit) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._poll(who, on_exit))
+    def __init__(self, target: Identity, on_exit: OnExit) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._poll(target, on_exit))
 
-    async def _poll(self, who: Identity, on_exit: OnExit) -> None:
-        while identity(who.pid) == who and not _is_zombie(who.pid):  # noqa: ASYNC110  (there is nothing to wait for but time)
+    async def _poll(self, target: Identity, on_exit: OnExit) -> None:
+        while identity(target.pid) == target and not _is_zombie(target.pid):  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(POLL_SECONDS)
         on_exit()
 
@@ -105,10 +105,10 @@ class PollingWatch:
         self._task.cancel()
 
 
-def watch(who: Identity, on_exit: OnExit) -> PollingWatch:
-    if identity(who.pid) != who:
-        raise ProcessLookupError(who.pid)
-    return PollingWatch(who, on_exit)
+def watch(target: Identity, on_exit: OnExit) -> PollingWatch:
+    if identity(target.pid) != target:
+        raise ProcessLookupError(target.pid)
+    return PollingWatch(target, on_exit)
 
 
 def signal_name(number: int) -> str:
@@ -123,7 +123,7 @@ def oom_kills() -> int:
 
 
 def raise_file_limit() -> None:
-    """Nothing to raise: without pidfds a program costs no descriptor."""
+    """Nothing to do: without pidfds a program takes no descriptor."""
 
 
 def adjust_started(pid: int, *, nice: int | None, keep_file_limit: bool) -> None:

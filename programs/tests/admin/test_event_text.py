@@ -11,7 +11,7 @@ from programs.admin.event_text import event_text
 from programs.admin.history import value_text
 from programs.events import TYPES
 from programs.formatting import bytes_text, duration_text, exit_text, percent_text
-from programs.forms import cautions
+from programs.forms import definition_warnings
 from programs.models import Program, ProgramEvent
 
 
@@ -119,14 +119,14 @@ def test_values_of_a_definition(value: Any, text: str) -> None:
         ({"command": "sleep 1 | cat", "shell": True}, None),
         ({"command": "sleep 100 &", "shell": True}, "ends with"),
         ({"command": "a && b &&", "shell": True}, None),
-        ({"command": "sleep \u201c1\u201d"}, "easily mistaken"),
-        ({"command": "sleep\u00a01", "shell": True}, "easily mistaken"),
+        ({"command": "sleep \u201c1\u201d"}, "looks like another"),
+        ({"command": "sleep\u00a01", "shell": True}, "looks like another"),
         ({"command": "'unclosed"}, None),
-        ({"command": "run-{instance}"}, "“run-0” is not found"),
+        ({"command": "run-{instance}"}, "“run-0” was not found"),
     ],
 )
 def test_warnings_about_commands(fields: dict[str, Any], words: str | None) -> None:
-    said = cautions(Program(name="x", **fields)).get("command", [])
+    said = definition_warnings(Program(name="x", **fields)).get("command", [])
     assert (words in " ".join(said)) if words else said == []
 
 
@@ -135,15 +135,17 @@ def test_warnings_use_the_folder_and_path_of_the_program(tmp_path: Path) -> None
     script = tmp_path / "run.sh"
     script.write_text("#!/bin/sh\n")
     one = Program(name="x", command="./run.sh", working_directory=str(tmp_path))
-    assert "not found" in str(cautions(one))
+    assert "not found" in str(definition_warnings(one))
     script.chmod(0o755)
-    assert "command" not in cautions(one)
+    assert "command" not in definition_warnings(one)
     path = Program(name="x", command="run.sh", environment=[{"name": "PATH", "value": str(tmp_path)}])
-    assert "command" not in cautions(path)
+    assert "command" not in definition_warnings(path)
 
 
 @pytest.mark.django_db
 def test_running_as_root_and_restarting_for_ever_cause_warnings() -> None:
-    found = cautions(Program(name="x", command="sleep 1", user="root", restart_policy="always", max_restarts=0))
+    found = definition_warnings(
+        Program(name="x", command="sleep 1", user="root", restart_policy="always", max_restarts=0)
+    )
     assert "as root" in found["user"][0]
-    assert "for ever" in found["restart_policy"][0]
+    assert "without end" in found["restart_policy"][0]

@@ -8,7 +8,9 @@ from django.contrib.messages import get_messages
 from django.test import Client
 
 from core import secrets
-from programs import definition, services
+from programs import services
+from programs.definition.conversion import definition_json
+from programs.definition.environment import environment_of
 from programs.forms import ProgramForm
 from programs.models import Program, ProgramRevision
 from programs.states import State
@@ -34,16 +36,16 @@ def row_errors(field: str, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"command": '"unclosed'}, "command", "cannot be split into words"),
+        ({"command": '"unclosed'}, "command", "can't be split into words"),
         ({"command": "serve {instanc}"}, None, ""),
-        ({"command": "serve {instance*2}"}, "command", "no placeholder"),
+        ({"command": "serve {instance*2}"}, "command", "a placeholder"),
         ({"working_directory": "/no/such/folder"}, "working_directory", "no folder"),
-        ({"working_directory": "srv"}, "working_directory", "whole path"),
+        ({"working_directory": "srv"}, "working_directory", "absolute path"),
         ({"restart_cron": "61 * * * *"}, "restart_cron", "Not a cron expression"),
         ({"user": "nobody-here"}, "user", "no user"),
         ({"instances_min": "3"}, "instances_max", "below"),
-        ({"tags": 'a"b'}, "tags", "no tag"),
-        ({"success_exit_codes": "0, x"}, "success_exit_codes", "no whole number"),
+        ({"tags": 'a"b'}, "tags", "1 to 50 characters"),
+        ({"success_exit_codes": "0, x"}, "success_exit_codes", "a whole number"),
         ({"success_exit_codes": "700"}, "success_exit_codes", "between 0 and 255"),
         ({"log_max_bytes": "0.001"}, "log_max_bytes", "at least"),
         ({"log_max_bytes": ""}, "log_max_bytes", "required"),
@@ -56,32 +58,33 @@ def row_errors(field: str, **changes: Any) -> str:
         ({"host": "elsewhere"}, "host", "valid choice"),
     ],
 )
-def test_a_mistake_is_told_at_its_field(changes: dict[str, Any], field: str | None, words: str) -> None:
+def test_an_error_is_shown_at_its_field(changes: dict[str, Any], field: str | None, words: str) -> None:
     found = errors(**changes)
     assert set(found) == ({field} if field else set())
     assert words in str(found)
 
 
-def test_a_name_that_is_taken_is_told_at_the_name(program: MakeProgram) -> None:
+def test_a_duplicate_name_is_an_error_of_the_name(program: MakeProgram) -> None:
     program("web")
     assert errors() == {"name": ["There is already a program with this name."]}
 
 
-def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) -> None:
+def test_a_circular_dependency_is_shown_with_its_path(program: MakeProgram) -> None:
     db = program("db")
     program("web", depends_on=[{"program": "db"}])
     posted = filled(name="db", **{"depends_on-0-program": "web", "depends_on-0-condition": "healthy"})
-    assert ProgramForm(posted, instance=db).errors == {"depends_on": ["A circle: db needs web needs db."]}
+    problem = "Circular dependency: db needs web needs db."
+    assert ProgramForm(posted, instance=db).errors == {"depends_on": [problem]}
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"environment-0-name": "1X", "environment-0-value": "a"}, "no variable name"),
-        ({"environment-0-name": "PROGRAM_MONITOR", "environment-0-value": "a"}, "own mark"),
+        ({"environment-0-name": "1X", "environment-0-value": "a"}, "a variable name"),
+        ({"environment-0-name": "PROGRAM_MONITOR", "environment-0-value": "a"}, "reserved for the monitor"),
         ({"environment-0-name": "A", "environment-0-value": "", "environment-0-secret": "on"}, "needs a value"),
-        ({"stop_ladder-0-argument": "BOOM"}, "is no signal"),
+        ({"stop_ladder-0-argument": "BOOM"}, "a signal of this system"),
         ({"stop_ladder-0-seconds": "-5"}, "between 0 and 3600"),
         ({"stop_ladder-0-seconds": "soon"}, "Enter a number"),
         (
@@ -93,21 +96,21 @@ def test_a_circle_of_dependencies_is_told_with_its_path(program: MakeProgram) ->
                 "probes-3-timeout": "1",
                 "probes-3-failures": "3",
             },
-            "no address",
+            "an address",
         ),
         ({"probes-0-kind": "magic", "probes-0-target": "x"}, "valid choice"),
     ],
 )
-def test_a_mistake_in_a_row_is_told_in_the_row(row: dict[str, Any], words: str) -> None:
+def test_an_error_in_a_row_is_shown_in_the_row(row: dict[str, Any], words: str) -> None:
     field = next(iter(row)).split("-")[0]
-    assert errors(**row) == {field: ["Please correct the marked rows."]}
+    assert errors(**row) == {field: ["Correct the marked rows."]}
     assert words in row_errors(field, **row)
 
 
 @pytest.mark.django_db
-def test_a_variable_that_stands_twice_is_told_at_the_list() -> None:
+def test_a_duplicate_variable_is_an_error_of_the_list() -> None:
     twice = {f"environment-{row}-{key}": "A" for row in (0, 1) for key in ("name", "value")}
-    assert errors(**twice) == {"environment": ["A stands twice."]}
+    assert errors(**twice) == {"environment": ["A is listed twice."]}
 
 
 @pytest.mark.django_db
@@ -131,7 +134,7 @@ def test_rows_come_in_the_order_of_their_numbers_and_empty_ones_are_left_out() -
         {"instances_max": "99999"},
     ],
 )
-def test_nonsense_is_refused_without_a_crash(admin: Client, junk: dict[str, str]) -> None:
+def test_malformed_rows_are_refused_without_a_crash(admin: Client, junk: dict[str, str]) -> None:
     answer = admin.post(ADD, filled(**junk))
     assert answer.status_code in (200, 302)
     assert Program.objects.count() <= 1
@@ -148,7 +151,7 @@ def test_saving_goes_through_the_service(admin: Client, tmp_path: Path) -> None:
     assert answer.status_code == 302
     made = Program.objects.get()
     assert (made.tags, made.max_memory_bytes, made.desired_state) == (["web", "prod"], 1_572_864, "running")
-    assert definition.environment_of(made) == {"TOKEN": "s3cret\nline"}
+    assert environment_of(made) == {"TOKEN": "s3cret\nline"}
     assert ProgramRevision.objects.get().actor == "admin-person"
 
 
@@ -163,16 +166,16 @@ def test_an_untouched_form_changes_nothing(admin: Client, program: MakeProgram) 
         probes=[{"kind": "log", "target": "ERR"}],
         stop_ladder=[{"step": "signal:INT", "seconds": 2.5}],
     )
-    before = definition.as_json(web)
+    before = definition_json(web)
     form = ProgramForm(instance=web)
     assert admin.post(f"{LIST}{web.pk}/change/", what_is_posted(form)).status_code == 302
     again = Program.objects.get()
-    assert definition.as_json(again) == before
-    assert definition.environment_of(again) == {"A": "1\n2", "B": "x"}
+    assert definition_json(again) == before
+    assert environment_of(again) == {"A": "1\n2", "B": "x"}
     assert again.revisions.count() == 1
 
 
-def test_a_secret_is_never_sent_to_the_browser_and_stays_when_left_empty(
+def test_a_secret_is_never_sent_to_the_browser_and_kept_when_left_empty(
     admin: Client, program: MakeProgram
 ) -> None:
     web = program("web", environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
@@ -186,19 +189,19 @@ def test_a_secret_is_never_sent_to_the_browser_and_stays_when_left_empty(
         "environment-0-kept": "True",
     }
     admin.post(f"{LIST}{web.pk}/change/", filled(description="new", **kept))
-    assert definition.environment_of(Program.objects.get()) == {"TOKEN": "s3cret"}
+    assert environment_of(Program.objects.get()) == {"TOKEN": "s3cret"}
 
 
 def test_a_secret_is_not_shown_by_unticking_its_box(program: MakeProgram) -> None:
     web = program("web", environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
     open_ = {"environment-0-name": "TOKEN", "environment-0-value": "", "environment-0-kept": "True"}
-    assert "Type the value again" in str(ProgramForm(filled(**open_), instance=web)["environment"])
+    assert "Enter the value again" in str(ProgramForm(filled(**open_), instance=web)["environment"])
 
 
-def test_what_was_typed_as_a_secret_does_not_come_back_with_an_error(admin: Client) -> None:
+def test_an_entered_secret_is_not_sent_back_with_an_error(admin: Client) -> None:
     typed = {"environment-0-name": "1BAD", "environment-0-value": "hunter2", "environment-0-secret": "on"}
     page = admin.post(ADD, filled(**typed)).content.decode()
-    assert "no variable name" in page
+    assert "a variable name" in page
     assert "hunter2" not in page
 
 
@@ -224,17 +227,17 @@ def test_it_says_what_applies_now_and_offers_the_restart_for_the_rest(admin: Cli
     assert f'formaction="{LIST}{web.pk}/restart/"' in said
 
 
-def test_what_is_probably_not_meant_is_said_but_saved(admin: Client) -> None:
+def test_a_probable_mistake_is_saved_with_a_warning(admin: Client) -> None:
     answer = admin.post(ADD, filled(command="no-such-program | tee log"))
     said = " ".join(str(message) for message in get_messages(answer.wsgi_request))
-    assert "Command: “no-such-program” is not found" in said
+    assert "Command: “no-such-program” was not found" in said
     assert "No shell runs" in said
     admin.get(LIST)  # shows the messages
     page = admin.get(f"{LIST}{Program.objects.get().pk}/change/").content.decode()
-    assert '<span class="caution">“no-such-program” is not found' in page
+    assert '<span class="caution">“no-such-program” was not found' in page
 
 
-def test_a_copy_brings_everything_but_the_values_of_secrets(admin: Client, program: MakeProgram) -> None:
+def test_a_copy_has_everything_but_the_values_of_secrets(admin: Client, program: MakeProgram) -> None:
     web = program("web", tags=["prod"], environment=[{"name": "TOKEN", "value": "s3cret", "secret": True}])
     page = admin.get(f"{ADD}?copy={web.pk}").content.decode()
     assert 'value="web copy"' in page
@@ -260,7 +263,7 @@ def test_only_an_administrator_may_define(operator: Client, viewer: Client, prog
     assert Program.objects.get().command == "sleep 60"
 
 
-def test_what_somebody_else_saved_meanwhile_is_not_overwritten(admin: Client, program: MakeProgram) -> None:
+def test_a_concurrent_change_is_not_overwritten(admin: Client, program: MakeProgram) -> None:
     web = program("web")
     page = what_is_posted(ProgramForm(instance=web))
     services.save_definition({"command": "sleep 99"}, program=web, actor="alice")
@@ -270,7 +273,7 @@ def test_what_somebody_else_saved_meanwhile_is_not_overwritten(admin: Client, pr
 
 
 @pytest.mark.parametrize(("button", "place"), [("_continue", f"{LIST}{{}}/change/#settings"), ("_save", LIST)])
-def test_whoever_goes_on_editing_stays_at_the_settings(
+def test_continue_editing_stays_on_the_settings(
     admin: Client, program: MakeProgram, button: str, place: str
 ) -> None:
     web = program("web")

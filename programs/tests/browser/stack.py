@@ -46,8 +46,9 @@ class Stack:
         wait_for(lambda: self.sql("SELECT count(*) FROM programs_process WHERE state = 'running'") == [(2,)])
 
     def start_web(self, port: int) -> None:
-        endpoint = f"tcp:port={port}:interface=127.0.0.1"
-        self._parts["web"] = self._popen("-m", "daphne", "-e", endpoint, "monitor_site.asgi:application")
+        self._parts["web"] = self._popen(
+            str(settings.BASE_DIR / "manage.py"), "web", "--bind", f"127.0.0.1:{port}"
+        )
         self.port = port
         wait_for(lambda: is_listening(port))
 

@@ -104,10 +104,10 @@ def test_rows_can_be_added_moved_and_removed_and_show_errors(stack: Stack, visit
     page.locator("[name=stop_ladder-1-argument]").fill("INT")
     page.get_by_role("button", name="Move up").last.click()
     page.get_by_role("button", name="Save and continue editing").click()
-    expect(page.locator(".row-error")).to_contain_text("is no variable name")
+    expect(page.locator(".row-error")).to_contain_text("isn't a variable name")
     page.locator('[data-rows="environment"]').get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Save and continue editing").click()
-    expect(page.get_by_text("In effect now: Stop ladder.")).to_be_visible()
+    expect(page.get_by_text("In effect now: Stop steps.")).to_be_visible()
     ladder = stack.sql("SELECT stop_ladder FROM programs_program WHERE name = 'ticker'")[0][0]
     assert ladder.index("signal:INT") < ladder.index("signal:TERM")
 

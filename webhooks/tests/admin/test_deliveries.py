@@ -81,13 +81,13 @@ def test_the_page_shows_every_attempt(viewer: Client, delivery: MakeDelivery) ->
         trigger="retry",
         started_at=timezone.now(),
         error_class="timeout",
-        error="No whole answer within 15 s.",
+        error="No complete response within 15 s.",
     )
     page = text_of(viewer.get(page_of(row)))
     for wanted in (
         *("Attempt 1", "Attempt 2", "Retry", "35 ms", "127.0.0.1", "Next attempt:", later.isoformat()[:19]),
         "answered &lt;500&gt;",
-        "timeout: No whole answer within 15 s.",
+        "timeout: No complete response within 15 s.",
         "&lt;script&gt;alert(1)&lt;/script&gt;",
     ):
         assert wanted in page

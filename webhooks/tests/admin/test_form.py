@@ -128,12 +128,12 @@ def test_a_new_format_folder_gets_its_form_fields(
         ({"events__more": "program.c*"}, "events", "not an event type"),
         ({"events__more": "progam.crashed"}, "events", "Did you mean program.crashed?"),
         ({"events__more": "agents.*"}, "events", "Did you mean agent.*?"),
-        ({"tags": 'a"b'}, "tags", "no tag"),
+        ({"tags": 'a"b'}, "tags", "1 to 50 characters"),
         ({"conditions": "{oops"}, "conditions", "Invalid JSON"),
         ({"conditions": '{"attr": "a", "op": "like", "value": 1}'}, "conditions", "must be one of"),
-        ({"retry_schedule": "5s, soon"}, "retry_schedule", "no time"),
+        ({"retry_schedule": "5s, soon"}, "retry_schedule", "Use 30s, 5m, 2h or 1d"),
         ({"retry_schedule": "30d"}, "retry_schedule", "7 days"),
-        ({"max_age_seconds": "-5"}, "max_age_seconds", "no time"),
+        ({"max_age_seconds": "-5"}, "max_age_seconds", "Use 30s, 5m, 2h or 1d"),
         ({"timeout_seconds": "300"}, "timeout_seconds", "between 1 and 30"),
         ({"max_concurrency": "99"}, "max_concurrency", "between 1 and 10"),
         ({"rate_per_second": "0"}, "rate_per_second", "between"),
@@ -150,7 +150,12 @@ def test_errors_are_shown_at_their_field(changes: dict[str, Any], field: str, wo
 def test_errors_are_on_the_page_and_nothing_is_saved(admin: Client) -> None:
     page = text_of(admin.post(ADD, filled(standard__url="http://169.254.169.254/", events=[], tags='a"b')))
     assert not WebhookEndpoint.objects.exists()
-    for words in ("does not allow it", "Please correct the marked fields", "This field is required", "no tag"):
+    for words in (
+        "does not allow it",
+        "Please correct the marked fields",
+        "This field is required",
+        "1 to 50 characters",
+    ):
         assert words in page
 
 
@@ -161,6 +166,8 @@ def test_a_duplicate_name_is_an_error_of_the_name(ops: WebhookEndpoint) -> None:
 def test_the_subscription_is_saved_as_entered(admin: Client) -> None:
     web, db = rig.program("web"), rig.program("db")
     posted = filled(
+        format="discord",
+        discord__url="https://discord.com/api/webhooks/1/a",
         events=["program.crashed", "alert.*"],
         events__more="plugin.failed, agent.lost",
         programs=[web.pk, db.pk],

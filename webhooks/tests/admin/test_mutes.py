@@ -41,7 +41,7 @@ def test_an_operator_creates_a_maintenance_window(operator: Client, ops: Webhook
     ("changes", "words"),
     [
         ({"cron": "61 * * * *"}, "Not a cron expression"),
-        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "is no time"),
+        ({"cron": "0 3 * * 0", "cron_seconds": "long"}, "Use 30s, 5m, 2h or 1d"),
         ({"ends_at_0": "2025-12-31", "ends_at_1": "10:00:00"}, "must be after"),
         ({"endpoint": "99999"}, "valid choice"),
         ({"reason": "all of it"}, "Confirm it with"),
@@ -105,3 +105,10 @@ def test_ended_and_scheduled_mutes_are_marked(viewer: Client) -> None:
     services.mute(actor="a", everything=True, starts_at=now + timedelta(days=1), reason="soon")
     page = text_of(viewer.get(MUTES))
     assert "ended" in page and "scheduled" in page
+
+
+def test_the_next_windows_lie_in_the_future_in_the_repeated_hour_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 2:10 for the second time
+    days = [at.astimezone(UTC).day for at in next_starts("30 2 * * *", now)]
+    assert days == [26, 27, 28]

@@ -250,7 +250,7 @@ def test_a_rotated_secret_is_shown_once_and_the_old_one_stays_valid(admin: Clien
     assert "24 hours" in text_of(admin.get(page_of(ops, "rotate")))
     answer = admin.post(page_of(ops, "rotate"))
     after = WebhookEndpoint.objects.get()
-    assert after.secret != ops.secret and after.old_secret == ops.secret
+    assert after.secret != ops.secret and after.old_secrets[0].secret == ops.secret
     assert after.secret in text_of(answer) and ops.secret not in text_of(answer)
     assert "no-store" in answer["Cache-Control"]
     page = text_of(admin.get(page_of(ops)))

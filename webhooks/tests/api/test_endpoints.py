@@ -188,7 +188,7 @@ def test_rotating_returns_the_new_secret_and_keeps_the_old_one_for_a_day(api: Ap
     shown = create(api)
     status, answer = api("POST", f"/webhooks/{shown['id']}/rotate")
     assert (status, answer["secret"]) == (200, stored().secret)
-    assert stored().old_secret == shown["secret"]
+    assert stored().old_secrets[0].secret == shown["secret"]
     assert api.get(f"/webhooks/{shown['id']}")["old_secret_until"] == answer["old_secret_until"]
 
 

@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from core import bulk_sql
-from core.tests.http_rig import answering, certificate, free_port, serving, unknown
+from core.tests.http_server import answering, certificate, free_port, serving, unknown
 from webhooks import services
 from webhooks.delivery import retention
 from webhooks.delivery import worker as job
@@ -68,7 +68,7 @@ def test_an_unknown_host_name_is_reported_and_retried(receiver: Receiver, monkey
     send()
     tried = only_delivery().attempts.get()
     assert (tried.error_class, only_delivery().state) == ("dns", "pending")
-    assert tried.error == "The name gone.test is not known (Name or service not known)."
+    assert tried.error == "Cannot resolve gone.test (Name or service not known)."
 
 
 async def test_an_untrusted_certificate_is_reported(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_closed_connection_is_reported_and_retried(receiver: Receiver) -> None
     pass_time(70)
     send()
     assert [one[2:] for one in attempts(only_delivery())] == [(None, "reset"), (200, "")]
-    assert "ended too early" in WebhookAttempt.objects.get(number=1).error
+    assert "closed before a response arrived" in WebhookAttempt.objects.get(number=1).error
 
 
 def test_a_response_of_100_mb_costs_the_worker_no_memory(receiver: Receiver) -> None:

@@ -21,6 +21,8 @@ from webhooks.delivery.response_policy import DeliveryVerdict, classify_response
         (500, {"retry-after": "5"}, DeliveryVerdict.RETRY),
         (500, {"webhook-delivery": "abort-message"}, DeliveryVerdict.REFUSED),
         (200, {"webhook-delivery": "abort-message"}, DeliveryVerdict.DELIVERED),
+        (500, {"webhook-delivery": "abort-message, abort-message"}, DeliveryVerdict.REFUSED),
+        (410, {"webhook-delivery": "abort-message"}, DeliveryVerdict.GONE),
         (999, {}, DeliveryVerdict.RETRY),
     ],
 )
@@ -31,3 +33,4 @@ def test_each_response_has_its_verdict(status: int, headers: dict[str, str], ver
 def test_a_format_can_declare_a_response_permanent() -> None:
     assert classify_response(404, {}, permanent=True) is DeliveryVerdict.REFUSED
     assert classify_response(204, {}, permanent=True) is DeliveryVerdict.DELIVERED
+    assert classify_response(410, {}, permanent=True) is DeliveryVerdict.GONE

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -90,6 +91,38 @@ def test_a_maintenance_window_recurs_in_local_time() -> None:
     for minute, is_muted in ((29, False), (30, True), (49, True), (50, False)):
         at = local.replace(hour=4, minute=minute, second=1)
         assert bool(active_mute([window], 1, None, at)) is is_muted
+
+
+@pytest.mark.parametrize(
+    ("cron", "minutes", "open_from"),
+    [
+        ("30 2 * * *", 60, 30),  # in the hour that is repeated, from 0:00 to 2:00 UTC
+        ("0 2 * * *", 60, 0),
+        ("30 2 * * *", 20, 30),
+        ("30 2 * * *", 240, 30),
+        ("15 1 * * *", 60, -45),
+        ("45 2 25 10 *", 15, 45),
+        ("0 3 * * *", 60, 120),
+    ],
+)
+def test_a_window_in_the_repeated_hour_of_autumn_is_open_once(
+    monkeypatch: pytest.MonkeyPatch, cron: str, minutes: int, open_from: int
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    window = MuteRule(None, None, NOW - timedelta(days=90), cron=cron, cron_length=timedelta(minutes=minutes))
+    change = datetime(2026, 10, 25, tzinfo=UTC)
+    muted = [m for m in range(-10, 400, 5) if window.is_active(change + timedelta(minutes=m))]
+    expected = [m for m in range(-10, 400, 5) if open_from <= m < open_from + minutes]
+    assert muted == expected
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"])
+def test_a_daily_window_is_open_as_often_as_there_are_days(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    start = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    window = MuteRule(None, None, start, cron="40 1 * * *", cron_length=timedelta(minutes=30))
+    states = [window.is_active(start + timedelta(minutes=5 * step)) for step in range(365 * 288)]
+    assert sum(not before and after for before, after in pairwise(states)) == 365
 
 
 def test_a_maintenance_window_uses_the_time_zone_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_a_late_event_is_muted_if_it_happened_during_the_mute() -> None:
 
 
 def test_a_delivery_to_a_bundling_endpoint_is_due_after_the_bundle_time() -> None:
-    endpoint(bundle_seconds=30)
+    endpoint(format="slack", bundle_seconds=30)
     record_event("agent.started")
     due = WebhookDelivery.objects.latest("created_at").next_attempt_at
     assert due is not None

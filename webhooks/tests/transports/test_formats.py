@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from django.db import transaction
 
 from core.http import Client, OutgoingRequest, OutgoingResponse, Policy
-from core.tests.http_rig import serving
+from core.tests.http_server import serving
 from programs import events
 from programs.models import Incident, Program
 from webhooks import transports
@@ -150,6 +151,17 @@ def test_the_size_of_a_large_bundle_is_limited(kind: str) -> None:
     many = [crash_body(program={"id": n, "name": f"p{n}"}) for n in range(500)]
     request = transports.get(kind).render_bundle(many + [worst_body()] * 50, url_of(kind), example(kind))
     assert len(request.body) < 28 * 1024 and "550 events of 501 programs" in request.body.decode()
+
+
+@pytest.mark.parametrize("kind", CHATS)
+def test_a_message_shows_every_line_of_the_bundle_that_fits(kind: str) -> None:
+    transport = transports.get(kind)
+    many = [crash_body(program={"id": n, "name": f"p{n}"}, summary=f"<p{n}> crashed_") for n in range(500)]
+    count = transport.count_fitting(many)
+    assert 10 < count < 500
+    text = transport.render_bundle(many[:count], url_of(kind), example(kind)).body.decode()
+    assert all(re.search(rf"\bp{n}\b", text) for n in range(count))
+    assert transport.count_fitting([worst_body()] * 50) >= 1
 
 
 @pytest.mark.parametrize("kind", CHATS)

@@ -15,6 +15,7 @@ from typing import Any
 from core.http import Policy
 
 from .guard import SCHEMAS, Guard
+from .responses import accept_partial_responses
 
 MEMORY_BYTES = 512 * 1024 * 1024
 MAX_TEXT = 4096
@@ -52,6 +53,7 @@ def _deliver(job: dict[str, Any]) -> dict[str, Any]:
     apprise.Apprise().details()  # loads all services before the guard forbids reading files
     # In addition to `redirects` below: no session of any service follows redirects.
     requests.Session.get_redirect_target = _no_redirect  # type: ignore[method-assign]
+    accept_partial_responses()
     guard = Guard(_policy(job["policy"]))
     guard.install()
     capture: Any = apprise.LogCapture

@@ -14,7 +14,16 @@ from pydantic import ConfigDict
 from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError, TransportError
 from core.masking import MASK
 from webhooks.transports.base import Body, Transport, TransportSettings, json_bytes
-from webhooks.transports.message import EventMessage, MessageTone, build_digest, build_message, cut
+from webhooks.transports.message import (
+    MAX_DIGEST_LINE,
+    EventMessage,
+    MessageTone,
+    build_digest,
+    build_message,
+    cut,
+    last_lines,
+    length,
+)
 
 from .guard import SCHEMAS
 from .process import KILL_SECONDS, MAX_PROCESSES, encode_job, masked_text, run, run_async
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     from core.http import Client
 
 MAX_TITLE = 250
+MAX_DIGEST = 1000  # most services accept 1,024 characters or more
 MIN_SECONDS = 10.0
 TYPES = {
     MessageTone.GOOD: "success",
@@ -80,7 +90,13 @@ class AppriseTransport(Transport[AppriseSettings]):
             return self.render(bodies[0], url, settings)
         self.parse(settings)
         digest = build_digest(bodies)
-        return _request(url, digest.headline, "\n".join(digest.lines), digest.tone)
+        return _request(
+            url, digest.headline, last_lines(digest.lines, MAX_DIGEST, longest=MAX_DIGEST_LINE), digest.tone
+        )
+
+    def fits(self, bodies: Sequence[Body]) -> bool:
+        lines = [cut(line, MAX_DIGEST_LINE) for line in build_digest(bodies).lines]
+        return length("\n".join(lines)) <= MAX_DIGEST
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
         # Starting the process takes time, so a short deadline is extended.

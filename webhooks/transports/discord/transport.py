@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field
 
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, cut, last_lines, length
 
 MAX_CONTENT = 2000
 MAX_DESCRIPTION = 4096
@@ -42,6 +42,7 @@ class Discord(ChatTransport[DiscordSettings]):
     label = "Discord"
     url_hint = "https://discord.com/api/webhooks/…/…"
     url_help = "In Discord: edit the channel, Integrations, Webhooks, Copy Webhook URL."
+    digest_room = MAX_DESCRIPTION
     Settings = DiscordSettings
 
     def card(self, message: EventMessage, settings: DiscordSettings) -> dict[str, Any]:
@@ -50,9 +51,12 @@ class Discord(ChatTransport[DiscordSettings]):
         )
 
     def digest(self, digest: Digest, settings: DiscordSettings) -> dict[str, Any]:
-        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=600)
+        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=MAX_DIGEST_LINE)
         embed = {"description": text, "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
 
     def _payload(
         self, content: str, tone: MessageTone, embed: dict[str, Any], settings: DiscordSettings
@@ -69,10 +73,12 @@ class Discord(ChatTransport[DiscordSettings]):
 
     def address(self, url: str, settings: DiscordSettings) -> str:
         # With `wait`, Discord responds only after it has validated the message.
+        own = {"wait": "true"} | ({"thread_id": settings.thread_id} if settings.thread_id else {})
         parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query)) | {"wait": "true"}
-        query |= {"thread_id": settings.thread_id} if settings.thread_id else {}
-        return urlunsplit(parts._replace(query=urlencode(query)))
+        # The others stay as they were entered.
+        others = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in own]
+        query = "&".join([*others, *(f"{name}={value}" for name, value in own.items())])
+        return urlunsplit(parts._replace(query=query))
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         return response.status in GONE

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, cut, last_lines, length
 
 MAX_TEXT = 3000
 MAX_FIELD = 2000
@@ -55,14 +55,18 @@ class Slack(ChatTransport[SlackSettings]):
     label = "Slack"
     url_hint = "https://hooks.slack.com/services/…/…/…"
     url_help = "In Slack: an app with Incoming Webhooks. Also works with Mattermost and Rocket.Chat."
+    digest_room = MAX_TEXT
     Settings = SlackSettings
 
     def card(self, message: EventMessage, settings: SlackSettings) -> dict[str, Any]:
         return _payload(f"{message.sign} *{escape(message.headline)}*", message.tone, _blocks(message), settings)
 
     def digest(self, digest: Digest, settings: SlackSettings) -> dict[str, Any]:
-        text = last_lines(digest.lines, MAX_TEXT, escape, longest=600)
+        text = last_lines(digest.lines, MAX_TEXT, escape, longest=MAX_DIGEST_LINE)
         return _payload(f"{digest.sign} *{escape(digest.headline)}*", digest.tone, [_section(text)], settings)
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = response.body_head[:100].decode(errors="replace").strip()

@@ -5,12 +5,16 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from core.http import OutgoingRequest
+from core.http import OutgoingRequest, Policy
 from webhooks.transports.base import JSON, Body, Transport, TransportSettings, json_bytes
+from webhooks.transports.headers import HeaderLines, SecretHeaderLines, entered_headers
 
 
 class StandardSettings(TransportSettings):
-    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"secret_headers": "Authorization: Bearer …"}]})
+
+    headers: HeaderLines = ""
+    secret_headers: SecretHeaderLines = ""
 
 
 class Standard(Transport[StandardSettings]):
@@ -22,9 +26,16 @@ class Standard(Transport[StandardSettings]):
     is_signed = True
     Settings = StandardSettings
 
+    def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
+        super().check(url, settings, policy)
+        _headers(self.parse(settings))
+
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
-        self.parse(settings)
-        return OutgoingRequest("POST", url, {"Content-Type": JSON}, json_bytes(body))
+        return OutgoingRequest("POST", url, _headers(self.parse(settings)), json_bytes(body))
+
+
+def _headers(settings: StandardSettings) -> dict[str, str]:
+    return entered_headers(f"{settings.headers}\n{settings.secret_headers}", JSON)
 
 
 TRANSPORT = Standard()

@@ -41,6 +41,7 @@ class Teams(ChatTransport[TeamsSettings]):
     label = "Microsoft Teams"
     url_hint = "https://….logic.azure.com/workflows/…"
     url_help = "In Teams: the workflow “Post to a channel when a webhook request is received”."
+    digest_room = MAX_BYTES // 4  # each line is an element of its own, and characters take up to four bytes
     Settings = TeamsSettings
 
     def card(self, message: EventMessage, settings: TeamsSettings) -> dict[str, Any]:
@@ -55,6 +56,9 @@ class Teams(ChatTransport[TeamsSettings]):
     def digest(self, digest: Digest, settings: TeamsSettings) -> dict[str, Any]:
         head = [_head(f"{digest.sign} {escape(digest.headline)}", digest.tone)]
         return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], "")
+
+    def escape_line(self, line: str) -> str:
+        return escape(line)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = response_json(response.body_head).get("error")

@@ -14,7 +14,7 @@ from core.http import OutgoingResponse, Policy, RefusedError
 from core.masking import MASK
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, last_lines, length
 
 MAX_TEXT = 4096
 BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")
@@ -40,6 +40,7 @@ class Telegram(ChatTransport[TelegramSettings]):
     label = "Telegram"
     url_hint = "https://api.telegram.org/bot<token>"
     url_help = "Create a bot with @BotFather and add it to the chat. BotFather shows the token."
+    digest_room = MAX_TEXT - 200  # below the headline
     Settings = TelegramSettings
 
     def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
@@ -74,8 +75,11 @@ class Telegram(ChatTransport[TelegramSettings]):
 
     def digest(self, digest: Digest, settings: TelegramSettings) -> dict[str, Any]:
         head = f"{digest.sign} <b>{html.escape(digest.headline)}</b>\n"
-        lines = last_lines([cut(line, 260) for line in digest.lines], MAX_TEXT - length(head), html.escape)
+        lines = last_lines(digest.lines, MAX_TEXT - length(head), html.escape, longest=MAX_DIGEST_LINE)
         return _payload(head + lines, digest.tone, settings)
+
+    def escape_line(self, line: str) -> str:
+        return html.escape(line)
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = str(response_json(response.body_head).get("description", "")).lower()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingRequest, Policy, RefusedError, check_headers
+from core.http import OutgoingRequest, Policy
 from webhooks.placeholders import (
     IN_HEADER,
     IN_JSON,
@@ -22,11 +22,11 @@ from webhooks.placeholders import (
     fill,
     values_of,
 )
-from webhooks.transports.base import Body, Secret, Transport, TransportSettings
+from webhooks.transports.base import Body, Transport, TransportSettings
+from webhooks.transports.headers import HeaderLines, SecretHeaderLines, entered_headers
 
 MAX_BODY = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
-RESERVED_PREFIX = "webhook-"
 HEAD = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 # A template must work with values full of special characters, and with missing values.
 HOSTILE_VALUES = dict.fromkeys(NAMES, 'a"b\\c\n{}<&>$NAME é 🟢')
@@ -42,19 +42,8 @@ class TemplateSettings(TransportSettings):
     content_type: str = Field(
         "application/json", max_length=200, title="Content type", description="Determines how values are escaped."
     )
-    headers: str = Field(
-        "",
-        max_length=8000,
-        title="Headers",
-        description="One per line: X-Title: $SUMMARY",
-        json_schema_extra={"format": "textarea"},
-    )
-    secret_headers: Secret = Field(
-        "",
-        max_length=8000,
-        title="Secret headers",
-        description="One per line, such as Authorization: Bearer …. Stored encrypted and not shown again.",
-    )
+    headers: HeaderLines = Field("", description="One per line: X-Title: $SUMMARY")
+    secret_headers: SecretHeaderLines = ""
     body: str = Field(
         "$BODY_JSON",
         max_length=MAX_BODY,
@@ -146,25 +135,9 @@ def _url(url: str, values: Values) -> str:
 
 
 def _headers(settings: TemplateSettings, values: Values) -> dict[str, str]:
-    headers = {"Content-Type": settings.content_type} if settings.method != "GET" else {}
-    for line in (settings.headers + "\n" + settings.secret_headers).splitlines():
-        if line.strip():
-            name, value = _header(line)
-            headers[name] = fill(value, values, IN_HEADER)
-    try:
-        check_headers(headers)
-    except RefusedError as error:
-        raise TemplateError(str(error)) from None
-    return headers
-
-
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise TemplateError("A header line has no colon. Write Name: value.")
-    if name.strip().lower().startswith(RESERVED_PREFIX):
-        raise TemplateError(f"The header {name.strip()} is set by the monitor itself.")
-    return name.strip(), value.strip()
+    content_type = settings.content_type if settings.method != "GET" else ""
+    lines = f"{settings.headers}\n{settings.secret_headers}"
+    return entered_headers(lines, content_type, lambda value: fill(value, values, IN_HEADER))
 
 
 TRANSPORT = Template()

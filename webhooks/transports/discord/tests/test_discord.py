@@ -84,6 +84,12 @@ def test_the_url_has_the_thread_and_wait() -> None:
     assert request.url == f"{URL}?a=b&wait=true&thread_id=99"
 
 
+def test_the_rest_of_the_query_stays_as_entered() -> None:
+    url = f"{URL}?wait=false&a=%7e+%2f&b&thread_id=1"
+    assert DISCORD.render(CRASH, url, {}).url == f"{URL}?a=%7e+%2f&b&thread_id=1&wait=true"
+    assert DISCORD.render(CRASH, url, {"thread_id": "9"}).url == f"{URL}?a=%7e+%2f&b&wait=true&thread_id=9"
+
+
 @pytest.mark.parametrize("settings", [{"thread_id": "x"}, {"mention_role": "@everyone"}, {"username": "u" * 81}])
 def test_invalid_settings_are_refused(settings: dict[str, str]) -> None:
     with pytest.raises(SettingsError):

@@ -75,7 +75,7 @@ def test_a_get_has_no_body() -> None:
         ({"headers": "X-A"}, "no colon"),
         ({"headers": "Webhook-Signature: v1,x"}, "set by the monitor itself"),
         ({"headers": "Host: example.com"}, "set by the monitor itself"),
-        ({"headers": "X A: b"}, "no name of a header"),
+        ({"headers": "X A: b"}, "not a valid header name"),
         ({"content_type": "text/plain\r\nX: y"}, "line break"),
     ],
 )
@@ -110,6 +110,11 @@ def test_an_oversized_body_is_an_error() -> None:
 
 def test_a_valid_template_is_accepted() -> None:
     check(f"{URL}?n=$NAME", body='{"n": $NAME_JSON, "code": $EXIT_CODE_JSON, "t": "$SUMMARY ($$)"}')
+
+
+def test_a_header_in_another_spelling_replaces_the_first() -> None:
+    request = TEMPLATE.render(CRASH, URL, {"headers": "content-type: a/b\nX-A: 1", "secret_headers": "x-a: 2"})
+    assert request.headers == {"content-type": "a/b", "x-a": "2"}
 
 
 def test_secret_headers_are_secret() -> None:

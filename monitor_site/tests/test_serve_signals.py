@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from django.conf import settings
+
+# As under nohup, and as a parent that blocks signals leaves them.
+START = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
+from monitor_site.serving.signals import reset_for_children
+reset_for_children()
+subprocess.run(["cat", "/proc/self/status"], check=True)
+"""
+
+
+def test_programs_do_not_inherit_ignored_or_blocked_signals() -> None:
+    status = subprocess.run(
+        [sys.executable, "-c", START], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+    ).stdout
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    assert (int(fields["SigIgn"], 16), int(fields["SigBlk"], 16)) == (0, 0)
