@@ -24,6 +24,7 @@ import structlog
 from django.conf import settings
 
 from core import bulk_sql
+from core.masking import mask_lines, mask_texts
 from core.public_url import public_url
 from programs import events
 from programs.descriptions import summary
@@ -115,9 +116,9 @@ def _body(event: ProgramEvent, related: _Related) -> Body:
         "event": event_json,
         "host": _host(event, related.host),
         "summary": summary(event.type, _name_with_instance(event), event.data),
-        "link": _link(event, incident),
     }
-    return {**_envelope(event, event_json), "data": data}
+    # Every format is built from this body. What is stored is masked by value alone, except for events.
+    return {**_envelope(event, event_json), "data": {**mask_texts(data), "link": _link(event, incident)}}
 
 
 def _envelope(event: ProgramEvent, event_json: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _process(event: ProgramEvent, incident: Incident | None, restarts: int | Non
         details["restarts_last_hour"] = restarts
     if incident is not None:
         details["out_of_memory"] = incident.out_of_memory
-        details["log_lines"] = [line[:MAX_LINE_LENGTH] for line in incident.log_lines[-LOG_LINES:]]
+        details["log_lines"] = [line[:MAX_LINE_LENGTH] for line in mask_lines(incident.log_lines)[-LOG_LINES:]]
     return {"index": event.process_index, **details}
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.formats import date_format
 
-from core.masking import mask_text, printable
+from core.masking import mask_lines, mask_text, printable
 from core.public_url import public_url
 from core.timeformat import in_utc, local_time
 from programs.descriptions import duration, quantity
@@ -280,12 +280,12 @@ def _log_lines(value: Any) -> list[str]:
         if _is_list(value)
         else []
     )
-    lines = [_log_line(text) for text in texts if isinstance(text, str)]
+    lines = mask_lines([_log_line(text) for text in texts if isinstance(text, str)])
     return [line for line in lines if line][-MAX_LOG_LINES:]
 
 
 def _log_line(text: str) -> str:
-    return mask_text(visible(LINE_BREAKS.sub(" ", CONTROL.sub("", _encodable(text)))).rstrip())
+    return visible(LINE_BREAKS.sub(" ", CONTROL.sub("", _encodable(text)))).rstrip()
 
 
 def _encodable(text: str) -> str:

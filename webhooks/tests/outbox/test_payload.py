@@ -91,6 +91,14 @@ def test_an_alert_links_to_the_alert() -> None:
     assert link.endswith("/admin/metrics/alert/7/change/")
 
 
+def test_log_lines_and_descriptions_leave_without_secrets() -> None:
+    block = ["-----BEGIN KEY-----", *[f"MIIE{number}" for number in range(20)], "-----END KEY-----"]
+    event = crashed([*block, "DB_PASSWORD=hunter2", "run --password hunter2", "ghp_" + "a1B2" * 9])
+    event.program.description = "log in with password: hunter2"  # type: ignore[union-attr]
+    text = json.dumps(payload.build_one(event))
+    assert "hunter2" not in text and "a1B2" not in text and "MIIE" not in text
+
+
 def test_an_event_without_a_program_has_a_payload() -> None:
     data = payload.build_one(record_event("agent.lost", host="nas"))["data"]
     assert (data["program"], data["process"], data["host"]) == (None, None, "nas")
