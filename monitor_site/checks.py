@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from core.http import NETWORKS
+from core.public_url import is_public_url
 
 from .environment import LOOPBACK_HOSTS, bind_parts
 
@@ -70,3 +71,17 @@ def webhook_network(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     known = ", ".join(NETWORKS)
     return [Error(f"WEBHOOK_NETWORK is {settings.WEBHOOK_NETWORK!r}; use one of {known}.", id="monitor.E006")]
+
+
+@register
+def public_address(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.PUBLIC_URL or is_public_url(settings.PUBLIC_URL):
+        return []
+    # Not the value: it may hold a password.
+    return [
+        Error(
+            "PUBLIC_URL is not an address that links can start with.",
+            hint="Write http:// or https://, a host and perhaps a path, for example https://monitor.example.com",
+            id="monitor.E007",
+        )
+    ]

@@ -36,6 +36,7 @@ DEBUG = False
 BIND = env.str("BIND", default="127.0.0.1:8000")
 HOST_NAME = host_name(DATA_DIR)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+PUBLIC_URL = env.str("PUBLIC_URL", default="").strip().rstrip("/")
 TRUSTED_PROXIES = networks_setting("TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 REDIS_URL = redis_url()

@@ -20,19 +20,20 @@ from ninja import Field, Schema
 from pydantic import ConfigDict, ValidationError
 
 from core.access import Principal, Role
+from core.exceptions import ConflictError
 from core.rest.auth import StreamCredentials, is_own_origin
 
 from . import feed
 from .connection_limits import TooManyConnectionsError, connections, while_allowed
 from .logs.search import DEFAULT_TAIL, MAX_TAIL
-from .masked_logs import ProgramLogs
+from .masked_logs import ProgramLogs, refuse_logs_elsewhere
 from .models import Program
 from .payloads import ErrorMessage, Lines
 
 log = structlog.get_logger(__name__)
 Q = TypeVar("Q", bound=Schema)
 MAX_MESSAGE_BYTES = 64 * 1024
-BAD_QUERY, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_MANY = 4400, 4401, 4403, 4404, 4429
+BAD_QUERY, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, ELSEWHERE, TOO_MANY = 4400, 4401, 4403, 4404, 4409, 4429
 
 
 class RefusedError(Exception):
@@ -189,17 +190,27 @@ class ProgramSocket(Socket):
 
 
 class LogSocket(ProgramSocket):
-    """The last lines of the log, then new lines."""
+    """The last lines of the log, then new lines. An error and close code 4409 if the log is on another host."""
 
     logs: ProgramLogs
     query: LogQuery
+    refusal: str
 
     def prepare(self) -> None:
         self.query = self.query_as(LogQuery)
         super().prepare()
         self.logs = ProgramLogs(self.program, self.query.instance)
+        self.refusal = ""
+        try:
+            refuse_logs_elsewhere(self.program)
+        except ConflictError as error:
+            self.refusal = str(error)
 
     async def messages(self) -> AsyncGenerator[str, None]:
+        if self.refusal:  # after accepting: browsers do not report why a connection was refused
+            error: ErrorMessage = {"type": "error", "detail": self.refusal}
+            yield orjson.dumps(error).decode()
+            raise RefusedError(ELSEWHERE)
         async for lines in self.logs.follow(tail=self.query.tail):
             message: Lines = {"type": "lines", "lines": lines}
             yield orjson.dumps(message).decode()

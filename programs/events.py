@@ -10,9 +10,12 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from core.doorbell import ring_on_commit
+from core.masking import has_text, mask_text, mask_texts
 from core.models import Sequence
+from core.secret_mask import NO_SECRETS, HideAll, SecretMask
 from core.timeformat import iso
 
+from .definition.environment import secret_mask
 from .models import Program, ProgramEvent
 
 # Sent inside the transaction with `event=ProgramEvent`; a receiver that raises rolls the change back.
@@ -54,8 +57,8 @@ def record(
 ) -> ProgramEvent:
     """Writes the event and announces it to the other apps, all in the caller's transaction.
 
-    The severity follows from the type unless it is given. `program_name` is for a program that no longer exists.
-    Raises TransactionManagementError outside a transaction.
+    Masks secrets in `data`. The severity follows from the type unless it is given. `program_name` is for a program
+    that no longer exists. Raises TransactionManagementError outside a transaction.
     """
     # An event must not survive the rollback of its change.
     if not transaction.get_connection().in_atomic_block:
@@ -69,7 +72,7 @@ def record(
         process_index=process_index,
         timestamp=at or timezone.now(),
         actor=actor,
-        data=data or {},
+        data=_masked(data or {}, program),
     )
     if uid:
         event.uid = uid
@@ -77,6 +80,27 @@ def record(
     event_recorded.send(sender=ProgramEvent, event=event)
     ring_on_commit("web")
     return event
+
+
+def masked_text(text: str, program: Program) -> str:
+    return mask_text(_readable_mask(program).apply(text))
+
+
+def _masked(data: dict[str, Any], program: Program | None) -> dict[str, Any]:
+    """Here, because all that shows or sends an event gets its texts from the row."""
+    if program and "text" in data:  # console input, where a person may type a secret in two parts
+        text = secret_mask(program).apply(str(data["text"]), starts_cut=True, ends_cut=True)
+        data = {**data, "text": text}
+    # Most events have no text, and decrypting costs more than the rest.
+    mask = _readable_mask(program) if has_text(data) else NO_SECRETS
+    masked: dict[str, Any] = mask_texts(data, mask.apply)
+    return masked
+
+
+def _readable_mask(program: Program | None) -> SecretMask:
+    """Masks nothing if the secrets cannot be decrypted: the agent's own texts have to report that."""
+    mask = secret_mask(program) if program else NO_SECRETS
+    return NO_SECRETS if isinstance(mask, HideAll) else mask
 
 
 def weight(event: ProgramEvent) -> str:

@@ -14,10 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from core import secrets
-from core.secrets import SecretUnreadableError
-
-from .definition.environment import secret_values
+from .definition.environment import secret_mask
 from .logs.paths import LogFile
 from .logs.search import last_lines
 from .models import Incident, Program, ProgramEvent, ProgramRevision
@@ -56,13 +53,9 @@ def _last_lines(program: Program | None, index: int, end: int | None) -> list[st
     if program is None:
         return []
     log = LogFile(Path(settings.LOG_DIR) / str(program.pk), index)
-    lines = [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end)]
-    try:
-        # Incidents are stored and sent to webhooks, so they must not contain secrets.
-        hidden = secret_values(program)
-    except SecretUnreadableError:
-        return ["(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"]
-    return [secrets.mask(line, hidden) for line in lines]
+    # Incidents are stored and sent to webhooks, so they must not contain secrets.
+    mask = secret_mask(program)
+    return [line["text"] for line in last_lines(log, LAST_LINES, LAST_BYTES, end=end, mask=mask)]
 
 
 def _metrics(event: ProgramEvent, index: int) -> dict[str, Any]:

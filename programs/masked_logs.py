@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from pathlib import Path
 from typing import TypedDict
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import Exists, Q
 
-from core import secrets
-from core.secrets import SecretUnreadableError
+from core.db_errors import is_outage
+from core.exceptions import ConflictError
+from core.secret_mask import SecretMask
 
-from .definition.environment import secret_values
+from .definition.environment import secret_mask
 from .logs import search
 from .logs.follow import follow
 from .logs.lines import Line, Lines
 from .logs.paths import LogFile
-from .models import Program
+from .models import Host, Program
 
-UNREADABLE_SECRETS = "(hidden: the secrets of the program cannot be decrypted, so they cannot be masked)"
 SEARCH_SECONDS = 5.0
 
 
@@ -36,15 +39,24 @@ class FoundLines(TypedDict):
     truncated: bool
 
 
+def refuse_logs_elsewhere(program: Program) -> None:
+    """Raises ConflictError, which names the host, if the log files of `program` are on another machine."""
+    host = program.host or Host.objects.filter(is_default=True).first()
+    if host and host.name != settings.HOST_NAME:
+        raise ConflictError(
+            f"{program.name} runs on {host.name}: read its logs there, not on {settings.HOST_NAME}."
+        )
+
+
 class ProgramLogs:
-    """The logs of one program, of all instances or one. Only the constructor reads the database."""
+    """The logs of one program, of all instances or one. See `refuse_logs_elsewhere`."""
 
     def __init__(self, program: Program, instance: int | None = None) -> None:
         known = sorted(process.index for process in program.processes.all())
         indexes = (known or [0]) if instance is None else [instance]
         self.program = program
         self.logs = [LogFile(Path(settings.LOG_DIR) / str(program.pk), index) for index in indexes]
-        self._mask = SecretMask(program)
+        self.mask = CurrentMask(program)
 
     def read(
         self,
@@ -57,14 +69,22 @@ class ProgramLogs:
     ) -> Lines:
         """See `logs.search.read_program`. Reads files, so it can block."""
         directory, indexes = self.logs[0].directory, [log.index for log in self.logs]
-        found = search.read_program(
-            directory, indexes, tail=tail, q=q or None, since=since, until=until, around=around
+        return search.read_program(
+            directory,
+            indexes,
+            tail=tail,
+            q=q or None,
+            since=since,
+            until=until,
+            around=around,
+            mask=self.mask.known,
         )
-        return {"lines": self._mask.apply(found["lines"], q), "truncated": found["truncated"]}
 
     async def follow(self, *, tail: int = 0, q: str = "") -> AsyncGenerator[list[Line], None]:
-        async for batch in follow(self.logs, tail=tail):
-            if lines := self._mask.apply(batch, q):
+        """New lines that contain `q` once masked."""
+        needle = q.casefold()
+        async for batch in follow(self.logs, tail=tail, mask=sync_to_async(self.mask)):
+            if lines := [line for line in batch if needle in line["text"].casefold()]:
                 yield lines
 
     def last_written(self) -> float:
@@ -79,22 +99,26 @@ class ProgramLogs:
         }
 
 
-class SecretMask:
-    """Masks the values of a program's secret variables in its output."""
+class CurrentMask:
+    """The mask of a program, as its definition is now: its secrets can change while someone follows its log."""
 
     def __init__(self, program: Program) -> None:
-        try:
-            self._hidden: list[str] | None = secret_values(program)
-        except SecretUnreadableError:
-            self._hidden = None
+        self._program = program
+        self.known = secret_mask(program)
 
-    def apply(self, lines: Iterable[Line], q: str = "") -> list[Line]:
-        """Masks `lines`, and keeps those that contain `q` after masking: a match in a secret would reveal it."""
-        if self._hidden is None:
-            return [{**line, "text": UNREADABLE_SECRETS} for line in lines]
-        needle = q.casefold()
-        masked: list[Line] = [{**line, "text": secrets.mask(line["text"], self._hidden)} for line in lines]
-        return [line for line in masked if needle in line["text"].casefold()]
+    def __call__(self) -> SecretMask:
+        """Reads the database. During an outage the last known mask stays."""
+        try:
+            changed = (
+                Program.everything.filter(pk=self._program.pk).exclude(revision=self._program.revision).first()
+            )
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            changed = None
+        if changed:
+            self._program, self.known = changed, secret_mask(changed)
+        return self.known
 
 
 def _modified(path: Path) -> float:
@@ -105,7 +129,7 @@ def _modified(path: Path) -> float:
 
 
 def search_all_programs(q: str, *, limit: int, since: datetime | None, until: datetime | None) -> FoundLines:
-    """The newest `limit` lines that contain the literal text `q`, of all programs, oldest first.
+    """The newest `limit` lines that contain the literal text `q`, of all programs of this host, oldest first.
 
     Searches the most recently written logs first and stops after SEARCH_SECONDS with `truncated`.
     """
@@ -124,4 +148,6 @@ def search_all_programs(q: str, *, limit: int, since: datetime | None, until: da
 
 
 def _all_logs() -> list[ProgramLogs]:
-    return [ProgramLogs(program) for program in Program.objects.prefetch_related("processes")]
+    elsewhere = Host.objects.filter(is_default=True).exclude(name=settings.HOST_NAME)
+    local = Q(host__name=settings.HOST_NAME) | (Q(host=None) & ~Exists(elsewhere))
+    return [ProgramLogs(program) for program in Program.objects.filter(local).prefetch_related("processes")]

@@ -79,6 +79,8 @@ class Program(models.Model):
     shell = models.BooleanField(default=DEFAULTS.shell)
     working_directory = models.CharField(max_length=4096, blank=True, default=DEFAULTS.working_directory)
     environment = models.JSONField(default=list, blank=True, validators=[validation.environment])
+    # Encrypted former values of secret variables: running processes and log files can still contain them.
+    replaced_secrets = models.JSONField(default=list, blank=True, editable=False)
     stdin = models.CharField(max_length=10, choices=Stdin.choices, default=DEFAULTS.stdin)
     user = models.CharField(max_length=64, blank=True, default=DEFAULTS.user)
     umask = models.CharField(max_length=4, null=True, blank=True, validators=[validation.umask])  # noqa: DJ001

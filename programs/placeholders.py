@@ -1,4 +1,4 @@
-"""Fills in `{instance}` and `{instance+N}` in commands, environments and probe targets; keeps other braces."""
+"""Fills in `{instance}` and `{instance+N}` in commands, plain variables and probe targets; keeps other braces."""
 
 from __future__ import annotations
 

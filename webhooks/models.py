@@ -32,6 +32,10 @@ def default_retry_schedule() -> list[int]:
     return list(DEFAULT_RETRY_SCHEDULE)
 
 
+# What new endpoints start with in the form and on the command line. The API's default is documented as it is.
+SUGGESTED_EVENTS = ["program.crashed", "program.fatal", "program.unhealthy", "alert.*"]
+
+
 def default_events() -> list[str]:
     return ["program.*"]
 

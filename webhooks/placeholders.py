@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from email.header import Header
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -108,9 +109,25 @@ def json_text(text: str) -> str:
 
 
 def header_text(text: str) -> str:
-    """One line in Latin-1; other characters as `&#1234;`."""
-    line = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
-    return line.encode("latin-1", "xmlcharrefreplace").decode("latin-1")
+    """One line; `encoded_header` makes the whole header ASCII."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+
+
+def header_json(text: str) -> str:
+    """JSON has escapes of its own for what is not ASCII."""
+    return json.dumps(json.loads(text))
+
+
+def encoded_header(value: str) -> str:
+    """As encoded words of RFC 2047 unless it is ASCII: a header has no other way to carry Unicode."""
+    if value.isascii():
+        return value
+    # Header folds long values; HTTP does not allow that.
+    return (
+        Header(value.encode(errors="replace").decode(), "utf-8")
+        .encode(linesep="\n", maxlinelen=75)
+        .replace("\n", "")
+    )
 
 
 def url_text(text: str) -> str:
@@ -120,4 +137,4 @@ def url_text(text: str) -> str:
 PLAIN = EscapeContext(str, str)
 IN_JSON = EscapeContext(json_text, str)
 IN_URL = EscapeContext(url_text, url_text)
-IN_HEADER = EscapeContext(header_text, header_text)
+IN_HEADER = EscapeContext(header_text, header_json)

@@ -1,4 +1,4 @@
-"""Backtest pages: a saved or unsaved rule on the last seven days."""
+"""Backtest pages: a saved or unsaved rule on the last 7 days."""
 
 from __future__ import annotations
 

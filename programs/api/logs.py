@@ -19,7 +19,7 @@ from core.rest.inputs import SearchText, Timestamp
 from programs.connection_limits import MAX_CONNECTIONS, connections, while_allowed
 from programs.logs.lines import Line
 from programs.logs.search import DEFAULT_TAIL, MAX_TAIL
-from programs.masked_logs import FoundLines, ProgramLogs, search_all_programs
+from programs.masked_logs import FoundLines, ProgramLogs, refuse_logs_elsewhere, search_all_programs
 from programs.models import Program
 from programs.schemas import FoundLinesOut, LinesOut
 
@@ -52,7 +52,10 @@ class SearchQuery(Span):
 
 @router.get("/programs/{int:program_id}/logs", auth=auth.READ, response=LinesOut)
 async def logs_of_program(request: AuthedRequest, program_id: int, query: Query[LogQuery]) -> HttpResponseBase:
-    """The newest matching lines, oldest first. With `around`, as many before that time as after it."""
+    """The newest matching lines, oldest first. With `around`, as many before that time as after it.
+
+    409 if the program runs on another host: its log files are there.
+    """
     if query.stream and (query.since or query.until or query.around):
         raise ValidationError({"stream": "Can only be combined with tail, q and instance."})
     logs = await sync_to_async(_program_logs)(program_id, query.instance)
@@ -67,12 +70,14 @@ async def logs_of_program(request: AuthedRequest, program_id: int, query: Query[
 
 
 def _program_logs(program_id: int, instance: int | None) -> ProgramLogs:
-    return ProgramLogs(program_or_404(program_id), instance)
+    program = program_or_404(program_id)
+    refuse_logs_elsewhere(program)
+    return ProgramLogs(program, instance)
 
 
 @router.get("/logs", auth=auth.READ, response=FoundLinesOut)
 def search_all_logs(request: HttpRequest, query: Query[SearchQuery]) -> FoundLines:
-    """The newest `tail` lines of all programs that contain `q`. Takes about five seconds at most."""
+    """The newest `tail` lines of this host's programs that contain `q`. Takes about five seconds at most."""
     return search_all_programs(query.q, limit=query.tail, since=query.since, until=query.until)
 
 

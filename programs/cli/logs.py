@@ -15,8 +15,7 @@ from core.cli.time_parsing import moment
 from programs.logs.follow import POLL_SECONDS, Follower
 from programs.logs.lines import Line
 from programs.logs.search import MAX_TAIL
-from programs.masked_logs import ProgramLogs, SecretMask
-from programs.models import Program
+from programs.masked_logs import ProgramLogs, refuse_logs_elsewhere
 
 from .selection import find_program
 
@@ -55,13 +54,12 @@ class Logs(Subcommand):
         if options.follow and options.until:
             raise UsageError("--until can't be combined with --follow.")
         program = find_program(options.name)
-        if not program.is_local:
-            raise FailedError(f"{program.name} runs on {program.host}, so its logs are not on this machine.")
+        refuse_logs_elsewhere(program)
         output = ProgramLogs(program, options.instance)
         if options.instance is not None and not output.logs[0].live.exists():
             raise FailedError(f"{program.name} has no log of instance {options.instance}.")
         if options.follow:
-            return self._follow(LogStream(program, output, options), terminal, options)
+            return self._follow(LogStream(output, options), terminal, options)
         found = output.read(tail=options.lines, q=options.query, since=options.since, until=options.until)
         if options.json:
             terminal.json(found)
@@ -81,13 +79,13 @@ class Logs(Subcommand):
 class LogStream:
     """The last matching lines of all instances, then new ones, across rotations and restarts."""
 
-    def __init__(self, program: Program, output: ProgramLogs, options: Options) -> None:
+    def __init__(self, output: ProgramLogs, options: Options) -> None:
         # A filter drops lines after they are read, so read as far back as a follower can.
         is_filtered = bool(options.query or options.since)
         backlog = MAX_TAIL if is_filtered else options.lines
         self._followers = [Follower(log, tail=backlog) for log in output.logs]
-        self._mask = SecretMask(program)
-        self._query: str = options.query
+        self._mask = output.mask
+        self._needle: str = options.query.casefold()
         self._since: datetime | None = options.since
         self._count: int = options.lines
 
@@ -115,13 +113,16 @@ class LogStream:
         return sorted(batch, key=lambda line: line["time"] or "~")
 
     def _read(self, follower: Follower) -> Iterable[Line]:
-        lines = self._mask.apply(follower.read_new(), self._query)
+        follower.fetch()
+        lines = follower.take(self._mask())
         if len(self._followers) > 1:
             for line in lines:
                 line["instance"] = follower.log.index
-        return filter(self._is_recent, lines)
+        return filter(self._is_wanted, lines)
 
-    def _is_recent(self, line: Line) -> bool:
+    def _is_wanted(self, line: Line) -> bool:
+        if self._needle not in line["text"].casefold():
+            return False
         if self._since is None or line["time"] is None:
             return True
         return datetime.fromisoformat(line["time"]) >= self._since

@@ -44,7 +44,9 @@ def assign(program: Program, values: Mapping[str, Any]) -> None:
         errors["host"] = error.messages
     try:
         if "environment" in values:
-            program.environment = environment.to_store(values["environment"], program.environment)
+            stored = program.environment
+            program.environment = environment.to_store(values["environment"], stored)
+            program.replaced_secrets = environment.replaced_secrets(program, stored)
     except ValidationError as error:
         errors["environment"] = error.messages
     if errors:

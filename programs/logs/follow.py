@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+from core.secret_mask import NO_SECRETS, SecretMask
 
 from .archives import PIECE_BYTES
 from .index import TimeIndex
-from .lines import Chunk, Line, LineSplitter, chunks_before, iso_millis, line_start, line_text
+from .lines import Chunk, Line, LineSplitter, chunks_before, clean, iso_millis, line_start, masked_lines
 from .paths import LogFile
 from .reader import Piece, Reader
 
@@ -19,10 +21,15 @@ PARTIAL_LINE_SECONDS = 1.0
 MAX_LAG_BYTES = 4 * 1024 * 1024
 
 
+CurrentMask = Callable[[], Awaitable[SecretMask]]
+
+
 class Follower:
     """Yields new lines of one log, starting with the last `tail` existing ones.
 
-    `read_new` reads at most PIECE_BYTES. It returns an unfinished line after PARTIAL_LINE_SECONDS.
+    `fetch` reads at most PIECE_BYTES, `take` returns the lines of what was read. Get the mask between the two: the
+    definition is saved before a process prints a new secret. An unfinished line is returned after
+    PARTIAL_LINE_SECONDS, except for an end that may be the beginning of a secret.
     """
 
     def __init__(self, log: LogFile, *, tail: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,26 +40,34 @@ class Follower:
         self._index = TimeIndex()
         self._last_state: tuple[int, int, int] | None = None
         self._partial_since: float | None = None
+        self._fetched: list[Chunk | Line] = []
 
     def has_news(self) -> bool:
-        """Whether `read_new` may return lines. Costs one stat."""
+        """Whether there may be new lines. Costs one stat."""
         return self._is_overdue() or self._splitter is None or self._last_state != self._file_state()
 
-    def read_new(self) -> list[Line]:
+    def read_new(self, mask: SecretMask = NO_SECRETS) -> list[Line]:
         """The lines since the last call, oldest first. Call it again immediately while `has_news`."""
+        self.fetch()
+        return self.take(mask)
+
+    def fetch(self) -> None:
         state = self._file_state()
-        lines: list[Line] = []
         if self._splitter is None or state != self._last_state:
             with Reader(self.log) as reader:
-                lines = self._advance(reader)
+                self._advance(reader)
                 self._last_state = state if self._splitter and self._splitter.position >= reader.end else None
-        if self._is_overdue():
-            lines += self._flush()
-        return lines
+
+    def take(self, mask: SecretMask) -> list[Line]:
+        fetched, self._fetched = self._fetched, []
+        if self._is_overdue() and self._splitter:
+            self._partial_since = None
+            fetched += _chunk(self._splitter.flush(_bytes_to_hold(self._splitter.partial, mask)))
+        return [line for part in fetched for line in self._to_lines(part, mask)]
 
     async def lines(self) -> AsyncGenerator[list[Line], None]:
         """Never ends; close the iterator to stop."""
-        async for batch in _poll([self]):
+        async for batch in _poll([self], _no_secrets):
             yield batch
 
     def _file_state(self) -> tuple[int, int, int]:
@@ -62,46 +77,53 @@ class Follower:
             return 0, 0, 0
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
-    def _advance(self, reader: Reader) -> list[Line]:
+    def _advance(self, reader: Reader) -> None:
         splitter = self._splitter or LineSplitter(_tail_start(reader, self._tail))
         if reader.end < splitter.position:  # the program or someone else truncated the file
             splitter = LineSplitter(reader.live_start)
         self._splitter = splitter
         self._index = TimeIndex.of_reader(reader)
-        lines = self._skip(reader, splitter) if reader.end - splitter.position > MAX_LAG_BYTES else []
+        before = len(self._fetched)
+        if reader.end - splitter.position > MAX_LAG_BYTES:
+            self._skip(splitter, line_start(reader, reader.end - PIECE_BYTES))
         piece = reader.after(splitter.position)
         if not piece.data and splitter.position < reader.end:
             piece = Piece(reader.end, b"")  # the bytes in between were deleted
         if piece.start > splitter.position:
-            lines += [*self._flush(), self._skip_note(splitter.position, piece.start)]
-        lines += self._to_lines(splitter.push(piece))
+            self._skip(splitter, piece.start)
+        self._fetched += _chunk(splitter.push(piece))
         if not splitter.partial:
             self._partial_since = None
-        elif self._partial_since is None or len(lines):
+        elif self._partial_since is None or len(self._fetched) > before:
             self._partial_since = self._clock()
-        return lines
 
-    def _skip(self, reader: Reader, splitter: LineSplitter) -> list[Line]:
-        lines, before = self._flush(), splitter.position
-        splitter.position = line_start(reader, reader.end - PIECE_BYTES)
-        return [*lines, self._skip_note(before, splitter.position)]
+    def _skip(self, splitter: LineSplitter, position: int) -> None:
+        before = splitter.position
+        self._fetched += _chunk(splitter.flush())
+        splitter.position = position
+        note = f"… {position - before:,} bytes skipped"
+        self._fetched.append({"time": iso_millis(self._index.time_at(position)), "text": note})
 
     def _is_overdue(self) -> bool:
         return self._partial_since is not None and self._clock() - self._partial_since >= PARTIAL_LINE_SECONDS
 
-    def _flush(self) -> list[Line]:
-        self._partial_since = None
-        return self._to_lines(self._splitter.flush() if self._splitter else None)
-
-    def _to_lines(self, chunk: Chunk | None) -> list[Line]:
-        if chunk is None:
-            return []
+    def _to_lines(self, part: Chunk | Line, mask: SecretMask) -> list[Line]:
+        if not isinstance(part, Chunk):
+            return [part]
         return [
-            {"time": iso_millis(self._index.time_at(end)), "text": line_text(raw)} for end, raw in chunk.lines()
+            {"time": iso_millis(self._index.time_at(end)), "text": text} for end, text in masked_lines(part, mask)
         ]
 
-    def _skip_note(self, before: int, after: int) -> Line:
-        return {"time": iso_millis(self._index.time_at(after)), "text": f"… {after - before:,} bytes skipped"}
+
+def _chunk(chunk: Chunk | None) -> list[Chunk | Line]:
+    return [chunk] if chunk else []
+
+
+def _bytes_to_hold(partial: bytes, mask: SecretMask) -> int:
+    """The end of an unfinished line that may be the beginning of a secret: the rest would come as another line."""
+    text = clean(partial)
+    held = text[len(text) - mask.unfinished(text) :].encode()
+    return len(held) if partial.endswith(held) else len(partial)
 
 
 def _tail_start(reader: Reader, count: int) -> int:
@@ -115,25 +137,37 @@ def _tail_start(reader: Reader, count: int) -> int:
     return start
 
 
-async def follow(logs: Sequence[LogFile], *, tail: int = 0) -> AsyncGenerator[list[Line], None]:
+async def _no_secrets() -> SecretMask:
+    return NO_SECRETS
+
+
+async def follow(
+    logs: Sequence[LogFile], *, tail: int = 0, mask: CurrentMask = _no_secrets
+) -> AsyncGenerator[list[Line], None]:
     """Follows several instances. Each batch is sorted by time, and each line has an `instance`."""
-    async for batch in _poll([Follower(log, tail=tail) for log in logs]):
+    async for batch in _poll([Follower(log, tail=tail) for log in logs], mask):
         yield batch
 
 
-async def _poll(followers: Sequence[Follower]) -> AsyncGenerator[list[Line], None]:
+async def _poll(followers: Sequence[Follower], mask: CurrentMask) -> AsyncGenerator[list[Line], None]:
     while True:
         ready = [follower for follower in followers if follower.has_news()]
-        batch = [line for follower in ready for line in await _read(follower, numbered=len(followers) > 1)]
+        batch = await _read(ready, mask, numbered=len(followers) > 1) if ready else []
         if batch:
             yield sorted(batch, key=lambda line: line["time"] or "")
         if not any(follower.has_news() for follower in ready):
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _read(follower: Follower, *, numbered: bool) -> list[Line]:
-    lines = await asyncio.to_thread(follower.read_new)
-    if numbered:
-        for line in lines:
-            line["instance"] = follower.log.index
-    return lines
+async def _read(followers: Sequence[Follower], mask: CurrentMask, *, numbered: bool) -> list[Line]:
+    for follower in followers:
+        await asyncio.to_thread(follower.fetch)
+    current = await mask()
+    batch: list[Line] = []
+    for follower in followers:
+        lines = await asyncio.to_thread(follower.take, current)
+        if numbered:
+            for line in lines:
+                line["instance"] = follower.log.index
+        batch += lines
+    return batch

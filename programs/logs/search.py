@@ -1,5 +1,7 @@
 """Searches the logs of one program by text and time, newest lines first.
 
+Secrets are masked before anything is compared or counted: a match in a secret would reveal it.
+
 Reads at most SCAN_BYTES per log, one piece at a time. `truncated` in a result means that more lines match, or that
 the search stopped after SCAN_BYTES.
 """
@@ -14,10 +16,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from core.secret_mask import NO_SECRETS, SecretMask
 from core.timeformat import in_utc
 
 from .index import TimeIndex
-from .lines import Chunk, Line, Lines, chunks_before, chunks_from, clean, iso_millis, line_start, line_text
+from .lines import Chunk, Line, Lines, chunks_before, chunks_from, iso_millis, line_start, masked_lines
 from .paths import LogFile
 from .reader import Reader
 
@@ -34,13 +37,14 @@ def read(
     since: datetime | None = None,
     until: datetime | None = None,
     around: datetime | None = None,
+    mask: SecretMask = NO_SECRETS,
 ) -> Lines:
     """Returns the newest `tail` matching lines (default 200, at most 5,000), oldest first.
 
     `q` is a literal, case-insensitive text. `since` and `until` limit the time of the lines. `around` returns up
     to `tail` lines before that time and up to `tail` from it on. Times without a zone are UTC.
     """
-    return _search_logs([log], _query(tail, q, since, until, around))
+    return _search_logs([log], _query(tail, q, since, until, around), mask)
 
 
 def read_program(
@@ -52,19 +56,23 @@ def read_program(
     since: datetime | None = None,
     until: datetime | None = None,
     around: datetime | None = None,
+    mask: SecretMask = NO_SECRETS,
 ) -> Lines:
     """Like `read` for several instances, merged by time. With more than one, each line has an `instance`."""
-    return _search_logs([LogFile(directory, index) for index in indexes], _query(tail, q, since, until, around))
+    logs = [LogFile(directory, index) for index in indexes]
+    return _search_logs(logs, _query(tail, q, since, until, around), mask)
 
 
-def last_lines(log: LogFile, count: int, max_bytes: int, *, end: int | None = None) -> list[Line]:
+def last_lines(
+    log: LogFile, count: int, max_bytes: int, *, end: int | None = None, mask: SecretMask = NO_SECRETS
+) -> list[Line]:
     """The last `count` lines before the logical offset `end` (default: the end of the log).
 
     Returns fewer, the newest, if they exceed `max_bytes` of UTF-8.
     """
     with Reader(log, budget=SCAN_BYTES) as reader:
         reader.end = reader.end if end is None else min(end, reader.end)
-        matches = _Search(reader, _query(count, None, None, None, None)).run().before
+        matches = _Search(reader, _query(count, None, None, None, None), mask).run().before
     kept: list[Line] = []
     for match in reversed(matches):
         max_bytes -= len(match.text.encode()) + 1
@@ -88,19 +96,6 @@ class Query:
     until: float | None
     around: float | None
 
-    def matches(self, text: str) -> bool:
-        return self.needle in text.casefold()
-
-    def candidates(self, chunk: Chunk) -> list[tuple[int, bytes]]:
-        """Lines that may match. Searches the whole chunk at once, ten times as fast as line by line."""
-        if not self.needle:
-            return chunk.lines()
-        text = clean(chunk.data).casefold()
-        if self.needle not in text:
-            return []
-        pairs = zip(chunk.lines(), text.split("\n"), strict=False)
-        return [line for line, folded in pairs if self.needle in folded]
-
 
 def _query(
     tail: int | None, q: str | None, since: datetime | None, until: datetime | None, around: datetime | None
@@ -122,9 +117,10 @@ class LogMatches(NamedTuple):
 
 
 class _Search:
-    def __init__(self, reader: Reader, query: Query) -> None:
+    def __init__(self, reader: Reader, query: Query, mask: SecretMask) -> None:
         self.reader = reader
         self.query = query
+        self.mask = mask
         self.index = TimeIndex.of_reader(reader)
         self.low = 0 if query.since is None else self.index.offset_before(query.since)
         self.high = reader.end if query.until is None else self.index.offset_until(query.until)
@@ -138,40 +134,38 @@ class _Search:
         after, more_after = ([], False) if around is None else self.take(self.oldest(middle))
         return LogMatches(before[::-1], after, more_before or more_after or self.reader.exhausted)
 
-    def newest(self, position: int) -> Iterator[tuple[int, bytes]]:
+    def newest(self, position: int) -> Iterator[tuple[int, str]]:
         for chunk in chunks_before(self.reader, position):
-            yield from reversed(self.in_bounds(chunk))
+            yield from reversed(self.matching(chunk))
             if chunk.start <= self.low:
                 return
 
-    def oldest(self, position: int) -> Iterator[tuple[int, bytes]]:
+    def oldest(self, position: int) -> Iterator[tuple[int, str]]:
         for chunk in chunks_from(self.reader, position):
-            yield from self.in_bounds(chunk)
+            yield from self.matching(chunk)
             if chunk.end >= self.high:
                 return
 
-    def in_bounds(self, chunk: Chunk) -> list[tuple[int, bytes]]:
-        return [line for line in self.query.candidates(chunk) if self.low < line[0] <= self.high]
+    def matching(self, chunk: Chunk) -> list[tuple[int, str]]:
+        lines = masked_lines(chunk, self.mask, self.query.needle)
+        return [line for line in lines if self.low < line[0] <= self.high]
 
-    def take(self, lines: Iterator[tuple[int, bytes]]) -> tuple[list[Match], bool]:
+    def take(self, lines: Iterator[tuple[int, str]]) -> tuple[list[Match], bool]:
         matches: list[Match] = []
-        for end, raw in lines:
-            text = line_text(raw)
-            if not self.query.matches(text):
-                continue
+        for end, text in lines:
             if len(matches) >= self.query.tail:
                 return matches, True
             matches.append(Match(self.index.time_at(end), text, self.reader.log.index))
         return matches, False
 
 
-def _search_log(log: LogFile, query: Query) -> LogMatches:
+def _search_log(log: LogFile, query: Query, mask: SecretMask) -> LogMatches:
     with Reader(log, budget=SCAN_BYTES) as reader:
-        return _Search(reader, query).run()
+        return _Search(reader, query, mask).run()
 
 
-def _search_logs(logs: Sequence[LogFile], query: Query) -> Lines:
-    results = [_search_log(log, query) for log in logs]
+def _search_logs(logs: Sequence[LogFile], query: Query, mask: SecretMask) -> Lines:
+    results = [_search_log(log, query, mask) for log in logs]
     before = _merge([result.before for result in results])
     after = _merge([result.after for result in results])
     kept = before[max(len(before) - query.tail, 0) :] + after[: query.tail]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from core.secret_mask import NO_SECRETS, SecretMask
 from programs.definition import values
 from programs.placeholders import fill
 
@@ -54,13 +55,15 @@ class ProbeContext:
     `environment`, `working_directory` and `spawn` (further arguments of Popen: user, group, extra_groups) are
     those of the program, for exec probes. `environment` must not contain the monitor's marker variable, or the
     command would count as part of the program. `new_lines` returns the log lines since its last call, the first
-    time since the process started. It may be a generator, which is read until the timeout.
+    time since the process started. It may be a generator, which is read until the timeout. `mask` masks the
+    secrets of the program in the result.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str | None = None
     spawn: Mapping[str, Any] = field(default_factory=dict)
     new_lines: Callable[[], Iterable[str]] = _no_lines
+    mask: SecretMask = NO_SECRETS
     wanted_texts: set[str] = field(default_factory=set)
     seen_texts: set[str] = field(default_factory=set)
     unread_lines: Iterator[str] = field(default_factory=lambda: iter(()))

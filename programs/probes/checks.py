@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from itertools import islice
 
+from core.masking import mask_text
+
 from . import command
 from .base import Probe, ProbeContext, ProbeFailedError, ProbeResult
 from .http import http_request, open_connection
@@ -38,7 +40,8 @@ async def check(probe: Probe, context: ProbeContext) -> ProbeResult:
         ok, detail = False, f"no response within {probe.timeout:g} s"
     except (ProbeFailedError, OSError, ValueError, EOFError) as error:
         ok, detail = False, _reason(error)
-    return ProbeResult(ok, detail, loop.time() - started)
+    # Other programs' texts get into events, too: an error can quote a URL with its password.
+    return ProbeResult(ok, mask_text(context.mask.apply(detail)), loop.time() - started)
 
 
 def _reason(error: Exception) -> str:

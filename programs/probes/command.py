@@ -7,13 +7,17 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from core.masking import mask_text
+from core.secret_mask import SecretMask
 from programs.logs.lines import clean
 from programs.supervisor import platform
 from programs.supervisor.mount_check import check_answers
 
 from .base import ProbeContext
 
-OUTPUT_BYTES = 500
+OUTPUT_CHARACTERS = 500
+# More than is shown, because a secret that begins before the shown part has to be found.
+KEPT_BYTES = 16 * 1024
 READ_BYTES = 64 * 1024
 MAX_FINAL_READS = 16
 REAP_SECONDS = 1.0
@@ -21,7 +25,7 @@ REAP_POLL_SECONDS = 0.01
 
 
 class _Output:
-    """The last OUTPUT_BYTES that a child writes. Reads continuously, so that the child never blocks on a full
+    """The last KEPT_BYTES that a child writes. Reads continuously, so that the child never blocks on a full
     pipe.
 
     Discards the output where the event loop cannot watch a pipe (Windows).
@@ -31,6 +35,7 @@ class _Output:
         self.child_end = subprocess.DEVNULL
         self._end: int | None = None
         self._tail = b""
+        self._is_cut = False
         if os.name == "posix":
             self._end, self.child_end = os.pipe()
             os.set_blocking(self._end, False)
@@ -43,7 +48,8 @@ class _Output:
             piece = os.read(self._end, READ_BYTES)
         except BlockingIOError:
             return False
-        self._tail = (self._tail + piece)[-OUTPUT_BYTES:]
+        self._is_cut |= len(self._tail) + len(piece) > KEPT_BYTES
+        self._tail = (self._tail + piece)[-KEPT_BYTES:]
         if not piece:
             asyncio.get_running_loop().remove_reader(self._end)
         return bool(piece)
@@ -53,12 +59,15 @@ class _Output:
             os.close(self.child_end)
             self.child_end = subprocess.DEVNULL
 
-    def text(self) -> str:
+    def text(self, mask: SecretMask) -> str:
+        """The end of the output, masked before it is cut to OUTPUT_CHARACTERS."""
         # Bounded: a process that left the session can still hold the pipe and write for ever.
         for _ in range(MAX_FINAL_READS):
             if not self._read():
                 break
-        return clean(self._tail).strip()
+        # A command that is killed can leave half a secret at the end.
+        masked = mask.apply(clean(self._tail), starts_cut=self._is_cut, ends_cut=True)
+        return mask_text(masked).strip()[-OUTPUT_CHARACTERS:]
 
     def close(self) -> None:
         if self._end is not None:
@@ -82,7 +91,7 @@ async def run(argv: Sequence[str], context: ProbeContext) -> tuple[int, str]:
             # The child is not reaped yet, so no other process or group can have its id.
             platform.kill_group(process.pid)
             await reap(process)
-        return process.returncode, output.text()
+        return process.returncode, output.text(context.mask)
     finally:
         output.close()
 

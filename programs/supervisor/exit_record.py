@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .journal import Entry, ProcessKey
+from .journal import MAX_REASON_LENGTH, Entry, ProcessKey
 from .platform import Exit
 from .run import columns_after_exit
-from .state_machine import MAX_REASON_LENGTH, make_event
+from .state_machine import make_event
 
 
 @dataclass(frozen=True)

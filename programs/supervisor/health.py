@@ -7,6 +7,7 @@ from typing import Protocol
 
 from core.secrets import SecretUnreadableError
 from programs import probes
+from programs.definition.environment import secret_mask
 from programs.logs.lines import chunks_from, line_text
 from programs.logs.paths import LogFile
 from programs.logs.reader import Reader
@@ -44,7 +45,8 @@ class NewLines:
 def make_prober(program: Program, index: int, log_start: int, on_change: OnHealthChange) -> Prober:
     """The ProberFactory of production."""
     lines = NewLines(launch.log_file(program.pk, index), log_start)
-    context = probes.ProbeContext(new_lines=lines, **launch.probe_arguments(program, index))
+    arguments = launch.probe_arguments(program, index)
+    context = probes.ProbeContext(new_lines=lines, mask=secret_mask(program), **arguments)
     return probes.Prober([probes.Probe.parse(fields, index) for fields in program.probes], context, on_change)
 
 

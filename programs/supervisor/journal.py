@@ -41,6 +41,7 @@ QUIET_SECONDS = 0.015
 QUIET_ROUNDS = 20
 RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0)
 MAX_BATCH_ENTRIES = 200
+MAX_REASON_LENGTH = 500  # of the column
 DATETIME_COLUMNS = ("started_at", "next_start_at")
 
 ProcessKey = tuple[int, int]  # program id, process index
@@ -336,6 +337,8 @@ def _program_columns(entry: Entry) -> dict[str, Any]:
 
 def _save_process(program: Program, index: int, values: dict[str, Any]) -> None:
     values = {name: parse_datetime(v) if name in DATETIME_COLUMNS and v else v for name, v in values.items()}
+    if values.get("reason"):
+        values["reason"] = events.masked_text(values["reason"], program)[:MAX_REASON_LENGTH]
     values["revision"] = Sequence.advance()
     if not Process.objects.filter(program=program, index=index).update(**values):
         Process.objects.create(program=program, index=index, **values)

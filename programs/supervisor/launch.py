@@ -210,7 +210,7 @@ def _environment(program: Program, index: int, account: Any, marker: str) -> dic
     environment |= {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     if account is not None:
         environment |= {"HOME": account.pw_dir, "USER": account.pw_name, "SHELL": account.pw_shell or "/bin/sh"}
-    environment |= {name: fill(value, index) for name, value in environment_of(program).items()}
+    environment |= environment_of(program, index)
     return environment | {platform.MARKER: marker}
 
 

@@ -10,10 +10,8 @@ from programs.events import AGENT
 from programs.models import event_id
 from programs.states import State, check_transition
 
-from .journal import Entry, ProcessKey
+from .journal import MAX_REASON_LENGTH, Entry, ProcessKey
 from .ports import Context
-
-MAX_REASON_LENGTH = 500  # of the column
 
 
 def make_event(type_: str, at: datetime, data: dict[str, Any], actor: str = AGENT) -> dict[str, Any]:

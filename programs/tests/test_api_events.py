@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import transaction
 
 from core.access import Role
-from programs import events
+from core.secrets import MASK, keys_path
+from programs import events, services
+from programs.definition.environment import UNREADABLE_SECRETS
 from programs.models import Incident, Program, ProgramEvent
 
 from .api_rig import Api, define
@@ -158,3 +161,48 @@ def test_lists_of_events_and_incidents_take_three_queries(api: Api, django_asser
     for path in ("/events?per_page=200", "/incidents?per_page=200"):
         with django_assert_num_queries(3):  # who asks, how many, the page
             api.get(path)
+
+
+def test_an_event_is_stored_without_secrets(api: Api) -> None:
+    secret = [{"name": "TOKEN", "value": "hunter2-secret", "secret": True}]
+    web = define(environment=secret)
+    data = {
+        "text": "login hunter2-secret --password other\n",
+        "detail": "exec x: exit code 1: hunter2-secret",
+        "failed_steps": ["http:https://u:pw@h: hunter2-secret", 7],
+        "pid": 12,
+    }
+    event = happen("program.input", program=web, data=data)
+    assert ProgramEvent.objects.get(pk=event.pk).data == {
+        "text": f"login {MASK} --password {MASK}\n",
+        "detail": f"exec x: exit code 1: {MASK}",
+        "failed_steps": [f"http:https://u:{MASK}@h: {MASK}", 7],
+        "pid": 12,
+    }
+    assert MASK in str(api.get("/events?type=program.input")) and "hunter2" not in str(api.get("/events"))
+
+
+def test_a_secret_typed_in_two_parts_is_masked_in_both(api: Api) -> None:
+    web = define(environment=[{"name": "TOKEN", "value": "hunter2-secret", "secret": True}])
+    parts = [happen("program.input", program=web, data={"text": text}) for text in ("login hunter2", "-secret\n")]
+    assert [part.data["text"] for part in parts] == [f"login {MASK}", f"{MASK}\n"]
+
+
+def test_a_changed_variable_with_a_telling_name_is_masked_in_the_event(api: Api) -> None:
+    web = define(environment=[{"name": "DB_PASSWORD", "value": "hunter2"}])
+    environment = [{"name": "DB_PASSWORD", "value": "hunter3"}, {"name": "MODE", "value": "test"}]
+    services.save_definition({"environment": environment}, actor="x", program=web)
+    text = str(ProgramEvent.objects.get(type="program.updated").data)
+    assert "hunter" not in text and "test" in text
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_an_event_is_recorded_when_the_secrets_cannot_be_read(
+    api: Api, settings: Any, tmp_path: Path, mode: int
+) -> None:
+    web = define(environment=[{"name": "TOKEN", "value": "hunter2-secret", "secret": True}])
+    settings.DATA_DIR = tmp_path  # where another key is made
+    keys_path().write_text("no key\n")
+    keys_path().chmod(mode)
+    event = happen("program.fatal", program=web, data={"reason": "cannot be decrypted", "text": "hunter2-secret"})
+    assert event.data == {"reason": "cannot be decrypted", "text": UNREADABLE_SECRETS}

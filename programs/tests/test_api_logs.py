@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.test import AsyncClient
 
 from core import secrets
@@ -18,8 +19,9 @@ from core.secrets import MASK
 from programs import masked_logs, services
 from programs.api import logs
 from programs.connection_limits import MAX_CONNECTIONS, connections
+from programs.definition import conversion, environment
 from programs.logs.paths import LogFile
-from programs.models import Program
+from programs.models import Host, Program
 
 from .api_rig import Api, define, running, token
 
@@ -86,11 +88,66 @@ def test_secrets_are_masked_and_cannot_be_guessed_by_searching(api: Api) -> None
     assert texts(api.get("/logs?q=hunter")) == ["hunter is a game"]
 
 
+def test_neither_matches_nor_truncation_reveal_whether_a_guess_is_right(api: Api) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
+    say(program, *["using hunter2-hunter2"] * 300)
+    for path in (f"/programs/{program.pk}/logs?tail=1&", "/logs?tail=1&"):
+        answers = [api.get(f"{path}q={guess}") for guess in ("hunter2-", "2-h", "hunter9-", "using hunter2")]
+        assert answers == [{"lines": [], "truncated": False}] * 4
+        assert api.get(f"{path}q=using")["truncated"] is True
+        assert texts(api.get(f"{path}q=using {MASK}")) == [f"using {MASK}"]
+
+
+def test_a_secret_of_several_lines_is_masked_in_each_line(api: Api) -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\r\n  kqhkiG9w0BAQEF==\n\n}\n-----END KEY-----\n"
+    program = define(environment=[{"name": "KEY", "value": key, "secret": True}])
+    say(program, *key.split("\n"), "key=MIIEvQIBADANBg\\nkqhkiG9w0BAQEF==", "f() { }")
+    shown = [line for line in texts(api.get(f"/programs/{program.pk}/logs")) if line]
+    assert shown == [MASK, MASK, f"  {MASK}", "}", MASK, f"key={MASK}\\n{MASK}", "f() { }"]
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=kqhkiG9w")) == []
+
+
+def test_a_secret_stays_masked_after_it_was_replaced_or_removed(api: Api) -> None:
+    def save(*environment: dict[str, Any]) -> None:
+        services.save_definition({"environment": list(environment)}, actor="x", program=Program.objects.get())
+
+    program = define(environment=[{"name": "TOKEN", "value": "first-secret", "secret": True}])
+    save({"name": "TOKEN", "value": "second-secret", "secret": True})
+    save({"name": "TOKEN", "value": {"set": True}, "secret": True}, {"name": "MODE", "value": "test"})
+    save({"name": "MODE", "value": "test"})
+    say(program, "first-secret", "second-secret", "test")
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [MASK, MASK, "test"]
+    save({"name": "TOKEN", "value": "first-secret"})  # public now
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == ["first-secret", MASK, "test"]
+
+
+def test_replaced_secrets_are_bounded(api: Api) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "secret-0", "secret": True}])
+    for number in range(1, environment.MAX_REPLACED_SECRETS + 3):
+        entry = {"name": "TOKEN", "value": f"secret-{number}", "secret": True}
+        conversion.assign(program, {"environment": [entry]})
+    values = environment.secret_values(program)
+    assert len(set(values)) == environment.MAX_REPLACED_SECRETS + 1
+    assert (values[0], values[-1], "secret-0" in values) == (f"secret-{number}", f"secret-{number - 1}", False)
+
+
+def test_replaced_secrets_that_cannot_be_decrypted_do_not_hide_lines(
+    api: Api, settings: Any, tmp_path: Path
+) -> None:
+    program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
+    settings.DATA_DIR = tmp_path  # where another key is made
+    values = {"environment": [{"name": "TOKEN", "value": "set again", "secret": True}]}
+    services.save_definition(values, actor="x", program=program)
+    say(program, "is set again")
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [f"is {MASK}"]
+
+
 def test_lines_are_hidden_when_secrets_cannot_be_decrypted(api: Api, settings: Any, tmp_path: Path) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
     settings.DATA_DIR = tmp_path  # where another key is made
-    assert texts(api.get(f"/programs/{program.pk}/logs")) == [masked_logs.UNREADABLE_SECRETS]
+    assert texts(api.get(f"/programs/{program.pk}/logs")) == [environment.UNREADABLE_SECRETS]
+    assert texts(api.get(f"/programs/{program.pk}/logs?q=hunter2")) == []
     assert secrets.keys_path().parent == tmp_path
 
 
@@ -124,6 +181,20 @@ def test_all_programs_can_be_searched(api: Api) -> None:
     ]
     assert found["truncated"] is False
     assert api.get("/logs?q=needle&tail=1")["truncated"] is True
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["host of the program", "default host"])
+def test_logs_of_another_host_are_refused_with_its_name(api: Api, is_named: bool) -> None:
+    program = define("db")
+    nas = Host.objects.create(name="nas", is_default=not is_named)
+    Program.objects.update(host=nas if is_named else None)
+    say(program, "needle of old times")
+    for query in ("", "?q=needle", "?stream=true"):
+        status, body = api("GET", f"/programs/{program.pk}/logs{query}")
+        assert (status, "db runs on nas" in body["detail"]) == (409, True)
+    assert texts(api.get("/logs?q=needle")) == []
+    Host.objects.update(name=settings.HOST_NAME)
+    assert texts(api.get("/logs?q=needle")) == texts(api.get(f"/programs/{program.pk}/logs"))
 
 
 def test_a_search_needs_a_text(api: Api) -> None:
@@ -192,6 +263,19 @@ async def test_a_stream_can_be_filtered() -> None:
         await asyncio.sleep(0.3)
         say(program, "something", "WANTED here")
         assert await upcoming == "WANTED here\n"
+
+
+@following
+async def test_a_stream_masks_a_secret_that_is_set_while_it_runs() -> None:
+    program = await sync_to_async(define)()
+    say(program, "old")
+    async with followed(program, await sync_to_async(token)(Role.READ)) as chunks:
+        assert await next_of(chunks) == "old\n"
+        environment = [{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}]
+        save = sync_to_async(services.save_definition)
+        await save({"environment": environment}, actor="x", program=await Program.objects.aget())
+        say(program, "using hunter2-hunter2")
+        assert await next_of(chunks) == f"using {MASK}\n"
 
 
 @following

@@ -27,7 +27,7 @@ from programs.consumers import (
     routes,
 )
 from programs.logs.paths import LogFile
-from programs.models import Program
+from programs.models import Host, Program
 
 from .api_rig import define, host, person, running
 from .socket_rig import OWN_ORIGIN, SocketRig, bearer, close_code, receive, session_of, token_async
@@ -284,6 +284,14 @@ async def test_removing_the_program_closes_the_socket(monkeypatch: pytest.Monkey
     async with opened(logs(program)) as found:
         await sync_to_async(services.remove)(program, actor="x")
         assert await close_code(found) == NOT_FOUND
+
+
+async def test_a_log_on_another_host_is_refused_with_the_name_of_the_host() -> None:
+    program = await define_async()
+    await sync_to_async(Program.objects.update)(host=await Host.objects.acreate(name="nas"))
+    async with opened(logs(program)) as found:
+        assert "runs on nas" in (await receive(found, "error"))["detail"]
+        assert await close_code(found) == 4409
 
 
 async def test_logs_need_authentication() -> None:

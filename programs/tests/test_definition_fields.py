@@ -20,7 +20,15 @@ from programs.forms.row_types import DependencyRow, EnvironmentRow, ProbeRow, St
 from programs.models import Program
 
 # Columns that are not part of the definition.
-OWN_COLUMNS = {"id", "desired_state", "desired_instances", "revision", "created_at", "removed_at"}
+OWN_COLUMNS = {
+    "id",
+    "replaced_secrets",
+    "desired_state",
+    "desired_instances",
+    "revision",
+    "created_at",
+    "removed_at",
+}
 
 
 def column(name: str) -> Any:

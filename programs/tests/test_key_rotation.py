@@ -8,7 +8,7 @@ import pytest
 from core import key_rotation
 from core.secrets import keys_path
 from programs import services
-from programs.definition.environment import environment_of
+from programs.definition.environment import environment_of, secret_values
 from programs.key_rotation import environment_variables
 from programs.models import Program
 
@@ -31,6 +31,15 @@ def test_secret_variables_are_encrypted_with_the_new_key(program: Program) -> No
     again = Program.objects.get(pk=program.pk)
     assert environment_of(again) == {"TOKEN": "s3cret", "MODE": "prod"}
     assert again.revision > program.revision
+
+
+def test_replaced_secrets_are_encrypted_with_the_new_key_too(program: Program) -> None:
+    values = {"environment": [{**SECRET, "value": "other"}]}
+    program = services.save_definition(values, actor="alice", program=program).program
+    key_rotation.add_key()
+    key_rotation.re_encrypt_all()
+    key_rotation.keep_newest_key()
+    assert secret_values(Program.objects.get(pk=program.pk)) == ["other", "s3cret"]
 
 
 def test_a_second_rotation_writes_nothing(program: Program) -> None:

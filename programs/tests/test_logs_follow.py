@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from core.masking import MASK
+from core.secret_mask import SecretMask
 from programs.logs import follow as follow_module
 from programs.logs.archives import PIECE_BYTES
 from programs.logs.follow import MAX_LAG_BYTES, PARTIAL_LINE_SECONDS, Follower, follow
@@ -86,6 +88,35 @@ def test_an_unfinished_line_is_returned_after_a_second(log: LogFile) -> None:
     assert not follower.has_news()
     append(log, b"\nwelcome\n")
     assert drained(follower) == ["", "welcome"]
+
+
+def test_a_secret_that_is_written_in_two_halves_is_masked(log: LogFile) -> None:
+    clock, mask = Clock(), SecretMask(["hunter2-hunter2", "line one\nhunting"])
+    follower = Follower(log, clock=clock)
+    drained(follower)
+    append(log, b"using hunter2-hu")
+    clock.now += PARTIAL_LINE_SECONDS
+    follower.read_new(mask)
+    clock.now += PARTIAL_LINE_SECONDS
+    assert texts(follower.read_new(mask)) == ["using "]
+    clock.now += PARTIAL_LINE_SECONDS
+    assert not follower.has_news()
+    append(log, b"nter2 now\nhunt\n")
+    assert texts(follower.read_new(mask)) == [f"{MASK} now", "hunt"]
+
+
+def test_half_a_secret_beside_skipped_bytes_is_masked(log: LogFile) -> None:
+    mask = SecretMask(["hunter2-hunter2"])
+    follower = Follower(log)
+    drained(follower)
+    append(log, b"first hunter2-h")
+    follower.read_new(mask)
+    append(log, b"unter2\n" + b"x" * (MAX_LAG_BYTES + PIECE_BYTES) + b"\nlast\n")
+    shown: list[str] = []
+    while follower.has_news():
+        shown += texts(follower.read_new(mask))
+    assert (shown[0], shown[-1]) == (f"first {MASK}", "last")
+    assert not [text for text in shown if "unter" in text]
 
 
 def test_a_progress_bar_that_never_pauses_is_returned_too(log: LogFile) -> None:

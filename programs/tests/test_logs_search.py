@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from core.masking import MASK
+from core.secret_mask import SecretMask
 from programs.logs import search
 from programs.logs.index import TimeIndexWriter
-from programs.logs.lines import Lines
+from programs.logs.lines import MAX_LINE_BYTES, Lines
 from programs.logs.paths import LogFile
 from programs.logs.rotate import rotate
 from programs.logs.search import last_lines, read, read_program
@@ -211,3 +213,12 @@ def test_reading_during_writes_and_rotations_returns_consecutive_lines(log: LogF
             process.kill()
             process.communicate()
     assert len(log.archives()) >= 50
+
+
+@pytest.mark.parametrize("rest", [b"", b"y" * 600_000])
+def test_half_a_secret_at_the_end_of_a_crashed_log_or_of_a_cut_line_is_masked(log: LogFile, rest: bytes) -> None:
+    mask = SecretMask(["hunter2-hunter2"])
+    append(log, b"x" * (MAX_LINE_BYTES - 9) + b" hunter2-hunter2" + rest + b"\nlast hunter2-h")
+    cut, last = (line["text"] for line in last_lines(log, 9, 10**6, mask=mask))
+    assert (cut.lstrip("x").rstrip("…").strip(MASK), last) == (" ", f"last {MASK}")
+    assert read(log, q="hunter", mask=mask) == {"lines": [], "truncated": False}

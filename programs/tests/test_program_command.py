@@ -184,6 +184,15 @@ def test_scaling_beyond_the_limits_is_refused() -> None:
     assert (done.code, done.err) == (1, "instances: Must be between 1 and 2 for web.\n")
 
 
+@pytest.mark.parametrize("words", [(), ("--follow",)])
+def test_logs_of_another_host_are_refused_with_its_name(words: tuple[str, ...]) -> None:
+    define("web")
+    Host.objects.all().delete()
+    Host.objects.create(name="nas", is_default=True)
+    done = program("logs", "web", *words)
+    assert (done.code, done.out, "web runs on nas" in done.err) == (1, "", True)
+
+
 def test_input_needs_a_console() -> None:
     define("web")
     assert "has no console" in program("input", "web", "hello").err

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.secrets import MASK
 from core.tests.databases import locked_database, other_connection
 from programs import services
 from programs.models import Incident, Process, Program, ProgramEvent
@@ -57,6 +58,27 @@ def test_a_program_with_a_console_is_stopped_by_a_line_of_text(agent: AgentBox) 
     wait_state(program, "stopped")
     assert wait_event(program, "program.stopped").data["step"] == "stdin:quit"
     assert (agent.folder / "logs" / str(program.pk) / "0.log").read_text() == "got hello\ngot quit\n"
+
+
+def test_neither_events_nor_reasons_show_a_secret_that_is_typed_or_quoted(agent: AgentBox) -> None:
+    secret = [{"name": "TOKEN", "value": "hunter2-secret", "secret": True}]
+    echo = define("echo", "cat", stdin="console", environment=secret)
+    wait_state(echo, "running")
+    services.send_input(echo, "login hunter2-secret\n", actor="bob")
+    assert wait_event(echo, "program.input").data == {"text": f"login {MASK}\n"}
+    broken = define("broken", "/nowhere/hunter2-secret", environment=secret)
+    assert wait_state(broken, "fatal").reason == f"command not found: /nowhere/{MASK} (No such file or directory)"
+
+
+def test_neither_events_nor_reasons_show_a_secret_that_a_probe_prints(agent: AgentBox) -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF=="
+    secret = [{"name": "KEY", "value": key, "secret": True}]
+    probe = {"kind": "exec", "target": "sh -c 'echo \"$KEY\"; exit 1'", "failures": 1, "timeout": 30}
+    program = define("web", SLEEP, environment=secret, probes=[probe])
+    stopping = wait_event(program, "program.stopping")
+    texts = [*ProgramEvent.objects.filter(program=program).values_list("data", flat=True), row(program).reason]
+    assert "exit code 1" in stopping.data["why"]
+    assert not [text for text in map(str, texts) if "MII" in text or "kqhk" in text]
 
 
 FAMILY = """

@@ -36,7 +36,7 @@ function cronPreview(input) {
   async function ask() {
     const number = ++latest;
     const { text, wrong } = await upcoming(input.dataset.cron ?? "", input.value.trim());
-    if (number !== latest) return; // a slow answer must not replace a newer one
+    if (number !== latest) return; // a slow response must not replace a newer one
     note.textContent = text;
     note.classList.toggle("cron-wrong", Boolean(wrong));
   }

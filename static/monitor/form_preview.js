@@ -1,4 +1,4 @@
-// A button that posts the unsaved form and shows the rendered answer below it.
+// A button that posts the unsaved form and shows the rendered response below it.
 
 import { whileBusy } from "./actions.js";
 import { find } from "./dom.js";

@@ -140,7 +140,8 @@ export class LogPanel {
   follow() {
     this.showNote("");
     this.socket = openSocket(`/ws/programs/${this.program.id}/logs/?tail=${FIRST_LINES}`, {
-      onMessage: ({ type, lines }) => {
+      onMessage: ({ type, lines, detail }) => {
+        if (type === "error") this.showNote(detail);
         if (type !== "lines") return;
         if (this.isPaused) this.held = [...this.held, ...lines].slice(-MOST_LINES);
         else this.append(lines);

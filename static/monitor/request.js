@@ -109,7 +109,7 @@ export async function getHtml(address) {
 }
 
 /**
- * Posts a form and returns the JSON of the answer.
+ * Posts a form and returns the JSON of the response.
  *
  * @param {string} address
  * @param {HTMLFormElement} form

@@ -8,7 +8,8 @@ import { text } from "./page_data.js";
 const FIRST_PAUSE = 500; // milliseconds, as all times here
 const LONGEST_PAUSE = 15000;
 const STABLE_AFTER = 5000;
-const FINAL = new Set([4401, 4403, 4404]); // not logged in, not allowed, removed: trying again would not help
+// Not logged in, not allowed, removed, on another host: trying again would not help.
+const FINAL = new Set([4401, 4403, 4404, 4409]);
 const STATES = {
   open: text("connection.open"),
   lost: text("connection.lost"),

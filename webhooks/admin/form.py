@@ -14,7 +14,7 @@ from programs.forms.fields import DurationField, DurationsField, ProgramsField, 
 from programs.forms.service_form import ServiceForm
 from programs.models import Program
 from webhooks import services, transports, validation
-from webhooks.models import WebhookEndpoint
+from webhooks.models import SUGGESTED_EVENTS, WebhookEndpoint
 
 from . import field_labels
 from .fields import ConditionsField, PatternsField
@@ -72,7 +72,11 @@ class EndpointForm(ServiceForm[WebhookEndpoint]):
         target: Any = self.fields["target"].widget
         target.kind = self.instance.format
         if not self.instance.pk:
-            self.initial = {**forms.model_to_dict(self.instance, OWN_FIELDS), **self.initial}
+            self.initial = {
+                **forms.model_to_dict(self.instance, OWN_FIELDS),
+                "events": SUGGESTED_EVENTS,
+                **self.initial,
+            }
         else:
             target.stored = StoredTarget.of(self.instance)
             self.fields.pop("enabled", None)  # enabling has its own page, which asks about pending deliveries

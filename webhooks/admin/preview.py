@@ -75,7 +75,7 @@ def _preview(form: EndpointForm) -> dict[str, Any]:
     return {
         "request_shown": {**request, "body": _pretty(request["body"])},
         "message": build_message(source.body) if target.transport.is_chat else None,
-        "told": source,
+        "source": source,
         "format_label": target.transport.label,
         "is_signed": target.transport.is_signed,
     }

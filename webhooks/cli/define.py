@@ -15,6 +15,7 @@ from core.cli.subcommand import Subcommand
 from core.cli.terminal import Options, Terminal
 from programs.models import ProgramEvent
 from webhooks import services
+from webhooks.models import SUGGESTED_EVENTS
 from webhooks.serializers import endpoint_json
 
 from .selection import add_endpoint, find_endpoint
@@ -42,7 +43,10 @@ class Add(Subcommand):
             help="a setting of the format (repeatable)",
         )
         parser.add_argument(
-            "--event", action="append", metavar="TYPE", help="program.crashed, program.* or * (repeatable)"
+            "--event",
+            action="append",
+            metavar="TYPE",
+            help="program.crashed, program.* or * (repeatable; default: crashed, fatal, unhealthy and alerts)",
         )
         parser.add_argument(
             "--program", action="append", metavar="NAME", help="only events of this program (repeatable)"
@@ -59,7 +63,9 @@ class Add(Subcommand):
         )
 
     def run(self, options: Options, terminal: Terminal) -> Exit:
-        given = json_object(options.json, terminal, EXPECTED) if options.json is not None else {}
+        # JSON is read as in the API, with the API's defaults.
+        from_json = options.json is not None
+        given = json_object(options.json, terminal, EXPECTED) if from_json else {"events": SUGGESTED_EVENTS}
         values = given | _from_options(options, terminal)
         if missing := [name for name in ("name", "url") if name not in values]:
             raise UsageError(f"Missing: {' and '.join(missing)}.\n")

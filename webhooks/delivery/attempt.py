@@ -138,7 +138,7 @@ def _outcome(
         duration_ms=response.duration_ms,
         status=response.status,
         error_class="" if verdict is DeliveryVerdict.DELIVERED else "status",
-        error=_error_text(response, verdict),
+        error=_error_text(transport, response, verdict),
         response=response.body_head.decode(errors="replace"),
         peer=response.peer,
         retry_after=retry_after,
@@ -156,13 +156,14 @@ def _retry_after(transport: Transport[Any], response: OutgoingResponse) -> float
     return max(waits, default=0.0)
 
 
-def _error_text(response: OutgoingResponse, verdict: DeliveryVerdict) -> str:
+def _error_text(transport: Transport[Any], response: OutgoingResponse, verdict: DeliveryVerdict) -> str:
     if verdict is DeliveryVerdict.DELIVERED:
         return ""
     if 300 <= response.status < 400:
         host = urlsplit(response.headers.get("location", "")).hostname or "another path of the same host"
         return f"answered {response.status}: redirects (here to {host}) are not followed"
-    return f"answered {response.status}"
+    said = transport.error_sentence(response)
+    return f"answered {response.status}: {said}" if said else f"answered {response.status}"
 
 
 def _sanitized(outcome: AttemptOutcome, duration_ms: int) -> AttemptOutcome:

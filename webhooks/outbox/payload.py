@@ -7,8 +7,8 @@
           "host": "nas", "summary": "one readable line", "link": "http://…/admin/…"}}
 
 `process` has those of `pid exit_code exit_signal meaning out_of_memory uptime_seconds` that are known; exits and
-restarts add `restarts_last_hour`, a crash the last `log_lines` (a list of texts). A body over 64 KiB gets
-`"truncated": true` and leaves out the details of event, process and program.
+restarts add `restarts_last_hour`, a crash and a `program.fatal` after it the last `log_lines` (a list of texts).
+A body over 64 KiB gets `"truncated": true` and leaves out the details of event, process and program.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import structlog
 from django.conf import settings
 
 from core import bulk_sql
+from core.masking import mask_lines, mask_texts
+from core.public_url import public_url
 from programs import events
 from programs.descriptions import summary
 from programs.models import Host, Incident, ProgramEvent
@@ -45,6 +47,7 @@ EXIT_EVENTS = frozenset(
     }
 )
 HOUR = timedelta(hours=1)
+LAST_CRASH_WITHIN = timedelta(seconds=10)
 VALUES_ROW = "(%s, %s, %s, %s, %s)"
 RESTARTS = """
 WITH asked (id, program, since, until, seq) AS (VALUES {asked})
@@ -69,10 +72,26 @@ class _Related:
 def build(found: Iterable[ProgramEvent]) -> dict[int, Body]:
     """By the event's primary key. Load the events with `select_related("program__host")`."""
     found = list(found)
-    incidents = Incident.objects.filter(event__in=[event.pk for event in found if event.type == "program.crashed"])
     default = Host.objects.filter(is_default=True).values_list("name", flat=True).first()
-    related = _Related({row.event_id: row for row in incidents}, _restarts(found), default or settings.HOST_NAME)
+    related = _Related(_incidents(found), _restarts(found), default or settings.HOST_NAME)
     return {event.pk: _build_safely(event, related) for event in found}
+
+
+def _incidents(found: list[ProgramEvent]) -> dict[int, Incident]:
+    """By event: the incident of a crash, and of the crash after which a program failed permanently."""
+    crashes = [event.pk for event in found if event.type == "program.crashed"]
+    incidents = {row.event_id: row for row in Incident.objects.filter(event__in=crashes)}
+    for event in found:
+        if event.type == "program.fatal" and (incident := _last_incident(event)):
+            incidents[event.pk] = incident
+    return incidents
+
+
+def _last_incident(event: ProgramEvent) -> Incident | None:
+    # The agent records the crash right before; an older one has nothing to do with, say, a missing executable.
+    since = event.timestamp - LAST_CRASH_WITHIN
+    same = Incident.objects.filter(program=event.program_id, process_index=event.process_index or 0)
+    return same.filter(timestamp__gte=since, event__seq__lt=event.seq).order_by("-event__seq").first()
 
 
 def _build_safely(event: ProgramEvent, related: _Related) -> Body:
@@ -96,10 +115,10 @@ def _body(event: ProgramEvent, related: _Related) -> Body:
         "process": _process(event, incident, related.restarts.get(event.pk)),
         "event": event_json,
         "host": _host(event, related.host),
-        "summary": summary(event.type, event.program_name, event.data),
-        "link": _link(event, incident),
+        "summary": summary(event.type, _name_with_instance(event), event.data),
     }
-    return {**_envelope(event, event_json), "data": data}
+    # Every format is built from this body. What is stored is masked by value alone, except for events.
+    return {**_envelope(event, event_json), "data": {**mask_texts(data), "link": _link(event, incident)}}
 
 
 def _envelope(event: ProgramEvent, event_json: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +138,14 @@ def _program(event: ProgramEvent) -> dict[str, Any] | None:
     return {"id": event.program_id, "name": event.program_name, **details}
 
 
+def _name_with_instance(event: ProgramEvent) -> str:
+    index = event.process_index
+    is_one_of_several = index is not None and (
+        index > 0 or (event.program is not None and event.program.desired_instances > 1)
+    )
+    return f"{event.program_name} (instance {index})" if is_one_of_several else event.program_name
+
+
 def _process(event: ProgramEvent, incident: Incident | None, restarts: int | None) -> dict[str, Any] | None:
     if event.process_index is None:
         return None
@@ -127,7 +154,7 @@ def _process(event: ProgramEvent, incident: Incident | None, restarts: int | Non
         details["restarts_last_hour"] = restarts
     if incident is not None:
         details["out_of_memory"] = incident.out_of_memory
-        details["log_lines"] = [line[:MAX_LINE_LENGTH] for line in incident.log_lines[-LOG_LINES:]]
+        details["log_lines"] = [line[:MAX_LINE_LENGTH] for line in mask_lines(incident.log_lines)[-LOG_LINES:]]
     return {"index": event.process_index, **details}
 
 
@@ -157,19 +184,16 @@ def _host(event: ProgramEvent, default: str) -> str:
 
 def _link(event: ProgramEvent, incident: Incident | None) -> str:
     # Paths, not reverse(): the admin's routes are not loaded in the worker.
+    alert = event.data.get("alert") if event.type.startswith("alert.") else None
     if incident is not None:
-        return f"{_base_url()}/admin/programs/incident/{incident.pk}/change/"
-    if event.program_id is not None:
-        return f"{_base_url()}/admin/programs/program/{event.program_id}/change/"
-    return f"{_base_url()}/admin/programs/programevent/"
-
-
-def _base_url() -> str:
-    if settings.CSRF_TRUSTED_ORIGINS:
-        # Behind a proxy only this setting has the public address.
-        return str(settings.CSRF_TRUSTED_ORIGINS[0]).rstrip("/")
-    host, _, port = settings.BIND.rpartition(":")
-    return f"http://{settings.HOST_NAME if host in ('0.0.0.0', '[::]', '') else host}:{port}"  # noqa: S104
+        page = f"programs/incident/{incident.pk}/change/"
+    elif type(alert) is int:
+        page = f"metrics/alert/{alert}/change/"
+    elif event.program_id is not None:
+        page = f"programs/program/{event.program_id}/change/"
+    else:
+        page = "programs/programevent/"
+    return f"{public_url()}/admin/{page}"
 
 
 def _minimal_body(event: ProgramEvent) -> Body:

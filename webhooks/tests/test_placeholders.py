@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from email.header import decode_header, make_header
 
 import pytest
 
@@ -12,6 +13,7 @@ from webhooks.placeholders import (
     PLAIN,
     EscapeContext,
     TemplateError,
+    encoded_header,
     fill,
     values_of,
 )
@@ -79,5 +81,16 @@ def test_values_are_escaped_for_urls_and_headers(context: EscapeContext, filled:
     assert fill("$NAME", {"NAME": "a b/?&=#\r\né"}, context) == filled
 
 
-def test_headers_have_character_references_beyond_latin_1() -> None:
-    assert fill("$NAME", {"NAME": "🟢 ok\x85\x00"}, IN_HEADER) == "&#128994; ok"
+def test_json_in_headers_is_ascii() -> None:
+    assert fill("$NAME_JSON", {"NAME": "é"}, IN_HEADER) == '"\\u00e9"'
+
+
+@pytest.mark.parametrize("text", ["🟢 läuft on nas", "é", "über " * 40, "half \ud83d"])
+def test_headers_beyond_ascii_are_encoded_words(text: str) -> None:
+    value = encoded_header(fill("$NAME", {"NAME": f"{text}\x85\r\n"}, IN_HEADER))
+    assert value.isascii() and "\n" not in value and all(len(word) <= 75 for word in value.split())
+    assert str(make_header(decode_header(value))) == text.strip().replace("\ud83d", "?")
+
+
+def test_ascii_headers_are_kept() -> None:
+    assert encoded_header("my_web on nas") == "my_web on nas"

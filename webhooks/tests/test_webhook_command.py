@@ -51,6 +51,19 @@ def test_add_prints_the_secret_once() -> None:
 
 
 @pytest.mark.django_db
+def test_a_new_endpoint_gets_failures_and_alerts_by_default() -> None:
+    assert webhook("add", "ops", URL).code == 0
+    assert stored().events == ["program.crashed", "program.fatal", "program.unhealthy", "alert.*"]
+
+
+@pytest.mark.django_db
+def test_json_has_the_default_of_the_api() -> None:
+    given = json.dumps({"name": "ops", "url": URL})
+    assert webhook("add", "--json", "-", stdin=given).code == 0
+    assert stored().events == ["program.*"]
+
+
+@pytest.mark.django_db
 def test_an_unknown_event_type_is_refused_with_a_suggestion() -> None:
     done = webhook("add", "ops", URL, "--event", "progam.crashed")
     assert (done.code, WebhookEndpoint.objects.count()) == (1, 0)

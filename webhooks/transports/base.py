@@ -124,6 +124,10 @@ class Transport(ABC, Generic[S]):
         """Whether a retry cannot help, because the service says that the URL is no longer valid."""
         return False
 
+    def error_sentence(self, response: OutgoingResponse) -> str:
+        """Why the service refuses the message, in its own words; empty if it does not say."""
+        return ""
+
     def rate_limited(self, response: OutgoingResponse) -> float | None:
         """Seconds to wait, if the response contains them in the service's own way (not as Retry-After)."""
         return None

@@ -9,42 +9,22 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from core.masking import mask_text, printable
-from core.timeformat import in_utc
+from django.conf import settings
+from django.utils import translation
+from django.utils.formats import date_format
+
+from core.masking import mask_lines, mask_text, printable
+from core.public_url import public_url
+from core.timeformat import in_utc, local_time
 from programs.descriptions import duration, quantity
 from programs.logs.lines import CONTROL
 
-CUT = "…"
+from .text import LINE_BREAKS, cut, visible
 
-
-def length(text: str) -> int:
-    """In UTF-16 units, as chat services count: an emoji takes two."""
-    return len(text) + sum(character > "\uffff" for character in text)
-
-
-def cut(text: str, limit: int) -> str:
-    """Truncates `text` to `limit` including a final `…`."""
-    if length(text) <= limit:
-        return text
-    head = text[: max(limit - 1, 0)]
-    # Characters outside the BMP count twice.
-    while head and length(head) > limit - 1:
-        head = head[:-1]
-    return head + CUT if limit > 0 else ""
-
-
-def last_lines(lines: Sequence[str], limit: int, escape: Callable[[str], str] = str, longest: int = 300) -> str:
-    """As many of the last lines as fit into `limit` after escaping; each is first cut to `longest`."""
-    kept: list[str] = []
-    for line in reversed(lines):
-        escaped = escape(cut(line, longest))
-        limit -= length(escaped) + 1
-        if limit < -1:
-            break
-        kept.append(escaped)
-    return "\n".join(reversed(kept))
-
-
+Fact = tuple[str, str]
+Escape = Callable[[str], str]
+ReaderTime = Callable[[datetime, str], str]
+WHEN = "When"
 MAX_TEXT = 500
 MAX_LOG_LINES = 10
 MAX_DIGEST_LINE = 600
@@ -91,6 +71,18 @@ class EventMessage:
     def sign(self) -> str:
         return SIGNS[self.tone]
 
+    def escaped_facts(self, escape: Escape, when: ReaderTime | None = None) -> list[Fact]:
+        """`when(timestamp, text)` is the service's own token, which shows each reader their local time."""
+        return [
+            (
+                label,
+                when(self.timestamp, escape(value))
+                if label == WHEN and when and self.timestamp
+                else escape(value),
+            )
+            for label, value in self.facts
+        ]
+
 
 @dataclass(frozen=True)
 class Digest:
@@ -99,6 +91,7 @@ class Digest:
     tone: MessageTone
     headline: str
     lines: tuple[str, ...]
+    link: str = ""
 
     @property
     def sign(self) -> str:
@@ -119,7 +112,7 @@ def build_message(body: Mapping[str, Any]) -> EventMessage:
         type=kind,
         timestamp=timestamp,
         meaning=meaning if meaning not in headline else "",
-        facts=tuple(_facts(data, event, details, timestamp)),
+        facts=tuple(_facts(data, event, details, timestamp, headline)),
         log_lines=tuple(_log_lines(details.get("log_lines"))),
         link=_link(data.get("link")),
         program=_line(_mapping(data.get("program")).get("name")),
@@ -137,6 +130,7 @@ def build_digest(bodies: Sequence[Mapping[str, Any]]) -> Digest:
         tone=max((message.tone for message in messages), key=list(MessageTone).index, default=MessageTone.INFO),
         headline=f"{len(messages)} events{about}{_span(messages)}",
         lines=tuple(map(_group_line, groups.values())),
+        link=_link(f"{public_url()}/admin/programs/programevent/"),
     )
 
 
@@ -177,32 +171,59 @@ def _span(messages: Sequence[EventMessage]) -> str:
 
 
 def _clock_time(at: datetime | None) -> str:
-    return f"{at:%H:%M:%S}" if at else ""
+    return f"{_in_zone(at):%H:%M:%S}" if at else ""
 
 
 # --- Parts of the payload -------------------------------------------------------------------------------
 
 
 def _facts(
-    data: Mapping[str, Any], event: Mapping[str, Any], details: Mapping[str, Any], timestamp: datetime | None
-) -> Iterable[tuple[str, str]]:
+    data: Mapping[str, Any],
+    event: Mapping[str, Any],
+    details: Mapping[str, Any],
+    timestamp: datetime | None,
+    headline: str,
+) -> Iterable[Fact]:
     uptime, restarts = _number(details.get("uptime_seconds")), _number(details.get("restarts_last_hour"))
     actor, late = _line(event.get("actor")), _number(data.get("late_seconds"))
-    found = (
+    described = (
         ("Program", _program(data, details)),
-        ("Host", _line(data.get("host"))),
         *_alert_facts(event, details),
         ("Exited with", _exit_text(details)),
         ("Uptime before", duration(uptime) if uptime is not None else ""),
-        ("Restarts in the last hour", f"{restarts:g}" if restarts is not None else ""),
+    )
+    found = (
+        *((label, value) for label, value in described if value and not _says(headline, value)),
+        ("Host", _line(data.get("host"))),
+        ("Restarts in the last hour", f"{restarts:g}" if restarts else ""),
         ("By", actor if actor != "agent" else ""),
-        ("When", f"{timestamp:%Y-%m-%d %H:%M:%S} UTC" if timestamp else ""),
+        (WHEN, _local_text(timestamp) if timestamp else ""),
         ("Delivered", f"late by {duration(late)}" if late else ""),
     )
     return ((label, value) for label, value in found if value)
 
 
-def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _says(headline: str, value: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", headline) is not None
+
+
+def _local_text(at: datetime) -> str:
+    """In the time zone of this machine and the language of the settings."""
+    local = _in_zone(at)
+    if settings.LANGUAGE_CODE == "en":
+        return f"{local:%Y-%m-%d %H:%M:%S %Z}"
+    with translation.override(settings.LANGUAGE_CODE):
+        return f"{date_format(local, 'DATETIME_FORMAT')} {local:%Z}"
+
+
+def _in_zone(at: datetime) -> datetime:
+    try:
+        return local_time(at)
+    except (OverflowError, ValueError):  # at the edge of the years 1 and 9999
+        return at
+
+
+def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[Fact]:
     if not str(event.get("type", "")).startswith("alert."):
         return ()
     limit, seconds = _amount(details, "threshold"), _number(details.get("seconds"))
@@ -211,7 +232,7 @@ def _alert_facts(event: Mapping[str, Any], details: Mapping[str, Any]) -> Iterab
         (_line(details.get("measure")) or "Value", _amount(details, "value")),
         ("Highest, lowest", " / ".join(filter(None, (_amount(details, "highest"), _amount(details, "lowest"))))),
         ("Threshold", f"{_line(details.get('condition'))} {limit}".strip() if limit else ""),
-        ("Lasted", duration(seconds) if seconds is not None else ""),
+        ("Duration", duration(seconds) if seconds is not None else ""),
     )
 
 
@@ -250,7 +271,7 @@ def _number(value: Any) -> float | None:
 def _line(value: Any) -> str:
     """One printable line, with likely secrets masked."""
     text = _encodable(value) if isinstance(value, str) else ""
-    return cut(mask_text(" ".join(printable(CONTROL.sub("", text)).split())), MAX_TEXT)
+    return cut(mask_text(" ".join(printable(visible(CONTROL.sub("", text))).split())), MAX_TEXT)
 
 
 def _log_lines(value: Any) -> list[str]:
@@ -259,12 +280,12 @@ def _log_lines(value: Any) -> list[str]:
         if _is_list(value)
         else []
     )
-    lines = [_log_line(text) for text in texts if isinstance(text, str)]
+    lines = mask_lines([_log_line(text) for text in texts if isinstance(text, str)])
     return [line for line in lines if line][-MAX_LOG_LINES:]
 
 
 def _log_line(text: str) -> str:
-    return mask_text(CONTROL.sub("", _encodable(text)).replace("\n", " ").rstrip())
+    return visible(LINE_BREAKS.sub(" ", CONTROL.sub("", _encodable(text)))).rstrip()
 
 
 def _encodable(text: str) -> str:

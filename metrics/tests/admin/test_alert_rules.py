@@ -282,7 +282,7 @@ def test_a_backtest_beyond_the_limit_uses_a_shorter_time(
 ) -> None:
     monkeypatch.setattr("metrics.alerts.backtest.MAX_POINTS_READ", 6 * 60)
     text = text_of(admin.post(f"{LIST}add/try/", filled(window_seconds="1m")))
-    assert "in the last 6 hours" in text and "seven days are too much data" in text
+    assert "in the last 6 hours" in text and "7 days are too much data" in text
     monkeypatch.setattr("metrics.alerts.backtest.MAX_POINTS_READ", 1)
     assert "even for one hour" in text_of(admin.post(f"{LIST}add/try/", filled(window_seconds="1m")))
 

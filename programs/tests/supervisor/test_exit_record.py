@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from programs.supervisor.exit_record import ExitRecord
+from programs.supervisor.journal import MAX_REASON_LENGTH
 from programs.supervisor.platform import Exit
-from programs.supervisor.state_machine import MAX_REASON_LENGTH
 
 KEY = (1, 0)
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
+from core import secrets
 from core.secrets import SecretUnreadableError
 from programs import services
 from programs.models import Program
@@ -113,6 +114,11 @@ def test_a_file_that_is_being_written_is_a_transient_failure(tmp_path: Path) -> 
 def test_placeholders_are_filled_in_command_and_environment() -> None:
     environment = [{"name": "N", "value": "i{instance}"}]
     assert output_of("sh -c 'echo {instance+8100} $N'", index=1, environment=environment) == "8101 i1\n"
+
+
+def test_a_secret_that_looks_like_a_placeholder_is_passed_on_unchanged() -> None:
+    secret = {"name": "TOKEN", "secret": True, "encrypted": secrets.encrypt("{instance+x} {instance}")}
+    assert output_of("sh -c 'echo \"$TOKEN\"'", environment=[secret]) == "{instance+x} {instance}\n"
 
 
 @pytest.mark.django_db

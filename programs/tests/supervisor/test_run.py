@@ -70,7 +70,8 @@ async def test_a_process_that_a_debugger_holds_is_not_waited_for(tmp_path: Path)
     """As when gdb is left at its prompt: the debugger decides when the zombie can be reaped."""
     gone, note = asyncio.Event(), tmp_path / "debugger"
     (tmp_path / "traced.py").write_text(TRACED)
-    program = Program(pk=1, name="web", command=f"{sys.executable} traced.py")
+    command = f"{sys.executable} traced.py"
+    program = Program(pk=1, name="web", command=command, working_directory=str(tmp_path))
     run = Run.spawn(program, 0, lambda run: gone.set(), real_context())
     while not (note.exists() and note.read_text()):
         await asyncio.sleep(0.01)

@@ -58,7 +58,7 @@ class ChartPanel {
     this.range = DEFAULT_RANGE;
     this.show = "";
     this.withPercentile = false;
-    this.turn = 0; // counts loads: the answer to an older one is dropped
+    this.turn = 0; // counts loads: the response to an older one is dropped
     this.isLoaded = false;
     this.restoreChoices();
     this.listen();

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def test_an_endpoint_is_created_and_its_secret_shown_once(admin: Client) -> None
     assert made.secret in text_of(answer)
     assert "no-store" in answer["Cache-Control"]
     assert made.secret not in text_of(admin.get(page_of(made)))
+
+
+def test_a_new_endpoint_starts_with_failures_and_alerts(admin: Client) -> None:
+    checked = set(re.findall(r'value="([a-z.*]+)"[^>]*\schecked', admin.get(ADD).content.decode()))
+    assert {"program.crashed", "program.fatal", "program.unhealthy", "alert.*"} <= checked
+    assert "program.*" not in checked
 
 
 def test_a_chat_endpoint_has_no_secret_page(admin: Client) -> None:

@@ -209,7 +209,7 @@ def test_an_endpoint_is_muted_for_an_hour_and_unmuted(operator: Client, ops: Web
     mute = WebhookMute.objects.get()
     assert mute.endpoint == ops and mute.ends_at is not None
     assert timedelta(minutes=59) < mute.ends_at - timezone.now() <= timedelta(hours=1)
-    assert "Lift mute" in text_of(operator.get(page_of(ops)))
+    assert "Remove mute" in text_of(operator.get(page_of(ops)))
     operator.post(f"{MUTES}{mute.pk}/lift/")
     assert not WebhookMute.objects.exists()
 
@@ -240,7 +240,7 @@ def test_many_endpoints_are_disabled_and_enabled(admin: Client) -> None:
     )
     form = {"action": "switch_on_selected", "_selected_action": chosen}
     page = admin.post(LIST, form)
-    assert "Switch on 2 endpoints?" in text_of(page)
+    assert "Enable 2 endpoints?" in text_of(page)
     assert not WebhookEndpoint.objects.filter(enabled=True).exists()
     admin.post(LIST, {**form, "confirmed": "yes"})
     assert WebhookEndpoint.objects.filter(enabled=True).count() == 2

@@ -76,6 +76,8 @@ def test_another_format_shows_other_fields_and_a_preview_without_saving(stack: S
 def test_a_star_disables_the_types_it_covers(visit: Visit) -> None:
     page = visit("admin", LIST + "add/")
     areas = page.locator("[data-pattern-area]")
+    expect(areas.first).not_to_have_class(re.compile("pattern-covered"))
+    page.get_by_label("program.*").check()
     expect(areas.first).to_have_class(re.compile("pattern-covered"))
     page.get_by_label("program.*").uncheck()
     expect(areas.first).not_to_have_class(re.compile("pattern-covered"))

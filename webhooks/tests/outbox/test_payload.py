@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from programs import events
 from programs.incidents import write_incident
-from programs.models import ProgramEvent
+from programs.models import Incident, ProgramEvent
 from webhooks.models import WebhookAttempt, WebhookDelivery
 from webhooks.outbox import payload
 from webhooks.tests.receiver import Receiver
@@ -43,6 +45,59 @@ def test_a_crash_payload_has_all_known_facts() -> None:
     assert len(data["process"]["log_lines"]) == 10
     assert data["link"].startswith("http") and "/incident/" in data["link"]
     assert json.loads(json.dumps(body)) == body
+
+
+def test_a_permanent_failure_carries_the_log_of_the_last_crash() -> None:
+    crash = crashed(["first", "the last words"])
+    fatal = record_event("program.fatal", crash.program, reason="10 restarts within 10 min")
+    data = payload.build_one(fatal)["data"]
+    assert data["process"]["log_lines"] == ["first", "the last words"] and "/incident/" in data["link"]
+
+
+def test_a_permanent_failure_without_a_crash_before_it_has_no_log() -> None:
+    crash = crashed(["of an older crash"])
+    Incident.objects.update(timestamp=timezone.now() - timedelta(minutes=5))
+    fatal = record_event("program.fatal", crash.program, reason="no such file")
+    assert "log_lines" not in payload.build_one(fatal)["data"]["process"]
+
+
+def test_one_of_several_instances_is_named_in_the_summary() -> None:
+    web = program()
+    web.desired_instances = 3
+    web.save()
+    named = payload.build_one(record_event("program.crashed", web, exit_code=1))
+    assert named["data"]["summary"].startswith("web (instance 0) crashed")
+    alone = record_event("program.crashed", program("alone"), exit_code=1)
+    assert payload.build_one(alone)["data"]["summary"].startswith("alone crashed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "base"),
+    [
+        ({"PUBLIC_URL": "https://monitor.example/ops"}, "https://monitor.example/ops"),
+        ({"CSRF_TRUSTED_ORIGINS": ["https://*.example", "https://m.example"]}, "https://m.example"),
+        ({"BIND": "0.0.0.0:8000", "HOST_NAME": "nas"}, "http://nas:8000"),
+        ({"BIND": "127.0.0.1:8000"}, "http://127.0.0.1:8000"),
+    ],
+)
+def test_links_start_with_the_public_address(settings: Any, changes: dict[str, Any], base: str) -> None:
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    link = payload.build_one(record_event("program.started", program()))["data"]["link"]
+    assert link.startswith(f"{base}/admin/programs/program/")
+
+
+def test_an_alert_links_to_the_alert() -> None:
+    link = payload.build_one(record_event("alert.firing", program(), alert=7))["data"]["link"]
+    assert link.endswith("/admin/metrics/alert/7/change/")
+
+
+def test_log_lines_and_descriptions_leave_without_secrets() -> None:
+    block = ["-----BEGIN KEY-----", *[f"MIIE{number}" for number in range(20)], "-----END KEY-----"]
+    event = crashed([*block, "DB_PASSWORD=hunter2", "run --password hunter2", "ghp_" + "a1B2" * 9])
+    event.program.description = "log in with password: hunter2"  # type: ignore[union-attr]
+    text = json.dumps(payload.build_one(event))
+    assert "hunter2" not in text and "a1B2" not in text and "MIIE" not in text
 
 
 def test_an_event_without_a_program_has_a_payload() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from webhooks.tests.sample_bodies import CRASH, LINK, crash_body
-from webhooks.transports.message import MessageTone, build_digest, build_message, cut, last_lines, length
+from webhooks.transports.message import MessageTone, build_digest, build_message
+from webhooks.transports.text import cut, last_lines, length
 
 
 def test_the_facts_of_a_crash_are_in_order() -> None:
@@ -14,8 +15,6 @@ def test_the_facts_of_a_crash_are_in_order() -> None:
     assert message.facts == (
         ("Program", "my_web (instance 2)"),
         ("Host", "nas"),
-        ("Exited with", "exit code 1"),
-        ("Uptime before", "1 h 6 min"),
         ("Restarts in the last hour", "3"),
         ("When", "2026-01-02 12:03:04 UTC"),
     )
@@ -31,13 +30,53 @@ def test_the_facts_of_an_alert() -> None:
     body = {**crash_body(event=event, summary=summary, process={}), "type": "alert.resolved"}
     message = build_message(body)
     assert (message.tone, message.headline) == (MessageTone.GOOD, summary)
-    assert message.facts[2:-1] == (
-        ("Rule", "hot"),
+    assert message.facts[:-1] == (
         ("CPU", "12.5 %"),
         ("Highest, lowest", "99.25 % / 12.5 %"),
         ("Threshold", "above 90 %"),
-        ("Lasted", "5 min"),
+        ("Host", "nas"),
     )
+
+
+def test_facts_that_the_headline_does_not_say_are_listed() -> None:
+    facts = dict(
+        build_message(crash_body(summary="it happened again", process={**CRASH["data"]["process"]})).facts
+    )
+    assert (facts["Exited with"], facts["Uptime before"]) == ("exit code 1", "1 h 6 min")
+
+
+def test_a_fact_is_not_taken_for_a_part_of_another_number_or_word() -> None:
+    body = crash_body(summary="myweb2 crashed after 14 s", program={"name": "web"}, process={"uptime_seconds": 4})
+    assert {("Program", "web"), ("Uptime before", "4 s")} <= set(build_message(body).facts)
+
+
+@pytest.mark.parametrize("restarts", [0, None])
+def test_no_restarts_are_no_fact(restarts: int | None) -> None:
+    facts = build_message(crash_body(process={"restarts_last_hour": restarts})).facts
+    assert "Restarts in the last hour" not in dict(facts)
+
+
+def test_times_are_in_the_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert ("When", "2026-01-02 13:03:04 CET") in build_message(CRASH).facts
+    assert build_digest([CRASH, CRASH]).lines[0].startswith("🔴 13:03:04 ")
+
+
+def test_times_are_in_the_language_of_the_settings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    settings.LANGUAGE_CODE = "ko"
+    when = dict(build_message(CRASH).facts)["When"]
+    assert "2026년 1월 2일" in when and "오후" in when and when.endswith("KST")
+
+
+def test_a_time_at_the_edge_of_the_calendar_still_makes_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    assert build_message({**CRASH, "timestamp": "9999-12-31T23:59:59Z"}).headline
+
+
+def test_a_digest_links_to_the_list_of_events(settings: Any) -> None:
+    settings.PUBLIC_URL = "https://monitor.example/ops"
+    assert build_digest([CRASH, CRASH]).link == "https://monitor.example/ops/admin/programs/programevent/"
 
 
 def test_an_alert_with_unexpected_data_still_makes_a_message() -> None:
@@ -65,6 +104,17 @@ def test_tokens_in_log_lines_are_masked() -> None:
 def test_log_lines_lose_colours_and_keep_indentation() -> None:
     lines = ["  \x1b[31mred\x1b[0m\t\x07x  ", "", "   "]
     assert build_message(crash_body(process={"log_lines": lines})).log_lines == ("  red\tx",)
+
+
+def test_bidi_controls_and_invisible_characters_are_removed() -> None:
+    name = "in\u202evoice\u2066\u200b\u00adfdp\U000e0041"
+    message = build_message(crash_body(summary=name, host=name, process={"log_lines": [f"{name}\u2028x"]}))
+    assert (message.headline, message.log_lines) == ("invoicefdp", ("invoicefdp x",))
+    assert ("Host", "invoicefdp") in message.facts
+
+
+def test_emoji_sequences_stay_whole() -> None:
+    assert build_message(crash_body(summary="👩\u200d💻 up")).headline == "👩\u200d💻 up"
 
 
 def event(second: int, **changes: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The process that sends one message with Apprise: JSON on standard input, JSON on standard output.
 
-In:  {"policy": {…}, "url", "title", "body", "type", "seconds", "only_check"}
+In:  {"policy": {…}, "url", "title", "head", "lines": […], "tail", "type", "seconds", "only_check"}
 Out: {"outcome": "sent" | "failed" | "refused" | "unusable", "text", "peer"}
 """
 
@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from core.http import Policy
+from webhooks.transports.text import cut, length
 
 from .guard import SCHEMAS, Guard
 from .responses import accept_partial_responses
@@ -20,6 +21,9 @@ from .responses import accept_partial_responses
 MEMORY_BYTES = 512 * 1024 * 1024
 MAX_TEXT = 4096
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
+BLENDED_TITLE = (
+    20  # at most what Apprise puts around a title that becomes part of the body, such as `<b></b><br />`
+)
 
 
 def main() -> None:
@@ -96,15 +100,58 @@ def _notify(service: Any, job: dict[str, Any]) -> bool:
 
     sender = apprise.Apprise(asset=service.asset)
     sender.add(service)
+    title, body = fitted(service, job)
     return bool(
         sender.notify(
-            title=job["title"],
-            body=job["body"],
+            title=title,
+            body=body,
             notify_type=job["type"],
             body_format=apprise.NotifyFormat.TEXT,
             interpret_escapes=False,
         )
     )
+
+
+def fitted(service: Any, job: dict[str, Any]) -> tuple[str, str]:
+    """Title and body within the limits of the service: without the oldest lines, then cut at the end."""
+    title, lines = job["title"], job["lines"]
+    room = service.body_maxlen
+    if service.title_maxlen > 0:
+        title = cut(title, service.title_maxlen)
+    for start in range(len(lines) + 1):
+        body = _joined(job["head"], lines[start:], job["tail"]) or title
+        if _size(service, title, body) <= room:
+            return title, body
+    if service.title_maxlen <= 0:
+        return "", _cut_to_size(service, "", f"{title}\n{job['head']}", job["tail"])
+    return title, _cut_to_size(service, title, job["head"] or title, job["tail"])
+
+
+def _joined(head: str, lines: list[str], tail: str) -> str:
+    return "\n\n".join(filter(None, (head, "\n".join(lines), tail)))
+
+
+def _cut_to_size(service: Any, title: str, head: str, tail: str) -> str:
+    """The longest beginning of `head` that fits, with `tail` (the link) if half of the room is left for `head`."""
+    room = service.body_maxlen
+    end = f"\n\n{tail}" if tail and _size(service, title, f"\n\n{tail}") <= room / 2 else ""
+    low, high = 0, len(head)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _size(service, title, cut(head, middle) + end) <= room else (low, middle - 1)
+    return (cut(head, low) + end).strip()
+
+
+def _size(service: Any, title: str, body: str) -> int:
+    """What the service will count: after conversion to its format, with the title if it has none of its own."""
+    from apprise.conversion import convert_between
+
+    target = service.resolve_format("text")
+    convert: Any = convert_between  # has no type hints
+    texts = [service.dialect_convert(convert("text", target, text), target) for text in (title, body)]
+    if service.title_maxlen <= 0:
+        return sum(map(length, texts)) + (BLENDED_TITLE if title else 0)
+    return length(texts[1]) + (length(title) if service.overflow_amalgamate_title else 0)
 
 
 def _result(is_sent: bool, guard: Guard, log: str) -> dict[str, Any]:

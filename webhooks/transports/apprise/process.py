@@ -32,8 +32,9 @@ def encode_job(url: str, policy: Policy, **message: Any) -> bytes:
         "own_ports": sorted(policy.own_ports),
         "service_ports": sorted(policy.service_ports),
     }
-    given = {"title": "", "body": "", "type": "info", "seconds": KILL_SECONDS, "only_check": False, **message}
-    return json.dumps({"policy": rules, "url": url, **given}).encode()
+    empty = {"title": "", "head": "", "lines": [], "tail": "", "type": "info"}
+    limits = {"seconds": KILL_SECONDS, "only_check": False}
+    return json.dumps({"policy": rules, "url": url, **empty, **limits, **message}).encode()
 
 
 def run(job: bytes) -> Result:

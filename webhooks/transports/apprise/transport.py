@@ -16,14 +16,13 @@ from core.masking import MASK
 from webhooks.transports.base import Body, Transport, TransportSettings, json_bytes
 from webhooks.transports.message import (
     MAX_DIGEST_LINE,
+    Digest,
     EventMessage,
     MessageTone,
     build_digest,
     build_message,
-    cut,
-    last_lines,
-    length,
 )
+from webhooks.transports.text import cut, last_lines, length
 
 from .guard import SCHEMAS
 from .process import KILL_SECONDS, MAX_PROCESSES, encode_job, masked_text, run, run_async
@@ -83,20 +82,21 @@ class AppriseTransport(Transport[AppriseSettings]):
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         self.parse(settings)
         message = build_message(body)
-        return _request(url, message.headline, _text(message), message.tone)
+        head, tail = _text(message)
+        return _request(url, message.headline, message.tone, head, message.log_lines, tail)
 
     def render_bundle(self, bodies: Sequence[Body], url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
         if len(bodies) == 1:
             return self.render(bodies[0], url, settings)
         self.parse(settings)
         digest = build_digest(bodies)
-        return _request(
-            url, digest.headline, last_lines(digest.lines, MAX_DIGEST, longest=MAX_DIGEST_LINE), digest.tone
-        )
+        lines = last_lines(digest.lines, _digest_room(digest), longest=MAX_DIGEST_LINE).splitlines()
+        return _request(url, digest.headline, digest.tone, "", lines, digest.link)
 
     def fits(self, bodies: Sequence[Body]) -> bool:
-        lines = [cut(line, MAX_DIGEST_LINE) for line in build_digest(bodies).lines]
-        return length("\n".join(lines)) <= MAX_DIGEST
+        digest = build_digest(bodies)
+        lines = [cut(line, MAX_DIGEST_LINE) for line in digest.lines]
+        return length("\n".join(lines)) <= _digest_room(digest)
 
     async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
         # Starting the process takes time, so a short deadline is extended.
@@ -125,18 +125,26 @@ class AppriseTransport(Transport[AppriseSettings]):
             semaphore.release()
 
 
-def _request(url: str, title: str, text: str, tone: MessageTone) -> OutgoingRequest:
-    message = {"title": cut(title, MAX_TITLE), "body": text or title, "type": TYPES[tone]}
-    return OutgoingRequest("APPRISE", url, {}, json_bytes(message))
+def _request(
+    url: str, title: str, tone: MessageTone, head: str, lines: Sequence[str], tail: str
+) -> OutgoingRequest:
+    # Only the sending process knows the limit of the service: it leaves out the first of `lines` until all fits.
+    parts = {"head": head, "lines": list(lines), "tail": tail}
+    return OutgoingRequest(
+        "APPRISE", url, {}, json_bytes({"title": cut(title, MAX_TITLE), "type": TYPES[tone], **parts})
+    )
 
 
-def _text(message: EventMessage) -> str:
-    parts = [message.headline] if len(message.headline) > MAX_TITLE else []
+def _digest_room(digest: Digest) -> int:
+    return MAX_DIGEST - length(f"\n\n{digest.link}")
+
+
+def _text(message: EventMessage) -> tuple[str, str]:
+    """What stands before and after the log lines."""
+    parts = [message.headline] if length(message.headline) > MAX_TITLE else []
     parts += [message.meaning] if message.meaning else []
     parts += [f"{label}: {value}" for label, value in message.facts]
-    parts += ["", *message.log_lines] if message.log_lines else []
-    parts += ["", message.link] if message.link else []
-    return "\n".join(parts).strip()
+    return "\n".join(parts), message.link
 
 
 def _response(result: dict[str, Any], url: str, duration_ms: int) -> OutgoingResponse:

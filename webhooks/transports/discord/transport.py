@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingResponse
-from webhooks.transports.base import TransportSettings
+from core.http import OutgoingResponse, Policy
+from webhooks.transports.base import SettingsError, TransportSettings
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, cut, last_lines, length
+from webhooks.transports.message import Digest, EventMessage, MessageTone
+from webhooks.transports.text import cut, last_lines, length
 
 MAX_CONTENT = 2000
 MAX_DESCRIPTION = 4096
@@ -23,6 +26,9 @@ COLOURS = {
     MessageTone.WARNING: 0xE8A317,
     MessageTone.ERROR: 0xD9363E,
 }
+# https://docs.discord.com/developers/resources/user#usernames-and-nicknames
+FORBIDDEN_IN_NAMES = ("@", "#", ":", "```", "discord", "clyde")
+FORBIDDEN_NAMES = ("everyone", "here", "system message")
 # Status codes of a deleted webhook.
 GONE = (401, 404)
 
@@ -45,18 +51,26 @@ class Discord(ChatTransport[DiscordSettings]):
     digest_room = MAX_DESCRIPTION
     Settings = DiscordSettings
 
-    def card(self, message: EventMessage, settings: DiscordSettings) -> dict[str, Any]:
+    def check(self, url: str, settings: Mapping[str, Any], policy: Policy) -> None:
+        super().check(url, settings, policy)
+        # Not a validator of the settings: endpoints that have such a name must still render.
+        if reason := _name_error(self.parse(settings).username):
+            raise SettingsError({"username": [reason]})
+
+    def card(self, message: EventMessage, settings: DiscordSettings, url: str) -> dict[str, Any]:
         return self._payload(
             f"{message.sign} **{escape(message.headline)}**", message.tone, _embed(message), settings
         )
 
-    def digest(self, digest: Digest, settings: DiscordSettings) -> dict[str, Any]:
-        text = last_lines(digest.lines, MAX_DESCRIPTION, escape, longest=MAX_DIGEST_LINE)
-        embed = {"description": text, "color": COLOURS[digest.tone]}
+    def digest(self, digest: Digest, settings: DiscordSettings, url: str) -> dict[str, Any]:
+        embed = {"description": self.digest_text(digest), "color": COLOURS[digest.tone]}
         return self._payload(f"{digest.sign} **{escape(digest.headline)}**", digest.tone, embed, settings)
 
     def escape_line(self, line: str) -> str:
         return escape(line)
+
+    def digest_link(self, url: str) -> str:
+        return _link(url)
 
     def _payload(
         self, content: str, tone: MessageTone, embed: dict[str, Any], settings: DiscordSettings
@@ -89,26 +103,45 @@ class Discord(ChatTransport[DiscordSettings]):
         )
 
 
+def _name_error(name: str) -> str:
+    folded = " ".join(name.casefold().split())
+    if folded in FORBIDDEN_NAMES:
+        return f"Discord does not allow the name {name}."
+    found = [part for part in FORBIDDEN_IN_NAMES if part in folded]
+    if found:
+        return f"Discord does not allow {' and '.join(found)} in this name."
+    return "Discord allows 80 characters; an emoji counts as two." if length(name) > 80 else ""
+
+
 def _embed(message: EventMessage) -> dict[str, Any]:
     fields: list[dict[str, Any]] = [
-        {"name": label, "value": cut(escape(value), MAX_FIELD), "inline": True} for label, value in message.facts
+        {"name": label, "value": cut(value, MAX_FIELD), "inline": True}
+        for label, value in message.escaped_facts(escape, _reader_time)
     ]
     footer = cut(message.type, 200)
     room = (
         MAX_EMBED - length(footer) - sum(length(field["name"]) + length(field["value"]) for field in fields) - 50
     )
-    embed: dict[str, Any] = {
+    return {
         "description": _description(message, min(room, MAX_DESCRIPTION)),
         "color": COLOURS[message.tone],
         "fields": fields,
         "footer": {"text": footer},
     }
-    return embed | ({"timestamp": message.timestamp.isoformat()} if message.timestamp else {})
+
+
+def _reader_time(at: datetime, text: str) -> str:
+    seconds = int(at.timestamp())
+    return f"<t:{seconds}:D> <t:{seconds}:T>"
+
+
+def _link(url: str) -> str:
+    return f"[Open in the monitor]({url.replace(')', '%29')})" if url else ""
 
 
 def _description(message: EventMessage, room: int) -> str:
     parts = [escape(message.meaning)] if message.meaning else []
-    link = f"[Open in the monitor]({message.link.replace(')', '%29')})" if message.link else ""
+    link = _link(message.link)
     room -= length("\n".join(parts)) + length(link) + len("```\n\n```\n\n")
     if lines := last_lines(message.log_lines, room, fenced):
         parts.append(f"```\n{lines}\n```")
@@ -116,7 +149,8 @@ def _description(message: EventMessage, room: int) -> str:
 
 
 def escape(text: str) -> str:
-    return re.sub(r"([\\*_~`|<>\[\]]|^[#-])", r"\\\1", text)
+    # Everything with a scheme becomes a link.
+    return re.sub(r"([\\*_~`|<>\[\]]|^[#-])", r"\\\1", text).replace("://", ":\u200b//")
 
 
 def fenced(line: str) -> str:

@@ -6,6 +6,7 @@ Sends an adaptive card to the workflow "Post to a channel when a webhook request
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -14,7 +15,8 @@ from pydantic import ConfigDict
 from core.http import OutgoingResponse
 from webhooks.transports.base import TransportSettings
 from webhooks.transports.chat import ChatTransport, response_json
-from webhooks.transports.message import Digest, EventMessage, MessageTone, cut
+from webhooks.transports.message import Digest, EventMessage, MessageTone
+from webhooks.transports.text import cut
 
 MAX_BYTES = 27 * 1024  # Teams accepts 28 KB
 MAX_LINE = 300
@@ -44,18 +46,18 @@ class Teams(ChatTransport[TeamsSettings]):
     digest_room = MAX_BYTES // 4  # each line is an element of its own, and characters take up to four bytes
     Settings = TeamsSettings
 
-    def card(self, message: EventMessage, settings: TeamsSettings) -> dict[str, Any]:
+    def card(self, message: EventMessage, settings: TeamsSettings, url: str) -> dict[str, Any]:
         head = [_head(f"{message.sign} {escape(message.headline)}", message.tone)]
         if message.meaning:
             head.append(_text(escape(message.meaning)))
-        facts = [{"title": label, "value": escape(value)} for label, value in message.facts]
+        facts = [{"title": label, "value": value} for label, value in message.escaped_facts(escape, _reader_time)]
         head.append({"type": "FactSet", "facts": [*facts, {"title": "Event", "value": escape(message.type)}]})
         log = [_text(escape(cut(line, MAX_LINE)), monospaced=True) for line in message.log_lines]
         return _fit_to_size(head, log, message.link)
 
-    def digest(self, digest: Digest, settings: TeamsSettings) -> dict[str, Any]:
+    def digest(self, digest: Digest, settings: TeamsSettings, url: str) -> dict[str, Any]:
         head = [_head(f"{digest.sign} {escape(digest.headline)}", digest.tone)]
-        return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], "")
+        return _fit_to_size(head, [_text(escape(line)) for line in digest.lines], digest.link)
 
     def escape_line(self, line: str) -> str:
         return escape(line)
@@ -74,6 +76,12 @@ def _head(text: str, tone: MessageTone) -> Element:
 def _text(text: str, *, monospaced: bool = False) -> Element:
     block: Element = {"type": "TextBlock", "text": text, "wrap": True}
     return block | ({"fontType": "monospace", "spacing": "none", "size": "small"} if monospaced else {})
+
+
+def _reader_time(at: datetime, text: str) -> str:
+    # Teams accepts no fractions of a second here.
+    stamp = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{{{{DATE({stamp},SHORT)}}}} {{{{TIME({stamp})}}}}"
 
 
 def _fit_to_size(head: list[Element], lines: list[Element], link: str) -> dict[str, Any]:
@@ -102,7 +110,9 @@ def _payload(head: list[Element], lines: list[Element], link: str) -> dict[str, 
 
 def escape(text: str) -> str:
     """Escapes the Markdown of adaptive cards and their functions such as `{{DATE(…)}}`."""
-    return re.sub(r"([\\*_\[\]`~]|^[#>+-]|^\d+(?=\.))", r"\\\1", text).replace("{{", "{\u200b{")
+    # A number with a dot is a list only before a space; elsewhere the backslash would be shown.
+    escaped = re.sub(r"([\\*_\[\]`~]|^[#>+-])", r"\\\1", text)
+    return re.sub(r"^(\d+)(?=[.)](?:\s|$))", "\\1\u200b", escaped).replace("{{", "{\u200b{")
 
 
 TRANSPORT = Teams()

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import orjson
+import structlog
 from pydantic import ConfigDict, Field
 
-from core.http import OutgoingResponse, Policy, RefusedError
+from core.http import OutgoingRequest, OutgoingResponse, Policy, RefusedError
 from core.masking import MASK
-from webhooks.transports.base import TransportSettings
+from webhooks.transports.base import TransportSettings, json_bytes
 from webhooks.transports.chat import ChatTransport, parse_seconds, response_json
-from webhooks.transports.message import MAX_DIGEST_LINE, Digest, EventMessage, MessageTone, last_lines, length
+from webhooks.transports.message import Digest, EventMessage, MessageTone
+from webhooks.transports.text import last_lines, length, without_links
 
+if TYPE_CHECKING:
+    from core.http import Client
+
+log = structlog.get_logger(__name__)
 MAX_TEXT = 4096
 BOT_PATH = re.compile(r"(?P<base>(?:/[\w.-]+)*/bot)(?P<token>\d+:[\w-]+)(?:/sendMessage)?/?")
 # Revoked token, bot removed from the chat, unknown bot.
@@ -62,32 +71,59 @@ class Telegram(ChatTransport[TelegramSettings]):
         bare = url.rstrip("/").removesuffix("/sendMessage")
         return f"{bare}/sendMessage"
 
-    def card(self, message: EventMessage, settings: TelegramSettings) -> dict[str, Any]:
-        parts = [f"{message.sign} <b>{html.escape(message.headline)}</b>"]
-        parts += [html.escape(message.meaning)] if message.meaning else []
-        parts += [f"{label}: {html.escape(value)}" for label, value in message.facts]
+    def card(self, message: EventMessage, settings: TelegramSettings, url: str) -> dict[str, Any]:
+        parts = [f"{message.sign} <b>{escape(message.headline)}</b>"]
+        parts += [escape(message.meaning)] if message.meaning else []
+        parts += [f"{label}: {value}" for label, value in message.escaped_facts(escape)]
         parts.append(f"<i>{html.escape(message.type)}</i>")
-        link = [f'<a href="{html.escape(message.link)}">Open in the monitor</a>'] if message.link else []
+        link = _link(message.link)
         room = MAX_TEXT - length("\n".join([*parts, *link])) - len("\n<pre></pre>")
         if lines := last_lines(message.log_lines, room, html.escape):
             parts.append(f"<pre>{lines}</pre>")
         return _payload("\n".join([*parts, *link]), message.tone, settings)
 
-    def digest(self, digest: Digest, settings: TelegramSettings) -> dict[str, Any]:
-        head = f"{digest.sign} <b>{html.escape(digest.headline)}</b>\n"
-        lines = last_lines(digest.lines, MAX_TEXT - length(head), html.escape, longest=MAX_DIGEST_LINE)
-        return _payload(head + lines, digest.tone, settings)
+    def digest(self, digest: Digest, settings: TelegramSettings, url: str) -> dict[str, Any]:
+        head = f"{digest.sign} <b>{escape(digest.headline)}</b>"
+        return _payload(f"{head}\n{self.digest_text(digest)}", digest.tone, settings)
+
+    async def send(self, client: Client, request: OutgoingRequest, *, deadline: float) -> OutgoingResponse:
+        """Sends again to the new id if the group became a supergroup: Telegram then refuses the old id."""
+        ends_at = time.monotonic() + deadline
+        response = await super().send(client, request, deadline=deadline)
+        chat_id = _parameters(response).get("migrate_to_chat_id")
+        if response.status != 400 or type(chat_id) is not int:
+            return response
+        log.warning("webhook.telegram_chat_migrated", chat_id=chat_id)
+        moved = json_bytes({**orjson.loads(request.body), "chat_id": str(chat_id)})
+        left = max(ends_at - time.monotonic(), 1.0)
+        return await super().send(client, replace(request, body=moved), deadline=left)
 
     def escape_line(self, line: str) -> str:
-        return html.escape(line)
+        return escape(line)
+
+    def digest_link(self, url: str) -> str:
+        return "".join(_link(url))
 
     def is_permanent(self, response: OutgoingResponse) -> bool:
         error = str(response_json(response.body_head).get("description", "")).lower()
         return response.status in GONE or (response.status == 400 and NO_CHAT in error)
 
     def rate_limited(self, response: OutgoingResponse) -> float | None:
-        parameters = response_json(response.body_head).get("parameters")
-        return parse_seconds(parameters.get("retry_after")) if isinstance(parameters, dict) else None
+        return parse_seconds(_parameters(response).get("retry_after"))
+
+
+def _parameters(response: OutgoingResponse) -> dict[str, Any]:
+    found = response_json(response.body_head).get("parameters")
+    return found if isinstance(found, dict) else {}
+
+
+def _link(url: str) -> list[str]:
+    return [f'<a href="{html.escape(url)}">Open in the monitor</a>'] if url else []
+
+
+def escape(text: str) -> str:
+    # Telegram links addresses, @names, #tags and /commands by itself, and has no option against it.
+    return html.escape(without_links(text))
 
 
 def _payload(text: str, tone: MessageTone, settings: TelegramSettings) -> dict[str, Any]:

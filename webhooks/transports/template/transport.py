@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -19,11 +19,13 @@ from webhooks.placeholders import (
     EscapeContext,
     TemplateError,
     Values,
+    encoded_header,
     fill,
     values_of,
 )
 from webhooks.transports.base import Body, Transport, TransportSettings
 from webhooks.transports.headers import HeaderLines, SecretHeaderLines, entered_headers
+from webhooks.transports.text import visible
 
 MAX_BODY = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -31,6 +33,10 @@ HEAD = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 # A template must work with values full of special characters, and with missing values.
 HOSTILE_VALUES = dict.fromkeys(NAMES, 'a"b\\c\n{}<&>$NAME é 🟢')
 MISSING_VALUES: Values = dict.fromkeys(NAMES)
+
+
+class TooLargeError(TemplateError):
+    pass
 
 
 class TemplateSettings(TransportSettings):
@@ -69,7 +75,11 @@ class Template(Transport[TemplateSettings]):
             super().check(filled.url, settings, policy)
 
     def render(self, body: Body, url: str, settings: Mapping[str, Any]) -> OutgoingRequest:
-        return self._request(url, self.parse(settings), values_of(body))
+        parsed = self.parse(settings)
+        for shorter in _shortened(body):
+            with suppress(TooLargeError):
+                return self._request(url, parsed, _visible(values_of(shorter)))
+        return self._request(url, parsed, _visible(values_of(body)))
 
     def _request(self, url: str, settings: TemplateSettings, values: Values) -> OutgoingRequest:
         with _error_field("body"):
@@ -86,7 +96,34 @@ def _error_field(field: str) -> Iterator[None]:
     try:
         yield
     except TemplateError as error:
-        raise TemplateError(str(error), field) from None
+        raise type(error)(str(error), field) from None
+
+
+def _visible(values: Values) -> dict[str, Any]:
+    """Texts without characters that reorder or hide what people read. JSON objects stay as they are."""
+    return {name: _visible_text(value) for name, value in values.items()}
+
+
+def _visible_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_visible_text(item) for item in value]
+    return visible(value) if isinstance(value, str) else value
+
+
+def _shortened(body: Body) -> Iterator[Body]:
+    """`body`, then with ever fewer of the last log lines, then without the details of the event."""
+    yield body
+    data = body.get("data")
+    if not isinstance(data, Mapping):
+        return
+    process, event = data.get("process"), data.get("event")
+    lines = process.get("log_lines") if isinstance(process, Mapping) else None
+    if isinstance(process, Mapping) and isinstance(lines, list | tuple):
+        for count in range(len(lines) - 1, -1, -1):
+            data = {**data, "process": {**process, "log_lines": lines[len(lines) - count :]}}
+            yield {**body, "data": data}
+    if isinstance(event, Mapping):
+        yield {**body, "truncated": True, "data": {**data, "event": {**event, "data": {}}}}
 
 
 def _body(settings: TemplateSettings, values: Values) -> bytes:
@@ -96,7 +133,7 @@ def _body(settings: TemplateSettings, values: Values) -> bytes:
     # Lone surrogates cannot be encoded.
     encoded = body.encode(errors="replace") if settings.method != "GET" else b""
     if len(encoded) > MAX_BODY:
-        raise TemplateError(f"The body has {len(encoded)} bytes; the maximum is {MAX_BODY}.")
+        raise TooLargeError(f"The body has {len(encoded)} bytes; the maximum is {MAX_BODY}.")
     return encoded
 
 
@@ -137,7 +174,7 @@ def _url(url: str, values: Values) -> str:
 def _headers(settings: TemplateSettings, values: Values) -> dict[str, str]:
     content_type = settings.content_type if settings.method != "GET" else ""
     lines = f"{settings.headers}\n{settings.secret_headers}"
-    return entered_headers(lines, content_type, lambda value: fill(value, values, IN_HEADER))
+    return entered_headers(lines, content_type, lambda value: encoded_header(fill(value, values, IN_HEADER)))
 
 
 TRANSPORT = Template()

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from core.http import OutgoingResponse
+from core.http import OutgoingResponse, Policy
 from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, worst_body
 from webhooks.transports import get
 from webhooks.transports.base import SettingsError
-from webhooks.transports.message import length
+from webhooks.transports.text import length
 
 DISCORD = get("discord")
 URL = "https://discord.com/api/webhooks/1/token"
@@ -30,10 +30,13 @@ def test_the_embed_has_the_facts_the_log_and_the_link() -> None:
     assert {"name": "Host", "value": "nas", "inline": True} in embed["fields"]
     assert "```\nTraceback <most recent>\nValueError: a & b *or* _c_\n```" in embed["description"]
     assert f"[Open in the monitor]({LINK})" in embed["description"]
-    assert (embed["timestamp"], embed["footer"]) == (
-        "2026-01-02T12:03:04.500000+00:00",
-        {"text": "program.crashed"},
-    )
+    assert embed["footer"] == {"text": "program.crashed"}
+
+
+def test_each_reader_sees_their_local_time() -> None:
+    [embed] = payload(CRASH)["embeds"]
+    assert {"name": "When", "value": "<t:1767355384:D> <t:1767355384:T>", "inline": True} in embed["fields"]
+    assert "timestamp" not in embed  # would repeat it
 
 
 @pytest.mark.parametrize(
@@ -68,8 +71,22 @@ def test_log_lines_cannot_leave_the_code_block_or_mention_anyone() -> None:
 
 def test_markup_is_escaped() -> None:
     assert payload(crash_body(summary="[x](http://e) <@1> **b**"))["content"] == (
-        "🔴 **\\[x\\](http://e) \\<@1\\> \\*\\*b\\*\\***"
+        "🔴 **\\[x\\](http:\u200b//e) \\<@1\\> \\*\\*b\\*\\***"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Clyde", "My Discord bot", "everyone", " HERE ", "System  Message", "a@b", "#1", "x:y", "```", "🟢" * 41],
+)
+def test_a_name_that_discord_forbids_is_refused_when_saving(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        DISCORD.check(URL, {"username": name}, Policy())
+    assert "username" in caught.value.errors
+
+
+def test_an_allowed_name_is_accepted() -> None:
+    DISCORD.check(URL, {"username": "Monitor over here"}, Policy())
 
 
 def test_a_role_is_mentioned_only_on_errors() -> None:

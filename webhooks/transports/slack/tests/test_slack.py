@@ -34,7 +34,7 @@ def test_a_message_has_headline_facts_log_and_link() -> None:
     found = payload(CRASH)
     assert found["text"] == "🔴 *my_web crashed: exit code 1 after 1 h 6 min; restarting now*"
     assert found["attachments"][0]["color"] == "#d9363e"
-    assert "*Host*\nnas" in texts(found) and "*Uptime before*\n1 h 6 min" in texts(found)
+    assert "*Host*\nnas" in texts(found) and "*Restarts in the last hour*\n3" in texts(found)
     assert "```Traceback &lt;most recent&gt;\nValueError: a &amp; b *or* _c_```" in texts(found)
     assert blocks(found)[-1]["elements"][0]["text"].startswith(f"<{LINK}|Open in the monitor>")
 
@@ -53,6 +53,48 @@ def test_markup_in_summary_and_log_lines_is_escaped() -> None:
     assert "<" not in found["text"] and found["text"].count("*") == HOSTILE.count("*") + 2
     assert not re.search(r"(?<!\u200b)[~`_]|(?<!\u200b)\*(?=.*\*$)", found["text"].removeprefix("🔴 *"))
     assert "".join(texts(found)).count("```") == 2
+
+
+def mattermost(body: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(SLACK.render(body, "https://chat.example/hooks/abc", {}).body)
+    return found
+
+
+def test_servers_that_ignore_blocks_get_text_fields_and_fallback() -> None:
+    [attachment] = mattermost(CRASH)["attachments"]
+    assert "blocks" not in attachment and attachment["fallback"].startswith("🔴 my_web crashed")
+    assert {"title": "Host", "value": "nas", "short": True} in attachment["fields"]
+    assert "```\nTraceback <most recent>\nValueError: a & b *or* _c_\n```" in attachment["text"]
+    assert attachment["text"].endswith(f"<{LINK}|Open in the monitor>")
+
+
+def test_each_reader_sees_their_local_time() -> None:
+    token = "<!date^1767355384^{date_num} {time_secs}|2026-01-02 12:03:04 UTC>"
+    assert f"*When*\n{token}" in texts(payload(CRASH))
+    assert "<!date" not in json.dumps(mattermost(CRASH))  # shown as it is
+
+
+def test_a_bundle_has_text_on_servers_that_ignore_blocks() -> None:
+    request = SLACK.render_bundle([CRASH, CRASH], "https://chat.example/hooks/abc", {})
+    [attachment] = json.loads(request.body)["attachments"]
+    assert "my_web crashed" in attachment["text"] and "blocks" not in attachment
+
+
+def test_the_largest_message_stays_within_the_limit_of_mattermost() -> None:
+    found = mattermost(worst_body())
+    assert len(found["text"]) <= 3000 and len(found["attachments"][0]["text"]) <= 3000
+
+
+@pytest.mark.parametrize("name", ["@channel", "@here", "<!channel>", "[x](http://e.example)", "shop.io"])
+def test_names_become_no_links_or_mentions(name: str) -> None:
+    body = crash_body(summary=f"{name} crashed", process={"meaning": f"{name} again"})
+    for found in (payload(body), mattermost(body)):
+        assert not re.search(r"@channel|@here|<!channel|\]\(|://e|shop\.io", json.dumps(found, ensure_ascii=False))
+
+
+def test_a_log_line_cannot_mention_a_channel_or_leave_its_block() -> None:
+    text = mattermost(crash_body(process={"log_lines": ["<!channel> ``` x"]}))["attachments"][0]["text"]
+    assert "<!channel>" not in text and text.count("```") == 2
 
 
 def test_a_name_with_underscores_can_be_copied() -> None:

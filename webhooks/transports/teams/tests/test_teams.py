@@ -8,7 +8,7 @@ import pytest
 from core.http import OutgoingResponse
 from webhooks.tests.sample_bodies import CRASH, HOSTILE, LINK, crash_body, hostile, worst_body
 from webhooks.transports import get
-from webhooks.transports.teams.transport import MAX_BYTES
+from webhooks.transports.teams.transport import MAX_BYTES, escape
 
 TEAMS = get("teams")
 URL = "https://prod-1.westeurope.logic.azure.com/workflows/x?sig=token"
@@ -33,7 +33,9 @@ def test_a_card_has_headline_facts_log_and_link() -> None:
     head = found["body"][0]
     assert head["style"] == "attention" and head["items"][0]["text"].startswith("🔴 my\\_web crashed: exit code 1")
     facts = next(element["facts"] for element in found["body"] if element["type"] == "FactSet")
-    assert {"title": "Uptime before", "value": "1 h 6 min"} in facts
+    assert {"title": "Host", "value": "nas"} in facts
+    stamp = "2026-01-02T12:03:04Z"
+    assert {"title": "When", "value": f"{{{{DATE({stamp},SHORT)}}}} {{{{TIME({stamp})}}}}"} in facts
     assert log_of(found) == ["Traceback <most recent>", "ValueError: a & b \\*or\\* \\_c\\_"]
     assert found["actions"] == [{"type": "Action.OpenUrl", "title": "Open in the monitor", "url": LINK}]
 
@@ -55,6 +57,21 @@ def test_the_oldest_lines_are_dropped_until_it_fits(monkeypatch: pytest.MonkeyPa
 def test_markup_and_functions_are_escaped() -> None:
     text = card(crash_body(summary=HOSTILE))["body"][0]["items"][0]["text"]
     assert "{{" not in text and "\\*\\*b\\*\\*" in text and "\\[x\\]" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("12.5 %", "12.5 %"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("1.2.3", "1.2.3"),
+        ("1. first", "1\u200b. first"),
+        ("2) x", "2\u200b) x"),
+        ("- item", "\\- item"),
+    ],
+)
+def test_numbers_have_no_backslash_and_start_no_list(text: str, written: str) -> None:
+    assert escape(text) == written
 
 
 def test_a_disabled_or_removed_workflow_is_permanent() -> None:

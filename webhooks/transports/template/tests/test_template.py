@@ -103,6 +103,27 @@ def test_settings_beyond_limits_are_refused(settings: dict[str, str]) -> None:
         check(**settings)
 
 
+def test_a_body_over_the_limit_keeps_the_newest_log_lines() -> None:
+    lines = [f"{number} " + "ü" * 9000 for number in range(10)]
+    event = crash_body(process={"log_lines": lines})
+    form = render(event, content_type="application/x-www-form-urlencoded", body="text=$LOG")
+    assert len(form.body) <= 64 * 1024 and b"9%20%C3%BC" in form.body and b"0%20%C3%BC" not in form.body
+
+
+def test_a_body_over_the_limit_without_log_loses_the_details_of_the_event() -> None:
+    event = crash_body(event={"type": "program.crashed", "data": {"x": "ü" * 20_000}})
+    form = render(event, content_type="application/x-www-form-urlencoded", body="body=$BODY")
+    assert len(form.body) <= 64 * 1024 and b"truncated" in form.body
+
+
+def test_bidi_controls_are_removed_from_texts() -> None:
+    event = crash_body(summary="in\u202evoice", process={"log_lines": ["a\u2066b"]})
+    assert json.loads(render(event, body='{"s": "$SUMMARY", "l": $LOG_JSON}').body) == {
+        "s": "invoice",
+        "l": ["ab"],
+    }
+
+
 def test_an_oversized_body_is_an_error() -> None:
     with pytest.raises(TemplateError, match="bytes"):
         render(crash_body(summary="x" * 60_000), content_type="text/plain", body="$SUMMARY$SUMMARY")
