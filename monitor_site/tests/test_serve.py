@@ -27,7 +27,7 @@ secret = {"name": "TOKEN", "secret": True, "encrypted": encrypt("s3cret")}
 Program.objects.create(name="web", command="true", environment=[secret])
 """
 SHOW_THE_SECRET = """
-from programs.definition import secret_values
+from programs.definition.environment import secret_values
 from programs.models import Program
 print(*secret_values(Program.objects.get()))
 """

@@ -360,13 +360,13 @@ def test_a_taken_port_is_told_in_one_line(installation: Installation) -> None:
         result = installation.run("web", "--bind", f"127.0.0.1:{port}")
     assert result.returncode == 1
     (line,) = result.stderr.strip().splitlines()
-    assert f"Port {port} is taken" in line
+    assert f"Port {port} is in use" in line
 
 
 @pytest.mark.parametrize(
     ("bind", "said"),
     [
-        ("nonsense", "which is no address to listen on"),
+        ("nonsense", "which is not an address to listen on"),
         ("0.0.0.0:8000", "ALLOWED_HOSTS"),
         ("203.0.113.9:8000", "203.0.113.9"),
     ],

@@ -44,8 +44,8 @@ def text_of(response: Any) -> str:
 
 
 def written() -> Iterable[tuple[str, str]]:
-    """Action and target of audit entries, without logins."""
-    return AuditEntry.objects.exclude(action="login").values_list("action", "target")
+    """Action and target of the audit entries about rules."""
+    return AuditEntry.objects.filter(action__startswith="alert_rule.").values_list("action", "target")
 
 
 def errors_of(response: Any) -> dict[str, str]:
