@@ -201,7 +201,7 @@ def test_an_event_is_recorded_when_the_secrets_cannot_be_read(
     api: Api, settings: Any, tmp_path: Path, mode: int
 ) -> None:
     web = define(environment=[{"name": "TOKEN", "value": "hunter2-secret", "secret": True}])
-    settings.DATA_DIR = tmp_path  # where another key is made
+    settings.DATA_DIR = tmp_path  # without the key
     keys_path().write_text("no key\n")
     keys_path().chmod(mode)
     event = happen("program.fatal", program=web, data={"reason": "cannot be decrypted", "text": "hunter2-secret"})

@@ -135,7 +135,8 @@ def test_replaced_secrets_that_cannot_be_decrypted_do_not_hide_lines(
     api: Api, settings: Any, tmp_path: Path
 ) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
-    settings.DATA_DIR = tmp_path  # where another key is made
+    settings.DATA_DIR = tmp_path
+    secrets.create_missing_keys(lose_secrets=True)  # another key
     values = {"environment": [{"name": "TOKEN", "value": "set again", "secret": True}]}
     services.save_definition(values, actor="x", program=program)
     say(program, "is set again")
@@ -145,7 +146,7 @@ def test_replaced_secrets_that_cannot_be_decrypted_do_not_hide_lines(
 def test_lines_are_hidden_when_secrets_cannot_be_decrypted(api: Api, settings: Any, tmp_path: Path) -> None:
     program = define(environment=[{"name": "TOKEN", "value": "hunter2-hunter2", "secret": True}])
     say(program, "using hunter2-hunter2")
-    settings.DATA_DIR = tmp_path  # where another key is made
+    settings.DATA_DIR = tmp_path  # without the key
     assert texts(api.get(f"/programs/{program.pk}/logs")) == [environment.UNREADABLE_SECRETS]
     assert texts(api.get(f"/programs/{program.pk}/logs?q=hunter2")) == []
     assert secrets.keys_path().parent == tmp_path

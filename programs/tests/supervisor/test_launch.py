@@ -116,6 +116,7 @@ def test_placeholders_are_filled_in_command_and_environment() -> None:
     assert output_of("sh -c 'echo {instance+8100} $N'", index=1, environment=environment) == "8101 i1\n"
 
 
+@pytest.mark.django_db
 def test_a_secret_that_looks_like_a_placeholder_is_passed_on_unchanged() -> None:
     secret = {"name": "TOKEN", "secret": True, "encrypted": secrets.encrypt("{instance+x} {instance}")}
     assert output_of("sh -c 'echo \"$TOKEN\"'", environment=[secret]) == "{instance+x} {instance}\n"
