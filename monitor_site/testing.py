@@ -139,3 +139,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _fixtures(item: pytest.Item) -> set[str]:
     is_marked = item.get_closest_marker("django_db") is not None
     return {*getattr(item, "fixturenames", ()), *(["db"] if is_marked else [])}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Writes the ids of failed tests to the file in MONITOR_TEST_FAILED, for `.ci/run`."""
+    if target := os.environ.get("MONITOR_TEST_FAILED"):
+        reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+        Path(target).write_text("".join(f"{name}\n" for name in sorted({report.nodeid for report in reports})))

@@ -92,6 +92,8 @@ def hosts(network: Network, database: str, tmp_path: Path) -> Iterator[list[Clie
             clients.append(Client(process))
         for client in clients:
             assert client.ask("define") in {"done", "failed"}  # there already, since an earlier test
+            client.send("work", "queue", 1)  # creates the row of the queue, which tests expect to be there
+            assert client.answer() == "0"
         yield clients
 
 
