@@ -59,10 +59,15 @@ def log_size(value: int) -> None:
 
 
 def cron(value: str) -> None:
+    if len(value.split()) != 5:
+        raise ValidationError("A cron expression has five fields. Example: 0 4 * * * (daily at 04:00).")
     try:
-        CronSim(value, timezone.now())
+        times = CronSim(value, timezone.now())
+        next(times), next(times)
     except CronSimError as error:
         raise ValidationError(f"Not a cron expression: {error}. Example: 0 4 * * * (daily at 04:00).") from error
+    except StopIteration:
+        raise ValidationError("This never happens, for example a 30th of February. Choose another time.") from None
 
 
 def tags(value: Any) -> None:

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from cronsim import CronSim
+import structlog
+from cronsim import CronSim, CronSimError
+
+log = structlog.get_logger(__name__)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -41,5 +45,9 @@ class CronSchedule:
 
 
 def _next_time(expression: str, now: datetime) -> datetime:
-    # In UTC, because Python compares two times of one zone by their wall clock, which goes back in autumn.
-    return next(CronSim(expression, now)).astimezone(UTC)
+    try:
+        # In UTC, because Python compares two times of one zone by their wall clock, which goes back in autumn.
+        return next(CronSim(expression, now)).astimezone(UTC)
+    except (CronSimError, StopIteration):  # stored before a validation that now refuses it
+        log.error("program.schedule_invalid", expression=expression)
+        return NEVER

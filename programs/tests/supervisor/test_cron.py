@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.exceptions import ValidationError
 
+from programs import validation
 from programs.supervisor.cron import CronSchedule
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -15,6 +17,20 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 def fired(schedule: CronSchedule, *seconds: float) -> list[float]:
     """Which of these checks, in seconds after noon, found the program 1 due."""
     return [second for second in seconds if list(schedule.due(NOON + timedelta(seconds=second))) == [1]]
+
+
+def test_an_expression_that_never_fires_stops_no_other_schedule() -> None:
+    plan, noon = CronSchedule(), datetime(2026, 6, 1, 12, tzinfo=UTC)
+    for program_id, expression in ((1, "0 0 30 2 *"), (2, "nonsense"), (3, "* * * * *")):
+        plan.set(program_id, expression)
+    assert list(plan.due(noon)) == []
+    assert list(plan.due(noon + timedelta(minutes=1))) == [3]
+
+
+@pytest.mark.parametrize("expression", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "* * * * * *", "@daily", "0 4 * *"])
+def test_an_expression_that_never_fires_is_refused(expression: str) -> None:
+    with pytest.raises(ValidationError):
+        validation.cron(expression)
 
 
 def schedule(cron: str) -> CronSchedule:
