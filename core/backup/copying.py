@@ -25,7 +25,7 @@ from .restore import LOCKS, migrate
 
 SOURCE, TARGET = "default", "copy_target"
 BATCH = 1000
-# Made by Django (and the cache's command), filled anew by the target itself.
+# Made by Django (and the cache's command), filled again by the target itself.
 NOT_COPIED = {"django_migrations", "monitor_cache", "sqlite_sequence"}
 MADE_BY_MIGRATIONS = {
     "django_content_type", "auth_permission", "auth_group", "auth_group_permissions",

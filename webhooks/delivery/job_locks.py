@@ -62,7 +62,7 @@ def _idle(name: str, now: datetime) -> QuerySet[JobTicket]:
 
 
 def _is_in_queue(row: int | None, now: datetime) -> bool:
-    # A fetched job that never started was lost with its worker process: its `lock` lies in the future.
+    # A fetched job that never started was lost with its worker process: its `lock` is in the future.
     return row is not None and OrmQ.objects.filter(pk=row, lock__lte=now).exists()
 
 
